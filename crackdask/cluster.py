@@ -1,0 +1,186 @@
+"""Where the work runs: in this process, on threads, on local workers, or on a scheduler's address."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+from distributed import Client, LocalCluster, as_completed
+
+Job = TypeVar("Job")
+Outcome = Any | BaseException
+
+
+class ClusterError(ValueError):
+    """No cluster could be had; the message says why and the way out."""
+
+
+class Executor(Protocol):
+    """Runs a function over jobs, a bounded number at a time, and yields results as they come."""
+
+    @property
+    def workers(self) -> int:
+        """Number of jobs that run at once."""
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the dask dashboard, if there is one."""
+
+    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Yield each job with its result or the exception it ended in."""
+
+
+@dataclass(frozen=True)
+class Serial:
+    """One job after the other in this process."""
+
+    workers: int = 1
+    dashboard: str | None = None
+
+    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Yield each job with its result or the exception it ended in."""
+        for job in jobs:
+            try:
+                outcome: Outcome = function(job)
+            except Exception as error:
+                outcome = error
+            yield job, outcome
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Jobs on threads of this process."""
+
+    workers: int
+    dashboard: str | None = None
+
+    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Yield each job with its result or the exception it ended in."""
+        waiting = iter(jobs)
+        running: dict[Future[Any], Job] = {}
+        with ThreadPoolExecutor(self.workers) as pool:
+            while True:
+                for job in islice(waiting, 2 * self.workers - len(running)):
+                    running[pool.submit(function, job)] = job
+                if not running:
+                    return
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield running.pop(future), future.exception() or future.result()
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """Jobs on the workers of a dask cluster; the scheduler never holds more than a few for each."""
+
+    client: Client
+
+    @property
+    def workers(self) -> int:
+        """Number of threads of all workers."""
+        return max(1, sum(self.client.nthreads().values()))
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the dashboard."""
+        link = self.client.dashboard_link
+        return str(link) if link else None
+
+    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Yield each job with its result or the exception it ended in."""
+        waiting = iter(jobs)
+        running: dict[Any, Job] = {}
+        finished = as_completed(raise_errors=False)
+
+        def submit(count: int) -> None:
+            for job in islice(waiting, count):
+                future = self.client.submit(function, job, pure=False)
+                running[future] = job
+                finished.add(future)
+
+        submit(4 * self.workers)
+        while running:
+            future = next(finished)
+            job = running.pop(future)
+            outcome = future.exception() if future.status == "error" else None
+            if future.status == "cancelled":
+                outcome = ConnectionError("the scheduler went away or cancelled the block")
+            elif outcome is None:
+                outcome = future.result()
+            future.release()
+            submit(1)
+            yield job, outcome
+
+
+def cap_threads() -> None:
+    """Keep native threads within a worker's one core (numba, BLAS, ITK, blosc, zarr)."""
+    import numba
+    import SimpleITK
+    import zarr
+    from numcodecs import blosc
+    from threadpoolctl import threadpool_limits
+
+    numba.set_num_threads(1)
+    threadpool_limits(1)
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    blosc.set_nthreads(1)
+    zarr.config.set({"threading.max_workers": 1, "async.concurrency": 4})
+
+
+@contextmanager
+def connect(cluster: str, workers: int | None, memory: int) -> Iterator[Executor]:
+    """Hold an executor for a run.
+
+    Parameters
+    ----------
+    cluster
+        "local" (worker processes on this machine), "threads", "synchronous", or the address of a
+        scheduler, "tcp://host:port" or "tls://host:port".
+    workers
+        How many, by default one for each core.
+    memory
+        Bytes that one local worker may take.
+    """
+    count = workers or len(os.sched_getaffinity(0))
+    if cluster == "synchronous":
+        cap_threads()
+        yield Serial()
+    elif cluster == "threads":
+        cap_threads()
+        yield Threads(count)
+    elif cluster == "local":
+        with (
+            LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                memory_limit=memory,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+            ) as local,
+            Client(local) as client,
+        ):
+            client.run(cap_threads)
+            client.register_worker_callbacks(cap_threads)
+            yield Distributed(client)
+    elif "://" in cluster:
+        try:
+            client = Client(cluster, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise ClusterError(
+                f"no scheduler answers at {cluster}: {error}; start one with `dask scheduler`, "
+                "or use --cluster local"
+            ) from error
+        with client:
+            if not client.nthreads():
+                raise ClusterError(f"the scheduler at {cluster} has no workers; start some with `dask worker {cluster}`")
+            client.register_worker_callbacks(cap_threads)
+            yield Distributed(client)
+    else:
+        raise ClusterError(
+            f"unknown cluster {cluster!r}; known: local, threads, synchronous, tcp://host:port, tls://host:port"
+        )

@@ -1,0 +1,213 @@
+"""The run's engine: passes, block by block, from files to files.
+
+A task is one block. It reads its own windows from the disk, computes, writes only whole chunks that it owns, and
+records itself as done with its tally. No voxel and no table travels between workers, and the scheduler sees a bounded
+number of small tasks. Whatever is killed, the records tell what is left to do.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from crackdask.blocks import Array, Pass, Reach, Tables, reach
+from crackdask.cluster import Executor
+from crackdask.plan import Box, Grid, Halo
+from crackdask.store import Volume
+from crackdask.work import Records, Work
+
+
+class Readable(Protocol):
+    """Anything with voxels: a volume on disk or a source scan."""
+
+    def read(self, box: Box) -> Array:
+        """Return the voxels of a box."""
+
+
+class Progress(Protocol):
+    """Is told how the work goes on."""
+
+    def begin(self, unit: str, step: str, done: int, blocks: int) -> None:
+        """Say that a pass begins, of which some blocks may be done."""
+
+    def advance(self, report: Report) -> None:
+        """Say that a block is done."""
+
+    def failed(self, unit: str, step: str, number: int, error: BaseException, again: bool) -> None:
+        """Say that a block failed, and whether it is tried again."""
+
+    def end(self, unit: str, seconds: float) -> None:
+        """Say that a unit is done."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one block cost."""
+
+    number: int
+    seconds: float
+    bytes_read: int
+    bytes_written: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A block that was set aside after its last try."""
+
+    unit: str
+    step: str
+    number: int
+    box: Box
+    error: str
+
+
+class BlocksFailedError(RuntimeError):
+    """Some blocks failed for good; everything else of their pass is done and kept."""
+
+    def __init__(self, failures: Sequence[Failure], cause: BaseException) -> None:
+        super().__init__(f"{len(failures)} blocks failed")
+        self.failures = tuple(failures)
+        self.cause = cause
+
+
+@dataclass
+class StoredBlock:
+    """A block that reads its own windows from the disk."""
+
+    grid: Grid
+    number: int
+    reads: Mapping[str, Reach]
+    inputs: Mapping[str, Readable]
+    tables: Path
+    bytes_read: int = 0
+
+    def read(self, volume: str, halo: Halo = 0) -> Array:
+        """Return a volume's voxels of this block and a halo, clipped at the image edge."""
+        where = self.reads[volume]
+        own = self.grid.box(self.number)
+        box = reach(where if callable(where) else 0, own, self.grid.shape)
+        if not callable(where):
+            box = own.grow(halo, within=self.grid.shape)
+        voxels = self.inputs[volume].read(box)
+        self.bytes_read += voxels.nbytes
+        return voxels
+
+    def table(self, name: str) -> Array:
+        """Map a table from the work folder, without loading all of it."""
+        found: Array = np.load(self.tables / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return found if found.ndim else np.asarray(found)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One block of one pass: everything a worker has to know."""
+
+    step: Pass
+    grid: Grid
+    number: int
+    inputs: Mapping[str, Readable]
+    outputs: Mapping[str, Volume]
+    tables: Path
+    records: Records
+
+
+def run_block(job: Job) -> Report:
+    """Do one block: read, compute, write, flush, record."""
+    started = time.perf_counter()
+    block = StoredBlock(job.grid, job.number, job.step.reads, job.inputs, job.tables)
+    result = job.step.kernel(block)
+    box = job.grid.box(job.number)
+    written = 0
+    for name in job.step.writes:
+        written += job.outputs[name].write(box, result.volumes[name])
+    written += job.records.add(job.number, result.tally)
+    return Report(
+        job.number,
+        time.perf_counter() - started,
+        block.bytes_read,
+        written,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+@dataclass
+class Engine:
+    """Runs the passes of one unit after the other on an executor."""
+
+    work: Work
+    executor: Executor
+    progress: Progress
+    retries: int
+    #: Errors that no second try can mend: they stop the run at once.
+    fatal: tuple[type[BaseException], ...]
+    reports: list[tuple[str, str, Report]] = field(default_factory=list)
+
+    def run(
+        self,
+        unit: str,
+        fingerprint: str,
+        passes: Sequence[Pass],
+        grid: Grid,
+        inputs: Mapping[str, Readable],
+        outputs: Mapping[str, Volume],
+        tables: Tables,
+    ) -> dict[str, Array]:
+        """Run passes to their end and return all tables, given and made.
+
+        Raises
+        ------
+        BlocksFailedError
+            If blocks of a pass fail for good; the passes after it cannot run.
+        """
+        known = dict(tables)
+        at_hand: dict[str, Readable] = {**inputs}
+        for step in passes:
+            for name in step.tables:
+                self.work.put_table(unit, name, known[name])
+            records = self.work.records(unit, step.name, fingerprint, len(grid))
+            template = Job(step, grid, 0, at_hand, outputs, self.work.tables(unit), records)
+            self._blocks(unit, template)
+            at_hand = at_hand | {name: outputs[name] for name in step.writes}
+            if step.reduce is not None:
+                known.update(step.reduce(grid, records, {name: known[name] for name in step.tables}))
+        return known
+
+    def _blocks(self, unit: str, job: Job) -> None:
+        missing = job.records.missing()
+        self.progress.begin(unit, job.step.name, len(job.grid) - len(missing), len(job.grid))
+        failed: dict[int, BaseException] = {}
+        for attempt in range(self.retries + 1):
+            failed = {}
+            for number, outcome in self._sweep(job, missing):
+                if isinstance(outcome, Report):
+                    self.reports.append((unit, job.step.name, outcome))
+                    self.progress.advance(outcome)
+                    continue
+                if isinstance(outcome, self.fatal):
+                    raise outcome
+                failed[number] = outcome
+                self.progress.failed(unit, job.step.name, number, outcome, attempt < self.retries)
+            missing = sorted(failed)
+            if not missing:
+                return
+        raise BlocksFailedError(
+            [
+                Failure(unit, job.step.name, number, job.grid.box(number), f"{type(error).__name__}: {error}")
+                for number, error in sorted(failed.items())
+            ],
+            next(iter(failed.values())),
+        )
+
+    def _sweep(self, job: Job, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        jobs = (
+            Job(job.step, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers
+        )
+        for done, outcome in self.executor.map(run_block, jobs):
+            yield done.number, outcome

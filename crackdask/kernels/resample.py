@@ -1,0 +1,444 @@
+"""Resampling of one block of a scan into the frame of the store, fused with the grey window.
+
+No block shows in the result. The source position of a voxel comes from its global index by one
+fixed expression, ``((m0 * z + m1 * y) + m2 * x) + m3`` in float64, and the interpolation is compact
+(Keys 1981 with a = -0.5, or trilinear) with no prefilter, so that a voxel depends on its own taps
+only, added in one fixed order of IEEE operations without fastmath. Where a block begins, and how
+much more of the source it was handed than it needs, cannot matter.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import floor, isnan
+from typing import Any, Literal
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from crackdask.plan import Box, Triple
+
+Interpolation = Literal["cubic", "linear"]
+Matrix = NDArray[np.float64]
+
+TOLERANCE = 1e-6  # voxels: how far outside the scan still counts as on its border
+NEGLIGIBLE = 1e-6  # linear weight under which a fill voxel does no harm
+
+
+def check_matrix(matrix: Matrix) -> Matrix:
+    """Return a voxel-to-voxel matrix as float64, or say what is wrong with it.
+
+    >>> check_matrix(np.eye(4)).shape
+    (4, 4)
+    """
+    checked = np.ascontiguousarray(matrix, dtype=np.float64)
+    if checked.shape != (4, 4):
+        raise ValueError(f"a transform is a 4 x 4 matrix, not one of shape {checked.shape}")
+    if not np.isfinite(checked).all() or checked[3].tolist() != [0.0, 0.0, 0.0, 1.0]:
+        raise ValueError(
+            f"a transform must be finite and end in the row 0 0 0 1; this one ends in {checked[3].tolist()}"
+        )
+    return checked
+
+
+def source_box(matrix: Matrix, box: Box, source_shape: Triple, interpolation: Interpolation = "cubic") -> Box | None:
+    """Return the source voxels that a block needs, support included.
+
+    Parameters
+    ----------
+    matrix
+        Stored voxel index (z, y, x, 1) to source voxel index.
+    box
+        The block, in stored voxels.
+    source_shape
+        Shape of the whole source; the answer is clipped to it.
+    interpolation
+        Decides the support: 4 taps an axis for "cubic", 2 for "linear".
+
+    Returns
+    -------
+    Box or None
+        None where the whole block lies outside the source.
+
+    >>> source_box(np.eye(4), Box((4, 4, 4), (6, 6, 6)), (10, 10, 10), "linear")
+    Box(start=(4, 4, 4), stop=(7, 7, 7))
+    >>> source_box(np.eye(4), Box((10, 0, 0), (12, 9, 9)), (10, 10, 10)) is None
+    True
+    """
+    rows = check_matrix(matrix)[:3].tolist()
+    before, after = (1, 2) if interpolation == "cubic" else (0, 1)
+    ends = [(float(a), float(b - 1)) for a, b in zip(box.start, box.stop, strict=True)]
+    start: list[int] = []
+    stop: list[int] = []
+    for (m0, m1, m2, m3), size in zip(rows, source_shape, strict=True):
+        # Rounding is monotonic, so the extremes of the kernel's expression are at the corners.
+        corners = [((m0 * z + m1 * y) + m2 * x) + m3 for z, y, x in product(*ends)]
+        low, high = min(corners), max(corners)
+        if high < -TOLERANCE or low > size - 1 + TOLERANCE:
+            return None
+        start.append(max(0, min(floor(max(low, 0.0)), size - 1) - before))
+        stop.append(min(size, floor(min(high, size - 1.0)) + after + 1))
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _inside(position: float, size: int) -> bool:
+    """Say whether a position lies on the scan, its border included."""
+    return position >= -TOLERANCE and position <= (size - 1) + TOLERANCE
+
+
+@njit(cache=True, nogil=True)
+def _weights(f: float) -> tuple[float, float, float, float]:
+    """Return Keys's four weights (a = -0.5) for the fraction f, exactly 0 1 0 0 for f = 0."""
+    return (
+        ((-0.5 * f + 1.0) * f - 0.5) * f,
+        ((1.5 * f - 2.5) * f) * f + 1.0,
+        ((-1.5 * f + 2.0) * f + 0.5) * f,
+        ((0.5 * f - 0.5) * f) * f,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _taps(index: int, size: int, origin: int, stride: int) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """Return the offsets of four taps along an axis, the border repeated outside the scan."""
+    last = size - 1
+    return (
+        np.uint64((max(index - 1, 0) - origin) * stride),
+        np.uint64((index - origin) * stride),
+        np.uint64((min(index + 1, last) - origin) * stride),
+        np.uint64((min(index + 2, last) - origin) * stride),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _interpolate(  # type: ignore[no-untyped-def]
+    flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill
+) -> tuple[bool, float]:
+    """Return whether a source position is valid, and the value there."""
+    if not (_inside(cz, shape[0]) and _inside(cy, shape[1]) and _inside(cx, shape[2])):
+        return False, 0.0
+    cz = min(max(cz, 0.0), shape[0] - 1.0)
+    cy = min(max(cy, 0.0), shape[1] - 1.0)
+    cx = min(max(cx, 0.0), shape[2] - 1.0)
+    iz, iy, ix = int(cz), int(cy), int(cx)
+    fz, fy, fx = cz - iz, cy - iy, cx - ix
+    tz = _taps(iz, shape[0], origin[0], strides[0])
+    ty = _taps(iy, shape[1], origin[1], strides[1])
+    tx = _taps(ix, shape[2], origin[2], 1)
+    if has_fill:
+        for a in range(1, 3):
+            if (fz if a == 2 else 1.0 - fz) <= NEGLIGIBLE:
+                continue
+            for b in range(1, 3):
+                if (fy if b == 2 else 1.0 - fy) <= NEGLIGIBLE:
+                    continue
+                row = tz[a] + ty[b]
+                if fx < 1.0 - NEGLIGIBLE and flat[row + tx[1]] == fill:
+                    return False, 0.0
+                if fx > NEGLIGIBLE and flat[row + tx[2]] == fill:
+                    return False, 0.0
+        if cubic:
+            # A fill voxel further out must not ring into the scan: such voxels fall back to linear.
+            for a in range(4):
+                for b in range(4):
+                    row = tz[a] + ty[b]
+                    for c in range(4):
+                        if flat[row + tx[c]] == fill:
+                            cubic = False
+    value = 0.0
+    if cubic:
+        wz, wy, wx = _weights(fz), _weights(fy), _weights(fx)
+        for a in range(4):
+            plane = 0.0
+            for b in range(4):
+                row = tz[a] + ty[b]
+                plane += wy[b] * (
+                    (wx[0] * flat[row + tx[0]] + wx[1] * flat[row + tx[1]])
+                    + (wx[2] * flat[row + tx[2]] + wx[3] * flat[row + tx[3]])
+                )
+            value += wz[a] * plane
+        return True, value
+    for a in range(1, 3):
+        uz = fz if a == 2 else 1.0 - fz
+        for b in range(1, 3):
+            uy = fy if b == 2 else 1.0 - fy
+            row = tz[a] + ty[b]
+            left, right = (1.0 - fx) * flat[row + tx[1]], fx * flat[row + tx[2]]
+            if has_fill:
+                # A fill voxel of negligible weight (possibly enormous) is left out altogether.
+                if flat[row + tx[1]] == fill:
+                    left = 0.0
+                if flat[row + tx[2]] == fill:
+                    right = 0.0
+            value += (uz * uy) * (left + right)
+    return True, value
+
+
+@njit(cache=True, nogil=True)
+def _grey(value, window, counts) -> int:  # type: ignore[no-untyped-def]
+    """Map one valid value to 1..255 and count it."""
+    gain, offset, lo, hi, scale = window
+    mapped = gain * value + offset
+    counts[0] += 1
+    if mapped < lo:
+        counts[1] += 1
+        return 1
+    if mapped > hi:
+        counts[2] += 1
+        return 255
+    # The window may round to a hair above 254 steps.
+    return 1 + int(min(np.floor((mapped - lo) * scale + 0.5), 254.0))
+
+
+@njit(cache=True, nogil=True)
+def _resample_grey(  # type: ignore[no-untyped-def]
+    flat, strides, origin, shape, matrix, start, cubic, has_fill, fill, window, counts, core
+) -> None:
+    """Fill `core` with grey levels; `counts` takes valid, clipped low, clipped high."""
+    nz, ny, nx = core.shape
+    for k in range(nz):
+        z = float(start[0] + k)
+        for j in range(ny):
+            y = float(start[1] + j)
+            sz = matrix[0, 0] * z + matrix[0, 1] * y
+            sy = matrix[1, 0] * z + matrix[1, 1] * y
+            sx = matrix[2, 0] * z + matrix[2, 1] * y
+            for i in range(nx):
+                x = float(start[2] + i)
+                cz = (sz + matrix[0, 2] * x) + matrix[0, 3]
+                cy = (sy + matrix[1, 2] * x) + matrix[1, 3]
+                cx = (sx + matrix[2, 2] * x) + matrix[2, 3]
+                valid, value = _interpolate(flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill)
+                core[k, j, i] = _grey(value, window, counts) if valid else 0
+
+
+@njit(cache=True, nogil=True)
+def _resample_values(  # type: ignore[no-untyped-def]
+    flat, strides, origin, shape, matrix, start, cubic, has_fill, fill, core, mask
+) -> None:
+    """Fill `core` with interpolated values and `mask` with their validity."""
+    nz, ny, nx = core.shape
+    for k in range(nz):
+        z = float(start[0] + k)
+        for j in range(ny):
+            y = float(start[1] + j)
+            sz = matrix[0, 0] * z + matrix[0, 1] * y
+            sy = matrix[1, 0] * z + matrix[1, 1] * y
+            sx = matrix[2, 0] * z + matrix[2, 1] * y
+            for i in range(nx):
+                x = float(start[2] + i)
+                cz = (sz + matrix[0, 2] * x) + matrix[0, 3]
+                cy = (sy + matrix[1, 2] * x) + matrix[1, 3]
+                cx = (sx + matrix[2, 2] * x) + matrix[2, 3]
+                valid, value = _interpolate(flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill)
+                core[k, j, i] = value
+                mask[k, j, i] = valid
+
+
+@njit(cache=True, nogil=True)
+def _shift_grey(source, has_fill, fill, window, counts, core) -> None:  # type: ignore[no-untyped-def]
+    """Fill `core` from source voxels that it meets one to one."""
+    nz, ny, nx = core.shape
+    for k in range(nz):
+        for j in range(ny):
+            for i in range(nx):
+                if has_fill and source[k, j, i] == fill:
+                    core[k, j, i] = 0
+                else:
+                    core[k, j, i] = _grey(float(source[k, j, i]), window, counts)
+
+
+def _native(window: NDArray[Any]) -> NDArray[Any]:
+    """Return the window in C order and this machine's byte order, copied only if it is not."""
+    return np.ascontiguousarray(window, dtype=window.dtype.newbyteorder("="))
+
+
+def _fill_of(window: NDArray[Any], fill: float | None) -> tuple[bool, Any]:
+    """Return whether the window holds the fill value, and the value in the window's own type."""
+    none = window.dtype.type(0)
+    if fill is None or isnan(fill):
+        return False, none
+    if window.dtype.kind in "iu":
+        limits = np.iinfo(window.dtype)
+        if fill != int(fill) or not limits.min <= fill <= limits.max:
+            return False, none
+    own = window.dtype.type(fill)
+    return bool((window == own).any()), own
+
+
+def _check_window(
+    window: NDArray[Any],
+    window_box: Box,
+    matrix: Matrix,
+    box: Box,
+    source_shape: Triple,
+    interpolation: Interpolation,
+) -> bool:
+    """Return whether the block meets the source at all; assert that the window covers it."""
+    needed = source_box(matrix, box, source_shape, interpolation)
+    if needed is None:
+        return False
+    assert window.shape == window_box.shape, (window.shape, window_box)
+    assert needed.intersect(window_box) == needed, f"block needs {needed}, got {window_box}"
+    return True
+
+
+def _whole_shift(matrix: Matrix) -> Triple | None:
+    """Return the shift of a transform that only moves by whole voxels, else None."""
+    if not np.array_equal(matrix[:3, :3], np.eye(3)):
+        return None
+    shift = matrix[:3, 3]
+    if not np.array_equal(shift, np.rint(shift)):
+        return None
+    return (int(shift[0]), int(shift[1]), int(shift[2]))
+
+
+def resample_grey(
+    window: NDArray[Any],
+    window_box: Box,
+    matrix: Matrix,
+    box: Box,
+    source_shape: Triple,
+    *,
+    lo: float,
+    hi: float,
+    fill: float | None = None,
+    interpolation: Interpolation = "cubic",
+    gain: float = 1.0,
+    offset: float = 0.0,
+) -> tuple[NDArray[np.uint8], dict[str, int]]:
+    """Resample one block of a scan and map it to 8-bit grey.
+
+    A voxel is invalid, grey 0, where its position lies outside the scan or where a voxel of its
+    linear neighbourhood equals `fill`. A valid value v becomes
+    ``1 + floor((gain * v + offset - lo) * (254 / (hi - lo)) + 0.5)``, clipped to 1..255. The cubic
+    support repeats the border voxels; where it reaches a fill voxel, the value is trilinear.
+
+    Parameters
+    ----------
+    window
+        Source voxels, at least those of `source_box`; any integer or float type.
+    window_box
+        Where the window lies in the source.
+    matrix
+        Stored voxel index (z, y, x, 1) to source voxel index.
+    box
+        The block, in stored voxels.
+    source_shape
+        Shape of the whole source.
+    lo, hi
+        The grey window, of which `lo` becomes 1 and `hi` becomes 255.
+    fill
+        Value of voxels that the scanner did not measure.
+    interpolation
+        "cubic" (Keys, 4 taps an axis) or "linear".
+    gain, offset
+        Map source values to the reference's, before the window.
+
+    Returns
+    -------
+    core
+        Grey levels of the block, uint8.
+    tally
+        Counts of `valid` voxels, and of those `clipped_low` (under lo) and `clipped_high` (over
+        hi). Tallies of blocks add up.
+
+    Raises
+    ------
+    ValueError
+        If the window is empty or the matrix is no transform.
+
+    >>> scan = np.array([[[0, 5, 10, 20]]], dtype=np.uint16)
+    >>> whole = Box.whole((1, 1, 4))
+    >>> core, tally = resample_grey(scan, whole, np.eye(4), whole, (1, 1, 4), lo=5, hi=10, fill=0)
+    >>> core.tolist(), tally
+    ([[[0, 1, 255, 255]]], {'valid': 3, 'clipped_low': 0, 'clipped_high': 1})
+    """
+    if not lo < hi:
+        raise ValueError(f"the grey window must have lo < hi, got [{lo}, {hi}]")
+    matrix = check_matrix(matrix)
+    core = np.zeros(box.shape, np.uint8)
+    counts = np.zeros(3, np.int64)
+    if _check_window(window, window_box, matrix, box, source_shape, interpolation):
+        window = _native(window)
+        has_fill, own_fill = _fill_of(window, fill)
+        levels = (float(gain), float(offset), float(lo), float(hi), 254.0 / (float(hi) - float(lo)))
+        shift = _whole_shift(matrix)
+        if shift is None:
+            strides = (window.shape[1] * window.shape[2], window.shape[2])
+            _resample_grey(
+                window.reshape(-1),
+                strides,
+                window_box.start,
+                source_shape,
+                matrix,
+                box.start,
+                interpolation == "cubic",
+                has_fill,
+                own_fill,
+                levels,
+                counts,
+                core,
+            )
+        else:
+            target = Box(_add(box.start, shift), _add(box.stop, shift))
+            common = target.intersect(Box.whole(source_shape))
+            assert common is not None
+            _shift_grey(
+                window[common.within(window_box)],
+                has_fill,
+                own_fill,
+                levels,
+                counts,
+                core[common.within(target)],
+            )
+    valid, low, high = counts.tolist()
+    return core, {"valid": valid, "clipped_low": low, "clipped_high": high}
+
+
+def _add(first: Triple, second: Triple) -> Triple:
+    """Return the sum of two triples."""
+    return (first[0] + second[0], first[1] + second[1], first[2] + second[2])
+
+
+def resample_values(
+    window: NDArray[Any],
+    window_box: Box,
+    matrix: Matrix,
+    box: Box,
+    source_shape: Triple,
+    *,
+    fill: float | None = None,
+    interpolation: Interpolation = "cubic",
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Resample one block of a scan as float32, with its validity; see `resample_grey`.
+
+    >>> scan = np.arange(4.0).reshape(1, 1, 4)
+    >>> half = np.eye(4)
+    >>> half[2, 3] = 0.5
+    >>> whole = Box.whole(scan.shape)
+    >>> values, valid = resample_values(scan, whole, half, whole, scan.shape)
+    >>> values.tolist(), valid.tolist()
+    ([[[0.4375, 1.5, 2.5625, 0.0]]], [[[True, True, True, False]]])
+    """
+    matrix = check_matrix(matrix)
+    core = np.zeros(box.shape, np.float32)
+    mask = np.zeros(box.shape, np.bool_)
+    if _check_window(window, window_box, matrix, box, source_shape, interpolation):
+        window = _native(window)
+        has_fill, own_fill = _fill_of(window, fill)
+        _resample_values(
+            window.reshape(-1),
+            (window.shape[1] * window.shape[2], window.shape[2]),
+            window_box.start,
+            source_shape,
+            matrix,
+            box.start,
+            interpolation == "cubic",
+            has_fill,
+            own_fill,
+            core,
+            mask,
+        )
+    return core, mask

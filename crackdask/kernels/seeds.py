@@ -1,0 +1,234 @@
+"""Seeds of one block: where they are, which basins they overlap, and how they cut a basin between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from crackdask.kernels.watershed import _grown, _slot
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Triple = tuple[int, int, int]
+
+
+def deep_parts(labels: Array, depth: Array, thresholds: Array) -> Array:
+    """Return labels where the depth exceeds the label's threshold, and 0 elsewhere.
+
+    >>> labels = np.array([[[0, 1, 1, 2]]], np.uint32)
+    >>> depth = np.array([[[9, 4, 5, 9]]], np.uint16)
+    >>> deep_parts(labels, depth, np.array([0, 4, 9])).tolist()
+    [[[0, 0, 1, 0]]]
+    """
+    seeds = np.zeros(labels.shape, np.uint32)
+    _deep_parts(labels, depth, thresholds, seeds)
+    return seeds
+
+
+def overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
+    """Return ``basin << 32 | seed`` (uint64, ascending) and how many voxels they share (int64).
+
+    >>> pair = overlaps(np.array([[[1, 1, 2, 0]]], np.uint32), np.array([[[5, 5, 0, 5]]], np.uint32))
+    >>> [column.tolist() for column in pair]
+    [[4294967301], [2]]
+    """
+    pairs, voxels = _overlaps(basins.reshape(-1), seeds.reshape(-1))
+    order = np.argsort(pairs)
+    return pairs[order], voxels[order]
+
+
+def rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Array) -> tuple[Array, Array]:
+    """Return the seed voxels that can be the nearest to a voxel that is not of the same seed.
+
+    Those have a 6-neighbour in the image that is not of the same seed in the same basin: from any other voxel of a seed,
+    one step towards the voxel that asks stays in the seed and is nearer.
+
+    Parameters
+    ----------
+    basins, seeds
+        uint32, the block and a halo of 1.
+    start, shape
+        The block within the window.
+    cutting
+        uint64, ``basin << 32 | seed`` of the seeds that cut a basin, ascending.
+
+    Returns
+    -------
+    places
+        int64, rows of `cutting`.
+    voxels
+        int64, indices into the flat window, ascending.
+    """
+    found = _rims(basins, seeds, start, shape, cutting)
+    return found[:, 0].copy(), found[:, 1].copy()
+
+
+def split(
+    basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Array, rim: Array, weights: Triple
+) -> None:
+    """Turn basins into nodes, in place: each voxel of a cut basin goes to the nearest seed voxel in it.
+
+    Ties go to the lower seed. Distances are integers, so no block can round them otherwise.
+
+    Parameters
+    ----------
+    basins
+        uint32, a window.
+    origin
+        Place of the window's first voxel in the volume.
+    nodes
+        int64, first node of each basin, basin 0 first, which is node 0.
+    cut
+        uint32, the basins that are cut, ascending.
+    offsets
+        int64, where the seed voxels of each cut basin start in `rim`, and one more.
+    rim
+        int32, rows of z, y, x and the seed's place among its basin's seeds; raster order within a basin.
+    weights
+        Squared edge lengths along (z, y, x).
+    """
+    _split(basins, origin, nodes, cut, offsets, rim, weights)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _deep_parts(labels: Array, depth: Array, thresholds: Array, seeds: Array) -> None:
+    for z in range(labels.shape[0]):
+        for y in range(labels.shape[1]):
+            for x in range(labels.shape[2]):
+                label = labels[z, y, x]
+                if label > 0 and depth[z, y, x] > thresholds[label]:
+                    seeds[z, y, x] = label
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
+    keys = np.zeros(1024, np.uint64)
+    values = np.zeros(1024, np.int64)
+    count = 0
+    last = 0
+    for i in range(basins.size):
+        if basins[i] == 0 or seeds[i] == 0:
+            continue
+        key = np.uint64((np.uint64(basins[i]) << np.uint64(32)) | np.uint64(seeds[i]))
+        if keys[last] != key:
+            last = _slot(keys, key)
+            if keys[last] == 0:
+                keys[last] = key
+                count += 1
+                if 2 * count > keys.size:
+                    keys, values = _grown(keys, values)
+                    last = _slot(keys, key)
+        values[last] += 1
+    used = keys != 0
+    return keys[used], values[used]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _is_rim(basins: Array, seeds: Array, z: int, y: int, x: int) -> bool:
+    for axis in range(3):
+        for side in (-1, 1):
+            to_z = z + side * (axis == 0)
+            to_y = y + side * (axis == 1)
+            to_x = x + side * (axis == 2)
+            if (
+                0 <= to_z < basins.shape[0]
+                and 0 <= to_y < basins.shape[1]
+                and 0 <= to_x < basins.shape[2]
+                and (
+                    basins[to_z, to_y, to_x] != basins[z, y, x]
+                    or seeds[to_z, to_y, to_x] != seeds[z, y, x]
+                )
+            ):
+                return True
+    return False
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Array) -> Array:
+    found = np.empty((1024, 2), np.int64)
+    count = 0
+    last_key = np.uint64(0)
+    place = 0
+    known = False
+    for z in range(start[0], start[0] + shape[0]):
+        for y in range(start[1], start[1] + shape[1]):
+            for x in range(start[2], start[2] + shape[2]):
+                if basins[z, y, x] == 0 or seeds[z, y, x] == 0:
+                    continue
+                key = np.uint64(
+                    (np.uint64(basins[z, y, x]) << np.uint64(32)) | np.uint64(seeds[z, y, x])
+                )
+                if key != last_key:
+                    last_key = key
+                    place = np.searchsorted(cutting, key)
+                    known = place < cutting.size and cutting[place] == key
+                if known and _is_rim(basins, seeds, z, y, x):
+                    if count == found.shape[0]:
+                        longer = np.empty((2 * count, 2), np.int64)
+                        longer[:count] = found
+                        found = longer
+                    found[count, 0] = place
+                    found[count, 1] = (z * basins.shape[1] + y) * basins.shape[2] + x
+                    count += 1
+    return found[:count].copy()
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _nearest(rim: Array, first: int, stop: int, at: Triple, weights: Triple, guess: int) -> int:
+    """Return the row of the nearest seed voxel, of equally near ones that of the lowest seed.
+
+    Rows are in raster order: from the first row of the voxel's plane the search goes both ways, until the planes alone
+    are farther than the best.
+    """
+    low, high = first, stop
+    while low < high:
+        middle = (low + high) // 2
+        if rim[middle, 0] < at[0]:
+            low = middle + 1
+        else:
+            high = middle
+    best = guess
+    least = (
+        weights[0] * (np.int64(rim[guess, 0]) - at[0]) ** 2
+        + weights[1] * (np.int64(rim[guess, 1]) - at[1]) ** 2
+        + weights[2] * (np.int64(rim[guess, 2]) - at[2]) ** 2
+    )
+    for step in (1, -1):
+        i = low if step == 1 else low - 1
+        while first <= i < stop:
+            square = weights[0] * (np.int64(rim[i, 0]) - at[0]) ** 2
+            if square > least:
+                break
+            square += weights[1] * (np.int64(rim[i, 1]) - at[1]) ** 2
+            square += weights[2] * (np.int64(rim[i, 2]) - at[2]) ** 2
+            if square < least or (square == least and rim[i, 3] < rim[best, 3]):
+                best = i
+                least = square
+            i += step
+    return best
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _split(
+    basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Array, rim: Array, weights: Triple
+) -> None:
+    last = np.int64(-1)
+    place = 0
+    guess = 0
+    for z in range(basins.shape[0]):
+        for y in range(basins.shape[1]):
+            for x in range(basins.shape[2]):
+                basin = np.int64(basins[z, y, x])
+                if basin == 0:
+                    continue
+                first = nodes[basin]
+                if nodes[basin + 1] - first > 1:
+                    if basin != last:
+                        last = basin
+                        place = np.searchsorted(cut, np.uint32(basin))
+                        guess = offsets[place]
+                    at = (z + origin[0], y + origin[1], x + origin[2])
+                    guess = _nearest(rim, offsets[place], offsets[place + 1], at, weights, guess)
+                    first += rim[guess, 3]
+                basins[z, y, x] = first

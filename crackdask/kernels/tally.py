@@ -1,0 +1,363 @@
+"""What is counted of every particle in one block.
+
+Integers only, so blocks add up exactly in any order.
+
+A tally is a table of small arrays, sorted by particle id; particles appear once a voxel of theirs
+lies in the block or in the 2x2x2 cells that the block owns. A cell belongs to the block of its
+upper corner voxel; cells beyond the far image border belong to the last block. A face between two
+voxels belongs to the block of its upper voxel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from crackdask.kernels.surface import CELL_CLASS, CELL_MEMBER
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Triple = tuple[int, int, int]
+
+FAR = np.iinfo(np.int32).max  # the low corner of a particle without a voxel, so that minima merge
+
+
+def tally(
+    label: Array,
+    grey: Array,
+    invalid: Array | None,
+    depth: Array,
+    unit: int,
+    origin: Triple,
+    shape: Triple,
+) -> dict[str, Array]:
+    """Count everything that the measurements of a block's particles need.
+
+    Parameters
+    ----------
+    label
+        Labels of the block and one voxel around it, 0 beyond the image border.
+    grey, depth
+        Grey levels (uint8) and squared depths (integers) of the block's own voxels.
+    invalid
+        True where the voxel or one of its 26 neighbours is outside the scan; None where there is
+        none.
+    unit
+        The squared depth that stands for one smallest voxel edge.
+    origin, shape
+        The block's first voxel, and the shape of the whole image.
+
+    Returns
+    -------
+    dict
+        Rows for `ids` (uint32, sorted): `voxels`, coordinate sums (`sums`: z, y, x) and products
+        (`products`: zz, yy, xx, zy, zx, yx) from the image's first voxel, `low` and `high` corner
+        (half open), `depth` (largest squared), `cells` (by configuration class), `border`,
+        `invalid`; ragged `grey_*` (from `grey_start`) and `shell_*` (shells 1.. from
+        `shell_start`); and `contact_a`, `contact_b`, `contact_faces` (normal to z, y, x).
+    """
+    label = np.ascontiguousarray(label)
+    ids = _distinct(label)
+    near = _renumber(label, ids)
+    z, y, x = (o + n == s for o, n, s in zip(origin, grey.shape, shape, strict=True))
+    cells, pairs, faces = _count_cells(near, ids.size, (z, y, x))
+    shells = round(float(np.sqrt(int(depth.max(initial=0)) / unit))) + 1
+    counts = _voxels(near, np.ascontiguousarray(grey), depth, unit, ids.size, shells)
+    voxels, sums, products, low, high, deepest, levels, rings = counts
+    touching = (
+        _invalid(near, invalid, ids.size) if invalid is not None else np.zeros(ids.size + 1, bool)
+    )
+    start = np.array(origin, np.int64)
+    border = ((low + start == 0) | (high + start == np.array(shape))).any(axis=1) & (voxels > 0)
+    rows = np.flatnonzero(cells[1:].any(axis=1) | (voxels[1:] > 0)) + 1
+    sums, products = _shift(voxels[rows], sums[rows], products[rows], start)
+    return {
+        "ids": ids[rows - 1],
+        "voxels": voxels[rows],
+        "sums": sums,
+        "products": products,
+        "low": np.where(voxels[rows, None] > 0, low[rows] + start, FAR).astype(np.int32),
+        "high": np.where(voxels[rows, None] > 0, high[rows] + start, 0).astype(np.int32),
+        "depth": deepest[rows],
+        "cells": cells[rows],
+        "border": border[rows],
+        "invalid": touching[rows],
+        **_ragged_grey(levels[rows]),
+        **_ragged_shells(rings[rows]),
+        **_sorted_contacts(pairs, faces, ids),
+    }
+
+
+def _shift(voxels: Array, sums: Array, products: Array, by: Array) -> tuple[Array, Array]:
+    n = voxels[:, None]
+    moved = sums + n * by
+    i, j = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
+    turned = products + sums[:, i] * by[j] + sums[:, j] * by[i] + n * (by[i] * by[j])
+    return moved, turned
+
+
+def _ragged_grey(levels: Array) -> dict[str, Array]:
+    row, grey = np.nonzero(levels)
+    start = np.zeros(levels.shape[0] + 1, np.int64)
+    np.cumsum(np.count_nonzero(levels, axis=1), out=start[1:])
+    return {
+        "grey_start": start,
+        "grey_level": grey.astype(np.uint8),
+        "grey_voxels": levels[row, grey].astype(np.uint32),
+    }
+
+
+def _ragged_shells(rings: Array) -> dict[str, Array]:
+    present = rings[:, 1:, 0] > 0
+    count = np.where(present.any(axis=1), present.shape[1] - present[:, ::-1].argmax(axis=1), 0)
+    start = np.zeros(count.size + 1, np.int64)
+    np.cumsum(count, out=start[1:])
+    kept = rings[:, 1:][np.arange(present.shape[1]) < count[:, None]]
+    return {
+        "shell_start": start,
+        "shell_voxels": kept[:, 0].astype(np.uint32),
+        "shell_grey_sum": kept[:, 1].copy(),
+        "shell_grey_sumsq": kept[:, 2].copy(),
+    }
+
+
+def _sorted_contacts(pairs: Array, faces: Array, ids: Array) -> dict[str, Array]:
+    slots = np.flatnonzero(pairs)
+    slots = slots[np.argsort(pairs[slots])]
+    found = pairs[slots]
+    return {
+        "contact_a": ids[(found >> np.uint64(32)).astype(np.int64) - 1],
+        "contact_b": ids[(found & np.uint64(0xFFFFFFFF)).astype(np.int64) - 1],
+        "contact_faces": faces[slots],
+    }
+
+
+@njit(cache=True, nogil=True)
+def _slot(keys: Array, key: Any) -> Any:
+    mask = np.uint64(keys.size - 1)
+    slot = ((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+    while keys[slot] != np.uint64(0) and keys[slot] != np.uint64(key):
+        slot = (slot + np.uint64(1)) & mask
+    return slot
+
+
+def _distinct(label: Array) -> Array:
+    """Return the sorted ids in `label`, without 0."""
+    size = 4096
+    while True:
+        keys = np.zeros(size, np.uint64)
+        if _collect(label, keys):
+            return np.sort(keys[keys != 0]).astype(np.uint32)
+        size *= 8
+
+
+@njit(cache=True, nogil=True)
+def _collect(label: Array, keys: Array) -> bool:
+    """Enter every id into a table of `keys`; False where the table is too small."""
+    used = 0
+    nz, ny, nx = label.shape
+    for z in range(nz):
+        for y in range(ny):
+            row = label[z, y]
+            before = np.uint32(0)
+            for x in range(nx):
+                here = row[x]
+                if here != before and here != 0:
+                    slot = _slot(keys, here)
+                    if keys[slot] == 0:
+                        keys[slot] = here
+                        used += 1
+                        if 2 * used > keys.size:
+                            return False
+                before = here
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _renumber(label: Array, ids: Array) -> Array:
+    """Return 1 + the row of each voxel's particle in `ids`; 0 stays 0."""
+    size = 1024
+    while size < 2 * ids.size:
+        size *= 2
+    keys = np.zeros(size, np.uint64)
+    rows = np.zeros(size, np.int32)
+    for i in range(ids.size):
+        slot = _slot(keys, ids[i])
+        keys[slot] = ids[i]
+        rows[slot] = i + 1
+    near = np.empty(label.shape, np.int32)
+    nz, ny, nx = label.shape
+    for z in range(nz):
+        for y in range(ny):
+            before = np.uint32(0)
+            row = np.int32(0)
+            for x in range(nx):
+                here = label[z, y, x]
+                if here != before:
+                    row = rows[_slot(keys, here)] if here != 0 else np.int32(0)
+                    before = here
+                near[z, y, x] = row
+    return near
+
+
+def _count_cells(
+    near: Array, particles: int, last: tuple[bool, bool, bool]
+) -> tuple[Array, Array, Array]:
+    """Count each particle's 2x2x2 configurations, and the faces between particles by axis."""
+    size = 1 << (32 * particles + 1024).bit_length()
+    while True:
+        cells = np.zeros((particles + 1, CELL_MEMBER.size), np.uint32)
+        pairs = np.zeros(size, np.uint64)
+        faces = np.zeros((size, 3), np.uint32)
+        if _cells(near, last, CELL_CLASS, cells, pairs, faces):
+            return cells, pairs, faces
+        size *= 4
+
+
+@njit(cache=True, nogil=True)
+def _cells(
+    near: Array,
+    last: tuple[bool, bool, bool],
+    classes: Array,
+    cells: Array,
+    pairs: Array,
+    faces: Array,
+) -> bool:
+    """Fill the counts; False where the table of pairs is too small."""
+    nz, ny, nx = near.shape
+    z1 = nz if last[0] else nz - 1
+    y1 = ny if last[1] else ny - 1
+    x1 = nx if last[2] else nx - 1
+    used = 0
+    mixed = np.empty(nx, np.uint8)
+    corner = np.empty(8, np.int32)
+    for z in range(1, z1):
+        for y in range(1, y1):
+            a, b = near[z - 1, y - 1], near[z - 1, y]
+            c, d = near[z, y - 1], near[z, y]
+            for x in range(1, x1):
+                mixed[x] = (
+                    (a[x] ^ d[x]) | (b[x] ^ d[x]) | (c[x] ^ d[x]) | (a[x - 1] ^ d[x])
+                    | (b[x - 1] ^ d[x]) | (c[x - 1] ^ d[x]) | (d[x - 1] ^ d[x])
+                ) != 0  # fmt: skip
+            for x in range(1, x1):
+                if not mixed[x]:
+                    continue
+                corner[0], corner[1], corner[2], corner[3] = a[x - 1], a[x], b[x - 1], b[x]
+                corner[4], corner[5], corner[6], corner[7] = c[x - 1], c[x], d[x - 1], d[x]
+                seen = 0
+                for i in range(8):
+                    if seen >> i & 1:
+                        continue
+                    particle = corner[i]
+                    inside = 0
+                    for j in range(8):
+                        inside |= int(corner[j] == particle) << j
+                    seen |= inside
+                    if particle != 0:
+                        cells[particle, classes[inside]] += np.uint32(1)
+                own = corner[7]
+                if own == 0:
+                    continue
+                for axis in range(3):
+                    other = corner[7 - (4 >> axis)]
+                    if other != 0 and other != own:
+                        key = np.uint64(min(own, other)) << np.uint64(32) | np.uint64(
+                            max(own, other)
+                        )
+                        slot = _slot(pairs, key)
+                        if pairs[slot] == 0:
+                            used += 1
+                            if 2 * used > pairs.size:
+                                return False
+                            pairs[slot] = key
+                        faces[slot, axis] += np.uint32(1)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _voxels(
+    near: Array, grey: Array, depth: Array, unit: int, particles: int, shells: int
+) -> tuple[Array, Array, Array, Array, Array, Array, Array, Array]:
+    """Count each particle's own voxels, run by run: coordinates, depth, grey levels, shells."""
+    nz, ny, nx = grey.shape
+    voxels = np.zeros(particles + 1, np.int64)
+    sums = np.zeros((particles + 1, 3), np.int64)
+    products = np.zeros((particles + 1, 6), np.int64)
+    low = np.full((particles + 1, 3), FAR, np.int64)
+    high = np.zeros((particles + 1, 3), np.int64)
+    deepest = np.zeros(particles + 1, np.int64)
+    levels = np.zeros((particles + 1, 256), np.uint32)
+    rings = np.zeros((particles + 1, shells, 3), np.uint64)
+    shell = np.empty(nx, np.uint16)
+    for z in range(nz):
+        for y in range(ny):
+            names, values, squares = near[z + 1, y + 1, 1 : nx + 1], grey[z, y], depth[z, y]
+            for x in range(nx):
+                shell[x] = np.uint16(np.rint(np.sqrt(float(squares[x]) / float(unit))))
+            x = 0
+            while x < nx:
+                particle = names[x]
+                begin = x
+                if particle == 0:
+                    while x < nx and names[x] == 0:
+                        x += 1
+                    continue
+                level, ring = levels[particle], rings[particle]
+                top = np.int64(0)
+                while x < nx and names[x] == particle:
+                    value = np.uint64(values[x])
+                    level[value] += np.uint32(1)
+                    k = shell[x]
+                    ring[k, 0] += np.uint64(1)
+                    ring[k, 1] += value
+                    ring[k, 2] += value * value
+                    top = max(top, np.int64(squares[x]))
+                    x += 1
+                n = x - begin
+                along = n * (begin + x - 1) // 2
+                voxels[particle] += n
+                deepest[particle] = max(deepest[particle], top)
+                _add_run(sums[particle], products[particle], z, y, n, along, _squares(begin, x))
+                _extend(low[particle], high[particle], z, y, begin, x)
+    return voxels, sums, products, low, high, deepest, levels, rings
+
+
+@njit(cache=True, nogil=True)
+def _squares(begin: int, end: int) -> int:
+    """Return the sum of squares of the integers from `begin` to `end` - 1."""
+    return (end - 1) * end * (2 * end - 1) // 6 - (begin - 1) * begin * (2 * begin - 1) // 6
+
+
+@njit(cache=True, nogil=True)
+def _add_run(
+    sums: Array, products: Array, z: int, y: int, n: int, along: int, squares: int
+) -> None:
+    sums[0] += n * z
+    sums[1] += n * y
+    sums[2] += along
+    products[0] += n * z * z
+    products[1] += n * y * y
+    products[2] += squares
+    products[3] += n * z * y
+    products[4] += along * z
+    products[5] += along * y
+
+
+@njit(cache=True, nogil=True)
+def _extend(low: Array, high: Array, z: int, y: int, begin: int, end: int) -> None:
+    low[0], low[1], low[2] = min(low[0], z), min(low[1], y), min(low[2], begin)
+    high[0], high[1], high[2] = max(high[0], z + 1), max(high[1], y + 1), max(high[2], end)
+
+
+@njit(cache=True, nogil=True)
+def _invalid(near: Array, invalid: Array, particles: int) -> Array:
+    touching = np.zeros(particles + 1, np.bool_)
+    nz, ny, nx = invalid.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if invalid[z, y, x]:
+                    touching[near[z + 1, y + 1, x + 1]] = True
+    return touching

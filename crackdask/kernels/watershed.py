@@ -1,0 +1,373 @@
+"""The watershed of one block: steepest ascent, basins, saddles and labels.
+
+There is no queue. Every voxel points to its highest 26-neighbour, ties going to the larger global index, so heights and
+indices are a total order and every path ends in a peak (Zlateski and Seung 2015; Lu, Zlateski and Seung 2021). Within a
+window the global index grows exactly as the raster order of the window does, so a block decides each tie as the whole
+volume would.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Triple = tuple[int, int, int]
+
+_PEAK = 21  # a pointer is 16 * dz + 4 * dy + dx with steps of 0, 1, 2; this one points to itself
+_HALO = 64  # flag of voxels that belong to other blocks
+_ENTERED = 128  # flag of voxels that a voxel of another block points to
+_NOWHERE = 255  # outside the mask
+
+
+def steepest(depth: Array, start: Triple, shape: Triple) -> Array:
+    """Return for part of a window which neighbour is the highest, as a code.
+
+    Parameters
+    ----------
+    depth
+        uint16, 0 outside the mask. Beyond the window nothing is inside the mask.
+    start, shape
+        The part of the window wanted.
+
+    Returns
+    -------
+    uint8, ``16 * dz + 4 * dy + dx`` with steps counted 0, 1, 2 from the voxel before; 255 outside the mask.
+
+    >>> steepest(np.array([[[1, 2, 2, 1, 0]]], np.uint16), (0, 0, 0), (1, 1, 5)).tolist()
+    [[[22, 22, 21, 20, 255]]]
+    """
+    pointers = np.empty(shape, np.uint8)
+    _steepest(depth, start, pointers)
+    return pointers
+
+
+def follow(pointers: Array, start: Triple, shape: Triple) -> tuple[Array, Array, Array, Array]:
+    """Follow every pointer of a block to where its path ends or leaves the block.
+
+    Parameters
+    ----------
+    pointers
+        From :func:`steepest`, of the block and a halo of 1; is written to.
+    start, shape
+        The block within `pointers`.
+
+    Returns
+    -------
+    codes
+        uint32, the block's voxels: which of `ends` a voxel leads to, counted from 1; 0 outside the mask.
+    ends
+        int64, index into the flat window of each peak in the block or voxel in the halo that a path ends in.
+    entered
+        int64, indices into the flat window of the block's voxels that a voxel of the halo points to, ascending.
+    entered_codes
+        uint32, the codes of those.
+    """
+    codes = np.zeros(pointers.shape, np.uint32)
+    entered = _mark_halo(pointers, start, shape)
+    ends = _follow(pointers, codes, start, shape)
+    entered_codes = codes.reshape(-1)[entered]
+    (z, y, x), (nz, ny, nx) = start, shape
+    own = codes[z : z + nz, y : y + ny, x : x + nx]
+    return np.ascontiguousarray(own), ends, entered, entered_codes
+
+
+def look_up(codes: Array, names: Array, out: Array) -> None:
+    """Write ``names[code - 1]`` for every code, and 0 for 0.
+
+    >>> out = np.empty((1, 1, 3), np.uint32)
+    >>> look_up(np.array([[[0, 2, 1]]], np.uint32), np.array([7, 9], np.uint32), out)
+    >>> out.tolist()
+    [[[0, 9, 7]]]
+    """
+    _look_up(codes, names, out)
+
+
+def saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[Array, Array]:
+    """Return the highest saddle of every pair of nodes that touch.
+
+    A pair of 26-neighbours counts when the first of the two, in raster order, belongs to the block.
+
+    Parameters
+    ----------
+    nodes
+        uint32, numbers that mean the same in every block, 0 outside the mask; of the block and a halo of 1.
+    depth
+        uint16, same window.
+    start, shape
+        The block within the window.
+
+    Returns
+    -------
+    pairs
+        uint64, ``a << 32 | b`` with a < b, ascending.
+    heights
+        uint16, the largest ``min(depth, depth')`` over the touching voxels of the pair.
+    """
+    pairs, heights = _saddles(nodes, depth, start, shape)
+    order = np.argsort(pairs)
+    return pairs[order], heights[order]
+
+
+def tops(codes: Array, depth: Array, count: int) -> Array:
+    """Return the largest depth of each code 1..count, as uint16.
+
+    >>> tops(np.array([0, 1, 1], np.uint32), np.array([9, 3, 5], np.uint16), 2).tolist()
+    [5, 0]
+    """
+    highest = np.zeros(count + 1, np.uint16)
+    _tops(np.ravel(codes), np.ravel(depth), highest)
+    highest[0] = 0
+    return highest[1:]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _highest_along(row: Array, padded: Array, out: Array, first: int) -> None:
+    """Write the best of three along x as ``depth << 6 | dx``."""
+    n = out.size
+    padded[1 : row.size + 1] = row
+    before = padded[first : first + n]
+    here = padded[first + 1 : first + 1 + n]
+    after = padded[first + 2 : first + 2 + n]
+    for x in range(n):
+        best = np.uint32(np.uint32(before[x]) << np.uint32(6))
+        key = np.uint32((np.uint32(here[x]) << np.uint32(6)) | np.uint32(1))
+        best = key if key > best else best
+        key = np.uint32((np.uint32(after[x]) << np.uint32(6)) | np.uint32(2))
+        out[x] = key if key > best else best
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _highest_across(before: Array, here: Array, after: Array, step: int, out: Array) -> None:
+    """Write the best of three rows, with the step taken in the digits of `step`."""
+    one = np.uint32(step)
+    two = np.uint32(2 * step)
+    for x in range(out.size):
+        best = before[x]
+        key = np.uint32(here[x] | one)
+        best = key if key > best else best
+        key = np.uint32(after[x] | two)
+        out[x] = key if key > best else best
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _steepest_plane(depth: Array, y0: int, x0: int, padded: Array, rows: Array, out: Array) -> None:
+    """Write the best of nine within a plane; `rows` has a row of zeros at each end."""
+    ny, nx = out.shape
+    for i in range(ny + 2):
+        y = y0 + i - 1
+        if 0 <= y < depth.shape[0]:
+            _highest_along(depth[y], padded, rows[i], x0)
+        else:
+            rows[i] = 0
+    for i in range(ny):
+        _highest_across(rows[i], rows[i + 1], rows[i + 2], 4, out[i])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _steepest(depth: Array, start: Triple, pointers: Array) -> None:
+    nz, ny, nx = pointers.shape
+    padded = np.zeros(depth.shape[2] + 2, np.uint32)
+    rows = np.zeros((ny + 2, nx), np.uint32)
+    planes = np.zeros((3, ny, nx), np.uint32)
+    line = np.empty(nx, np.uint32)
+    for i in range(-1, nz + 1):
+        z = start[0] + i
+        if 0 <= z < depth.shape[0]:
+            _steepest_plane(depth[z], start[1], start[2], padded, rows, planes[(i + 3) % 3])
+        else:
+            planes[(i + 3) % 3] = 0
+        if i < 1:
+            continue
+        for y in range(ny):
+            _highest_across(
+                planes[(i + 1) % 3, y], planes[(i + 2) % 3, y], planes[i % 3, y], 16, line
+            )
+            inside = depth[z - 1, start[1] + y, start[2] : start[2] + nx]
+            out = pointers[i - 1, y]
+            for x in range(nx):
+                out[x] = np.uint8(line[x] & np.uint32(63)) if inside[x] > 0 else np.uint8(_NOWHERE)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _mark_halo(pointers: Array, start: Triple, shape: Triple) -> Array:
+    """Flag the halo; return the block's voxels that the halo points to."""
+    nz, ny, nx = pointers.shape
+    flat = pointers.reshape(-1)
+    count = 0
+    for z in range(nz):
+        for y in range(ny):
+            own = start[0] <= z < start[0] + shape[0] and start[1] <= y < start[1] + shape[1]
+            x = 0
+            while x < nx:
+                if own and x == start[2]:
+                    x += shape[2]
+                    continue
+                here = pointers[z, y, x]
+                if here != _NOWHERE:
+                    to_z = z + (here >> 4) - 1
+                    to_y = y + (here >> 2 & 3) - 1
+                    to_x = x + (here & 3) - 1
+                    pointers[z, y, x] = here | _HALO
+                    if (
+                        start[0] <= to_z < start[0] + shape[0]
+                        and start[1] <= to_y < start[1] + shape[1]
+                        and start[2] <= to_x < start[2] + shape[2]
+                    ):
+                        at = (to_z * ny + to_y) * nx + to_x
+                        if flat[at] & _ENTERED == 0:
+                            flat[at] |= _ENTERED
+                            count += 1
+                x += 1
+    entered = np.empty(count, np.int64)
+    found = 0
+    for at in range(flat.size):
+        if found == count:
+            break
+        if flat[at] != _NOWHERE and flat[at] & _ENTERED != 0:
+            flat[at] &= _ENTERED - 1
+            entered[found] = at
+            found += 1
+    return entered
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _follow(pointers: Array, codes: Array, start: Triple, shape: Triple) -> Array:
+    nz, ny, nx = pointers.shape
+    flat = pointers.reshape(-1)
+    code = codes.reshape(-1)
+    leap = np.zeros(64, np.int64)
+    for step in range(43):
+        leap[step] = ((step >> 4) - 1) * ny * nx + ((step >> 2 & 3) - 1) * nx + (step & 3) - 1
+    ends = np.empty(1024, np.int64)
+    count = 0
+    for z in range(start[0], start[0] + shape[0]):
+        for y in range(start[1], start[1] + shape[1]):
+            first = (z * ny + y) * nx + start[2]
+            for i in range(first, first + shape[2]):
+                if flat[i] == _NOWHERE or code[i] != 0:
+                    continue
+                at = i
+                while code[at] == 0 and flat[at] != _PEAK and flat[at] & _HALO == 0:
+                    at += leap[flat[at]]
+                if code[at] == 0:
+                    if count == ends.size:
+                        longer = np.empty(2 * count, np.int64)
+                        longer[:count] = ends
+                        ends = longer
+                    ends[count] = at
+                    count += 1
+                    code[at] = count
+                end = code[at]
+                at = i
+                while code[at] == 0:
+                    code[at] = end
+                    at += leap[flat[at]]
+    return ends[:count].copy()
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _look_up(codes: Array, names: Array, out: Array) -> None:
+    for z in range(codes.shape[0]):
+        for y in range(codes.shape[1]):
+            for x in range(codes.shape[2]):
+                code = codes[z, y, x]
+                out[z, y, x] = names[code - 1] if code > 0 else np.uint32(0)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _slot(keys: Array, key: np.uint64) -> int:
+    """Return the place of a key in an open table, or the empty place where it belongs."""
+    wrap = np.uint64(keys.size - 1)
+    spread = np.uint64(key * np.uint64(0x9E3779B97F4A7C15))
+    at = np.uint64((spread >> np.uint64(32)) & wrap)
+    while keys[at] != 0 and keys[at] != key:
+        at = np.uint64((at + np.uint64(1)) & wrap)
+    return np.int64(at)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _grown(keys: Array, values: Array) -> tuple[Array, Array]:
+    """Return the same table with twice the places."""
+    more_keys = np.zeros(2 * keys.size, keys.dtype)
+    more_values = np.zeros(2 * keys.size, values.dtype)
+    for i in range(keys.size):
+        if keys[i] != 0:
+            at = _slot(more_keys, keys[i])
+            more_keys[at] = keys[i]
+            more_values[at] = values[i]
+    return more_keys, more_values
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _differ(here: Array, there: Array, seam: Array) -> None:
+    """Flag the voxels that touch another node."""
+    for x in range(seam.size):
+        seam[x] |= np.uint8((here[x] != there[x]) & (there[x] != 0))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _seam(nodes: Array, z: int, y: int, seam: Array) -> None:
+    """Flag the voxels of one row whose 13 following neighbours hold another node."""
+    nz, ny, nx = nodes.shape
+    seam[:] = 0
+    here = nodes[z, y]
+    _differ(here[: nx - 1], here[1:], seam[: nx - 1])
+    for dz, dy in ((0, 1), (1, -1), (1, 0), (1, 1)):
+        if z + dz < nz and 0 <= y + dy < ny:
+            there = nodes[z + dz, y + dy]
+            _differ(here, there, seam)
+            _differ(here[: nx - 1], there[1:], seam[: nx - 1])
+            _differ(here[1:], there[: nx - 1], seam[1:])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[Array, Array]:
+    nz, ny, nx = nodes.shape
+    keys = np.zeros(4096, np.uint64)
+    values = np.zeros(4096, np.uint16)
+    count = 0
+    last = 0
+    seam = np.empty(nx, np.uint8)
+    for z in range(start[0], start[0] + shape[0]):
+        for y in range(start[1], start[1] + shape[1]):
+            _seam(nodes, z, y, seam)
+            for x in range(start[2], start[2] + shape[2]):
+                node = nodes[z, y, x]
+                if seam[x] == 0 or node == 0:
+                    continue
+                height = depth[z, y, x]
+                for step in range(14, 27):
+                    to_z = z + step // 9 - 1
+                    to_y = y + step // 3 % 3 - 1
+                    to_x = x + step % 3 - 1
+                    if to_z >= nz or to_y < 0 or to_y >= ny or to_x < 0 or to_x >= nx:
+                        continue
+                    other = nodes[to_z, to_y, to_x]
+                    if other == 0 or other == node:
+                        continue
+                    low = np.uint64(min(node, other))
+                    high = np.uint64(max(node, other))
+                    key = np.uint64((low << np.uint64(32)) | high)
+                    saddle = min(height, depth[to_z, to_y, to_x])
+                    if keys[last] != key:
+                        last = _slot(keys, key)
+                        if keys[last] == 0:
+                            keys[last] = key
+                            count += 1
+                            if 2 * count > keys.size:
+                                keys, values = _grown(keys, values)
+                                last = _slot(keys, key)
+                    if saddle > values[last]:
+                        values[last] = saddle
+    used = keys != 0
+    return keys[used], values[used]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _tops(codes: Array, depth: Array, highest: Array) -> None:
+    for i in range(codes.size):
+        if depth[i] > highest[codes[i]]:
+            highest[codes[i]] = depth[i]

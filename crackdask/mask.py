@@ -1,0 +1,220 @@
+"""Particles against background: threshold, opening and closing, islands and holes (paper, 4.5).
+
+The result does not depend on the blocks. The threshold is one number from the exact histogram of the whole reference.
+Opening and closing read their radius as halo and repeat the image edge, never a block's. Islands and
+holes are judged by the size of the whole component: a block settles the components that end inside it, and those that
+go on are united over the planes between blocks before anything is removed or filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from scipy import ndimage
+
+from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, padded
+from crackdask.kernels import components
+from crackdask.plan import Grid
+from crackdask.schema import GREY_LEVELS, OUTSIDE
+
+
+class MaskParams(BaseModel):
+    """Parameters of the segmentation into particles and background."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    phase: Literal["bright", "dark"] = Field("bright", description="the phase that is sought")
+    threshold: float | Literal["otsu"] = Field("otsu", description="grey level, or Otsu's")
+    per_state: bool = Field(False, description="a threshold for each state instead of the reference's")
+    opening: int = Field(1, ge=0, le=10, description="radius of the opening, voxels")
+    closing: int = Field(1, ge=0, le=10, description="radius of the closing, voxels")
+    min_island: int = Field(50, ge=0, description="smaller islands are removed, voxels")
+    max_hole: int = Field(5000, ge=0, description="enclosed holes up to this size are filled, voxels")
+
+    @field_validator("threshold")
+    @classmethod
+    def _in_range(cls, threshold: float | str) -> float | str:
+        if not isinstance(threshold, str) and not 0 < threshold < GREY_LEVELS:
+            raise ValueError(f"a grey level above 0 and below {GREY_LEVELS}, or 'otsu', not {threshold}")
+        return threshold
+
+    @property
+    def halo(self) -> int:
+        """Voxels that opening and closing need around a block."""
+        return 2 * (self.opening + self.closing)
+
+
+def otsu(counts: Array) -> float:
+    """Return the grey level that best parts a histogram (Otsu 1979); voxels outside the scan do not count.
+
+    Voxels above the level are bright. The sums are integers, so the answer is the same on every machine.
+
+    Examples
+    --------
+    >>> counts = np.zeros(256, int)
+    >>> counts[[60, 150]] = 100
+    >>> otsu(counts)
+    60.0
+    """
+    counts = [0, *(int(count) for count in counts[1:])]
+    total, mass = sum(counts), sum(level * count for level, count in enumerate(counts))
+    best, best_level, below, below_mass = -1.0, 0, 0, 0
+    for level, count in enumerate(counts):
+        below += count
+        below_mass += level * count
+        if 0 < below < total:
+            spread = (below_mass * total - mass * below) ** 2 / (below * (total - below))
+            if spread > best:
+                best, best_level = spread, level
+    return float(best_level)
+
+
+def passes(params: MaskParams) -> tuple[Pass, ...]:
+    """Return the segmentation as passes: `denoised` and the table `threshold` to `mask` (bool)."""
+    islands = partial(_judge, "islands", components.FULL, params.min_island - 1)
+    holes = partial(_judge, "holes", components.FACES, params.max_hole)
+    return (
+        Pass(
+            name="threshold",
+            kernel=partial(_rough, params, islands),
+            reads={"denoised": params.halo},
+            writes={"rough": "bool"},
+            tables=("threshold",),
+            makes=("islands", "islands_offset"),
+            reduce=partial(_unite, "islands", components.FULL, params.min_island - 1),
+            scratch=18,
+        ),
+        Pass(
+            name="islands",
+            kernel=partial(_without_islands, islands, holes),
+            reads={"rough": 0, "denoised": 0},
+            writes={"solid": "bool"},
+            tables=("islands", "islands_offset"),
+            makes=("holes", "holes_offset"),
+            reduce=partial(_unite, "holes", components.FACES, params.max_hole),
+            scratch=18,
+        ),
+        Pass(
+            name="holes",
+            kernel=partial(_without_holes, holes),
+            reads={"solid": 0, "denoised": 0},
+            writes={"mask": "bool"},
+            tables=("holes", "holes_offset"),
+            makes=("mask_voxels", "scan_voxels"),
+            reduce=_count,
+            scratch=18,
+        ),
+    )
+
+
+Judge = Callable[[Block, Array, Array], tuple[Array, Array, Tally]]
+
+
+def _judge(
+    name: str, connectivity: int, limit: int, block: Block, phase: Array, outside: Array
+) -> tuple[Array, Array, Tally]:
+    """Label a block's islands or holes: the labels, their verdicts and what the union needs."""
+    inner = components.inner_sides(block.grid, block.number)
+    keep = None
+    if name == "holes":
+        # A hole is enclosed: what reaches the image edge or the outside of the scan is background.
+        keep = outside.copy()
+        for side, (axis, end) in enumerate((a, e) for a in range(3) for e in (0, -1)):
+            if not inner[side]:
+                keep[(slice(None),) * axis + (end,)] = True
+        keep &= phase
+    labels, verdict, sizes = components.small_components(phase, keep, limit, connectivity, inner)
+    return labels, verdict, {"sizes": sizes} | components.face_codes(labels, verdict, inner)
+
+
+def _flip(block: Block, name: str, labels: Array, verdict: Array) -> Array:
+    """Return the voxels of the components to be flipped, once the union has spoken."""
+    offset = block.table(f"{name}_offset")
+    flips = block.table(name)[offset[block.number] : offset[block.number + 1]]
+    chosen = verdict < 0
+    waiting = verdict > 0
+    chosen[waiting] = flips[verdict[waiting] - 1]
+    return np.asarray(chosen[labels])
+
+
+def _rough(params: MaskParams, islands: Judge, block: Block) -> Result:
+    grey = padded(block, "denoised", params.halo, mode="edge")
+    threshold = float(block.table("threshold"))
+    inside = grey != OUTSIDE
+    phase = (grey > threshold if params.phase == "bright" else grey <= threshold) & inside
+    rough = _close(_open(phase, params.opening), params.closing)
+    own = tuple(slice(params.halo, n - params.halo) for n in rough.shape)
+    mine = np.ascontiguousarray(rough[own] & inside[own])
+    return Result({"rough": mine}, islands(block, mine, ~mine)[2])
+
+
+def _without_islands(islands: Judge, holes: Judge, block: Block) -> Result:
+    rough, outside = block.read("rough"), block.read("denoised") == OUTSIDE
+    labels, verdict, _ = islands(block, rough, outside)
+    solid = rough & ~_flip(block, "islands", labels, verdict)
+    return Result({"solid": solid}, holes(block, ~solid, outside)[2])
+
+
+def _without_holes(holes: Judge, block: Block) -> Result:
+    solid, outside = block.read("solid"), block.read("denoised") == OUTSIDE
+    labels, verdict, _ = holes(block, ~solid, outside)
+    mask = solid | _flip(block, "holes", labels, verdict)
+    counts = np.array([np.count_nonzero(mask), mask.size - np.count_nonzero(outside)])
+    return Result({"mask": mask}, {"counts": counts})
+
+
+def _count(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    mask, scan = np.sum([tally["counts"] for tally in tallies], axis=0)
+    return {"mask_voxels": np.array(mask), "scan_voxels": np.array(scan)}
+
+
+def _unite(
+    name: str, connectivity: int, limit: int, grid: Grid, tallies: Sequence[Tally], tables: Tables
+) -> Tables:
+    """Add up the components that cross block walls and tell which are to be flipped."""
+    sizes = [tally["sizes"] for tally in tallies]
+    offset = np.concatenate([[0], np.cumsum([len(s) for s in sizes])]).astype(np.int64)
+    parent = np.arange(offset[-1] + 1)
+    for axis in range(3):
+        for seam in range(grid.counts[axis] - 1):
+            low = _plane(grid, tallies, offset, axis, seam, 1)
+            high = _plane(grid, tallies, offset, axis, seam + 1, 0)
+            components.join_planes(parent, low, high, connectivity == components.FULL)
+    root = components.roots(parent)
+    weights = np.concatenate([np.array([limit + 1]), *sizes])
+    total = np.bincount(root, weights=weights, minlength=len(parent))
+    flips = (total[root] <= limit)[1:]
+    return {name: flips, f"{name}_offset": offset}
+
+
+def _plane(
+    grid: Grid, tallies: Sequence[Tally], offset: Array, axis: int, place: int, end: int
+) -> Array:
+    """Return one side of the whole plane between two layers of blocks as node numbers."""
+    others = [a for a in range(3) if a != axis]
+    plane = np.full([grid.shape[a] for a in others], components.ABSENT, np.int64)
+    for number in range(len(grid)):
+        if grid.position(number)[axis] != place:
+            continue
+        box = grid.box(number)
+        codes = tallies[number][components.SIDES[2 * axis + end]].astype(np.int64)
+        codes[codes > 0] += offset[number]
+        plane[tuple(slice(box.start[a], box.stop[a]) for a in others)] = codes
+    return plane
+
+
+def _ball(radius: int) -> Array:
+    z, y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1, -radius : radius + 1]
+    return np.asarray(z * z + y * y + x * x <= radius * radius)
+
+
+def _open(phase: Array, radius: int) -> Array:
+    return np.asarray(ndimage.binary_opening(phase, _ball(radius))) if radius else phase
+
+
+def _close(phase: Array, radius: int) -> Array:
+    return np.asarray(ndimage.binary_closing(phase, _ball(radius))) if radius else phase

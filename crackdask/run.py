@@ -1,0 +1,622 @@
+"""The whole way, in order: from the scans of a recipe to the tables of a store.
+
+Reading `_PERFORM` is reading the method section of the paper. The run is handed an executor and never makes one; it
+may be killed at any moment and called again.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crackdask import schema, store
+from crackdask.blocks import Array, Pass
+from crackdask.cluster import Executor
+from crackdask.config import Recipe, RecipeError
+from crackdask.denoise import noise_passes
+from crackdask.denoise import passes as denoise_passes
+from crackdask.engine import BlocksFailedError, Engine, Failure, Progress, Readable
+from crackdask.grey import Resampling, auto_window, peaks, to_reference
+from crackdask.grey import passes as grey_passes
+from crackdask.labels import passes as labels_passes
+from crackdask.mask import otsu
+from crackdask.mask import passes as mask_passes
+from crackdask.measure import contacts, deepest_shell, finalise
+from crackdask.measure import passes as measure_passes
+from crackdask.plan import Box, Grid, Triple, check_single_writer
+from crackdask.planning import Plan, plan_blocks
+from crackdask.read import histogram_of, levels
+from crackdask.read import passes as read_passes
+from crackdask.register import Level, RegistrationError, register
+from crackdask.sources import Source, SourceError, open_source
+from crackdask.store import Compression, StoreError, Volume
+from crackdask.tables import TableWriter, ranges
+from crackdask.track import track
+from crackdask.transfer import CARRIED
+from crackdask.transfer import passes as transfer_passes
+from crackdask.units import (
+    DTYPES,
+    INTERNAL,
+    KEPT_ON_REQUEST,
+    STORED,
+    Unit,
+    VolumeKey,
+    fingerprints,
+    outstanding,
+    units,
+)
+from crackdask.work import Work
+
+
+class ResultError(ValueError):
+    """A step's result cannot be right; the message says what was found and the way out."""
+
+
+#: Mistakes of the user's: no second try can mend them.
+USER_ERRORS: tuple[type[BaseException], ...] = (
+    RecipeError,
+    SourceError,
+    StoreError,
+    ResultError,
+    RegistrationError,
+)
+#: The machine's: no room, no permission.
+_LIBRARIES = ("numpy", "dask", "distributed", "zarr", "xarray", "scikit-image", "SimpleITK", "numba", "edt", "scipy")
+
+
+@dataclass(frozen=True)
+class Scans:
+    """The opened scans of a recipe and what follows from their headers alone."""
+
+    recipe: Recipe
+    sources: tuple[Source, ...]
+    crop: Box
+
+    @classmethod
+    def of(cls, recipe: Recipe, base: Path) -> Scans:
+        """Open every scan of a recipe; no voxel is read.
+
+        Raises
+        ------
+        RecipeError
+            If a scan cannot be used, naming every one.
+        """
+        opened: list[Source] = []
+        wrong: list[str] = []
+        for number, state in enumerate(recipe.states):
+            try:
+                opened.append(open_source(state.source, base))
+            except SourceError as error:
+                wrong.append(f"  states[{number}].source ({state.name}): {error}")
+        if wrong:
+            raise RecipeError("\n".join([f"{len(wrong)} of {len(recipe.states)} scans cannot be used", *wrong]))
+        shapes = {source.shape for source in opened}
+        if len(shapes) > 1:
+            found = "".join(
+                f"\n  {state.name}: {' x '.join(map(str, source.shape))}"
+                for state, source in zip(recipe.states, opened, strict=True)
+            )
+            raise RecipeError(
+                f"the scans have different shapes (z, y, x):{found}\ncut or pad them to one shape, or leave a state out"
+            )
+        limits = recipe.crop_of(opened[0].shape)
+        (z0, z1), (y0, y1), (x0, x1) = limits
+        return cls(recipe, tuple(opened), Box((z0, y0, x0), (z1, y1, x1)))
+
+    @property
+    def shape(self) -> Triple:
+        """Shape of the stored volume."""
+        return self.crop.shape
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of every unit."""
+        return fingerprints(self.recipe, [source.fingerprint() for source in self.sources], self.shape)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: what was done, what was there already, what failed, and what that keeps from being done."""
+
+    done: tuple[str, ...]
+    skipped: int
+    failures: tuple[Failure, ...]
+    blocked: tuple[str, ...]
+    cause: BaseException | None = None
+
+
+@dataclass
+class Run:
+    """One run of a recipe into a store."""
+
+    scans: Scans
+    path: Path
+    executor: Executor
+    progress: Progress
+    work: Work = field(init=False)
+    engine: Engine = field(init=False)
+    plan: Plan = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Plan the blocks."""
+        recipe = self.scans.recipe
+        self.work = Work.beside(self.path)
+        source = self.scans.sources[0]
+        self.plan = plan_blocks(recipe, source.shape, self.scans.shape, source.dtype, self.executor.workers)
+        self.engine = Engine(self.work, self.executor, self.progress, recipe.compute.retries, USER_ERRORS)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        return self.scans.recipe
+
+    @property
+    def grid(self) -> Grid:
+        """The blocks of the stored volume."""
+        return self.plan.grid
+
+    def __call__(self, until: str | None = None) -> Outcome:
+        """Do what is not done, up to and including a step."""
+        with self.work.held():
+            self._open_store()
+            todo = self.outstanding(until)
+            plan = [unit for unit in units(self.recipe) if until is None or _upto(unit, until)]
+            if not todo:
+                return Outcome((), len(plan), (), ())
+            self._mark(complete=False)
+            self.work.note("failed", [])
+            outcome = self._perform(todo, len(plan) - len(todo))
+            if not outcome.failures and until is None:
+                self._mark(complete=True)
+            return outcome
+
+    def outstanding(self, until: str | None = None) -> list[Unit]:
+        """Return the units that are to be done."""
+        plan = units(self.recipe)
+        done = {u.name for u in plan if self._is_done(u)}
+        there = {
+            key
+            for u in plan
+            for key in u.writes
+            if (self._is_stored(key[0]) and u.name in done) or self.work.volume(*key).exists()
+        }
+        kept = {key for u in plan for key in u.writes if key[0] in KEPT_ON_REQUEST and self._is_stored(key[0])}
+        return outstanding(plan, done, there, until, kept)
+
+    def _perform(self, todo: Sequence[Unit], skipped: int) -> Outcome:
+        done: list[str] = []
+        failures: list[Failure] = []
+        blocked: list[str] = []
+        cause: BaseException | None = None
+        spoilt: set[str | VolumeKey] = set()
+        for unit in todo:
+            if spoilt.intersection(unit.needs) or spoilt.intersection(unit.reads):
+                blocked.append(unit.name)
+                spoilt.update([unit.name, *unit.writes])
+                continue
+            try:
+                self._do(unit)
+            except BlocksFailedError as error:
+                failures += error.failures
+                cause = cause or error.cause
+                spoilt.update([unit.name, *unit.writes])
+                self.work.note("failed", [_as_json(failure) for failure in failures])
+                continue
+            done.append(unit.name)
+            self._clean({u.name for u in todo} - set(done))
+        return Outcome(tuple(done), skipped, tuple(failures), tuple(blocked), cause)
+
+    def _do(self, unit: Unit) -> None:
+        started = time.perf_counter()
+        self.work.forget(unit.name)
+        found = _PERFORM[unit.step](self, unit)
+        self.work.finish(unit.name, self.scans.fingerprints[unit.name], found)
+        for name in INTERNAL:
+            self.work.drop_volume(name, unit.state)
+        seconds = time.perf_counter() - started
+        steps = dict(store.attributes(self.path).get("steps", {}))
+        steps[unit.name] = {
+            "fingerprint": self.scans.fingerprints[unit.name],
+            "seconds": round(seconds, 3),
+        }
+        store.set_attributes(self.path, {"steps": steps})
+        self.progress.end(unit.name, seconds)
+
+    def _clean(self, left: set[str]) -> None:
+        """Remove work volumes that no unit will read any more."""
+        plan = units(self.recipe)
+        awaited = {key for u in plan if u.name in left or not self._is_done(u) for key in u.reads}
+        for unit in plan:
+            for key in unit.writes:
+                if key not in awaited and not self._is_stored(key[0]):
+                    self.work.drop_volume(*key)
+
+    # ------------------------------------------------------------ what is there
+
+    def _is_done(self, unit: Unit) -> bool:
+        found = self.work.result(unit.name)
+        return found is not None and found[0] == self.scans.fingerprints[unit.name]
+
+    def _is_stored(self, volume: str) -> bool:
+        kept = KEPT_ON_REQUEST if self.recipe.compute.keep_intermediate else ()
+        return volume in (*STORED, *kept)
+
+    def result(self, name: str) -> dict[str, Array]:
+        """Return the tables of a finished unit."""
+        found = self.work.result(name)
+        if found is None:
+            raise AssertionError(f"{name} is not done")
+        return found[1]
+
+    def volume(self, name: str, state: int) -> Volume:
+        """Return a volume of the store or the work folder, made if it is not there."""
+        compute = self.recipe.compute
+        if self._is_stored(name):
+            return store.volume(self.path, name, state)
+        compression = Compression("lz4" if compute.compression != "none" else "none", 1)
+        if name == "raw":
+            source = self.scans.sources[state]
+            native = source.dtype.newbyteorder("=").str
+            return store.make_volume(
+                self.work.volume(name, state), source.shape, native, self.plan.raw_chunk, compression
+            )
+        return store.make_volume(
+            self.work.volume(name, state), self.scans.shape, DTYPES[name], self.plan.chunk, compression
+        )
+
+    def passes(
+        self,
+        unit: Unit,
+        steps: Sequence[Pass],
+        inputs: Mapping[str, Readable],
+        looked_up: Mapping[str, Array] | None = None,
+        grid: Grid | None = None,
+    ) -> dict[str, Array]:
+        """Run the passes of a unit; what they write goes to this state's volumes."""
+        outputs = {name: self.volume(name, unit.state) for step in steps for name in step.writes}
+        return self.engine.run(
+            unit.name,
+            self.scans.fingerprints[unit.name],
+            steps,
+            grid or self.grid,
+            inputs,
+            outputs,
+            looked_up or {},
+        )
+
+    # ------------------------------------------------------------ the store
+
+    def _open_store(self) -> None:
+        if (self.path / "zarr.json").exists():
+            self._check_store()
+            missing = [n for n in self._volumes() if not (self.path / "volumes" / n).exists()]
+            if missing:
+                store.add_volumes(self.path, self.axes, {n: self._volumes()[n] for n in missing}, **self._layout())
+            return
+        if self.path.exists() and any(self.path.iterdir()):
+            raise StoreError(f"{self.path} is not empty and not a store; choose another place with --store")
+        store.create(self.path, self.axes, self._volumes(), values=self._facts(), **self._layout())
+
+    def _check_store(self) -> None:
+        found = store.attributes(self.path)
+        identity = _identity(self.recipe, self.scans.shape)
+        if found.get("identity") != identity:
+            differs = [k for k in identity if found.get("identity", {}).get(k) != identity[k]]
+            raise StoreError(
+                f"{self.path} was made by another recipe: {', '.join(differs)} differ"
+                f"{'s' * (len(differs) == 1)}; choose another --store, or remove this one with "
+                f"{Work.beside(self.path).folder.name}"
+            )
+        store.set_attributes(self.path, self._facts())
+
+    def _volumes(self) -> dict[str, str]:
+        kept = KEPT_ON_REQUEST if self.recipe.compute.keep_intermediate else ()
+        return {name: schema.VOLUMES[name].dtype for name in (*STORED, *kept)}
+
+    def _layout(self) -> dict[str, Any]:
+        compute = self.recipe.compute
+        check_single_writer(self.grid, compute.shard or compute.chunk)
+        return {
+            "chunk": compute.chunk,
+            "shard": compute.shard,
+            "compression": Compression(compute.compression, compute.level),
+        }
+
+    @property
+    def axes(self) -> store.Axes:
+        """Coordinates of the store."""
+        states = self.recipe.states
+        return store.Axes(
+            tuple(s.name for s in states),
+            tuple(s.voltage for s in states),
+            tuple(s.step for s in states),
+            tuple(s.cycle for s in states),
+            self.scans.shape,
+            self.recipe.experiment.voxel_um,
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "format_version": schema.FORMAT_VERSION,
+            "crackdask_version": importlib.metadata.version("crackdask"),
+            "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES}
+            | {"python": platform.python_version()},
+            "recipe": self.recipe.as_dict(),
+            "identity": _identity(self.recipe, self.scans.shape),
+        }
+
+    def _mark(self, *, complete: bool) -> None:
+        store.set_attributes(self.path, {"complete": complete})
+        store.consolidate(self.path)
+
+
+def _upto(unit: Unit, until: str) -> bool:
+    return schema.STEPS.index(unit.step) <= schema.STEPS.index(until)
+
+
+def _identity(recipe: Recipe, shape: Triple) -> dict[str, Any]:
+    """Return what makes a store this experiment's: another value is another experiment."""
+    return {
+        "experiment": recipe.experiment.name,
+        "voxel_um": list(recipe.experiment.voxel_um),
+        "states": [state.name for state in recipe.states],
+        "shape": list(shape),
+        "chunk": list(recipe.compute.chunk),
+        "shard": list(recipe.compute.shard) if recipe.compute.shard else None,
+    }
+
+
+def _as_json(failure: Failure) -> dict[str, Any]:
+    return {
+        "unit": failure.unit,
+        "pass": failure.step,
+        "block": failure.number,
+        "start": list(failure.box.start),
+        "stop": list(failure.box.stop),
+        "error": failure.error,
+    }
+
+
+# ---------------------------------------------------------------- the steps
+
+
+def _read(run: Run, unit: Unit) -> dict[str, Array]:
+    source, state = run.scans.sources[unit.state], run.recipe.states[unit.state]
+    steps = read_passes(state.name, source.dtype, source.shape, run.recipe.experiment.fill, run.scans.crop)
+    return run.passes(unit, steps, {"source": source}, grid=run.plan.slabs)
+
+
+def _register(run: Run, unit: Unit) -> dict[str, Array]:
+    ref, params = run.recipe.reference, run.recipe.register_
+    shape = run.scans.sources[unit.state].shape
+    if unit.state == ref or params.transform == "none":
+        matrix, residual = np.eye(4), 0.0
+        used = blocks = 0
+    else:
+        run.progress.begin(unit.name, "register", 0, 1)
+        found = register(
+            _levels(run, ref),
+            _levels(run, unit.state),
+            run.volume("raw", ref).read,
+            run.volume("raw", unit.state).read,
+            shape,
+            shape,
+            params,
+            spacing=run.recipe.experiment.voxel_um,
+            fill=run.recipe.experiment.fill,
+            apply=partial(_in_order, run.executor),
+        )
+        matrix, residual, used, blocks = found.matrix, found.residual_voxels, found.n_used, found.n_blocks
+    cropped = np.eye(4)
+    cropped[:3, 3] = run.scans.crop.start
+    return {
+        "matrix": matrix @ cropped,
+        "residual_voxels": np.array(residual),
+        "matched": np.array([used, blocks]),
+    }
+
+
+def _levels(run: Run, state: int) -> list[Level]:
+    found, fill = run.result(f"read-{state}"), run.recipe.experiment.fill
+    made = []
+    for factor in levels(run.scans.sources[state].shape):
+        voxels = found[f"level_{factor}"]
+        valid = None if fill is None else (~np.isnan(voxels) if np.isnan(fill) else voxels != fill)
+        made.append(Level(factor, voxels, valid))
+    return made
+
+
+def _in_order(
+    executor: Executor, function: Callable[[Box], Any], boxes: Sequence[Box]
+) -> Iterable[Any]:
+    """Run a function over boxes on the workers and return the results in the boxes' order."""
+    found: dict[Box, Any] = {}
+    for box, outcome in executor.map(function, boxes):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        found[box] = outcome
+    return [found[box] for box in boxes]
+
+
+def _grey(run: Run, unit: Unit) -> dict[str, Array]:
+    params, ref = run.recipe.grey, run.recipe.reference
+    reference = histogram_of(run.result(f"read-{ref}"))
+    if params.window == "auto":
+        low, high = auto_window(reference.percentile(0.1), reference.percentile(99.9))
+    else:
+        low, high = params.window
+    gain, offset = 1.0, 0.0
+    if params.normalise == "peaks":
+        own = histogram_of(run.result(f"read-{unit.state}"))
+        gain, offset = to_reference(
+            peaks(own.centres, own.counts), peaks(reference.centres, reference.counts)
+        )
+    matrix = run.result(f"register-{unit.state}")["matrix"]
+    resampling = Resampling(
+        tuple(tuple(row) for row in matrix.tolist()),
+        run.scans.sources[unit.state].shape,
+        low,
+        high,
+        gain,
+        offset,
+        run.recipe.experiment.fill,
+    )
+    steps = grey_passes(params, resampling)
+    found = run.passes(unit, steps, {"raw": run.volume("raw", unit.state)})
+    if not found["grey_voxels"][0]:
+        raise ResultError(
+            f"state {run.recipe.states[unit.state].name!r} has no voxel inside the crop: "
+            "check [crop], fill and the transform (`crackdask status` shows it)"
+        )
+    return found | {"window": np.array([low, high]), "normalised": np.array([gain, offset])}
+
+
+def _denoise(run: Run, unit: Unit) -> dict[str, Array]:
+    ref = run.recipe.reference
+    steps, known = denoise_passes(run.recipe.denoise), {}
+    if unit.state == ref:
+        steps = (*noise_passes(), *steps)
+    else:
+        known = {"noise": run.result(f"denoise-{ref}")["noise"]}
+    return run.passes(unit, steps, {"grey": run.volume("grey", unit.state)}, known)
+
+
+def _mask(run: Run, unit: Unit) -> dict[str, Array]:
+    params = run.recipe.mask
+    decides = unit.state if params.per_state else run.recipe.reference
+    counts = run.result(f"denoise-{decides}")["denoised_histogram"]
+    threshold = otsu(counts) if params.threshold == "otsu" else float(params.threshold)
+    found = run.passes(
+        unit,
+        mask_passes(params),
+        {"denoised": run.volume("denoised", unit.state)},
+        {"threshold": np.array(threshold)},
+    )
+    inside, total = int(found["mask_voxels"]), int(found["scan_voxels"])
+    if inside in (0, total):
+        name = run.recipe.states[unit.state].name
+        raise ResultError(
+            f"the threshold {threshold:g} leaves {'nothing' if inside == 0 else 'everything'} of state {name!r} "
+            f"as particles ({inside} of {total} voxels); the denoised grey levels are "
+            f"{_spread(run.result(f'denoise-{unit.state}')['denoised_histogram'])}: set [mask] threshold between "
+            "background and particles, or phase"
+        )
+    kept = ("mask_voxels", "scan_voxels", "threshold")
+    return {name: found[name] for name in kept}
+
+
+def _spread(counts: Array) -> str:
+    below = np.cumsum(counts[1:])
+    low, middle, high = (int(np.searchsorted(below, q * below[-1])) + 1 for q in (0.01, 0.5, 0.99))
+    return f"{low} to {high} (1 to 99 per cent, median {middle})"
+
+
+def _labels(run: Run, unit: Unit) -> dict[str, Array]:
+    steps = labels_passes(run.recipe.labels, run.recipe.experiment.voxel_um)
+    found = run.passes(unit, steps, {"mask": run.volume("mask", unit.state)})
+    if not int(found["particles"][0]):
+        raise ResultError(
+            "no particle was found in the reference: check [mask] threshold, phase and min_island, "
+            "or keep_intermediate and look at `mask`"
+        )
+    return {name: found[name] for name in (*CARRIED, "deepest", "particles", "capped_voxels")}
+
+
+def _transfer(run: Run, unit: Unit) -> dict[str, Array]:
+    name, source = next(key for key in unit.reads if key[0] == "label")
+    ref = run.recipe.reference
+    before = run.result(f"labels-{source}" if source == ref else f"transfer-{source}")
+    steps = transfer_passes(run.recipe.transfer, run.recipe.labels, run.recipe.experiment.voxel_um)
+    inputs = {
+        "mask": run.volume("mask", unit.state),
+        "previous_label": run.volume(name, source),
+        "previous_depth": run.volume("depth", source),
+    }
+    found = run.passes(unit, steps, inputs, {name: before[name] for name in CARRIED})
+    return {name: found[name] for name in (*CARRIED, "deepest", "capped_voxels")}
+
+
+def _measure(run: Run, unit: Unit) -> dict[str, Array]:
+    ref = run.recipe.reference
+    labelled = run.result(f"labels-{ref}" if unit.state == ref else f"transfer-{unit.state}")
+    voxel_um = run.recipe.experiment.voxel_um
+    steps = measure_passes(run.recipe.measure, voxel_um, max(1, int(labelled["deepest"][0])))
+    inputs = {"grey": run.volume("grey", unit.state), "label": run.volume("label", unit.state)}
+    run.passes(unit, steps, inputs)
+    tallies = run.work.records(unit.name, steps[0].name, run.scans.fingerprints[unit.name], len(run.grid))
+    particles = int(run.result(f"labels-{ref}")["particles"][0])
+    shells = deepest_shell(tallies)
+    for ids in ranges(particles):
+        groups = finalise(tallies, ids, voxel_um, shells)
+        run.work.put_part(f"{unit.name}/{ids.start}", _flat(groups))
+    return {"shells": np.array(shells)} | contacts(tallies, voxel_um)
+
+
+def _flat(groups: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
+    return {f"{group}.{name}": v for group, columns in groups.items() for name, v in columns.items()}
+
+
+def _nested(columns: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    made: dict[str, dict[str, Array]] = {}
+    for path, values in columns.items():
+        group, name = path.split(".")
+        made.setdefault(group, {})[name] = values
+    return made
+
+
+def _track(run: Run, unit: Unit) -> dict[str, Array]:
+    """Write the tables of all states, and tell which particles can be followed."""
+    states = range(len(run.recipe.states))
+    particles = int(run.result(f"labels-{run.recipe.reference}")["particles"][0])
+    measured = [run.result(f"measure-{s}") for s in states]
+    widest = max(int(found["shells"]) for found in measured)
+    run.progress.begin(unit.name, "tables", 0, len(states))
+    writer = TableWriter(run.path, run.axes, particles, widest)
+    seen = {name: np.zeros((len(states), particles), np.int64) for name in _FOLLOWED}
+    for s in states:
+        for ids in ranges(particles):
+            groups = _nested(run.work.part(f"measure-{s}/{ids.start}"))
+            for name, values in groups["shells"].items():
+                missing = widest - values.shape[1]
+                groups["shells"][name] = np.pad(values, ((0, 0), (0, missing)))
+            for name, column in seen.items():
+                column[s, ids.start - 1 : ids.stop - 1] = groups["particles"][name]
+            writer.write(s, ids, groups)
+    flags = track(
+        seen["voxels"],
+        seen["touches_border"] > 0,
+        seen["touches_invalid"] > 0,
+        [(found["particle_a"], found["particle_b"]) for found in measured],
+    )
+    writer.write_flags(flags)
+    writer.write_contacts(measured)
+    transforms = [run.result(f"register-{s}") for s in states]
+    writer.write_transforms(
+        np.array([found["matrix"] for found in transforms]),
+        np.array([found["residual_voxels"] for found in transforms]),
+    )
+    writer.close()
+    return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
+
+
+_FOLLOWED = ("voxels", "touches_border", "touches_invalid")
+
+_PERFORM: Mapping[str, Callable[[Run, Unit], dict[str, Array]]] = {
+    "read": _read,
+    "register": _register,
+    "grey": _grey,
+    "denoise": _denoise,
+    "mask": _mask,
+    "labels": _labels,
+    "transfer": _transfer,
+    "measure": _measure,
+    "track": _track,
+}

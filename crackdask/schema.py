@@ -1,0 +1,130 @@
+"""Names of the store: groups, dimensions and variables with dtype, unit and meaning.
+
+Notebooks and other tools read these names; they are a contract.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FORMAT_VERSION = 1
+SPATIAL = ("z", "y", "x")
+VOLUME = ("state", *SPATIAL)
+STEPS = (
+    "read",
+    "register",
+    "grey",
+    "denoise",
+    "mask",
+    "labels",
+    "transfer",
+    "measure",
+    "track",
+)
+GREY_LEVELS = 256
+OUTSIDE = 0  # grey level of voxels outside the scan
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What a variable of the store holds."""
+
+    dtype: str
+    dims: tuple[str, ...]
+    units: str
+    long_name: str
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attributes of the variable on disk."""
+        return {"units": self.units, "long_name": self.long_name}
+
+
+def _columns(*rows: tuple[str, str, str, str]) -> dict[str, Variable]:
+    return {
+        name: Variable(dtype, ("state", "particle"), units, long_name)
+        for name, dtype, units, long_name in rows
+    }
+
+
+COORDINATES = {
+    "state": Variable("str", ("state",), "1", "name of the electrochemical state"),
+    "voltage": Variable("float64", ("state",), "V", "cell voltage against Li/Li+"),
+    "step": Variable("str", ("state",), "1", "step of cycling: pristine, charge, discharge or aged"),
+    "cycle": Variable("int64", ("state",), "1", "cycle number"),
+    "z": Variable("float64", ("z",), "um", "position of voxel centres along z"),
+    "y": Variable("float64", ("y",), "um", "position of voxel centres along y"),
+    "x": Variable("float64", ("x",), "um", "position of voxel centres along x"),
+    "particle": Variable("uint32", ("particle",), "1", "particle label, the same in every state"),
+    "shell": Variable("uint32", ("shell",), "1", "shell number, 1 at the particle's surface"),
+    "grey": Variable("uint8", ("grey",), "1", "grey level"),
+}
+VOLUMES = {
+    "grey": Variable("uint8", VOLUME, "1", "registered grey level, 0 outside the scan"),
+    "label": Variable("uint32", VOLUME, "1", "particle label, 0 is background"),
+    "denoised": Variable("uint8", VOLUME, "1", "denoised grey level"),
+    "mask": Variable("bool", VOLUME, "1", "solid phase"),
+}
+PARTICLES = _columns(
+    ("voxels", "uint32", "voxel", "number of voxels; 0 where the particle is absent"),
+    ("volume_um3", "float64", "um3", "volume"),
+    ("equivalent_diameter_um", "float64", "um", "diameter of the sphere of the same volume"),
+    ("surface_area_um2", "float64", "um2", "surface area from weighted 2x2x2 configurations"),
+    ("sphericity", "float64", "1", "surface of the sphere of the same volume over the surface area"),
+    ("centroid_z_um", "float64", "um", "centroid along z"),
+    ("centroid_y_um", "float64", "um", "centroid along y"),
+    ("centroid_x_um", "float64", "um", "centroid along x"),
+    ("bbox_z0", "int32", "voxel", "first voxel along z"),
+    ("bbox_z1", "int32", "voxel", "one past the last voxel along z"),
+    ("bbox_y0", "int32", "voxel", "first voxel along y"),
+    ("bbox_y1", "int32", "voxel", "one past the last voxel along y"),
+    ("bbox_x0", "int32", "voxel", "first voxel along x"),
+    ("bbox_x1", "int32", "voxel", "one past the last voxel along x"),
+    ("axis_1_um", "float64", "um", "longest axis of the ellipsoid with the same second moments"),
+    ("axis_2_um", "float64", "um", "middle axis of the ellipsoid with the same second moments"),
+    ("axis_3_um", "float64", "um", "shortest axis of the ellipsoid with the same second moments"),
+    ("elongation", "float64", "1", "middle axis over longest axis"),
+    ("flatness", "float64", "1", "shortest axis over middle axis"),
+    ("max_depth_um", "float64", "um", "largest distance of a voxel to the particle's surface"),
+    ("grey_mean", "float64", "1", "mean grey level"),
+    ("grey_std", "float64", "1", "standard deviation of the grey level over the particle's voxels"),
+    ("grey_min", "uint8", "1", "lowest grey level; 0 where the particle is absent"),
+    ("grey_max", "uint8", "1", "highest grey level; 0 where the particle is absent"),
+    ("grey_p05", "float64", "1", "5th percentile of the grey level"),
+    ("grey_p50", "float64", "1", "median grey level"),
+    ("grey_p95", "float64", "1", "95th percentile of the grey level"),
+    ("touches_border", "bool", "1", "has a voxel on the image border"),
+    ("touches_invalid", "bool", "1", "is, or has a 26-neighbour, outside the scan"),
+    ("n_contacts", "uint32", "1", "number of particles that share a face with it"),
+    ("contact_area_um2", "float64", "um2", "area shared with other particles"),
+    ("tracked", "bool", "1", "none of the reasons for a drop holds in any state"),
+    ("lost", "bool", "1", "absent in at least one state"),
+    ("neighbour_lost", "bool", "1", "shares a face in any state with a particle that is lost"),
+    ("on_border", "bool", "1", "touches the image border in any state"),
+    ("on_invalid", "bool", "1", "touches a region outside the scan in any state"),
+)
+SHELLS = {
+    "voxels": Variable("uint32", ("state", "particle", "shell"), "voxel", "voxels in the shell"),
+    "grey_sum": Variable("uint64", ("state", "particle", "shell"), "1", "sum of grey levels"),
+    "grey_sumsq": Variable(
+        "uint64", ("state", "particle", "shell"), "1", "sum of squared grey levels"
+    ),
+}
+HISTOGRAMS = {
+    "voxels": Variable(
+        "uint32", ("state", "particle", "grey"), "voxel", "voxels of each grey level"
+    ),
+}
+CONTACTS = {
+    "state": Variable("str", ("contact",), "1", "name of the electrochemical state"),
+    "particle_a": Variable("uint32", ("contact",), "1", "lower label of the pair"),
+    "particle_b": Variable("uint32", ("contact",), "1", "higher label of the pair"),
+    "faces": Variable("uint32", ("contact",), "1", "voxel faces between the two particles"),
+    "area_um2": Variable("float64", ("contact",), "um2", "area between the two particles"),
+}
+TRANSFORMS = {
+    "matrix": Variable(
+        "float64", ("state", "row", "col"), "voxel", "stored voxel index to source voxel index"
+    ),
+    "residual_voxels": Variable("float64", ("state",), "voxel", "residual of the registration"),
+}

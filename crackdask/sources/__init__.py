@@ -1,0 +1,11 @@
+"""Scans on disk, in the formats that beamlines and laboratory tomographs write.
+
+`open_source` looks at headers only and finds what is wrong with a scan before a voxel is read;
+`Source.read` returns one box of voxels, wherever it is called.
+"""
+
+from crackdask.sources.base import Source, SourceError
+from crackdask.sources.metadata import suggest
+from crackdask.sources.opening import lazy, open_source
+
+__all__ = ["Source", "SourceError", "lazy", "open_source", "suggest"]

@@ -1,0 +1,101 @@
+"""HDF5 and NeXus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py  # type: ignore[import-untyped, unused-ignore]
+import hdf5plugin  # noqa: F401 (registers the filters that detectors use)
+
+from crackdask.plan import Box
+from crackdask.sources.base import Source, SourceError, checked, chosen
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HDF5 = (".h5", ".hdf5", ".hdf", ".nxs")
+
+
+@dataclass(frozen=True)
+class Hdf5Source(Source):
+    """A dataset of an HDF5 or NeXus file."""
+
+    path: str
+    thick: int
+    others: tuple[str, ...]
+
+    @property
+    def inner(self) -> str:
+        """Path of the dataset within the file."""
+        return self.path
+
+    @property
+    def slab(self) -> int:
+        """Slices in a chunk."""
+        return self.thick
+
+    def _files(self) -> Iterable[tuple[str, Path]]:
+        home = Path(self.location)
+        return [(home.name, home), *((Path(p).name, Path(p)) for p in self.others)]
+
+    def _load(self, box: Box) -> NDArray[Any]:
+        with hdf5_file(Path(self.location)) as file:
+            data = file[self.path]
+            if data.shape != self.shape:
+                raise SourceError(
+                    f"{self.location}: {self.path} is now {data.shape}, was {self.shape} when the "
+                    "scan was opened; leave a scan alone while it is used"
+                )
+            voxels: NDArray[Any] = data[box.slices]
+        return voxels
+
+
+@contextmanager
+def hdf5_file(path: Path) -> Iterator[Any]:
+    """Open a file for reading."""
+    with h5py.File(path, "r", locking="best-effort") as file:
+        yield file
+
+
+def hdf5_shapes(file: Any) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all datasets with more than one axis."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if len(getattr(item, "shape", None) or ()) > 1:
+            found[f"/{name}"] = item.shape
+
+    file.visititems(visit)
+    return found
+
+
+def open_hdf5(path: Path, inner: str) -> Hdf5Source:
+    """Look at one dataset of a file."""
+    with hdf5_file(path) as file:
+        data: Any = file.get(inner) if inner else None
+        if not hasattr(data, "shape"):
+            inner = chosen(path, inner, hdf5_shapes(file))
+            data = file[inner]
+        where = f"{path}::{inner}"
+        shape, dtype = checked(where, data.shape or (), data.dtype)
+        others = _elsewhere(path, data)
+        thick = data.chunks[0] if data.chunks else 1
+    return Hdf5Source(shape, dtype, "hdf5", str(path), f"/{inner.strip('/')}", thick, others)
+
+
+def _elsewhere(path: Path, data: Any) -> tuple[str, ...]:
+    """Return the other files that hold a dataset's voxels; HDF5 reads absent ones as zeros."""
+    names = [source.file_name for source in data.virtual_sources()] if data.is_virtual else []
+    names += [name for name, _, _ in data.external or ()]
+    home = Path(data.file.filename)
+    files = [str(home.parent / n) for n in dict.fromkeys(names) if n != "."]
+    if home != path:
+        files.append(str(home))
+    for name in files:
+        if not Path(name).exists():
+            raise SourceError(f"{path}: {data.name} points to {name}, which does not exist")
+    return tuple(files)

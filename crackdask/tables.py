@@ -1,0 +1,122 @@
+"""Tables of a store: particles, shells, histograms, contacts and transforms, written by ranges of particles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crackdask import schema
+from crackdask.schema import Variable
+from crackdask.store import Axes, consolidate, create_array, fresh_group, write_array, write_state_coordinates
+
+Array = np.ndarray[Any, np.dtype[Any]]
+#: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
+RANGE = 20_000
+
+
+def ranges(count: int) -> list[range]:
+    """Return the ids 1..count in ranges that are chunks of the tables.
+
+    >>> ranges(3)
+    [range(1, 4)]
+    """
+    return [range(first, min(first + RANGE, count + 1)) for first in range(1, count + 1, RANGE)]
+
+
+class TableWriter:
+    """Writes the tables of a store, one state and range of particles after the other.
+
+    Each group is made anew, so that a rewritten store holds nothing of before.
+    """
+
+    def __init__(self, path: Path, axes: Axes, particles: int, shells: int) -> None:
+        self._path, self._axes = path, axes
+        self._arrays: dict[tuple[str, str], Any] = {}
+        sizes = {
+            "state": len(axes.names),
+            "particle": particles,
+            "shell": shells,
+            "grey": schema.GREY_LEVELS,
+        }
+        coordinates = {
+            "particle": np.arange(1, particles + 1, dtype=np.uint32),
+            "shell": np.arange(1, shells + 1, dtype=np.uint32),
+            "grey": np.arange(schema.GREY_LEVELS, dtype=np.uint8),
+        }
+        for name, variables in (
+            ("particles", schema.PARTICLES),
+            ("shells", schema.SHELLS),
+            ("histograms", schema.HISTOGRAMS),
+        ):
+            group = fresh_group(path, name)
+            write_state_coordinates(group, axes)
+            for key, variable in variables.items():
+                self._arrays[name, key] = _array(group, key, variable, sizes)
+            for dim in next(iter(variables.values())).dims[1:]:
+                attributes = schema.COORDINATES[dim].attributes
+                write_array(group, dim, coordinates[dim], (dim,), attributes)
+
+    def write(self, state: int, ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
+        """Write one state's rows of a range of particles."""
+        rows = slice(ids.start - 1, ids.stop - 1)
+        for group, columns in groups.items():
+            for name, values in columns.items():
+                self._arrays[group, name][state, rows] = values
+
+    def write_flags(self, flags: Mapping[str, Array]) -> None:
+        """Write columns of `particles` that hold for all states."""
+        for name, values in flags.items():
+            array = self._arrays["particles", name]
+            array[...] = np.broadcast_to(values, array.shape)
+
+    def write_contacts(self, contacts: Sequence[Mapping[str, Array]]) -> None:
+        """Write the contacts of all states, one state after the other."""
+        group = fresh_group(self._path, "contacts")
+        counts = [len(found["faces"]) for found in contacts]
+        columns = {name: [found[name] for found in contacts] for name in schema.CONTACTS if name != "state"}
+        write_array(
+            group,
+            "state",
+            np.repeat(np.array(self._axes.names), counts),
+            ("contact",),
+            schema.CONTACTS["state"].attributes,
+        )
+        for name, parts in columns.items():
+            variable = schema.CONTACTS[name]
+            values = np.concatenate(parts).astype(variable.dtype)
+            write_array(group, name, values, variable.dims, variable.attributes)
+
+    def write_transforms(self, matrices: Array, residuals: Array) -> None:
+        """Write where each state's voxels came from."""
+        group = fresh_group(self._path, "transforms")
+        write_state_coordinates(group, self._axes)
+        for name, values in (("matrix", matrices), ("residual_voxels", residuals)):
+            variable = schema.TRANSFORMS[name]
+            write_array(group, name, values.astype(variable.dtype), variable.dims, variable.attributes)
+
+    def close(self) -> None:
+        """Write the consolidated metadata."""
+        consolidate(self._path)
+
+
+def _array(group: Any, name: str, variable: Variable, sizes: Mapping[str, int]) -> Any:
+    shape = tuple(sizes[dim] for dim in variable.dims)
+    chunks = tuple(
+        1 if dim == "state" else min(RANGE, n) if dim == "particle" else n
+        for dim, n in zip(variable.dims, shape, strict=True)
+    )
+    fill: Any = {"f": np.nan, "b": False}.get(np.dtype(variable.dtype).kind, 0)
+    return create_array(
+        group,
+        name,
+        shape=shape,
+        dtype=variable.dtype,
+        dims=variable.dims,
+        chunks=tuple(max(1, c) for c in chunks),
+        attributes=variable.attributes,
+        fill=fill,
+    )
+

@@ -1,0 +1,230 @@
+"""The work folder beside a store: who holds it, which blocks are done, what the steps found.
+
+``NAME.zarr.work/`` holds
+
+* ``lock`` - held by the one run that writes; the system lets go of it when that process ends, however it ends,
+* ``blocks/UNIT/PASS/000123`` - the record of a finished block with its tally, gone when the unit is done,
+* ``results/UNIT`` - the tables a finished unit left, with the fingerprint of all that decided them,
+* ``volumes/NAME-STATE`` - what only the run needs, gone when the last step that reads it is done.
+
+Truth is in these files, never in a scheduler. A record is written after the block's voxels were flushed, under another
+name first and then renamed, so that it is there whole or not at all; its checksum tells if the disk
+damaged it later, and then the block counts as not done.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numcodecs.zstd import Zstd
+
+from crackdask.store import StoreError, flush
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = Mapping[str, Array]
+_ZSTD = Zstd(level=1, checksum=True)
+
+
+def pack(arrays: Arrays) -> bytes:
+    """Return named arrays as compressed bytes with a checksum.
+
+    >>> unpack(pack({"a": np.arange(3)}))["a"].tolist()
+    [0, 1, 2]
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    return bytes(_ZSTD.encode(buffer.getvalue()))
+
+
+def unpack(data: bytes) -> dict[str, Array]:
+    """Return the arrays that `pack` packed."""
+    with np.load(io.BytesIO(_ZSTD.decode(data)), allow_pickle=False) as found:
+        return {name: found[name] for name in found.files}
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that after any crash it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    flush(path.parent)
+
+
+@dataclass(frozen=True)
+class Records(Sequence[dict[str, Array]]):
+    """Records of the finished blocks of one pass; as a sequence, their tallies in block order."""
+
+    folder: Path
+    blocks: int
+
+    def path(self, number: int) -> Path:
+        """Return where a block's record lies."""
+        return self.folder / f"{number:06d}"
+
+    def add(self, number: int, tally: Arrays) -> int:
+        """Record a finished block with its tally; return the bytes written."""
+        data = pack(tally)
+        write_whole(self.path(number), data)
+        return len(data)
+
+    def missing(self) -> list[int]:
+        """Return the blocks that have no record, or a damaged one."""
+        if not self.folder.exists():
+            return list(range(self.blocks))
+        there = {entry.name for entry in os.scandir(self.folder)}
+        return [n for n in range(self.blocks) if f"{n:06d}" not in there or not self._sound(n)]
+
+    def _sound(self, number: int) -> bool:
+        try:
+            self[number]
+        except (RuntimeError, ValueError, OSError, EOFError, KeyError):
+            return False
+        return True
+
+    def __len__(self) -> int:
+        """Return the number of blocks."""
+        return self.blocks
+
+    @overload
+    def __getitem__(self, number: int) -> dict[str, Array]: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[dict[str, Array]]: ...
+    def __getitem__(self, number: int | slice) -> dict[str, Array] | list[dict[str, Array]]:
+        """Load the tally of a block."""
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(self.blocks))]
+        if not 0 <= number < self.blocks:
+            raise IndexError(number)
+        return unpack(self.path(number).read_bytes())
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        """Load one tally after the other."""
+        return (self[n] for n in range(self.blocks))
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work folder of one store."""
+
+    folder: Path
+
+    @classmethod
+    def beside(cls, store: Path) -> Work:
+        """Return the work folder of a store (it need not exist yet)."""
+        return cls(store.with_name(store.name + ".work"))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder for one run.
+
+        Raises
+        ------
+        StoreError
+            If another run holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock, owner = FileLock(self.folder / "lock", timeout=0), self.folder / "owner"
+        try:
+            lock.acquire()
+        except Timeout:
+            who = owner.read_text().strip() if owner.exists() else "unknown"
+            raise StoreError(
+                f"another run is writing this store ({who}); wait for it or stop it. "
+                f"`crackdask status {str(self.folder).removesuffix('.work')}` tells how far it is"
+            ) from None
+        try:
+            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    def is_held(self) -> str | None:
+        """Return who holds the folder, or None."""
+        if not (self.folder / "lock").exists():
+            return None
+        lock = FileLock(self.folder / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            owner = self.folder / "owner"
+            return owner.read_text().strip() if owner.exists() else "unknown"
+        lock.release()
+        return None
+
+    def records(self, unit: str, step: str, fingerprint: str, blocks: int) -> Records:
+        """Return the records of one pass; those of another fingerprint do not count."""
+        return Records(self.folder / "blocks" / unit / f"{step}-{fingerprint[:16]}-{blocks}", blocks)
+
+    def tables(self, unit: str) -> Path:
+        """Return the folder in which workers look up the tables of a unit at work."""
+        return self.folder / "tables" / unit
+
+    def put_table(self, unit: str, name: str, values: Array) -> None:
+        """Write a table that workers of a unit look up."""
+        buffer = io.BytesIO()
+        np.save(buffer, np.asarray(values), allow_pickle=False)
+        write_whole(self.tables(unit) / f"{name}.npy", buffer.getvalue())
+
+    def result(self, unit: str) -> tuple[str, dict[str, Array]] | None:
+        """Return the fingerprint and the tables of a finished unit, or None."""
+        path = self.folder / "results" / unit
+        try:
+            found = unpack(path.read_bytes())
+        except (FileNotFoundError, RuntimeError, ValueError, OSError, EOFError):
+            return None
+        return str(found.pop("fingerprint")), found
+
+    def finish(self, unit: str, fingerprint: str, tables: Arrays) -> None:
+        """Record a unit as done, then drop its block records."""
+        data = pack({"fingerprint": np.array(fingerprint), **tables})
+        write_whole(self.folder / "results" / unit, data)
+        shutil.rmtree(self.folder / "blocks" / unit, ignore_errors=True)
+        shutil.rmtree(self.tables(unit), ignore_errors=True)
+
+    def put_part(self, name: str, tables: Arrays) -> None:
+        """Write part of a unit's result that is too large to be held whole."""
+        write_whole(self.folder / "parts" / name, pack(tables))
+
+    def part(self, name: str) -> dict[str, Array]:
+        """Return what `put_part` wrote."""
+        return unpack((self.folder / "parts" / name).read_bytes())
+
+    def forget(self, unit: str) -> None:
+        """Drop the result of a unit that must be done again."""
+        shutil.rmtree(self.folder / "parts" / unit, ignore_errors=True)
+        (self.folder / "results" / unit).unlink(missing_ok=True)
+
+    def volume(self, name: str, state: int) -> Path:
+        """Return where a work volume lies."""
+        return self.folder / "volumes" / f"{name}-{state}"
+
+    def drop_volume(self, name: str, state: int) -> None:
+        """Remove a work volume."""
+        shutil.rmtree(self.volume(name, state), ignore_errors=True)
+
+    def note(self, name: str, values: Any) -> None:
+        """Write down a small fact for `status`, as JSON."""
+        write_whole(self.folder / name, json.dumps(values).encode())
+
+    def noted(self, name: str) -> Any:
+        """Return what `note` wrote, or None."""
+        try:
+            return json.loads((self.folder / name).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
