@@ -42,9 +42,7 @@ class LabelsParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    smoothing: float = Field(
-        default=1.0, ge=0.0, le=8.0, description="Standard deviation of the Gaussian on the depth"
-    )
+    smoothing: float = Field(default=1.0, ge=0.0, le=8.0, description="Standard deviation of the Gaussian on the depth")
     min_depth: float = Field(
         default=0.5,
         ge=1.0 / STEPS_PER_VOXEL,

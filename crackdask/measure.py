@@ -61,9 +61,7 @@ def passes(params: MeasureParams, voxel_um: Edges, deepest: int) -> tuple[Pass, 
     )
 
 
-def passes_to_tables(
-    params: MeasureParams, voxel_um: Edges, deepest: int, ids: Array | range
-) -> tuple[Pass, ...]:
+def passes_to_tables(params: MeasureParams, voxel_um: Edges, deepest: int, ids: Array | range) -> tuple[Pass, ...]:
     """Return the same pass, ended by a reduction to tables.
 
     They are named ``particles.voxels``, ``shells.grey_sum`` and so on. For crops that fit memory; a
@@ -80,14 +78,10 @@ def passes_to_tables(
     return (replace(counted, makes=tuple(names), reduce=reduce),)
 
 
-def _to_tables(
-    voxel_um: Edges, ids: Array | range, grid: Grid, tallies: Sequence[Tally], tables: Tables
-) -> Tables:
+def _to_tables(voxel_um: Edges, ids: Array | range, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     groups = finalise(tallies, ids, voxel_um)
     groups["contacts"] = contacts(tallies, voxel_um)
-    return {
-        f"{group}.{name}": v for group, columns in groups.items() for name, v in columns.items()
-    }
+    return {f"{group}.{name}": v for group, columns in groups.items() for name, v in columns.items()}
 
 
 def _measure(voxel_um: Edges, deepest: int, block: Block) -> Result:
@@ -107,9 +101,7 @@ def _measure(voxel_um: Edges, deepest: int, block: Block) -> Result:
     grey = block.read("grey", 1)
     rim = own.grow(1, within=shape)
     around = np.zeros([n + 2 for n in own.shape], label.dtype)
-    place = tuple(
-        slice(a - o + 1, b - o + 1) for a, b, o in zip(rim.start, rim.stop, own.start, strict=True)
-    )
+    place = tuple(slice(a - o + 1, b - o + 1) for a, b, o in zip(rim.start, rim.stop, own.start, strict=True))
     around[place] = label[rim.within(outer)]
     outside = _near_outside(grey)
     at = core(block, 1)
@@ -136,9 +128,7 @@ def deepest_shell(tallies: Sequence[Tally]) -> int:
     return max((int(np.diff(t["shell_start"]).max(initial=0)) for t in tallies), default=0)
 
 
-def finalise(
-    tallies: Sequence[Tally], ids: Array | range, voxel_um: Edges, shells: int | None = None
-) -> Groups:
+def finalise(tallies: Sequence[Tally], ids: Array | range, voxel_um: Edges, shells: int | None = None) -> Groups:
     """Merge tallies and compute the tables for some particles.
 
     Parameters
@@ -244,9 +234,7 @@ def _shape(merged: dict[str, Array], voxel_um: Edges) -> dict[str, Array]:
 def _axes(merged: dict[str, Array], edges: Array) -> dict[str, Array]:
     """Return the axes of the ellipsoid with the same second moments; voxels are solid cuboids."""
     n, sums = merged["voxels"], merged["sums"]
-    near = (
-        sums // np.maximum(n, 1)[:, None]
-    )  # whole voxels, so that moving the origin there is exact
+    near = sums // np.maximum(n, 1)[:, None]  # whole voxels, so that moving the origin there is exact
     rest = sums - n[:, None] * near
     spread = np.empty((n.size, 3, 3))
     for place, (i, j) in enumerate(_PRODUCTS):
@@ -264,8 +252,7 @@ def _axes(merged: dict[str, Array], edges: Array) -> dict[str, Array]:
 
 def _grey(n: Array, levels: Array) -> dict[str, Array]:
     parts = [
-        _grey_of_some(n[i : i + _ROWS], levels[i : i + _ROWS].astype(np.int64))
-        for i in range(0, max(n.size, 1), _ROWS)
+        _grey_of_some(n[i : i + _ROWS], levels[i : i + _ROWS].astype(np.int64)) for i in range(0, max(n.size, 1), _ROWS)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

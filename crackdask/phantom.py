@@ -26,7 +26,14 @@ from numpy.typing import NDArray
 
 from crackdask.kernels import draw, pack, render, scene
 from crackdask.plan import Box, Grid, Triple
-from crackdask.states import FIVE_STATES, TWELVE_STATES, State, states
+from crackdask.states import (
+    DAMAGE_CHANCE,
+    FIVE_STATES,
+    PAPER_PATHS,
+    TWELVE_STATES,
+    State,
+    states,
+)
 
 __all__ = ["FIVE_STATES", "TWELVE_STATES", "Phantom", "State", "recipe", "states", "write"]
 
@@ -35,13 +42,6 @@ Floats = NDArray[np.float64]
 TILE = (64, 96, 320)  # drawn at a time, to bound the memory
 SLAB = 48  # slices written at a time
 SIXTEEN_BIT = (200.0, 3000.0)  # grey * 200 + 3000 in uint16 scans
-
-PAPER_PATHS = (
-    ("DDDH", 0.20), ("DDHH", 0.14), ("DHDH", 0.12), ("DDHD", 0.10), ("DHDD", 0.10),
-    ("DDDD", 0.09), ("DHHH", 0.09), ("DHHD", 0.09), ("HDDH", 0.03), ("HDHH", 0.02),
-    ("HHDH", 0.02),
-)  # fmt: skip
-DAMAGE_CHANCE = {"pristine": 0.5, "charge": 0.8, "discharge": 0.4, "aged": 0.7}
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,10 @@ class Phantom:
     radius_median: float = 8.0
     radius_spread: float = 0.3
     radius_range: tuple[float, float] = (5.0, 15.0)
-    packing: float = 0.52
-    sink: float = 0.04
-    asphericity: float = 0.18
-    roughness: float = 0.05
+    packing: float = 0.5
+    sink: float = 0.06
+    asphericity: float = 0.2
+    roughness: float = 0.08
     void_step: tuple[float, float] = (0.025, 0.06)
     path_weights: tuple[tuple[str, float], ...] = PAPER_PATHS
     max_rotation_deg: float = 0.5
@@ -118,28 +118,20 @@ class Phantom:
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no experiment."""
-        names = [state.folder for state in self.states]
-        checks = {
-            f"shape is {self.shape}; three edges of 8 or more are needed": len(self.shape) == 3
-            and min(self.shape) >= 8,
-            f"states are {names}; one or more, all different, are needed": len(set(names))
-            == len(names)
-            > 0,
-            f"radius_range is {self.radius_range}; 2 <= smallest <= largest is needed": 2
-            <= self.radius_range[0]
-            <= self.radius_range[1],
-            f"packing is {self.packing}; 0.05 to 0.6 is needed": 0.05 <= self.packing <= 0.6,
-            f"sink is {self.sink}; 0 to 0.2 is needed": 0 <= self.sink <= 0.2,
-            f"asphericity is {self.asphericity}; 0 to 0.4 is needed": 0 <= self.asphericity <= 0.4,
-            f"roughness is {self.roughness}; 0 to 0.2 is needed": 0 <= self.roughness <= 0.2,
-            f"void_step is {self.void_step}; 0 <= smallest <= largest <= 0.1 is needed": 0
-            <= self.void_step[0]
-            <= self.void_step[1]
-            <= 0.1,
-            f"dtype is {self.dtype!r}; 'uint8' or 'uint16' is needed": self.dtype
-            in ("uint8", "uint16"),
-        }
-        wrong = [complaint for complaint, fine in checks.items() if not fine]
+        names = {state.folder for state in self.states}
+        (small, large), (least, most) = self.radius_range, self.void_step
+        rules = [
+            (len(self.shape) == 3 and min(self.shape) >= 8, "shape", "three edges of 8 or more"),
+            (len(names) == len(self.states) > 0, "states", "one or more, all different,"),
+            (2 <= small <= large, "radius_range", "2 <= smallest <= largest"),
+            (0.05 <= self.packing <= 0.6, "packing", "0.05 to 0.6"),
+            (0 <= self.sink <= 0.2, "sink", "0 to 0.2"),
+            (0 <= self.asphericity <= 0.4, "asphericity", "0 to 0.4"),
+            (0 <= self.roughness <= 0.2, "roughness", "0 to 0.2"),
+            (0 <= least <= most <= 0.1, "void_step", "0 <= smallest <= largest <= 0.1"),
+            (self.dtype in ("uint8", "uint16"), "dtype", "'uint8' or 'uint16'"),
+        ]
+        wrong = [f"{name} is {getattr(self, name)!r}; {wanted} is needed" for fine, name, wanted in rules if not fine]
         if wrong:
             raise ValueError("; ".join(wrong))
 
@@ -179,10 +171,12 @@ class Phantom:
     def labels(self, box: Box) -> NDArray[np.uint32]:
         """Return a box of the true labels in the reference frame, 0 between particles."""
         _check(self, 0, box)
-        label: NDArray[np.uint32] = scene.labels(
-            self.particles(), _view(self, 0), np.array(box.start), box.shape
-        )
-        return label
+        table, seen = self.particles(), _view(self, 0)
+        out = np.empty(box.shape, np.uint32)
+        for tile in Grid(box.shape, TILE):
+            start = np.add(box.start, tile.start)
+            out[tile.slices] = scene.labels(table, seen, start, tile.shape)
+        return out
 
     def truth(self) -> xr.Dataset:
         """Return what is true of every particle in every state, and every state's motion.
@@ -252,9 +246,7 @@ def _made_once(phantom: Phantom) -> scene.Particles:
     frames, bumps = packed.frames[keep], packed.bumps[keep]
     sheets, sharpness = draw.sheets(rng, radii)
     chances = [DAMAGE_CHANCE[state.step] for state in phantom.states[1:]]
-    paths, wanted = draw.programme(
-        rng, len(keep), steps, phantom.void_step, phantom.path_weights, chances
-    )
+    paths, wanted = draw.programme(rng, len(keep), steps, phantom.void_step, phantom.path_weights, chances)
     gains, void = render.calibrate(centres, frames, radii, sheets, sharpness, wanted)
     vanishes_at, leaves_at, push = draw.losses(
         rng, centres, draw.extents(frames, 1 + np.abs(bumps).sum(axis=1)), phantom.shape, steps,
@@ -357,18 +349,14 @@ def write(
     def slab(state: int | None, first: int) -> None:
         nz, ny, nx = phantom.shape
         box = Box((first, 0, 0), (min(first + SLAB, nz), ny, nx))
-        place = folder / (
-            "truth/labels" if state is None else f"scans/{phantom.states[state].folder}"
-        )
+        place = folder / ("truth/labels" if state is None else f"scans/{phantom.states[state].folder}")
         grey = phantom.labels(box).astype(wide) if state is None else phantom.scan(state, box)
         place.mkdir(parents=True, exist_ok=True)
         for k, image in enumerate(grey, start=first):
             tifffile.imwrite(place / f"slice_{k:04d}.tif", image)
 
     jobs = [
-        (state, first)
-        for state in (*range(len(phantom.states)), None)
-        for first in range(0, phantom.shape[0], SLAB)
+        (state, first) for state in (*range(len(phantom.states)), None) for first in range(0, phantom.shape[0], SLAB)
     ]
     with ThreadPoolExecutor(workers) as pool:
         for done, job in enumerate(as_completed([pool.submit(slab, *j) for j in jobs]), start=1):

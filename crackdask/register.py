@@ -419,7 +419,8 @@ def _complaints(found: Fit, params: RegisterParams, overlap: float, spacing: Poi
             f"{found.n_used} of {found.n_blocks} sub-blocks agree on a transform, "
             f"min_matched = {params.min_matched:g} asks for {wanted}"
         )
-    elif found.residual_voxels > params.max_residual_voxels:
+        return wrong  # the rest would be said of a chance result
+    if found.residual_voxels > params.max_residual_voxels:
         wrong.append(
             f"sub-blocks are {found.residual_voxels:.2f} voxels off, "
             f"max_residual_voxels = {params.max_residual_voxels:g}"

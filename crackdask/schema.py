@@ -41,10 +41,7 @@ class Variable:
 
 
 def _columns(*rows: tuple[str, str, str, str]) -> dict[str, Variable]:
-    return {
-        name: Variable(dtype, ("state", "particle"), units, long_name)
-        for name, dtype, units, long_name in rows
-    }
+    return {name: Variable(dtype, ("state", "particle"), units, long_name) for name, dtype, units, long_name in rows}
 
 
 COORDINATES = {
@@ -106,14 +103,10 @@ PARTICLES = _columns(
 SHELLS = {
     "voxels": Variable("uint32", ("state", "particle", "shell"), "voxel", "voxels in the shell"),
     "grey_sum": Variable("uint64", ("state", "particle", "shell"), "1", "sum of grey levels"),
-    "grey_sumsq": Variable(
-        "uint64", ("state", "particle", "shell"), "1", "sum of squared grey levels"
-    ),
+    "grey_sumsq": Variable("uint64", ("state", "particle", "shell"), "1", "sum of squared grey levels"),
 }
 HISTOGRAMS = {
-    "voxels": Variable(
-        "uint32", ("state", "particle", "grey"), "voxel", "voxels of each grey level"
-    ),
+    "voxels": Variable("uint32", ("state", "particle", "grey"), "voxel", "voxels of each grey level"),
 }
 CONTACTS = {
     "state": Variable("str", ("contact",), "1", "name of the electrochemical state"),
@@ -123,8 +116,6 @@ CONTACTS = {
     "area_um2": Variable("float64", ("contact",), "um2", "area between the two particles"),
 }
 TRANSFORMS = {
-    "matrix": Variable(
-        "float64", ("state", "row", "col"), "voxel", "stored voxel index to source voxel index"
-    ),
+    "matrix": Variable("float64", ("state", "row", "col"), "voxel", "stored voxel index to source voxel index"),
     "residual_voxels": Variable("float64", ("state",), "voxel", "residual of the registration"),
 }

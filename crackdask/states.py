@@ -54,6 +54,17 @@ TWELVE_STATES = (
 )
 
 
+# What particles do from state to state in the short series, with weights: most are damaged on
+# the first charge, and most of them heal on the last discharge.
+PAPER_PATHS = (
+    ("DDDH", 0.20), ("DDHH", 0.14), ("DHDH", 0.12), ("DDHD", 0.10), ("DHDD", 0.10),
+    ("DDDD", 0.09), ("DHHH", 0.09), ("DHHD", 0.09), ("HDDH", 0.03), ("HDHH", 0.02),
+    ("HHDH", 0.02),
+)  # fmt: skip
+# Chance that a step damages a particle, in any other series.
+DAMAGE_CHANCE = {"pristine": 0.5, "charge": 0.8, "discharge": 0.4, "aged": 0.7}
+
+
 def states(number: int) -> tuple[State, ...]:
     """Return this many states: of the short series to 5, of the full one to 12, then ageing.
 

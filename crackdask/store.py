@@ -289,6 +289,8 @@ def write_array(
 
 def write_state_coordinates(group: zarr.Group, axes: Axes) -> None:
     """Write the coordinates along the states: name, voltage, step, cycle."""
+    # xarray reads what this CF attribute names as coordinates.
+    group.attrs["coordinates"] = "voltage step cycle"
     for name, values in (
         ("state", np.array(axes.names)),
         ("voltage", np.array(axes.voltages, float)),

@@ -48,8 +48,7 @@ def track(
     """
     if not voxels.shape == touches_border.shape == touches_invalid.shape:
         raise ValueError(
-            f"columns must have one shape, found {voxels.shape}, {touches_border.shape} and "
-            f"{touches_invalid.shape}"
+            f"columns must have one shape, found {voxels.shape}, {touches_border.shape} and {touches_invalid.shape}"
         )
     if len(contacts) != len(voxels):
         raise ValueError(f"found contacts of {len(contacts)} states, wanted those of {len(voxels)}")

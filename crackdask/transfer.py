@@ -2,15 +2,15 @@
 
 The watershed is that of :mod:`crackdask.labels`; only its merge differs, since labels arrive as seeds.
 
-1. The **seed** of a label is where its depth in the previous state exceeds `seed_depth` of its largest depth there. A label
-   that the previous state lost keeps its last seed; at a voxel where seeds meet, that of a label present in the
+1. The **seed** of a label is where its depth in the previous state exceeds `seed_depth` of its largest depth there. A
+   label that the previous state lost keeps its last seed; at a voxel where seeds meet, that of a label present in the
    previous state wins, then the lower id.
-2. A seed **counts** in a basin where it shares at least `min_overlap` of the voxels that the largest seed there shares.
-3. A basin with one counted seed has its label. A basin with more is **cut**: each voxel goes to the nearest voxel of the
-   counted seeds in that basin (squared distance, then lower id), and its pieces stand in the table of saddles like basins.
-   Nodes, whole basins or pieces, are in the order of their peak's global index, then of their seed.
-4. Nodes without a label **join** the neighbour over the highest saddle, in the order saddle down, then the two nodes; two
-   labels never join. A group of nodes that meets no label is 0.
+2. A seed **counts** in a basin where it shares at least `min_overlap` of the voxels that the largest seed there has.
+3. A basin with one counted seed has its label. A basin with more is **cut**: each voxel goes to the nearest voxel of
+   the counted seeds in that basin (squared distance, then lower id), and its pieces stand in the table of saddles like
+   basins. Nodes, whole basins or pieces, are in the order of their peak's global index, then of their seed.
+4. Nodes without a label **join** the neighbour over the highest saddle, in the order saddle down, then the two nodes;
+   two labels never join. A group of nodes that meets no label is 0.
 5. A label without a voxel is **lost** in this state, and its seed goes on to the next.
 
 Why the blocks do not matter: depth and basins do not depend on them (:mod:`crackdask.watershed`); overlaps are sums and
@@ -89,14 +89,12 @@ class DepthParams(Protocol):
         """Largest depth, voxels."""
 
 
-def passes(
-    params: TransferParams, labels_params: DepthParams, voxel_um: Edges
-) -> tuple[Pass, ...]:
+def passes(params: TransferParams, labels_params: DepthParams, voxel_um: Edges) -> tuple[Pass, ...]:
     """Return the passes from a later state's ``mask`` to its ``label``.
 
-    Volumes: reads ``mask`` (bool), ``previous_label`` (uint32) and ``previous_depth`` (uint16), the ``label`` and ``depth``
-    of the state before, in mode "reference" those of the reference. Writes ``depth``, ``basin`` and ``label`` as the passes
-    of the reference's labels do.
+    Volumes: reads ``mask`` (bool), ``previous_label`` (uint32) and ``previous_depth`` (uint16), the ``label`` and
+    ``depth`` of the state before, in mode "reference" those of the reference. Writes ``depth``, ``basin`` and ``label``
+    as the passes of the reference's labels do.
 
     Tables in: those named in :data:`CARRIED`, from the state before (the reference's labels make the first):
     ``previous_max_depth`` (uint16, largest depth by label id, 0 for a label without a voxel), ``lost_seed_voxel``
@@ -143,9 +141,7 @@ def _relabel_pass(params: TransferParams, weights: Triple) -> Pass:
     previous = {"previous_label": 0, "previous_depth": 0} if chained else {}
     return Pass(
         name="relabel",
-        kernel=partial(
-            _relabel, weights=weights, seed_depth=params.seed_depth if chained else None
-        ),
+        kernel=partial(_relabel, weights=weights, seed_depth=params.seed_depth if chained else None),
         reads={"basin": 0, "depth": 0, **previous},
         writes={"label": "uint32"},
         tables=(*_CUT_TABLES, *CARRIED, "label_of_node", "lost_labels"),
@@ -171,15 +167,15 @@ def _read_seeds(block: Block, halo: int, *, seed_depth: float) -> Array:
         _thresholds(block, seed_depth),
     )
     outer = window(block, halo)
-    voxels, plane = block.table("lost_seed_voxel"), block.grid.shape[1] * block.grid.shape[2]
+    voxels, labels = block.table("lost_seed_voxel"), block.table("lost_seed_label")
+    plane = block.grid.shape[1] * block.grid.shape[2]
     first, stop = np.searchsorted(voxels, (outer.start[0] * plane, outer.stop[0] * plane))
-    z, y, x = np.unravel_index(voxels[first:stop], block.grid.shape)
+    voxels, lowest = np.unique(voxels[first:stop], return_index=True)
+    z, y, x = np.unravel_index(voxels, block.grid.shape)
     here = (y >= outer.start[1]) & (y < outer.stop[1]) & (x >= outer.start[2]) & (x < outer.stop[2])
     places = tuple(a[here] - s for a, s in zip((z, y, x), outer.start, strict=True))
-    labels = block.table("lost_seed_label")[first:stop][here]
-    free = found[places] == 0
-    z, y, x = (a[free][::-1] for a in places)  # backwards, so that of one voxel's labels the lower is last
-    found[z, y, x] = labels[free][::-1]
+    lost = labels[first:stop][lowest[here]]
+    found[places] = np.where(found[places] == 0, lost, found[places])
     return found
 
 
@@ -203,9 +199,7 @@ def _tally_overlaps(block: Block, *, read_seeds: _ReadSeeds) -> Result:
     return Result(tally={"pairs": pairs, "voxels": voxels})
 
 
-def _count_seeds(
-    grid: Grid, tallies: Sequence[Tally], tables: Tables, *, min_overlap: float
-) -> Tables:
+def _count_seeds(grid: Grid, tallies: Sequence[Tally], tables: Tables, *, min_overlap: float) -> Tables:
     """Decide which seeds count in which basin, and number the nodes."""
     pairs, voxels = merge.fold(((t["pairs"], t["voxels"]) for t in tallies), how=np.add)
     pairs = pairs[merge.counted_seeds(pairs, voxels, min_overlap)]
@@ -229,9 +223,7 @@ def _tally_rims(block: Block, *, read_seeds: _ReadSeeds) -> Result:
     places, voxels = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if cutting.size:
         start, own = corner(core(block, 1)), block.grid.box(block.number)
-        places, voxels = seeds.rims(
-            read_basins(block, 1), read_seeds(block, 1), start, own.shape, cutting
-        )
+        places, voxels = seeds.rims(read_basins(block, 1), read_seeds(block, 1), start, own.shape, cutting)
         voxels = global_index(voxels, window(block, 1), block.grid.shape)
     return Result(tally={"places": places, "voxels": voxels})
 
@@ -283,9 +275,7 @@ def _relabel(block: Block, *, weights: Triple, seed_depth: float | None) -> Resu
     if seed_depth is not None and lost.size:
         thresholds = np.full(tops.size + 1, np.iinfo(np.uint16).max, np.uint16)
         thresholds[lost] = _thresholds(block, seed_depth)[lost]
-        found = seeds.deep_parts(
-            block.read("previous_label"), block.read("previous_depth"), thresholds
-        )
+        found = seeds.deep_parts(block.read("previous_label"), block.read("previous_depth"), thresholds)
         at = np.flatnonzero(found)
         tally["lost_voxels"] = global_index(at, window(block, 0), block.grid.shape)
         tally["lost_labels"] = found.reshape(-1)[at]

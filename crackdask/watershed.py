@@ -1,8 +1,8 @@
 """What the two steps that label particles share: depth, basins and saddles of one state.
 
-Volumes: ``mask`` bool; ``depth`` uint16, the smoothed distance to the mask's surface in 1/64 of the smallest voxel edge;
-``basin`` uint32, for each voxel which of its block's path ends it leads to, which only the tables ``basin_of_code`` and
-``code_offsets`` turn into a number that means the same in every block.
+Volumes: ``mask`` bool; ``depth`` uint16, the smoothed distance to the mask's surface in 1/64 of the smallest voxel
+edge; ``basin`` uint32, for each voxel which of its block's path ends it leads to, which only the tables
+``basin_of_code`` and ``code_offsets`` turn into a number that means the same in every block.
 """
 
 from __future__ import annotations
@@ -121,9 +121,7 @@ class _Search:
         return (z, y, x)
 
 
-def _measure_depth(
-    block: Block, *, search: _Search, taps: tuple[Array, Array, Array], max_radius: int
-) -> Result:
+def _measure_depth(block: Block, *, search: _Search, taps: tuple[Array, Array, Array], max_radius: int) -> Result:
     radius = min(_FIRST_RADIUS, max_radius)
     if window(block, search.halo(radius)) == window(block, search.halo(max_radius)):
         radius = max_radius
@@ -146,8 +144,8 @@ def _measure_depth(
     own_mask = mask[core(block, halo)]
     shift = 15 - (distance.STEPS_PER_VOXEL * max_radius).bit_length() + 1
     steps = distance.STEPS_PER_VOXEL << shift
-    depth = distance.depth_of_squares(squares, search.unit, steps)[wanted]
-    start = corner(core(block, search.smooth))
+    depth = distance.depth_of_squares(squares, search.unit, steps)
+    start = corner(core(block, halo))
     return Result({"depth": distance.smooth(depth, own_mask, taps, start, shift)}, tally)
 
 

@@ -125,9 +125,7 @@ def same(found, wanted):
 def test_labels_equal_a_plain_watershed(seed, shape, level, smoothing, min_depth, max_radius):
     params = LabelsParams(smoothing=smoothing, min_depth=min_depth, max_radius=max_radius)
     volumes, _ = compute(passes(params, CUBE), {"mask": blobs(seed, shape, level)})
-    np.testing.assert_array_equal(
-        volumes["label"], plain_labels(volumes["depth"], params.least_rise)
-    )
+    np.testing.assert_array_equal(volumes["label"], plain_labels(volumes["depth"], params.least_rise))
 
 
 @settings(max_examples=40, deadline=None)
@@ -141,13 +139,8 @@ def test_labels_equal_a_plain_watershed(seed, shape, level, smoothing, min_depth
     voxel_um=st.sampled_from([CUBE, (2.0, 1.0, 1.0), (0.5, 0.37, 0.61)]),
     first=st.sampled_from([1, 2, 5]),
 )
-def test_labels_do_not_depend_on_the_blocks(
-    seed, shape, block, level, smoothing, max_radius, voxel_um, first
-):
-    block = tuple(
-        max(b, -(-n // 8)) if axis else b
-        for axis, (b, n) in enumerate(zip(block, shape, strict=True))
-    )
+def test_labels_do_not_depend_on_the_blocks(seed, shape, block, level, smoothing, max_radius, voxel_um, first):
+    block = tuple(max(b, -(-n // 8)) if axis else b for axis, (b, n) in enumerate(zip(block, shape, strict=True)))
     mask = blobs(seed, shape, level, sd=2.5)
     steps = passes(LabelsParams(smoothing=smoothing, max_radius=max_radius), voxel_um)
     wanted = compute(steps, {"mask": mask})

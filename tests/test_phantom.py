@@ -23,9 +23,7 @@ from crackdask.plan import Box, Grid
 SHAPE = (44, 52, 60)
 WHOLE = Box.whole(SHAPE)
 PHANTOM = Phantom(shape=SHAPE, states=states(3), seed=7, max_rotation_deg=4.0)
-STILL = Phantom(
-    shape=(72, 80, 88), states=FIVE_STATES, seed=11, max_rotation_deg=0, max_shift=0, noise_sd=0
-)
+STILL = Phantom(shape=(72, 80, 88), states=FIVE_STATES, seed=11, max_rotation_deg=0, max_shift=0, noise_sd=0)
 
 
 @pytest.fixture(scope="module")
@@ -177,9 +175,7 @@ def test_drawn_void_is_the_programmed_one():
             mine = np.flatnonzero(label.ravel() == i + 1)
             v = (index[mine] - table.centres[i]) @ table.frames[i].T
             core = mine[np.linalg.norm(v, axis=1) < 0.5]
-            assert math.isclose(
-                1 - density[core].mean(), truth["void_fraction"].values[state, i], abs_tol=1e-4
-            )
+            assert math.isclose(1 - density[core].mean(), truth["void_fraction"].values[state, i], abs_tol=1e-4)
 
 
 def test_measured_grey_changes_have_the_sign_of_the_path():

@@ -114,9 +114,7 @@ def plain_transfer(depth, previous_label, previous_depth, lost, seed_depth=0.5, 
             if name in names and basin.get(to) == peak
         ]
         node[at] = (peak, min(near)[1])
-    label = {
-        n: n[1] or (counted[n[0]][0] if n[0] in counted else 0) for n in set(node.values())
-    }
+    label = {n: n[1] or (counted[n[0]][0] if n[0] in counted else 0) for n in set(node.values())}
     found = set(label.values())
     saddles = {}
     for at in order:
@@ -210,7 +208,7 @@ def test_cuts_do_not_depend_on_thin_blocks(block):
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
-@pytest.mark.parametrize("chunks", [(24, 26, 28), (7, 26, 9)])
+@pytest.mark.parametrize("chunks", [(24, 26, 28), (24, 9, 15)])
 def test_lazy_equals_compute(chunks, scheduler):
     first, mask = noisy_states(8, (24, 26, 28), -0.3, 0.8, 2)
     state = reference(first)
@@ -237,9 +235,7 @@ def test_the_same_mask_keeps_every_label(seed, level, min_depth, block, mode):
     params = labels.LabelsParams(min_depth=min_depth)
     mask = blobs(np.random.default_rng(seed).normal(size=(20, 22, 24)), level)
     state = reference(mask, params)
-    volumes, tables = carry(
-        mask, state, transfer.TransferParams(mode=mode), block=block, labels_params=params
-    )
+    volumes, tables = carry(mask, state, transfer.TransferParams(mode=mode), block=block, labels_params=params)
     np.testing.assert_array_equal(volumes["label"], state[0]["label"])
     assert tables["lost_labels"].size == 0
     for name in transfer.CARRIED:
@@ -269,13 +265,13 @@ def pair(gap):
 def test_a_basin_under_two_seeds_is_cut():
     state = reference(pair(13))
     assert state[1]["particles"].tolist() == [2]
-    grown = ndimage.gaussian_filter(pair(13).astype(float), 4) > 0.18
+    grown = balls((24, 24, 48), *[((11, 11, x), 7) for x in range(14, 28)])
     assert reference(grown)[1]["particles"].tolist() == [1]
     volumes, tables = carry(grown, state)
     assert tables["cut_basin"].size > 0
     assert ((volumes["label"] > 0) == grown).all()
-    assert (volumes["label"][..., :19][grown[..., :19]] == 1).all()
-    assert (volumes["label"][..., 23:][grown[..., 23:]] == 2).all()
+    assert (volumes["label"][..., :20][grown[..., :20]] == 1).all()
+    assert (volumes["label"][..., 22:][grown[..., 22:]] == 2).all()
     same(carry(grown, state, block=(5, 24, 20)), (volumes, tables))
 
 
@@ -347,7 +343,7 @@ def test_a_small_overlap_does_not_count():
 
 
 def test_reference_mode_hands_on_the_reference():
-    first, second = noisy_states(3, (20, 22, 24), 0.0, 0.8, 2)
+    first, second = noisy_states(3, (20, 22, 24), 0.8, 2.0, 2)
     state = reference(first)
     params = transfer.TransferParams(mode="reference")
     volumes, tables = carry(second, state, params)

@@ -39,7 +39,9 @@ def squared_depth(
     bound = unit * (deepest + 1) ** 2
     caps = [isqrt(bound // weight) + 1 for weight in squared]
     largest = 2 * max(weight * cap * cap for weight, cap in zip(squared, caps, strict=True))
-    dtype = next(t for t in (np.uint16, np.uint32, np.uint64) if largest <= np.iinfo(t).max)
+    if largest > np.iinfo(np.uint32).max:
+        raise ValueError(f"a particle depth of {deepest} voxels is more than 32 bits can square")
+    dtype = np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32
     (z0, z1), (y0, y1), (x0, x1) = ((s.start, s.stop) for s in core)
     along = np.empty((z1 - z0, *label.shape[1:]), dtype)
     _along_z(label, z0, edges[0], caps[0], squared[0], along)
@@ -57,9 +59,7 @@ def squared_depth(
 
 
 @njit(cache=True, nogil=True)
-def _along_z(
-    label: Array, z0: int, edges: tuple[bool, bool], cap: int, weight: int, along: Array
-) -> None:
+def _along_z(label: Array, z0: int, edges: tuple[bool, bool], cap: int, weight: int, along: Array) -> None:
     nz, ny, nx = label.shape
     z1 = z0 + along.shape[0]
     run = np.empty((ny, nx), np.uint16)
@@ -68,9 +68,7 @@ def _along_z(
         for y in range(ny):
             if z > 0:
                 for x in range(nx):
-                    run[y, x] = np.uint16(
-                        run[y, x] * np.uint16(label[z, y, x] == label[z - 1, y, x]) + 1
-                    )
+                    run[y, x] = np.uint16(run[y, x] * np.uint16(label[z, y, x] == label[z - 1, y, x]) + 1)
             if z >= z0:
                 for x in range(nx):
                     along[z - z0, y, x] = run[y, x]
@@ -79,9 +77,7 @@ def _along_z(
         for y in range(ny):
             if z < nz - 1:
                 for x in range(nx):
-                    run[y, x] = np.uint16(
-                        run[y, x] * np.uint16(label[z, y, x] == label[z + 1, y, x]) + 1
-                    )
+                    run[y, x] = np.uint16(run[y, x] * np.uint16(label[z, y, x] == label[z + 1, y, x]) + 1)
             if z < z1:
                 for x in range(nx):
                     near = min(min(run[y, x], along[z - z0, y, x]), cap)
@@ -136,9 +132,7 @@ def _planes(
             while weights[1] * k * k < top:
                 low = margin + x0 - k
                 high = margin + x0 + k
-                top = _lower(
-                    out, line[low : low + cx], line[high : high + cx], lower, weights[1] * k * k
-                )
+                top = _lower(out, line[low : low + cx], line[high : high + cx], lower, weights[1] * k * k)
                 k += 1
 
 

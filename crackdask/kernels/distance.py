@@ -22,7 +22,7 @@ STEPS_PER_VOXEL = 64  # fixed point of a depth: 1/64 of the smallest voxel edge
 LARGEST_DEPTH = 1023  # voxels; beyond it a depth would not fit 16 bits
 _SQUARE_UNIT = 1024
 _TAP_BITS = 12
-_CHUNK = 64
+_CHUNK = 256  # voxels of a row searched together
 _NEVER = 1 << 20  # voxels
 
 
@@ -113,7 +113,7 @@ def smooth(depth: Array, mask: Array, taps: tuple[Array, Array, Array], start: W
     """
     smoothed = np.zeros(mask.shape, np.uint16)
     inside = np.ascontiguousarray(mask).view(np.uint8)
-    _smooth(depth, inside, taps[0], taps[1], taps[2], start, shift, smoothed)
+    _smooth(np.ascontiguousarray(depth), inside, taps[0], taps[1], taps[2], start, shift, smoothed)
     return smoothed
 
 
@@ -149,7 +149,7 @@ def _lower(out: Array, side: Array, extra: int) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _highest(row: Array) -> int:
+def _highest(row: Array) -> np.int64:
     kind = row.dtype.type
     top = kind(0)
     for x in range(row.size):
@@ -276,9 +276,7 @@ def _smooth(
             _weigh(plane, y + start[1] - y0, taps_y, total, padded[reach_x : reach_x + width], _TAP_BITS)
             padded[:reach_x] = padded[reach_x]
             padded[reach_x + width :] = padded[reach_x + width - 1]
-            _weigh_along(
-                padded[start[2] : start[2] + nx + 2 * reach_x], taps_x, total, line, _TAP_BITS + shift
-            )
+            _weigh_along(padded[start[2] : start[2] + nx + 2 * reach_x], taps_x, total, line, _TAP_BITS + shift)
             out = smoothed[z, y]
             for x in range(nx):
                 value = line[x] if line[x] > 0 else np.uint16(1)

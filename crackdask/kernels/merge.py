@@ -1,7 +1,7 @@
 """Work on the tables of a watershed: joining blocks, merging basins, naming particles.
 
-Everything here is the size of a table, never of a volume. Nodes (basins, or pieces of cut basins) are numbered from 1 in
-one order that the blocks cannot change, so every tie below is broken in the same way whatever the blocks are.
+Everything here is the size of a table, never of a volume. Nodes (basins, or pieces of cut basins) are numbered from 1
+in one order that the blocks cannot change, so every tie below is broken in the same way whatever the blocks are.
 """
 
 from __future__ import annotations

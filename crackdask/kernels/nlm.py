@@ -1,120 +1,127 @@
-"""Non-local means of one padded block of 8-bit voxels."""
+"""Non-local means of one padded block of 8-bit voxels (Buades, Coll and Morel, 2005).
+
+Every voxel p becomes the weighted mean of the voxels q in a cube around it. The weight compares the
+cubic patches around p and q, so that voxels in like surroundings are averaged and edges are kept.
+
+All arithmetic is that of integers and no sum overflows. Integer sums do not depend on the order of
+their terms, hence the result of a voxel depends on nothing but the voxels within `margin`: not on
+tiles, blocks, vector width or processor. `nlm.md` tells what was measured on the way here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil
-from typing import Any
+from collections.abc import Callable
+from math import ceil, isfinite, isqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
-Grey = npt.NDArray[np.uint8]
+Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint16]
+Longs = npt.NDArray[np.uint32]
+Sizes = tuple[int, int, int]
+Ones = tuple[int, ...]  # its length is known when numba compiles, so loops over it unroll
 
-TILE = (32, 32, 128)
-CUTOFF = 5.0
-POWER_MAX = 65535
+CUTOFF = 5  # weights are 0 from here on, in units of h**2
+TOP = 4095  # largest weight: 15 of them (patch_distance 7) still add up in 16 bits
+MAX_DISTANCE = 19  # beyond, weights that add up in 32 bits would have less than 8 bits
+GREY = 255
+TILE = (48, 32, 128)
 
-
-def _saturating(name: str) -> Any:
-    """Return LLVM's saturating 16-bit operation `name` as a numba function."""
-
-    @intrinsic
-    def operation(typingctx: Any, a: Any, b: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            word = ir.IntType(16)
-            kind = ir.FunctionType(word, [word, word])
-            function = builder.module.declare_intrinsic(f"llvm.{name}", [word], kind)
-            return builder.call(function, args)
-
-        return types.uint16(types.uint16, types.uint16), codegen
-
-    return operation
+compiled = njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
 
 
-add_sat = _saturating("uadd.sat")
-sub_sat = _saturating("usub.sat")
+def _words(call: Callable[[Any, list[Any]], Any]) -> Any:
+    """Return a numba function of two 16-bit words whose LLVM instructions `call` builds.
 
-
-@intrinsic
-def mul_high(typingctx: Any, a: Any, b: Any) -> Any:
-    """Return the upper 16 bits of the product of two 16-bit words."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word, count = ir.IntType(16), ir.IntType(32)
-        kind = ir.FunctionType(word, [word, word, count])
-        function = builder.module.declare_intrinsic("llvm.umul.fix", [word], kind)
-        return builder.call(function, [*args, count(16)])
-
-    return types.uint16(types.uint16, types.uint16), codegen
-
-
-@intrinsic
-def shift_right(typingctx: Any, a: Any, b: Any) -> Any:
-    """Return a 16-bit word shifted right."""
-    return types.uint16(types.uint16, types.uint16), lambda c, builder, s, args: builder.lshr(*args)
-
-
-@intrinsic
-def shift_left(typingctx: Any, a: Any, b: Any) -> Any:
-    """Return a 16-bit word shifted left."""
-    return types.uint16(types.uint16, types.uint16), lambda c, builder, s, args: builder.shl(*args)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weight of a sum of squared differences, as integers of 16 bits.
-
-    Squares are counted in units of `2**coarse`; `floor` and `cut` are sums in those units.
+    numba widens words to 64 bits before any arithmetic; these stay at 16, 32 to a vector.
     """
 
+    def operation(typingctx: Any, left: Any, right: Any) -> Any:
+        signature = types.uint16(types.uint16, types.uint16)
+        return signature, lambda context, builder, signature, args: call(builder, list(args))
+
+    return intrinsic(operation)
+
+
+def _llvm(builder: Any, name: str, args: list[Any]) -> Any:
+    """Call LLVM's own function `name` for 16-bit words."""
+    word = ir.IntType(16)
+    kind = ir.FunctionType(word, [arg.type for arg in args])
+    return builder.call(builder.module.declare_intrinsic(name, [word], kind), args)
+
+
+add_sat = _words(lambda builder, args: _llvm(builder, "llvm.uadd.sat", args))
+sub_sat = _words(lambda builder, args: _llvm(builder, "llvm.usub.sat", args))
+mul_high = _words(
+    lambda builder, args: _llvm(builder, "llvm.umul.fix", [*args, ir.IntType(32)(16)])
+)
+shift_left = _words(lambda builder, args: builder.shl(*args))
+shift_right = _words(lambda builder, args: builder.lshr(*args))
+
+
+class Weighting(NamedTuple):
+    """How a sum of squared differences becomes an integer weight; see `nlm` for the formula."""
+
     coarse: int
+    half: int
     floor: int
     cut: int
     fine: int
     scale: int
 
     @classmethod
-    def of(cls, voxels: int, shifts: int, h: float, sigma: float) -> Weights:
-        """Return the weights of a patch of `voxels` voxels, for so many `shifts`."""
-        floor, cut = voxels * 2 * sigma**2, voxels * (2 * sigma**2 + CUTOFF * h**2)
+    def of(cls, patch_size: int, patch_distance: int, h: float, sigma: float) -> Weighting:
+        """Return the weighting for the parameters of `nlm`.
+
+        >>> Weighting.of(3, 5, h=10.0, sigma=10.0)
+        Weighting(coarse=0, half=0, floor=5400, cut=18900, fine=2, scale=39768)
+        """
+        floor = patch_size**3 * (2.0 * sigma * sigma)
+        cut = floor + patch_size**3 * (CUTOFF * h * h)
         coarse = max(0, ceil(cut).bit_length() - 16)
-        unit = 1 << coarse
-        low = round(floor / unit)
-        high = min(max(ceil(cut / unit), low + 1), 65535)
-        low = min(low, high - 1)
+        if coarse > 15:
+            raise ValueError(
+                f"patch_size={patch_size} with h={h} and sigma={sigma} sums squares up to "
+                f"{cut:.4g}, more than {2**31 - 1}: take a smaller patch, h or sigma"
+            )
+        high = min(ceil(cut / 2**coarse), 2**16 - 1)
+        low = min(round(floor / 2**coarse), high - 1)
         fine = 16 - (high - low).bit_length()
-        top = min(4095, ((1 << 32) - 1) // (255 * shifts))
-        root = int((top / 65536) ** 0.25 * 65536)
-        return cls(coarse, low, high, fine, min(65535, (root << 16) // ((high - low) << fine)))
+        width = 2 * patch_distance + 1
+        top = min(TOP, (2**16 - 1) // width, (2**32 - 1) // (GREY * width**3))
+        scale = min((isqrt(isqrt(top << 48)) << 16) // (high - low << fine), 2**16 - 1)
+        return cls(coarse, 2**coarse // 2, low, high, fine, scale)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
-def _weight(total, floor, cut, fine, scale):  # type: ignore[no-untyped-def]
-    """Return the integer weight of one sum of squared differences."""
-    near = sub_sat(cut, max(total, floor))
-    root = mul_high(shift_left(near, fine), scale)
+@compiled
+def _weight(total: int, law: Weighting) -> int:
+    """Return the weight of one sum of squared differences."""
+    near = sub_sat(law.cut, max(np.uint16(total), law.floor))
+    root = mul_high(shift_left(near, law.fine), law.scale)
     square = mul_high(root, root)
     return mul_high(square, square)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
-def _box_z(here, there, plane, patch, coarse, half, out):  # type: ignore[no-untyped-def]
-    """Add the squared differences of `len(patch)` planes that lie `plane` voxels apart."""
+@compiled
+def _squares(here: Bytes, there: Bytes, step: int, patch: Ones, law: Weighting, out: Words) -> None:
+    """Add squared differences of `len(patch)` pairs that lie `step` voxels apart."""
     for i in range(np.uint64(out.size)):
         total = np.uint16(0)
         for k in range(len(patch)):
-            j = i + np.uint64(k) * np.uint64(plane)
+            j = i + np.uint64(k) * np.uint64(step)
             gap = np.uint16(here[j]) - np.uint16(there[j])
-            total = add_sat(total, shift_right(add_sat(np.uint16(gap * gap), half), coarse))
+            square = add_sat(np.uint16(gap * gap), law.half)
+            total = add_sat(total, shift_right(square, law.coarse))
         out[i] = total
 
 
-@njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
-def _box(values, step, patch, out):  # type: ignore[no-untyped-def]
+@compiled
+def _sums(values: Words, step: int, patch: Ones, out: Words) -> None:
     """Add `len(patch)` values that lie `step` voxels apart."""
     for i in range(np.uint64(out.size)):
         total = values[i]
@@ -123,144 +130,269 @@ def _box(values, step, patch, out):  # type: ignore[no-untyped-def]
         out[i] = total
 
 
-@njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
-def _box_weight(values, patch, floor, cut, fine, scale, out):  # type: ignore[no-untyped-def]
-    """Add neighbours along x and turn the sums into weights."""
+@compiled
+def _weights(values: Words, patch: Ones, law: Weighting, out: Words) -> None:
+    """Add `len(patch)` neighbours and turn each sum into its weight."""
     for i in range(np.uint64(out.size)):
         total = values[i]
         for k in range(1, len(patch)):
             total = add_sat(total, values[i + np.uint64(k)])
-        out[i] = _weight(total, floor, cut, fine, scale)
+        out[i] = _weight(total, law)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
-def _tally(weights, grey, sums, norms):  # type: ignore[no-untyped-def]
-    """Add weighted grey values and weights to the running sums."""
-    for i in range(np.uint64(weights.size)):
-        weight = np.uint32(weights[i])
-        sums[i] += np.uint32(weight * np.uint32(grey[i]))
-        norms[i] += weight
+@compiled
+def _tally(
+    weights: Words, jump: int, grey: Bytes, step: int, row: Ones, sums: Longs, norms: Longs
+) -> None:
+    """Add the weights of a row of shifts, and the greys they weigh, to the running sums.
+
+    Shift k finds its weights `k * jump` further on and its greys `k * step` from the middle one.
+    """
+    start = 0 if step > 0 else len(row) - 1
+    for i in range(np.uint64(sums.size)):
+        total = np.uint32(0)
+        norm = np.uint16(0)
+        for k in range(len(row)):
+            weight = weights[i + np.uint64(k * jump)]
+            value = grey[i + np.uint64(start + k * step)]
+            total = np.uint32(total + np.uint32(np.uint32(weight) * np.uint32(value)))
+            norm = np.uint16(norm + weight)
+        sums[i] = np.uint32(sums[i] + total)
+        norms[i] = np.uint32(norms[i] + np.uint32(norm))
 
 
-@njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
-def _tile(grey, size, d, patch, coarse, half, floor, cut, fine, scale, work, sums, norms):  # type: ignore[no-untyped-def]
-    """Fill `sums` and `norms` of one tile; `grey` is the tile with its margin, flat."""
+@compiled
+def _plane_weights(
+    grey: Bytes,
+    begin: int,
+    far: int,
+    lines: int,
+    frame: Sizes,
+    first: int,
+    row: Ones,
+    patch: Ones,
+    law: Weighting,
+    work: Words,
+    weights: Words,
+) -> None:
+    """Fill `weights[dx]` for `lines` lines of one plane and all shifts dx from `first` on.
+
+    `begin` is the place in `grey` of the first line's first core voxel, `far` the distance to its
+    partner for dx = 0. The weight of the voxel x of line y goes to `y * pitch + x + len(row) // 2`.
+    """
+    plane, pitch, nx = frame
+    r, d = len(patch) // 2, len(row) // 2
+    for dx in range(first, d + 1):
+        left, right = max(dx, 0), max(-dx, 0)
+        count = (lines - 1) * pitch + left + nx + right
+        wide = count + 2 * r
+        tall = wide + 2 * r * pitch
+        corner = begin - left - r * (plane + pitch + 1)
+        _squares(grey[corner:], grey[corner + far + dx :], plane, patch, law, work[0, :tall])
+        _sums(work[0], pitch, patch, work[1, :wide])
+        _weights(work[1], patch, law, weights[dx + d, d - left : d - left + count])
+
+
+@compiled
+def _tile(
+    grey: Bytes,
+    size: Sizes,
+    row: Ones,
+    patch: Ones,
+    law: Weighting,
+    work: Words,
+    weights: Words,
+    sums: Longs,
+    norms: Longs,
+) -> None:
+    """Add all shifts but the zero shift to `sums` and `norms` of one tile.
+
+    `grey` is the tile with its margin, flat, so that a plane is one run for the vector unit; what
+    is computed between the lines is never read. Each pair of voxels is compared once: shifts
+    (dz, dy) run over half the square, and a pair's weight counts for both of its voxels.
+    """
     nz, ny, nx = size
-    r = len(patch) // 2
-    m = d + r
+    d = len(row) // 2
+    m = d + len(patch) // 2
     pitch = nx + 2 * m
     plane = pitch * (ny + 2 * m)
-    rows, cols, weights = work[0], work[1], work[2]
-    top = _weight(floor, floor, cut, fine, scale)
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                o = (z * ny + y) * pitch + x
-                sums[o] = np.uint32(top) * np.uint32(
-                    grey[(z + m) * plane + (y + m) * pitch + x + m]
-                )
-                norms[o] = top
+    core = m * (plane + pitch + 1)
+    slab = ny * pitch
+    span = slab - 2 * m
+    jump = weights.shape[1]
+    flat = weights.reshape(-1)
     for dz in range(d + 1):
-        for dy in range(0 if dz == 0 else -d, d + 1):
-            for dx in range(1 if dz == 0 and dy == 0 else -d, d + 1):
-                left, right = max(dx, 0), max(-dx, 0)
-                far = dz * plane + dy * pitch + dx
-                for z in range(-dz, nz):
-                    is_here = z >= 0
-                    is_there = z + dz < nz
-                    lo = min(0 if is_here else ny, -dy if is_there else ny)
-                    hi = max(ny if is_here else -d, ny - dy if is_there else -d)
-                    count = (hi - lo - 1) * pitch + nx + left + right
-                    wide = count + 2 * r
-                    tall = wide + 2 * r * pitch
-                    a = (z + m - r) * plane + (lo + m - r) * pitch + m - left - r
-                    _box_z(
-                        grey[a:], grey[a + far :], plane, patch, coarse, half, rows[:tall]
-                    )
-                    _box(rows, pitch, patch, cols[:wide])
-                    _box_weight(cols, patch, floor, cut, fine, scale, weights[:count])
-                    span = (ny - 1) * pitch + nx
-                    if is_here:
-                        w = -lo * pitch + left
-                        o = z * ny * pitch
-                        b = (z + m) * plane + m * pitch + m + far
-                        _tally(
-                            weights[w : w + span], grey[b:], sums[o:], norms[o:]
-                        )
-                    if is_there:
-                        w = (-dy - lo) * pitch + left - dx
-                        o = (z + dz) * ny * pitch
-                        b = (z + dz + m) * plane + m * pitch + m - far
-                        _tally(
-                            weights[w : w + span], grey[b:], sums[o:], norms[o:]
-                        )
+        for dy in range(-d if dz else 0, d + 1):
+            first = -d if dz or dy else 1
+            weights[: first + d] = 0
+            far = dz * plane + dy * pitch
+            for z in range(-dz, nz):
+                here, there = z >= 0, z + dz < nz
+                low = min(0 if here else ny, -dy if there else ny)
+                high = max(ny if here else -d, ny - dy if there else -d)
+                at = core + z * plane
+                begin = at + low * pitch
+                frame = plane, pitch, nx
+                _plane_weights(
+                    grey, begin, far, high - low, frame, first, row, patch, law, work, weights
+                )
+                if here:
+                    o = z * slab
+                    own = flat[d - low * pitch :]
+                    partner = grey[at + far - d :]
+                    _tally(own, jump, partner, 1, row, sums[o : o + span], norms[o : o + span])
+                if there:
+                    o = (z + dz) * slab
+                    own = flat[2 * d - (dy + low) * pitch :]
+                    partner = grey[at + dz * plane - far - d :]
+                    _tally(own, jump - 1, partner, -1, row, sums[o : o + span], norms[o : o + span])
 
 
-@njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
-def _volume(padded, d, patch, coarse, half, floor, cut, fine, scale, tile, out):  # type: ignore[no-untyped-def]
-    """Denoise the core of `padded` tile by tile."""
-    m = d + len(patch) // 2
-    tz, ty, tx = tile
-    pitch = tx + 2 * m
-    plane = (ty + 2 * m) * pitch
-    grey = np.empty((tz + 2 * m) * plane, np.uint8)
-    work = np.empty((3, plane), np.uint16)
-    sums = np.empty(tz * ty * pitch, np.uint32)
-    norms = np.empty(tz * ty * pitch, np.uint32)
-    for z0 in range(0, out.shape[0], tz):
-        nz = min(tz, out.shape[0] - z0)
-        for y0 in range(0, out.shape[1], ty):
-            ny = min(ty, out.shape[1] - y0)
-            for x0 in range(0, out.shape[2], tx):
-                nx = min(tx, out.shape[2] - x0)
+@compiled
+def _block(
+    padded: Bytes,
+    row: Ones,
+    patch: Ones,
+    law: Weighting,
+    tile: Sizes,
+    out: Bytes,
+) -> None:
+    """Denoise the core of `padded` into `out`, tile by tile."""
+    m = len(row) // 2 + len(patch) // 2
+    pitch = tile[2] + 2 * m
+    plane = pitch * (tile[1] + 2 * m)
+    grey = np.empty((tile[0] + 2 * m) * plane, np.uint8)
+    work = np.empty((2, plane), np.uint16)
+    weights = np.empty((len(row), plane), np.uint16)
+    sums = np.empty(tile[0] * tile[1] * pitch, np.uint32)
+    norms = np.empty(tile[0] * tile[1] * pitch, np.uint32)
+    top = np.uint32(_weight(law.floor, law))
+    for z0 in range(0, out.shape[0], tile[0]):
+        for y0 in range(0, out.shape[1], tile[1]):
+            for x0 in range(0, out.shape[2], tile[2]):
+                core = out[z0 : z0 + tile[0], y0 : y0 + tile[1], x0 : x0 + tile[2]]
+                nz, ny, nx = core.shape
                 pitch = nx + 2 * m
-                o = 0
-                for z in range(nz + 2 * m):
-                    for y in range(ny + 2 * m):
-                        grey[o : o + pitch] = padded[z0 + z, y0 + y, x0 : x0 + pitch]
-                        o += pitch
-                _tile(
-                    grey, (nz, ny, nx), d, patch, coarse, half, floor, cut, fine, scale,
-                    work, sums, norms,
-                )  # fmt: skip
+                i = 0
+                for z in range(z0, z0 + nz + 2 * m):
+                    for y in range(y0, y0 + ny + 2 * m):
+                        grey[i : i + pitch] = padded[z, y, x0 : x0 + pitch]
+                        i += pitch
+                sums[:] = 0
+                norms[:] = top
+                _tile(grey, core.shape, row, patch, law, work, weights, sums, norms)
                 for z in range(nz):
                     for y in range(ny):
                         for x in range(nx):
-                            o = (z * ny + y) * pitch + x
-                            n = np.int64(norms[o])
-                            out[z0 + z, y0 + y, x0 + x] = (2 * np.int64(sums[o]) + n) // (2 * n)
+                            i = (z * ny + y) * pitch + x
+                            own = np.int64(padded[z0 + z + m, y0 + y + m, x0 + x + m])
+                            total = np.int64(sums[i]) + np.int64(top) * own
+                            core[z, y, x] = (2 * total + norms[i]) // (2 * np.int64(norms[i]))
 
 
 def margin(patch_size: int, patch_distance: int) -> int:
-    """Return the voxels that `nlm` needs around its core.
+    """Return how many voxels `nlm` needs on every side of its core.
 
-    >>> margin(3, 5)
+    >>> margin(patch_size=3, patch_distance=5)
     6
     """
     return patch_distance + patch_size // 2
 
 
+def _even(size: int, most: int) -> int:
+    """Return the length of the fewest equal tiles of at most `most` voxels."""
+    return -(-size // -(-size // most))
+
+
+def _check(padded: Bytes, patch_size: int, patch_distance: int, h: float, sigma: float) -> None:
+    """Raise a ValueError that names the argument, what it was and what it should be."""
+    if patch_size < 1 or patch_size % 2 == 0:
+        raise ValueError(f"patch_size must be odd, so that it has a centre: got {patch_size}")
+    if not 1 <= patch_distance <= MAX_DISTANCE:
+        raise ValueError(f"patch_distance must be 1 to {MAX_DISTANCE} voxels: got {patch_distance}")
+    if not (isfinite(h) and 0 < h <= GREY):
+        raise ValueError(f"h must be above 0 and at most {GREY} grey values: got {h}")
+    if not (isfinite(sigma) and 0 <= sigma <= GREY):
+        raise ValueError(f"sigma must be 0 to {GREY} grey values: got {sigma}")
+    if padded.dtype != np.uint8:
+        raise ValueError(f"padded must be uint8: got {padded.dtype}; map it to 8 bits first")
+    least = 2 * margin(patch_size, patch_distance) + 1
+    if padded.ndim != 3 or min(padded.shape) < least:
+        raise ValueError(
+            f"padded must be (z, y, x) with at least {least} voxels along each axis, a margin of "
+            f"{least // 2} on every side of the core: got shape {padded.shape}"
+        )
+
+
 def nlm(
-    padded: Grey,
+    padded: Bytes,
     *,
     patch_size: int = 3,
     patch_distance: int = 5,
     h: float,
     sigma: float = 0.0,
-) -> Grey:
-    """Return the core of a padded block denoised by non-local means."""
+) -> Bytes:
+    """Return the core of a padded block, denoised by non-local means.
+
+    With S(p, q) the sum of the squared differences between the cubic patches around p and q, and v
+    the number of voxels in a patch, voxel p becomes the mean of all q in its search cube, p itself
+    included, weighted with f(x) where x = max(S / v - 2 sigma**2, 0) / h**2 and
+
+        f(x) = max(1 - x / 5, 0)**4,
+
+    which is exp(-x) within 0.05 and 0 from x = 5 on. In integers, `>>` rounding down:
+
+        S    = sum of (min(difference**2 + 2**k // 2, 65535) >> k), at most 65535
+        t    = max(cut - max(S, floor), 0) << fine
+        u    = (t * scale) >> 16
+        f    = (((u * u) >> 16)**2) >> 16
+
+    with the constants of `Weighting`. k is 0, and S exact, while v (2 sigma**2 + 5 h**2) is below
+    65536; else squares are rounded to multiples of 2**k, far finer than h**2. The mean is rounded
+    half up.
+
+    Parameters
+    ----------
+    padded
+        Grey values (z, y, x), uint8, with `margin` voxels on every side of the core; at the edge of
+        the image the caller reflects.
+    patch_size
+        Edge of the patch in voxels, odd.
+    patch_distance
+        Reach of the search cube along each axis in voxels, 1 to 19.
+    h
+        Cut-off in grey values: the larger, the smoother.
+    sigma
+        Standard deviation of the noise in grey values.
+
+    Returns
+    -------
+    numpy.ndarray
+        The denoised core, uint8, smaller by `margin` voxels on every side.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or the block has no core.
+
+    Examples
+    --------
+    >>> step = np.full((13, 13, 14), 50, np.uint8)
+    >>> step[..., 7:] = 200
+    >>> step[6, 6, 6] += 6
+    >>> nlm(step, patch_distance=5, h=10.0)
+    array([[[ 51, 200]]], dtype=uint8)
+    """
+    _check(padded, patch_size, patch_distance, h, sigma)
+    law = Weighting.of(patch_size, patch_distance, h, sigma)
     m = margin(patch_size, patch_distance)
-    shape = tuple(n - 2 * m for n in padded.shape)
-    out = np.empty(shape, np.uint8)
-    w = Weights.of(patch_size**3, (2 * patch_distance + 1) ** 3, h, sigma)
-    half = (1 << w.coarse) >> 1
-    word = np.uint16
-    _volume(
-        np.ascontiguousarray(padded),
-        patch_distance,
+    out = np.empty([size - 2 * m for size in padded.shape], np.uint8)
+    _block(
+        np.require(padded, requirements=["C", "W"]),
+        (0,) * (2 * patch_distance + 1),
         (0,) * patch_size,
-        word(w.coarse), word(half), word(w.floor), word(w.cut), word(w.fine), word(w.scale),
-        tuple(min(t, n) for t, n in zip(TILE, shape, strict=True)),
+        Weighting._make(np.array(law, np.uint16)),
+        tuple(_even(size, most) for size, most in zip(out.shape, TILE, strict=True)),
         out,
-    )  # fmt: skip
+    )
     return out

@@ -26,9 +26,7 @@ def harmonic(v0: float, v1: float, v2: float, square: float, cubic: float, tripl
     """
     a, b, c = v0 * v0, v1 * v1, v2 * v2
     quartic = 2.5 * (a * a + b * b + c * c) / (square * square) - 1.5
-    return cubic * quartic + triple * 5.196152422706632 * v0 * v1 * v2 / (
-        square * math.sqrt(square)
-    )
+    return cubic * quartic + triple * 5.196152422706632 * v0 * v1 * v2 / (square * math.sqrt(square))
 
 
 @njit(nogil=True, cache=True)
@@ -42,9 +40,7 @@ def _toward(frame: Floats, bumps: Floats, n0: float, n1: float, n2: float) -> fl
 
 
 @njit(nogil=True, cache=True)
-def _sort_into_cells(
-    centres: Floats, size: Floats, counts: Integers
-) -> tuple[Integers, Integers, Integers]:
+def _sort_into_cells(centres: Floats, size: Floats, counts: Integers) -> tuple[Integers, Integers, Integers]:
     """Return each particle's cell, the particles sorted by cell and where each cell starts."""
     n = centres.shape[0]
     cell = np.empty(n, np.int64)
@@ -76,9 +72,7 @@ def _span(home: int, reach: float, edge: float, count: int) -> tuple[int, int]:
 
 
 @njit(nogil=True, cache=True)
-def _neighbours(
-    centres: Floats, reach: Floats, size: Floats, skin: float
-) -> tuple[Integers, Integers]:
+def _neighbours(centres: Floats, reach: Floats, size: Floats, skin: float) -> tuple[Integers, Integers]:
     """Return, as (first, partner), the particles that may come to touch each particle.
 
     Each particle looks for smaller ones only, so few look far; a pair is then noted for both.

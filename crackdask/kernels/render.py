@@ -28,9 +28,7 @@ _QUANTILES = 4096
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _opening(
-    v0: float, v1: float, v2: float, square: float, sheets: Floats, sharpness: float
-) -> float:
+def _opening(v0: float, v1: float, v2: float, square: float, sheets: Floats, sharpness: float) -> float:
     """Return how readily a point cracks, 0 to 1: the nearest sheet, strongest at the centre."""
     best = 0.0
     for k in range(sheets.shape[0]):
@@ -336,8 +334,6 @@ def expose(
                 grey = dark + contrast * (density + edge)
                 grey += streak * line[x] * (np.float32(1.0) - np.float32(0.85) * density)
                 bits = mix(key + (first + np.uint64(x)) * step)
-                grey += sd * (
-                    table[bits & np.uint64(4095)] + table[(bits >> np.uint64(20)) & np.uint64(4095)]
-                )
+                grey += sd * (table[bits & np.uint64(4095)] + table[(bits >> np.uint64(20)) & np.uint64(4095)])
                 grey = math.floor(grey * scale + offset + np.float32(0.5))
                 out[z, y, x] = min(most, max(np.float32(0.0), grey))

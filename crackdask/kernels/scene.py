@@ -104,9 +104,7 @@ def labels(table: Particles, seen: View, start: Integers, shape: tuple[int, ...]
     """Return one block of labels (uint32): the particle's place in the table, from 1."""
     label, nearness = np.zeros(shape, np.uint32), np.ones(shape)
     chosen = seen.inside(start, start + shape)
-    render.paint_labels(
-        label, nearness, start, chosen, seen.centres, seen.frames, seen.reach, table.bumps
-    )
+    render.paint_labels(label, nearness, start, chosen, seen.centres, seen.frames, seen.reach, table.bumps)
     return label
 
 
@@ -166,9 +164,7 @@ def expose(
     cut = slice(MARGIN - NARROW, NARROW - MARGIN)
     sharp = render.blur(density[cut, cut, cut], render.gaussian(optics.blur_sd, NARROW))
     wide = render.blur(density, render.gaussian(RIM_SD, MARGIN))
-    z, y, x = (
-        render.waves(still.vectors, still.phases, int(start[a]), int(stop[a]), a) for a in range(3)
-    )
+    z, y, x = (render.waves(still.vectors, still.phases, int(start[a]), int(stop[a]), a) for a in range(3))
     numbers = np.array(
         [
             optics.rim, optics.background, optics.solid, optics.streak, optics.noise_sd,

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from crackdask.kernels.watershed import _grown, _slot
+from crackdask.kernels.pairs import grown, slot
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Triple = tuple[int, int, int]
@@ -41,8 +41,8 @@ def overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
 def rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Array) -> tuple[Array, Array]:
     """Return the seed voxels that can be the nearest to a voxel that is not of the same seed.
 
-    Those have a 6-neighbour in the image that is not of the same seed in the same basin: from any other voxel of a seed,
-    one step towards the voxel that asks stays in the seed and is nearer.
+    Those have a 6-neighbour in the image that is not of the same seed in the same basin: from any other voxel of a
+    seed, one step towards the voxel that asks stays in the seed and is nearer.
 
     Parameters
     ----------
@@ -64,9 +64,7 @@ def rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Arr
     return found[:, 0].copy(), found[:, 1].copy()
 
 
-def split(
-    basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Array, rim: Array, weights: Triple
-) -> None:
+def split(basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Array, rim: Array, weights: Triple) -> None:
     """Turn basins into nodes, in place: each voxel of a cut basin goes to the nearest seed voxel in it.
 
     Ties go to the lower seed. Distances are integers, so no block can round them otherwise.
@@ -106,19 +104,19 @@ def _overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
     keys = np.zeros(1024, np.uint64)
     values = np.zeros(1024, np.int64)
     count = 0
-    last = 0
+    last = np.int64(0)
     for i in range(basins.size):
         if basins[i] == 0 or seeds[i] == 0:
             continue
         key = np.uint64((np.uint64(basins[i]) << np.uint64(32)) | np.uint64(seeds[i]))
         if keys[last] != key:
-            last = _slot(keys, key)
+            last = slot(keys, key)
             if keys[last] == 0:
                 keys[last] = key
                 count += 1
                 if 2 * count > keys.size:
-                    keys, values = _grown(keys, values)
-                    last = _slot(keys, key)
+                    keys, values = grown(keys, values)
+                    last = slot(keys, key)
         values[last] += 1
     used = keys != 0
     return keys[used], values[used]
@@ -135,10 +133,7 @@ def _is_rim(basins: Array, seeds: Array, z: int, y: int, x: int) -> bool:
                 0 <= to_z < basins.shape[0]
                 and 0 <= to_y < basins.shape[1]
                 and 0 <= to_x < basins.shape[2]
-                and (
-                    basins[to_z, to_y, to_x] != basins[z, y, x]
-                    or seeds[to_z, to_y, to_x] != seeds[z, y, x]
-                )
+                and (basins[to_z, to_y, to_x] != basins[z, y, x] or seeds[to_z, to_y, to_x] != seeds[z, y, x])
             ):
                 return True
     return False
@@ -149,19 +144,17 @@ def _rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Ar
     found = np.empty((1024, 2), np.int64)
     count = 0
     last_key = np.uint64(0)
-    place = 0
-    known = False
+    place = np.int64(0)
+    known: Any = False
     for z in range(start[0], start[0] + shape[0]):
         for y in range(start[1], start[1] + shape[1]):
             for x in range(start[2], start[2] + shape[2]):
                 if basins[z, y, x] == 0 or seeds[z, y, x] == 0:
                     continue
-                key = np.uint64(
-                    (np.uint64(basins[z, y, x]) << np.uint64(32)) | np.uint64(seeds[z, y, x])
-                )
+                key = np.uint64((np.uint64(basins[z, y, x]) << np.uint64(32)) | np.uint64(seeds[z, y, x]))
                 if key != last_key:
                     last_key = key
-                    place = np.searchsorted(cutting, key)
+                    place = np.int64(np.searchsorted(cutting, key))
                     known = place < cutting.size and cutting[place] == key
                 if known and _is_rim(basins, seeds, z, y, x):
                     if count == found.shape[0]:
@@ -214,7 +207,7 @@ def _split(
     basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Array, rim: Array, weights: Triple
 ) -> None:
     last = np.int64(-1)
-    place = 0
+    place = np.int64(0)
     guess = 0
     for z in range(basins.shape[0]):
         for y in range(basins.shape[1]):
@@ -226,7 +219,7 @@ def _split(
                 if nodes[basin + 1] - first > 1:
                     if basin != last:
                         last = basin
-                        place = np.searchsorted(cut, np.uint32(basin))
+                        place = np.int64(np.searchsorted(cut, np.uint32(basin)))
                         guess = offsets[place]
                     at = (z + origin[0], y + origin[1], x + origin[2])
                     guess = _nearest(rim, offsets[place], offsets[place + 1], at, weights, guess)

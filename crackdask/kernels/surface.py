@@ -49,13 +49,14 @@ def cell_areas(voxel_um: Edges) -> tuple[float, ...]:
     """Return the surface area in um2 that one 2x2x2 cell of each class stands for.
 
     Classes that a plane can cut have weights by least squares over all orientations of a plane,
-    with no bias over a sphere; planes leave some of them open, which then stay close to Crofton's
-    estimate. The others (necks, points that touch) get Crofton's estimate, from the cell's 28
-    pairs of voxels in 13 directions.
+    with no bias over a sphere. Planes leave some of these weights open (only their sums matter);
+    they go half way from the smallest weights, which are 0.3% too high on balls of radius 6, to
+    Crofton's, which are 0.3% too low. The other classes (necks, points that touch) get Crofton's
+    estimate, from the cell's 28 pairs of voxels in 13 directions.
 
     >>> areas = cell_areas((1.0, 1.0, 1.0))
     >>> [round(areas[CELL_CLASS[corners]], 3) for corners in (0b0, 0b1, 0b11, 0b1111)]
-    [0.0, 0.374, 0.669, 0.927]
+    [0.0, 0.622, 0.669, 0.927]
     """
     scale = float(np.prod(voxel_um)) ** (1 / 3)
     edges = np.array(voxel_um) / scale
@@ -68,7 +69,7 @@ def cell_areas(voxel_um: Edges) -> tuple[float, ...]:
     areas = _crofton(edges, normals, share)
     ridge = 1e-6 * np.trace(spread)
     solve = np.linalg.inv(spread + ridge * np.eye(planar.size))
-    free = solve @ (mean + ridge * areas[planar])
+    free = solve @ (mean + ridge * areas[planar] / 2)
     pull = solve @ mean
     areas[planar] = free + pull * (1.0 - mean @ free) / (mean @ pull)
     return tuple(float(area) for area in areas * scale**2)

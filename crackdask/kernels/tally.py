@@ -65,9 +65,7 @@ def tally(
     shells = round(float(np.sqrt(int(depth.max(initial=0)) / unit))) + 1
     counts = _voxels(near, np.ascontiguousarray(grey), depth, unit, ids.size, shells)
     voxels, sums, products, low, high, deepest, levels, rings = counts
-    touching = (
-        _invalid(near, invalid, ids.size) if invalid is not None else np.zeros(ids.size + 1, bool)
-    )
+    touching = _invalid(near, invalid, ids.size) if invalid is not None else np.zeros(ids.size + 1, bool)
     start = np.array(origin, np.int64)
     border = ((low + start == 0) | (high + start == np.array(shape))).any(axis=1) & (voxels > 0)
     rows = np.flatnonzero(cells[1:].any(axis=1) | (voxels[1:] > 0)) + 1
@@ -110,7 +108,7 @@ def _ragged_grey(levels: Array) -> dict[str, Array]:
 
 def _ragged_shells(rings: Array) -> dict[str, Array]:
     present = rings[:, 1:, 0] > 0
-    count = np.where(present.any(axis=1), present.shape[1] - present[:, ::-1].argmax(axis=1), 0)
+    count = (present * np.arange(1, present.shape[1] + 1)).max(axis=1, initial=0)
     start = np.zeros(count.size + 1, np.int64)
     np.cumsum(count, out=start[1:])
     kept = rings[:, 1:][np.arange(present.shape[1]) < count[:, None]]
@@ -201,9 +199,7 @@ def _renumber(label: Array, ids: Array) -> Array:
     return near
 
 
-def _count_cells(
-    near: Array, particles: int, last: tuple[bool, bool, bool]
-) -> tuple[Array, Array, Array]:
+def _count_cells(near: Array, particles: int, last: tuple[bool, bool, bool]) -> tuple[Array, Array, Array]:
     """Count each particle's 2x2x2 configurations, and the faces between particles by axis."""
     size = 1 << (32 * particles + 1024).bit_length()
     while True:
@@ -263,9 +259,7 @@ def _cells(
                 for axis in range(3):
                     other = corner[7 - (4 >> axis)]
                     if other != 0 and other != own:
-                        key = np.uint64(min(own, other)) << np.uint64(32) | np.uint64(
-                            max(own, other)
-                        )
+                        key = np.uint64(min(own, other)) << np.uint64(32) | np.uint64(max(own, other))
                         slot = _slot(pairs, key)
                         if pairs[slot] == 0:
                             used += 1
@@ -331,9 +325,7 @@ def _squares(begin: int, end: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _add_run(
-    sums: Array, products: Array, z: int, y: int, n: int, along: int, squares: int
-) -> None:
+def _add_run(sums: Array, products: Array, z: int, y: int, n: int, along: int, squares: int) -> None:
     sums[0] += n * z
     sums[1] += n * y
     sums[2] += along

@@ -22,9 +22,7 @@ class Pairs:
 
     def __init__(self, labels: Array | None = None) -> None:
         self._labels = labels
-        self._parts: list[tuple[Array, Array]] = [
-            (np.zeros(0, np.uint64), np.zeros((0, 3), np.int64))
-        ]
+        self._parts: list[tuple[Array, Array]] = [(np.zeros(0, np.uint64), np.zeros((0, 3), np.int64))]
         self._waiting = 0
 
     def add(self, found: Tally) -> None:
@@ -42,7 +40,7 @@ class Pairs:
             self._settle()
 
     def total(self) -> tuple[Array, Array, Array]:
-        """Return the lower and higher label of each pair, sorted, and its faces normal to z, y, x."""
+        """Return both labels of each pair, sorted, and its faces normal to z, y, x."""
         self._settle()
         pairs, faces = self._parts[0]
         low = pairs & np.uint64(0xFFFFFFFF)
@@ -117,7 +115,7 @@ def _add(rows: dict[str, Array], found: Tally, kept: Array, at: Array, shells: i
 
 
 def _ragged(start: Array, kept: Array, at: Array) -> tuple[Array, Array, Array]:
-    """Return for every entry of the kept rows its row in the sums, its index, its place in its row."""
+    """Return for every entry of the kept rows its row in the sums, its index and its place."""
     count = start[kept + 1] - start[kept]
     ends = np.cumsum(count)
     place = np.arange(ends[-1]) - np.repeat(ends - count, count)

@@ -13,6 +13,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from crackdask.kernels.pairs import grown, slot
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Triple = tuple[int, int, int]
 
@@ -40,7 +42,7 @@ def steepest(depth: Array, start: Triple, shape: Triple) -> Array:
     [[[22, 22, 21, 20, 255]]]
     """
     pointers = np.empty(shape, np.uint8)
-    _steepest(depth, start, pointers)
+    _steepest(np.ascontiguousarray(depth), start, pointers)
     return pointers
 
 
@@ -106,7 +108,7 @@ def saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[A
     heights
         uint16, the largest ``min(depth, depth')`` over the touching voxels of the pair.
     """
-    pairs, heights = _saddles(nodes, depth, start, shape)
+    pairs, heights = _saddles(np.ascontiguousarray(nodes), np.ascontiguousarray(depth), start, shape)
     order = np.argsort(pairs)
     return pairs[order], heights[order]
 
@@ -155,7 +157,7 @@ def _highest_across(before: Array, here: Array, after: Array, step: int, out: Ar
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _steepest_plane(depth: Array, y0: int, x0: int, padded: Array, rows: Array, out: Array) -> None:
     """Write the best of nine within a plane; `rows` has a row of zeros at each end."""
-    ny, nx = out.shape
+    ny = out.shape[0]
     for i in range(ny + 2):
         y = y0 + i - 1
         if 0 <= y < depth.shape[0]:
@@ -182,9 +184,7 @@ def _steepest(depth: Array, start: Triple, pointers: Array) -> None:
         if i < 1:
             continue
         for y in range(ny):
-            _highest_across(
-                planes[(i + 1) % 3, y], planes[(i + 2) % 3, y], planes[i % 3, y], 16, line
-            )
+            _highest_across(planes[(i + 1) % 3, y], planes[(i + 2) % 3, y], planes[i % 3, y], 16, line)
             inside = depth[z - 1, start[1] + y, start[2] : start[2] + nx]
             out = pointers[i - 1, y]
             for x in range(nx):
@@ -235,7 +235,7 @@ def _mark_halo(pointers: Array, start: Triple, shape: Triple) -> Array:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _follow(pointers: Array, codes: Array, start: Triple, shape: Triple) -> Array:
-    nz, ny, nx = pointers.shape
+    ny, nx = pointers.shape[1:]
     flat = pointers.reshape(-1)
     code = codes.reshape(-1)
     leap = np.zeros(64, np.int64)
@@ -278,34 +278,10 @@ def _look_up(codes: Array, names: Array, out: Array) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _slot(keys: Array, key: np.uint64) -> int:
-    """Return the place of a key in an open table, or the empty place where it belongs."""
-    wrap = np.uint64(keys.size - 1)
-    spread = np.uint64(key * np.uint64(0x9E3779B97F4A7C15))
-    at = np.uint64((spread >> np.uint64(32)) & wrap)
-    while keys[at] != 0 and keys[at] != key:
-        at = np.uint64((at + np.uint64(1)) & wrap)
-    return np.int64(at)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _grown(keys: Array, values: Array) -> tuple[Array, Array]:
-    """Return the same table with twice the places."""
-    more_keys = np.zeros(2 * keys.size, keys.dtype)
-    more_values = np.zeros(2 * keys.size, values.dtype)
-    for i in range(keys.size):
-        if keys[i] != 0:
-            at = _slot(more_keys, keys[i])
-            more_keys[at] = keys[i]
-            more_values[at] = values[i]
-    return more_keys, more_values
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _differ(here: Array, there: Array, seam: Array) -> None:
     """Flag the voxels that touch another node."""
     for x in range(seam.size):
-        seam[x] |= np.uint8((here[x] != there[x]) & (there[x] != 0))
+        seam[x] |= here[x] ^ there[x] if there[x] != 0 else np.uint32(0)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -329,8 +305,8 @@ def _saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[
     keys = np.zeros(4096, np.uint64)
     values = np.zeros(4096, np.uint16)
     count = 0
-    last = 0
-    seam = np.empty(nx, np.uint8)
+    last = np.int64(0)
+    seam = np.empty(nx, np.uint32)
     for z in range(start[0], start[0] + shape[0]):
         for y in range(start[1], start[1] + shape[1]):
             _seam(nodes, z, y, seam)
@@ -353,13 +329,13 @@ def _saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[
                     key = np.uint64((low << np.uint64(32)) | high)
                     saddle = min(height, depth[to_z, to_y, to_x])
                     if keys[last] != key:
-                        last = _slot(keys, key)
+                        last = slot(keys, key)
                         if keys[last] == 0:
                             keys[last] = key
                             count += 1
                             if 2 * count > keys.size:
-                                keys, values = _grown(keys, values)
-                                last = _slot(keys, key)
+                                keys, values = grown(keys, values)
+                                last = slot(keys, key)
                     if saddle > values[last]:
                         values[last] = saddle
     used = keys != 0

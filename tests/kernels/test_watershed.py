@@ -32,8 +32,7 @@ def plain_pointers(depth):
     """Return for every voxel of the mask the voxel it points to."""
     rank = {at: (int(depth[at]), at) for at in product(*map(range, depth.shape)) if depth[at] > 0}
     return {
-        at: max([at, *(to for to in neighbours(at, depth.shape) if to in rank)], key=rank.__getitem__)
-        for at in rank
+        at: max([at, *(to for to in neighbours(at, depth.shape) if to in rank)], key=rank.__getitem__) for at in rank
     }
 
 
@@ -69,9 +68,7 @@ def test_follow_ends_in_peaks_or_in_the_halo(seed, shape, levels):
     whole = plain_pointers(depth)
     inner, size = some_part(seed, shape)
     outer = tuple(max(0, a - 1) for a in inner)
-    reach = tuple(
-        min(n, a + s + 1) - o for n, a, s, o in zip(shape, inner, size, outer, strict=True)
-    )
+    reach = tuple(min(n, a + s + 1) - o for n, a, s, o in zip(shape, inner, size, outer, strict=True))
     start = tuple(a - o for a, o in zip(inner, outer, strict=True))
     pointers = watershed.steepest(depth, outer, reach)
     codes, ends, entered, entered_codes = watershed.follow(pointers, start, size)
@@ -96,9 +93,7 @@ def test_follow_ends_in_peaks_or_in_the_halo(seed, shape, levels):
     into = {
         whole[at]
         for at in whole
-        if not own(at)
-        and own(whole[at])
-        and all(o <= i < o + r for i, o, r in zip(at, outer, reach, strict=True))
+        if not own(at) and own(whole[at]) and all(o <= i < o + r for i, o, r in zip(at, outer, reach, strict=True))
     }
     assert sorted(in_window(at) for at in into) == entered.tolist()
     for at in into:
