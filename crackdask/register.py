@@ -58,7 +58,7 @@ class RegisterParams(BaseModel):
         None,
         description="name of the state that the others are brought onto; the first if not given",
     )
-    max_rotation_deg: float = Field(8.0, ge=0, le=45, description="largest rotation that is searched for and believed")
+    max_rotation_deg: float = Field(10.0, ge=0, le=45, description="largest rotation that is searched for and believed")
     max_shift: float = Field(
         0.2, gt=0, le=0.5, description="largest shift searched for, as a part of the field of view"
     )

@@ -116,6 +116,11 @@ class Scans:
         """Shape of the stored volume."""
         return self.crop.shape
 
+    def plan(self, workers: int) -> Plan:
+        """Return the blocks for a number of workers."""
+        source = self.sources[0]
+        return plan_blocks(self.recipe, source.shape, self.shape, source.dtype, workers)
+
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of every unit."""
@@ -149,8 +154,7 @@ class Run:
         """Plan the blocks."""
         recipe = self.scans.recipe
         self.work = Work.beside(self.path)
-        source = self.scans.sources[0]
-        self.plan = plan_blocks(recipe, source.shape, self.scans.shape, source.dtype, self.executor.workers)
+        self.plan = self.scans.plan(self.executor.workers)
         self.engine = Engine(self.work, self.executor, self.progress, recipe.compute.retries, USER_ERRORS)
 
     @property

@@ -29,7 +29,7 @@ from crackdask.register import (
 )
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-SHAPE = (64, 88, 96)
+SHAPE = (60, 76, 84)
 UNIT = (1.0, 1.0, 1.0)
 
 
@@ -79,10 +79,10 @@ def packing(extent, seed):
     return centres[keep], radii[keep], greys[keep]
 
 
-def scan_of(shape, matrix=None, *, spacing=UNIT, seed=0, noise=5.0, dark=0.0, gain=1.0, offset=0.0):
+def scan_of(shape, matrix=None, *, field=None, spacing=UNIT, seed=0, noise=5.0, dark=0.0, gain=1.0, offset=0.0):
     """Draw the packing as the matrix moves it: exact at any position, nothing is interpolated."""
     edges = np.array(spacing)
-    centres, radii, greys = packing(tuple(np.array(shape) * edges), seed)
+    centres, radii, greys = packing(tuple(np.array(field or shape) * edges), seed)
     matrix = np.eye(4) if matrix is None else matrix
     places = (centres / edges) @ matrix[:3, :3].T + matrix[:3, 3]
     random = np.random.default_rng(99 if dark or gain != 1 else seed)
@@ -118,7 +118,7 @@ def test_snow_comes_back_to_a_hundredth_of_a_voxel():
     sine, cosine = np.sin(np.deg2rad(5)), np.cos(np.deg2rad(5))
     expected = np.eye(4)
     expected[1:3, 1:3] = [[cosine, -sine], [sine, cosine]]
-    expected[:3, 3] = 49.5 - expected[:3, :3] @ [49.5] * 3 + [0, 3, 2.5]
+    expected[:3, 3] = 49.5 - expected[:3, :3] @ np.full(3, 49.5) + [0, 3, 2.5]
     found = align(snow, moved, fill=0)
     assert corner_error(found.matrix, expected, snow.shape) < 0.02
     assert rotation_deg(found.matrix) == pytest.approx(5, abs=0.005)
@@ -147,7 +147,7 @@ def test_known_moves_come_back_at_every_corner(case):
     options = dict(CASES[case])
     angles, shift = options.pop("angles"), options.pop("shift")
     spacing = options.get("spacing", UNIT)
-    shape = (40, 88, 96) if spacing[0] > 1 else SHAPE
+    shape = (38, 76, 84) if spacing[0] > 1 else SHAPE
     expected = truth(shape, angles, shift, spacing)
     reference = scan_of(shape, spacing=spacing, noise=options.get("noise", 5.0))
     found = align(reference, scan_of(shape, expected, **options), spacing=spacing)
@@ -161,7 +161,7 @@ def test_known_moves_come_back_at_every_corner(case):
 def test_scans_of_different_shape():
     expected = truth(SHAPE, (2, -3, 1), (0.02, 0.05, 0.05))
     expected[:3, 3] += (3, 6, -4)
-    found = align(scan_of(SHAPE), scan_of((76, 96, 84), expected))
+    found = align(scan_of(SHAPE), scan_of((70, 84, 76), expected, field=SHAPE))
     assert corner_error(found.matrix, expected, SHAPE) < 0.1
 
 
@@ -187,12 +187,12 @@ def test_invalid_voxels_do_not_pull():
 def test_the_same_bits_every_time_and_on_any_number_of_threads():
     expected = truth(SHAPE, (1, 2, 3), (0.05, -0.05, 0.02))
     reference, moving = scan_of(SHAPE), scan_of(SHAPE, expected, noise=20)
-    first, second = align(reference, moving), align(reference, moving)
+    first = align(reference, moving)
     with ThreadPoolExecutor(3) as pool:
-        third = align(reference, moving, apply=pool.map)
-    assert first.matrix.tobytes() == second.matrix.tobytes() == third.matrix.tobytes()
-    assert first.residual_voxels == second.residual_voxels == third.residual_voxels
-    assert first.residuals == third.residuals
+        second = align(reference, moving, apply=pool.map)
+    assert first.matrix.tobytes() == second.matrix.tobytes()
+    assert first.residual_voxels == second.residual_voxels
+    np.testing.assert_array_equal(first.residuals, second.residuals)
 
 
 def test_a_match_does_not_depend_on_what_the_reader_holds():
@@ -208,14 +208,16 @@ def test_a_match_does_not_depend_on_what_the_reader_holds():
     assert match.weight > 0.1
     # One read of little more than the block and the search around it.
     assert len(read) == 1
-    assert max(read[0].shape) <= max(block.shape) + 2 * (params.search_voxels + 5)
+    assert max(read[0].shape) <= max(block.shape) + 2 * (params.search_voxels + 6)
 
 
 def test_unrelated_scans_are_refused():
     reference, other = scan_of(SHAPE), scan_of(SHAPE, seed=5)
+    found = align(reference, other, RegisterParams(accept_failed=True))
+    assert np.isfinite(found.matrix).all()
+    overlap = overlap_fraction(found.matrix, SHAPE, SHAPE)
     with pytest.raises(RegistrationError, match=r"(sub-blocks|covers).*accept_failed = true"):
-        align(reference, other)
-    assert np.isfinite(align(reference, other, RegisterParams(accept_failed=True)).matrix).all()
+        verify(found, RegisterParams(), overlap)
 
 
 def test_noise_alone_is_refused():
@@ -247,7 +249,7 @@ def good_fit(**changes):
         (good_fit(), 0.21, r"covers 21.0% of the reference, min_overlap = 0.4"),
         (good_fit(n_used=3), 0.9, r"3 of 27 sub-blocks agree on a transform, .* asks for 6"),
         (good_fit(residual_voxels=1.7), 0.9, r"1.70 voxels off, max_residual_voxels = 1"),
-        (good_fit(matrix=truth(SHAPE, (9, 0, 0), (0, 0, 0))), 0.9, "rotation of 9.00 degrees"),
+        (good_fit(matrix=truth(SHAPE, (11, 0, 0), (0, 0, 0))), 0.9, "rotation of 11.00 degrees"),
     ],
 )
 def test_every_failure_names_its_figure_and_the_way_out(found, overlap, message):
@@ -292,13 +294,13 @@ def test_too_few_matches_leave_the_transform_alone():
 def test_transform_none_measures_but_does_not_move():
     params = RegisterParams(transform="none")
     reference = scan_of(SHAPE)
-    moving = scan_of(SHAPE, truth(SHAPE, (0, 0, 0), (0, 0, 2 / 96)))
+    moving = scan_of(SHAPE, truth(SHAPE, (0, 0, 0), (0, 0, 2 / 84)))
     found = align(reference, moving, params)
     np.testing.assert_array_equal(found.matrix, np.eye(4))
     assert found.residual_voxels == pytest.approx(2, abs=0.1)
 
 
-@pytest.mark.parametrize("shape", [(5, 9, 400), (64, 88, 96), (2000, 2160, 2560)])
+@pytest.mark.parametrize("shape", [(5, 9, 400), (60, 76, 84), (2000, 2160, 2560)])
 def test_subblocks_are_spread_inside_the_volume(shape):
     params = RegisterParams()
     blocks = subblocks(shape, params)

@@ -55,11 +55,14 @@ def _llvm(builder: Any, name: str, args: list[Any]) -> Any:
     return builder.call(builder.module.declare_intrinsic(name, [word], kind), args)
 
 
+def _mul_high(builder: Any, args: list[Any]) -> Any:
+    """Build the upper 16 bits of a product."""
+    return _llvm(builder, "llvm.umul.fix", [*args, ir.IntType(32)(16)])
+
+
 add_sat = _words(lambda builder, args: _llvm(builder, "llvm.uadd.sat", args))
 sub_sat = _words(lambda builder, args: _llvm(builder, "llvm.usub.sat", args))
-mul_high = _words(
-    lambda builder, args: _llvm(builder, "llvm.umul.fix", [*args, ir.IntType(32)(16)])
-)
+mul_high = _words(_mul_high)
 shift_left = _words(lambda builder, args: builder.shl(*args))
 shift_right = _words(lambda builder, args: builder.lshr(*args))
 
@@ -79,7 +82,7 @@ class Weighting(NamedTuple):
         """Return the weighting for the parameters of `nlm`.
 
         >>> Weighting.of(3, 5, h=10.0, sigma=10.0)
-        Weighting(coarse=0, half=0, floor=5400, cut=18900, fine=2, scale=39768)
+        Weighting(coarse=0, half=0, floor=5400, cut=18900, fine=2, scale=39764)
         """
         floor = patch_size**3 * (2.0 * sigma * sigma)
         cut = floor + patch_size**3 * (CUTOFF * h * h)
@@ -142,7 +145,13 @@ def _weights(values: Words, patch: Ones, law: Weighting, out: Words) -> None:
 
 @compiled
 def _tally(
-    weights: Words, jump: int, grey: Bytes, step: int, row: Ones, sums: Longs, norms: Longs
+    weights: Words,
+    jump: int,
+    grey: Bytes,
+    step: int,
+    row: Ones,
+    sums: Longs,
+    norms: Longs,
 ) -> None:
     """Add the weights of a row of shifts, and the greys they weigh, to the running sums.
 
@@ -232,20 +241,30 @@ def _tile(
                 high = max(ny if here else -d, ny - dy if there else -d)
                 at = core + z * plane
                 begin = at + low * pitch
-                frame = plane, pitch, nx
                 _plane_weights(
-                    grey, begin, far, high - low, frame, first, row, patch, law, work, weights
+                    grey,
+                    begin,
+                    far,
+                    high - low,
+                    (plane, pitch, nx),
+                    first,
+                    row,
+                    patch,
+                    law,
+                    work,
+                    weights,
                 )
                 if here:
-                    o = z * slab
-                    own = flat[d - low * pitch :]
+                    total, norm = sums[z * slab :][:span], norms[z * slab :][:span]
+                    found = flat[d - low * pitch :]
                     partner = grey[at + far - d :]
-                    _tally(own, jump, partner, 1, row, sums[o : o + span], norms[o : o + span])
+                    _tally(found, jump, partner, 1, row, total, norm)
                 if there:
                     o = (z + dz) * slab
-                    own = flat[2 * d - (dy + low) * pitch :]
+                    total, norm = sums[o:][:span], norms[o:][:span]
+                    found = flat[2 * d - (dy + low) * pitch :]
                     partner = grey[at + dz * plane - far - d :]
-                    _tally(own, jump - 1, partner, -1, row, sums[o : o + span], norms[o : o + span])
+                    _tally(found, jump - 1, partner, -1, row, total, norm)
 
 
 @compiled
@@ -381,7 +400,7 @@ def nlm(
     >>> step[..., 7:] = 200
     >>> step[6, 6, 6] += 6
     >>> nlm(step, patch_distance=5, h=10.0)
-    array([[[ 51, 200]]], dtype=uint8)
+    array([[[ 50, 200]]], dtype=uint8)
     """
     _check(padded, patch_size, patch_distance, h, sigma)
     law = Weighting.of(patch_size, patch_distance, h, sigma)

@@ -281,7 +281,8 @@ def _look_up(codes: Array, names: Array, out: Array) -> None:
 def _differ(here: Array, there: Array, seam: Array) -> None:
     """Flag the voxels that touch another node."""
     for x in range(seam.size):
-        seam[x] |= here[x] ^ there[x] if there[x] != 0 else np.uint32(0)
+        apart = here[x] ^ there[x] if there[x] != 0 else np.uint32(0)
+        seam[x] |= apart if here[x] != 0 else np.uint32(0)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -300,44 +301,55 @@ def _seam(nodes: Array, z: int, y: int, seam: Array) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[Array, Array]:
+def _raise_saddles(
+    nodes: Array, planes: Array, z: int, y: int, x: int, keys: Array, values: Array, last: np.int64
+) -> tuple[np.int64, int]:
+    """Raise the saddles between a voxel and its 13 following neighbours; return the last place and the new keys."""
     nz, ny, nx = nodes.shape
+    node = nodes[z, y, x]
+    height = planes[z & 1, y, x]
+    fresh = 0
+    for row in range(5):
+        to_z = z + (row + 1) // 3
+        to_y = y + (row + 1) % 3 - 1
+        if to_z >= nz or to_y < 0 or to_y >= ny:
+            continue
+        for to_x in range(x + 1 if row == 0 else max(x - 1, 0), min(x + 2, nx)):
+            other = nodes[to_z, to_y, to_x]
+            if other == 0 or other == node:
+                continue
+            low = np.uint64(min(node, other))
+            key = np.uint64((low << np.uint64(32)) | np.uint64(max(node, other)))
+            if keys[last] != key:
+                last = slot(keys, key)
+                fresh += keys[last] == 0
+                keys[last] = key
+            values[last] = max(values[last], min(height, planes[to_z & 1, to_y, to_x]))
+    return last, fresh
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[Array, Array]:
     keys = np.zeros(4096, np.uint64)
     values = np.zeros(4096, np.uint16)
     count = 0
     last = np.int64(0)
-    seam = np.empty(nx, np.uint32)
+    seam = np.empty(nodes.shape[2], np.uint32)
+    planes = np.empty((2, depth.shape[1], depth.shape[2]), np.uint16)  # what is at hand stays in the cache
+    planes[start[0] & 1] = depth[start[0]]
     for z in range(start[0], start[0] + shape[0]):
+        if z + 1 < depth.shape[0]:
+            planes[z + 1 & 1] = depth[z + 1]
         for y in range(start[1], start[1] + shape[1]):
             _seam(nodes, z, y, seam)
             for x in range(start[2], start[2] + shape[2]):
-                node = nodes[z, y, x]
-                if seam[x] == 0 or node == 0:
+                if seam[x] == 0:
                     continue
-                height = depth[z, y, x]
-                for step in range(14, 27):
-                    to_z = z + step // 9 - 1
-                    to_y = y + step // 3 % 3 - 1
-                    to_x = x + step % 3 - 1
-                    if to_z >= nz or to_y < 0 or to_y >= ny or to_x < 0 or to_x >= nx:
-                        continue
-                    other = nodes[to_z, to_y, to_x]
-                    if other == 0 or other == node:
-                        continue
-                    low = np.uint64(min(node, other))
-                    high = np.uint64(max(node, other))
-                    key = np.uint64((low << np.uint64(32)) | high)
-                    saddle = min(height, depth[to_z, to_y, to_x])
-                    if keys[last] != key:
-                        last = slot(keys, key)
-                        if keys[last] == 0:
-                            keys[last] = key
-                            count += 1
-                            if 2 * count > keys.size:
-                                keys, values = grown(keys, values)
-                                last = slot(keys, key)
-                    if saddle > values[last]:
-                        values[last] = saddle
+                last, fresh = _raise_saddles(nodes, planes, z, y, x, keys, values, last)
+                count += fresh
+                if 2 * count > keys.size:
+                    keys, values = grown(keys, values)
+                    last = np.int64(0)
     used = keys != 0
     return keys[used], values[used]
 

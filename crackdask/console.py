@@ -1,0 +1,139 @@
+"""What a person sees in the terminal: progress, tables, sizes and times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from crackdask.engine import Report
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+def size(count: float) -> str:
+    """Return bytes as a person reads them.
+
+    >>> size(3 * 2**30)
+    '3.0 GiB'
+    """
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person reads it.
+
+    >>> duration(75), duration(7300)
+    ('1 min 15 s', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+@dataclass
+class Display:
+    """Progress of a run: one live line in a terminal, plain lines elsewhere.
+
+    Shows the state and step at work, blocks done of all, megavoxels per second, the time left, workers and the
+    dashboard's address.
+    """
+
+    console: Console
+    states: Sequence[str]
+    block_voxels: int
+    workers: int
+    dashboard: str | None
+    _bar: Progress | None = None
+    _task: TaskID | None = None
+    _what: str = ""
+    _done: int = 0
+    _fresh: int = 0
+    _blocks: int = 0
+    _started: float = 0.0
+    _said: float = field(default_factory=time.monotonic)
+
+    def __enter__(self) -> Display:
+        """Begin to show progress."""
+        where = f", dashboard {self.dashboard}" if self.dashboard else ""
+        self.console.print(f"{self.workers} worker{'s' * (self.workers > 1)}{where}")
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the live line away."""
+        if self._bar:
+            self._bar.stop()
+
+    def begin(self, unit: str, step: str, done: int, blocks: int) -> None:
+        """Say that a pass begins, of which some blocks may be done."""
+        self._what = self._named(unit) + (f" ({step})" if step != unit.split("-")[0] else "")
+        self._done, self._fresh, self._blocks = done, 0, blocks
+        self._started = time.monotonic()
+        if self._bar:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(self._what, total=blocks, completed=done, rate="")
+        elif done:
+            self.console.print(f"{self._what}: {done} of {blocks} blocks were done before")
+
+    def advance(self, report: Report) -> None:
+        """Say that a block is done."""
+        self._done += 1
+        self._fresh += 1
+        passed = max(time.monotonic() - self._started, 1e-3)
+        rate = f"{self._fresh * self.block_voxels / passed / 1e6:.1f} Mvoxel/s"
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=self._done, rate=rate)
+        elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            left = duration(passed / self._fresh * (self._blocks - self._done))
+            self.console.print(f"{self._what}: {self._done} of {self._blocks} blocks, {rate}, {left} left")
+
+    def failed(self, unit: str, step: str, number: int, error: BaseException, again: bool) -> None:
+        """Say that a block failed, and whether it is tried again."""
+        what = "is tried again" if again else "is set aside"
+        self.console.print(
+            f"[yellow]{self._named(unit)} ({step}) block {number} {what}:[/] {type(error).__name__}: {error}",
+            highlight=False,
+        )
+
+    def end(self, unit: str, seconds: float) -> None:
+        """Say that a unit is done."""
+        self._said = time.monotonic()
+        self.console.print(f"[green]done[/] {self._named(unit)}  {duration(seconds)}", highlight=False)
+
+    def _named(self, unit: str) -> str:
+        step, state = unit.split("-")
+        return step if step == "track" else f"{step} {self.states[int(state)]}"
+
+
+def columns(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a plain table; columns after the first are numbers and stand to the right."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number else "left", no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*row)
+    return table

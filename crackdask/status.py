@@ -1,0 +1,116 @@
+"""What is done, what failed and what a rerun would do: read from files alone, while a run is at work or after it died."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from crackdask.config import check
+from crackdask.schema import STEPS
+from crackdask.store import attributes
+from crackdask.units import KEPT_ON_REQUEST, STORED, outstanding, units
+from crackdask.work import Work
+
+
+@dataclass(frozen=True)
+class StepStatus:
+    """How far one step is: names of states."""
+
+    step: str
+    done: tuple[str, ...]
+    left: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a store is.
+
+    Attributes
+    ----------
+    complete
+        Whether every block of every step is done.
+    running
+        The process that writes the store now, or None.
+    steps
+        For each step the states done and left, and the seconds the done ones took.
+    at_work
+        Passes begun but not done: (step, state, pass, blocks done, blocks).
+    failed
+        Blocks that the last run set aside.
+    rerun
+        What a rerun would do: (step, state), in order.
+    """
+
+    name: str
+    complete: bool
+    running: str | None
+    steps: tuple[StepStatus, ...]
+    at_work: tuple[tuple[str, str, str, int, int], ...]
+    failed: tuple[dict[str, Any], ...]
+    rerun: tuple[tuple[str, str], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self)
+
+
+def status(path: Path) -> Status:
+    """Return how far a store is.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, or one of a newer format.
+    """
+    facts = attributes(path)
+    recipe = check(facts["recipe"])
+    work, plan = Work.beside(path), units(recipe)
+    names = [state.name for state in recipe.states]
+    recorded = facts.get("steps", {})
+    complete = bool(facts.get("complete"))
+    done = {
+        u.name
+        for u in plan
+        if complete or ((found := work.result(u.name)) and found[0] == recorded.get(u.name, {}).get("fingerprint"))
+    }
+    kept = KEPT_ON_REQUEST if recipe.compute.keep_intermediate else ()
+    there = {
+        key
+        for u in plan
+        for key in u.writes
+        if (key[0] in (*STORED, *kept) and u.name in done) or work.volume(*key).exists()
+    }
+    again = [] if complete else outstanding(plan, done, there)
+    steps = tuple(
+        StepStatus(
+            step,
+            tuple(names[u.state] for u in plan if u.step == step and u.name in done),
+            tuple(names[u.state] for u in plan if u.step == step and u.name not in done),
+            sum(recorded.get(u.name, {}).get("seconds", 0.0) for u in plan if u.step == step and u.name in done),
+        )
+        for step in STEPS
+        if any(u.step == step for u in plan)
+    )
+    return Status(
+        recipe.experiment.name,
+        complete,
+        work.is_held(),
+        steps,
+        tuple(_at_work(work, names)),
+        tuple(work.noted("failed") or ()),
+        tuple((u.step, names[u.state]) for u in again),
+    )
+
+
+def _at_work(work: Work, names: list[str]) -> list[tuple[str, str, str, int, int]]:
+    found = []
+    for folder in sorted((work.folder / "blocks").glob("*/*")):
+        step, state = folder.parent.name.split("-")
+        name, _, blocks = folder.name.rsplit("-", 2)
+        records = sum(not entry.name.startswith(".") for entry in os.scandir(folder))
+        if records < int(blocks):
+            found.append((step, names[int(state)], name, records, int(blocks)))
+    return found

@@ -1,0 +1,89 @@
+"""Two ways to the same result, timed in turns in one process; only their ratio is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+
+class Race(NamedTuple):
+    """What to time, on input that is ready; `note` turns both results into a remark."""
+
+    ours: Callable[[], Any]
+    peer: Callable[[], Any]
+    note: Callable[[Any, Any], str] = lambda ours, peer: ""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times faster we are, with the spread over the repeats."""
+
+    name: str
+    times: float
+    worst: float
+    best: float
+    note: str = ""
+
+    def __str__(self) -> str:
+        spread = f"({self.worst:.1f} to {self.best:.1f})"
+        return f"{self.name:<28} {self.times:>7.1f}x  {spread:<18} {self.note}".rstrip()
+
+
+def compare(
+    name: str,
+    ours: Callable[[], Any],
+    peer: Callable[[], Any],
+    repeats: int = 5,
+    note: Callable[[Any, Any], str] = lambda ours, peer: "",
+) -> Ratio:
+    """Run both once to warm up, then in turns, and print the ratio of the median times."""
+    remark = note(ours(), peer())
+    pairs = [(_seconds(ours), _seconds(peer)) for _ in range(repeats)]
+    ratios = [theirs / mine for mine, theirs in pairs]
+    times = median(theirs for _, theirs in pairs) / median(mine for mine, _ in pairs)
+    ratio = Ratio(name, times, min(ratios), max(ratios), remark)
+    print(ratio, flush=True)
+    return ratio
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A race with its full and its small size, the ratio it must reach and the one it should."""
+
+    name: str
+    prepare: Callable[[int], Race]
+    bar: float
+    aim: float
+    size: int
+    small: int
+    repeats: int
+
+    def once(self) -> None:
+        """Run both sides once at the small size, without a look at the clock."""
+        race = self.prepare(self.small)
+        race.note(race.ours(), race.peer())
+
+    def run(self, size: int | None = None) -> Ratio:
+        """Time both sides, at full size unless told otherwise."""
+        race = self.prepare(size or self.size)
+        return compare(self.name, race.ours, race.peer, self.repeats, race.note)
+
+
+def benchmark(
+    *, bar: float, aim: float, size: int, small: int, repeats: int = 5
+) -> Callable[[Callable[[int], Race]], Benchmark]:
+    """Make a benchmark of a function that takes a size and prepares a race."""
+
+    def named(prepare: Callable[[int], Race]) -> Benchmark:
+        return Benchmark(prepare.__name__, prepare, bar, aim, size, small, repeats)
+
+    return named
