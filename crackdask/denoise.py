@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, padded
+from crackdask import arrays
+from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, lazy, padded
 from crackdask.kernels.nlm import margin, nlm
 from crackdask.plan import Grid
 from crackdask.schema import GREY_LEVELS, OUTSIDE
@@ -87,6 +89,43 @@ def passes(params: DenoiseParams) -> tuple[Pass, ...]:
             reduce=_sum_histograms,
             scratch=14,
         ),
+    )
+
+
+def denoise(
+    grey: xr.DataArray, *, reference: int | str = 0, noise: float | None = None, **parameters: Any
+) -> xr.DataArray:
+    """Smooth grey levels with non-local means, lazily; the same bits as a run's.
+
+    Parameters
+    ----------
+    grey
+        uint8 along (z, y, x) or (state, z, y, x), in any chunks; 0 is outside the scan.
+    reference
+        The state whose noise is taken for all.
+    noise
+        Standard deviation of the noise in grey levels; measured in the reference where not given.
+    **parameters
+        Of :class:`DenoiseParams`: patch_size, patch_distance, h, sigma, method.
+
+    Returns
+    -------
+    xarray.DataArray
+        `denoised`, uint8, lazy.
+
+    Examples
+    --------
+    >>> grey = xr.DataArray(np.full((4, 5, 6), 100, np.uint8), dims=("z", "y", "x"))
+    >>> int(denoise(grey).max())
+    100
+    """
+    grey = arrays.check(grey, "grey", "uint8")
+    params = DenoiseParams(**parameters)
+    known: Any = None if noise is None else np.array(float(noise))
+    if known is None:
+        known = lazy(noise_passes(), {"grey": arrays.reference_of(grey, reference)})[1]["noise"]
+    return arrays.each_state(
+        grey, "denoised", lambda state: lazy(passes(params), {"grey": state}, {"noise": known})[0]["denoised"]
     )
 
 

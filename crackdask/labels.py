@@ -12,12 +12,16 @@ The watershed is that of the whole volume, bit for bit, whatever the blocks are:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import ceil
+from typing import Any
 
 import numpy as np
+import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
-from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally
+from crackdask import arrays
+from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, lazy
 from crackdask.kernels import merge
 from crackdask.kernels import watershed as kernels
 from crackdask.kernels.distance import LARGEST_DEPTH, STEPS_PER_VOXEL
@@ -87,7 +91,8 @@ def passes(params: LabelsParams, voxel_um: Edges) -> tuple[Pass, ...]:
             reads={"basin": 1, "depth": 1},
             tables=(*BASIN_TABLES, "peaks", "peak_depth"),
             makes=("label_of_basin", "particles", "highest"),
-            reduce=_MergeBasins(params.least_rise),
+            scratch=7,
+            reduce=partial(_merge_basins, least_rise=params.least_rise),
         ),
         Pass(
             name="relabel",
@@ -95,36 +100,59 @@ def passes(params: LabelsParams, voxel_um: Edges) -> tuple[Pass, ...]:
             reads={"basin": 0, "depth": 0},
             writes={"label": "uint32"},
             tables=(*BASIN_TABLES, "label_of_basin", "particles"),
+            scratch=1,
             makes=("previous_max_depth", "lost_seed_voxel", "lost_seed_label"),
             reduce=_max_depths,
         ),
     )
 
 
+def label(mask: xr.DataArray, **parameters: Any) -> xr.DataArray:
+    """Label the particles of one state, lazily; the same ids as a run's.
+
+    Parameters
+    ----------
+    mask
+        bool along (z, y, x), in any chunks; positions in um as coordinates.
+    **parameters
+        Of :class:`LabelsParams`: smoothing, min_depth, max_radius.
+
+    Returns
+    -------
+    xarray.DataArray
+        `label`, uint32, lazy.
+
+    Examples
+    --------
+    >>> mask = xr.DataArray(np.zeros((5, 5, 9), bool), dims=("z", "y", "x"))
+    >>> mask[1:4, 1:4, 1:4] = True
+    >>> mask[1:4, 1:4, 5:8] = True
+    >>> label(mask)[2, 2].values.tolist()
+    [0, 1, 1, 1, 0, 2, 2, 2, 0]
+    """
+    mask = arrays.check(mask, "mask", "bool", state=False)
+    steps = passes(LabelsParams(**parameters), arrays.edges(mask))
+    return arrays.like(mask, lazy(steps, {"mask": mask.data})[0]["label"], "label")
+
+
 def _tally_saddles(block: Block) -> Result:
     return Result(tally=tally_saddles(block, read_basins(block, 1)))
 
 
-class _MergeBasins:
+def _merge_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables, *, least_rise: int) -> Tables:
     """Merge basins by the rise of their peaks and name the particles."""
-
-    def __init__(self, least_rise: int) -> None:
-        self.least_rise = least_rise
-
-    def __call__(self, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-        """Return the label of every basin."""
-        pairs, saddles = fold_saddles(tallies)
-        roots = merge.merge_by_height(pairs, saddles, tables["peak_depth"], self.least_rise)
-        tops = np.flatnonzero(roots == np.arange(1, roots.size + 1))
-        return {
-            "label_of_basin": merge.name_particles(roots),
-            "particles": np.array([tops.size], np.int64),
-            "highest": tables["peaks"][tops],
-        }
+    pairs, saddles = fold_saddles(tallies)
+    roots = merge.merge_by_height(pairs, saddles, tables["peak_depth"], least_rise)
+    tops = np.flatnonzero(roots == np.arange(1, roots.size + 1))
+    return {
+        "label_of_basin": merge.name_particles(roots),
+        "particles": np.array([tops.size], np.int64),
+        "highest": tables["peaks"][tops],
+    }
 
 
 def _relabel(block: Block) -> Result:
-    codes, number = block.read("basin"), block.number
+    codes, number = np.ascontiguousarray(block.read("basin")), block.number
     first, stop = block.table("code_offsets")[number : number + 2]
     names = block.table("label_of_basin")[block.table("basin_of_code")[first:stop] - 1]
     labels = np.empty(codes.shape, np.uint32)

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
+import dask.array as da
 import numpy as np
+import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy import ndimage
 
-from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, padded
+from crackdask import arrays
+from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, lazy, padded
 from crackdask.kernels import components
 from crackdask.plan import Grid
 from crackdask.schema import GREY_LEVELS, OUTSIDE
@@ -109,6 +112,67 @@ def passes(params: MaskParams) -> tuple[Pass, ...]:
             scratch=18,
         ),
     )
+
+
+def mask(denoised: xr.DataArray, *, reference: int | str = 0, **parameters: Any) -> xr.DataArray:
+    """Part particles from background, lazily; the same bits as a run's.
+
+    Parameters
+    ----------
+    denoised
+        uint8 along (z, y, x) or (state, z, y, x), in any chunks; 0 is outside the scan.
+    reference
+        The state whose Otsu threshold is taken for all.
+    **parameters
+        Of :class:`MaskParams`: phase, threshold, opening, closing, min_island, max_hole, per_state.
+
+    Returns
+    -------
+    xarray.DataArray
+        `mask`, bool, lazy.
+
+    Examples
+    --------
+    >>> denoised = xr.DataArray(np.full((8, 8, 8), 60, np.uint8), dims=("z", "y", "x"))
+    >>> denoised[2:6, 2:6, 2:6] = 150
+    >>> int(mask(denoised, opening=0, closing=0).sum())
+    64
+    """
+    denoised = arrays.check(denoised, "denoised", "uint8")
+    params = MaskParams(**parameters)
+
+    def level(state: da.Array) -> Any:
+        if params.threshold != "otsu":
+            return np.array(float(params.threshold))
+        return lazy((threshold_pass(),), {"denoised": state})[1]["threshold"]
+
+    shared = None if params.per_state else level(arrays.reference_of(denoised, reference))
+
+    def one(state: da.Array) -> da.Array:
+        known = {"threshold": level(state) if shared is None else shared}
+        return lazy(passes(params), {"denoised": state}, known)[0]["mask"]
+
+    return arrays.each_state(denoised, "mask", one)
+
+
+def threshold_pass() -> Pass:
+    """Return the pass from `denoised` to the table `threshold`, Otsu's level of the whole volume."""
+    return Pass(
+        name="otsu",
+        kernel=_count_levels,
+        reads={"denoised": 0},
+        makes=("threshold",),
+        reduce=_otsu_of_all,
+        scratch=8,
+    )
+
+
+def _count_levels(block: Block) -> Result:
+    return Result(tally={"counts": np.bincount(block.read("denoised").ravel(), minlength=GREY_LEVELS)})
+
+
+def _otsu_of_all(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    return {"threshold": np.array(otsu(np.sum([tally["counts"] for tally in tallies], axis=0)))}
 
 
 Judge = Callable[[Block, Array, Array], tuple[Array, Array, Tally]]

@@ -13,18 +13,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from math import pi
+from typing import Any
 
+import dask.array as da
 import numpy as np
+import xarray as xr
 from pydantic import BaseModel, ConfigDict
 
-from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, core, window
+from crackdask import arrays
+from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, core, lazy, window
 from crackdask.kernels.depth import squared_depth
 from crackdask.kernels.distance import square_weights
 from crackdask.kernels.surface import cell_areas
 from crackdask.kernels.tally import tally
 from crackdask.kernels.total import Pairs, among, total
 from crackdask.plan import Grid
-from crackdask.schema import GREY_LEVELS, OUTSIDE, PARTICLES, SHELLS
+from crackdask.schema import GREY_LEVELS, HISTOGRAMS, OUTSIDE, PARTICLES, SHELLS
 
 Edges = tuple[float, float, float]
 Groups = dict[str, dict[str, Array]]
@@ -61,11 +65,12 @@ def passes(params: MeasureParams, voxel_um: Edges, deepest: int) -> tuple[Pass, 
     )
 
 
-def passes_to_tables(params: MeasureParams, voxel_um: Edges, deepest: int, ids: Array | range) -> tuple[Pass, ...]:
-    """Return the same pass, ended by a reduction to tables.
+def passes_to_tables(
+    params: MeasureParams, voxel_um: Edges, deepest: int, ids: Array | range, shells: int | None = None
+) -> tuple[Pass, ...]:
+    """Return the same pass, ended by a reduction to tables named ``particles.voxels``, ``shells.grey_sum`` and so on.
 
-    They are named ``particles.voxels``, ``shells.grey_sum`` and so on. For crops that fit memory; a
-    run finalises its recorded tallies by ranges of ids.
+    For crops that fit memory; a run finalises its recorded tallies by ranges of ids.
     """
     (counted,) = passes(params, voxel_um, deepest)
     names = [
@@ -74,14 +79,83 @@ def passes_to_tables(params: MeasureParams, voxel_um: Edges, deepest: int, ids: 
         "histograms.voxels",
         *(f"contacts.{name}" for name in ("particle_a", "particle_b", "faces", "area_um2")),
     ]
-    reduce = partial(_to_tables, voxel_um, ids)
+    reduce = partial(_to_tables, voxel_um, ids, shells)
     return (replace(counted, makes=tuple(names), reduce=reduce),)
 
 
-def _to_tables(voxel_um: Edges, ids: Array | range, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    groups = finalise(tallies, ids, voxel_um)
+def _to_tables(
+    voxel_um: Edges,
+    ids: Array | range,
+    shells: int | None,
+    grid: Grid,
+    tallies: Sequence[Tally],
+    tables: Tables,
+) -> Tables:
+    groups = finalise(tallies, ids, voxel_um, shells)
     groups["contacts"] = contacts(tallies, voxel_um)
     return {f"{group}.{name}": v for group, columns in groups.items() for name, v in columns.items()}
+
+
+def measure(
+    grey: xr.DataArray, label: xr.DataArray, particles: int, *, max_radius: int = 48
+) -> xr.DataTree:
+    """Measure every particle, lazily; the same numbers as a run's.
+
+    Parameters
+    ----------
+    grey, label
+        uint8 and uint32 along (z, y, x) or (state, z, y, x), in any chunks; positions in um as coordinates.
+    particles
+        How many ids there are, 1..particles: a lazy table must know its length.
+    max_radius
+        Upper bound of the depth of any particle, in smallest voxel edges; also the number of shells.
+
+    Returns
+    -------
+    xarray.DataTree
+        Nodes `particles`, `shells` and `histograms` as in a store, lazy.
+
+    Examples
+    --------
+    >>> label = xr.DataArray(np.zeros((4, 4, 4), np.uint32), dims=("z", "y", "x"))
+    >>> label[1:3, 1:3, 1:3] = 1
+    >>> int(measure(label.astype(np.uint8), label, 1, max_radius=4)["particles"].voxels)
+    8
+    """
+    grey, label = arrays.check(grey, "grey", "uint8"), arrays.check(label, "label", "uint32")
+    if grey.dims != label.dims or grey.shape != label.shape:
+        raise ValueError(f"grey and label must cover the same voxels, found {grey.shape} and {label.shape}")
+    (counted,) = passes_to_tables(
+        MeasureParams(), arrays.edges(label), max_radius, range(1, particles + 1), max_radius
+    )
+
+    def tables(grey_of_state: da.Array, label_of_state: da.Array) -> dict[str, Any]:
+        return lazy((counted,), {"grey": grey_of_state, "label": label_of_state})[1]
+
+    several = "state" in label.dims
+    found = (
+        [tables(grey.data[i], label.data[i]) for i in range(label.sizes["state"])]
+        if several
+        else [tables(grey.data, label.data)]
+    )
+    sizes = {"particle": particles, "shell": max_radius, "grey": GREY_LEVELS}
+    along_state = {name: c for name, c in label.coords.items() if several and c.dims == ("state",)}
+    nodes = {}
+    for group, variables in (("particles", PARTICLES), ("shells", SHELLS), ("histograms", HISTOGRAMS)):
+        columns = {}
+        for name, variable in variables.items():
+            if group == "particles" and name not in MEASURED:
+                continue
+            dims = variable.dims[1:]
+            shape = tuple(sizes[dim] for dim in dims)
+            parts = [
+                da.from_delayed(each[f"{group}.{name}"], shape=shape, dtype=np.dtype(variable.dtype)) for each in found
+            ]
+            voxels = da.stack(parts) if several else parts[0]
+            columns[name] = (variable.dims if several else dims, voxels, variable.attributes)
+        coords: dict[str, Any] = {dim: np.arange(1, sizes[dim] + 1) for dim in dims if dim != "grey"}
+        nodes[group] = xr.Dataset(columns, coords=coords | along_state)
+    return xr.DataTree.from_dict(nodes)
 
 
 def _measure(voxel_um: Edges, deepest: int, block: Block) -> Result:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from math import ceil, inf
+from math import ceil, inf, isnan
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -203,11 +203,14 @@ def _check_texture(name: str, level: Level) -> None:
 
 def _picture(level: Level, spacing: Point) -> Picture:
     f = level.factor
+    grey, valid = level.grey, level.valid
+    if valid is not None and not valid.all():
+        grey = np.where(valid, grey, grey[valid].mean())  # what is masked must not reach across its rim
     return Picture(
-        level.grey,
+        grey,
         (spacing[0] * f, spacing[1] * f, spacing[2] * f),
         (spacing[0] * (f - 1) / 2, spacing[1] * (f - 1) / 2, spacing[2] * (f - 1) / 2),
-        level.valid,
+        valid,
     )
 
 
@@ -271,7 +274,7 @@ def refine(
     search = params.search_voxels if search is None else search
     centre = _point((a + b - 1) / 2 for a, b in zip(block.start, block.stop, strict=True))
     nothing = Match(centre, (0.0, 0.0, 0.0), 0.0, 0.0)
-    valid = np.ones(fixed.shape, bool) if fill is None else fixed != fill
+    valid = np.ones(fixed.shape, bool) if fill is None else ~np.isnan(fixed) if isnan(fill) else fixed != fill
     margin = (search + 5) // 2 * 2
     around = Box(_triple(a - margin for a in block.start), _triple(b + margin for b in block.stop))
     needed = source_box(matrix, around, moving_shape)

@@ -22,12 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+import dask.array as da
 import numpy as np
+import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
-from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, core, window
+from crackdask import arrays
+from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, core, lazy, window
 from crackdask.kernels import distance, merge, seeds
 from crackdask.kernels import watershed as kernels
 from crackdask.plan import Grid, Triple
@@ -114,6 +117,7 @@ def passes(params: TransferParams, labels_params: DepthParams, voxel_um: Edges) 
             reads={"basin": 0, "previous_label": 0, "previous_depth": 0},
             tables=(*BASIN_TABLES, *CARRIED, "peaks"),
             makes=("node_of_basin", "node_label", "cutting"),
+            scratch=9,
             reduce=partial(_count_seeds, min_overlap=params.min_overlap),
         ),
         Pass(
@@ -122,6 +126,7 @@ def passes(params: TransferParams, labels_params: DepthParams, voxel_um: Edges) 
             reads={"basin": 1, **previous},
             tables=(*BASIN_TABLES, *CARRIED, "cutting"),
             makes=("cut_basin", "cut_offsets", "cut_rim"),
+            scratch=9,
             reduce=_sort_rims,
         ),
         Pass(
@@ -130,10 +135,105 @@ def passes(params: TransferParams, labels_params: DepthParams, voxel_um: Edges) 
             reads={"basin": 1, "depth": 1},
             tables=(*_CUT_TABLES, *CARRIED, "node_label"),
             makes=("label_of_node", "lost_labels"),
+            scratch=7,
             reduce=_merge_nodes,
         ),
         _relabel_pass(params, weights),
     )
+
+
+def transfer(
+    mask: xr.DataArray,
+    label: xr.DataArray,
+    *,
+    reference: int | str = 0,
+    smoothing: float = 1.0,
+    max_radius: int = 48,
+    **parameters: Any,
+) -> xr.DataArray:
+    """Carry the labels of the reference to all states, lazily; the same ids as a run's.
+
+    Parameters
+    ----------
+    mask
+        bool along (state, z, y, x), states in electrochemical order, in any chunks.
+    label
+        Labels of the reference along (z, y, x), from :func:`crackdask.label`.
+    reference
+        Number or name of that state; labels go from it outward, later states first.
+    smoothing, max_radius
+        As given to :func:`crackdask.label`.
+    **parameters
+        Of :class:`TransferParams`: mode, seed_depth, min_overlap.
+
+    Returns
+    -------
+    xarray.DataArray
+        `label` along (state, z, y, x), uint32, lazy.
+
+    Examples
+    --------
+    >>> mask = xr.DataArray(np.zeros((2, 5, 5, 9), bool), dims=("state", "z", "y", "x"))
+    >>> mask[:, 1:4, 1:4, 2:5] = True
+    >>> ids = mask[0].astype(np.uint32) * 7
+    >>> transfer(mask, ids)[1, 2, 2].values.tolist()
+    [0, 0, 7, 7, 7, 0, 0, 0, 0]
+    """
+    mask = arrays.check(mask, "mask", "bool", state=True)
+    label = arrays.check(label, "label", "uint32", state=False)
+    if label.shape != mask.shape[1:]:
+        raise ValueError(f"label {label.shape} must have the shape of one state of mask, {mask.shape[1:]}")
+    params, kept = TransferParams(**parameters), _Depth(smoothing, max_radius)
+    first = arrays.number_of(mask, reference)
+    states, voxel_um = range(mask.sizes["state"]), arrays.edges(mask)
+    steps = passes(params, kept, voxel_um)
+    volumes, tables = lazy(
+        (depth_pass(smoothing, max_radius, voxel_um), _start_pass()),
+        {"mask": mask.data[first], "label": label.data},
+    )
+    done: dict[int, tuple[Any, Any]] = {first: ({**volumes, "label": label.data}, tables)}
+    for state in (*range(first + 1, len(states)), *range(first - 1, -1, -1)):
+        before = first if params.mode == "reference" else state - 1 if state > first else state + 1
+        there, known = done[before]
+        done[state] = lazy(
+            steps,
+            {
+                "mask": mask.data[state],
+                "previous_label": there["label"],
+                "previous_depth": there["depth"],
+            },
+            {name: known[name] for name in CARRIED},
+        )
+    return arrays.like(mask, da.stack([done[state][0]["label"] for state in states]), "label")
+
+
+class _Depth(NamedTuple):
+    smoothing: float
+    max_radius: int
+
+
+def _start_pass() -> Pass:
+    """Return the pass from labels and their depth to the tables that a transfer starts from."""
+    return Pass(name="start", kernel=_tally_tops, reads={"label": 0, "depth": 0}, makes=CARRIED, reduce=_start)
+
+
+def _tally_tops(block: Block) -> Result:
+    ids = np.ascontiguousarray(block.read("label"))
+    tops = kernels.tops(ids, block.read("depth"), int(ids.max(initial=0)))
+    present = np.flatnonzero(tops)
+    return Result(tally={"labels": (present + 1).astype(np.uint32), "max_depth": tops[present]})
+
+
+def _start(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    count = max(int(tally["labels"].max(initial=0)) for tally in tallies)
+    depths: Array = np.zeros(count + 1, np.uint16)
+    for tally in tallies:
+        np.maximum.at(depths, tally["labels"], tally["max_depth"])
+    return {
+        "previous_max_depth": depths,
+        "lost_seed_voxel": np.zeros(0, np.int64),
+        "lost_seed_label": np.zeros(0, np.uint32),
+    }
 
 
 def _relabel_pass(params: TransferParams, weights: Triple) -> Pass:
@@ -146,6 +246,7 @@ def _relabel_pass(params: TransferParams, weights: Triple) -> Pass:
         writes={"label": "uint32"},
         tables=(*_CUT_TABLES, *CARRIED, "label_of_node", "lost_labels"),
         makes=CARRIED,
+        scratch=9,
         reduce=_carry if chained else _keep,
     )
 

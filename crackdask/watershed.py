@@ -8,6 +8,7 @@ edge; ``basin`` uint32, for each voxel which of its block's path ends it leads t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import isqrt
 
@@ -42,6 +43,7 @@ def depth_pass(smoothing: float, max_radius: int, voxel_um: Edges) -> Pass:
         reads={"mask": max(search.halo(max_radius))},
         writes={"depth": "uint16"},
         makes=("deepest", "capped_voxels"),
+        scratch=3 if 2 * max_radius**2 * unit < 1 << 16 else 7,
         reduce=_deepest,
     )
 
@@ -62,13 +64,14 @@ def basins_pass() -> Pass:
         reads={"depth": 2},
         writes={"basin": "uint32"},
         makes=("peaks", "peak_depth", *BASIN_TABLES),
+        scratch=8,
         reduce=_join_basins,
     )
 
 
 def read_basins(block: Block, halo: int) -> Array:
     """Return basin numbers of a block and its halo, each part translated by the block that wrote it."""
-    codes = block.read("basin", halo)
+    codes = np.ascontiguousarray(block.read("basin", halo))
     outer = window(block, halo)
     offsets, names = block.table("code_offsets"), block.table("basin_of_code")
     basins = np.empty(codes.shape, np.uint32)
@@ -76,7 +79,7 @@ def read_basins(block: Block, halo: int) -> Array:
         part = block.grid.box(number).intersect(outer)
         assert part is not None, "a touching block shares voxels"
         at = part.within(outer)
-        kernels.look_up(codes[at], names[offsets[number] : offsets[number + 1]], basins[at])
+        kernels.look_up(codes, names[offsets[number] : offsets[number + 1]], basins, at)
     return basins
 
 
@@ -108,11 +111,13 @@ def corner(part: tuple[slice, slice, slice]) -> Triple:
     return (z, y, x)
 
 
+@dataclass(frozen=True)
 class _Search:
-    """How far a distance reaches along each axis."""
+    """How far a distance and the smoothing reach along each axis; weights as in ``square_weights``."""
 
-    def __init__(self, weights: Triple, unit: int, smooth: Triple) -> None:
-        self.weights, self.unit, self.smooth = weights, unit, smooth
+    weights: Triple
+    unit: int
+    smooth: Triple
 
     def halo(self, radius: int) -> Triple:
         """Voxels along (z, y, x) within which a distance of `radius` is exact, plus the reach of the smoothing."""
@@ -194,7 +199,8 @@ def _join_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables
         heights.append(tally["heights"])
         offsets[number + 1] = offsets[number] + tally["ends"].size
     end, height = np.concatenate(ends), np.concatenate(heights)
-    parents = np.arange(end.size)
+    assert end.size < 1 << 32, "path ends are counted in 32 bits"
+    parents = np.arange(end.size, dtype=np.uint32)
     leaving = np.flatnonzero(height == 0)
     owners = _owners(grid, end[leaving])
     order = np.argsort(owners, kind="stable")
@@ -204,7 +210,7 @@ def _join_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables
         tally, group = tallies[number], leaving[starts[number] : starts[number + 1]]
         place = np.searchsorted(tally["entered"], end[group])
         assert np.array_equal(tally["entered"][place], end[group]), "a path left for nowhere"
-        parents[group] = offsets[number] + tally["entered_codes"][place].astype(np.int64) - 1
+        parents[group] = offsets[number] + tally["entered_codes"][place] - 1
     is_peak = np.flatnonzero(height)
     by_index = is_peak[np.argsort(end[is_peak])]
     basin = np.zeros(end.size, np.uint32)

@@ -182,6 +182,17 @@ def test_invalid_voxels_do_not_pull():
         scan[:, :14], scan[:8], scan[..., -11:] = 0, 0, 0
     found = align(reference, moving, fill=0)
     assert corner_error(found.matrix, expected, SHAPE) < 0.1
+    # NaN may be the fill of float scans, and stand in their pyramids.
+    reference, moving = (np.where(scan == 0, np.nan, scan.astype("f4")) for scan in (reference, moving))
+    levels = []
+    for scan in (reference, moving):
+        zeroed = np.nan_to_num(scan)
+        made = [shrink(zeroed, ~np.isnan(scan), (f, f, f)) for f in (4, 2)]
+        levels.append([Level(f, np.where(v, g, np.float32(np.nan)), v) for f, (g, v) in zip((4, 2), made, strict=True)])
+    readers = [lambda box, scan=scan: scan[box.slices] for scan in (reference, moving)]
+    same = register(*levels, *readers, SHAPE, SHAPE, RegisterParams(), fill=float("nan"))
+    np.testing.assert_allclose(same.matrix, found.matrix, atol=1e-3)
+    assert corner_error(same.matrix, expected, SHAPE) < 0.1
 
 
 def test_the_same_bits_every_time_and_on_any_number_of_threads():

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import ndimage
 
-from crackdask import labels, transfer
 from crackdask.blocks import compute, lazy
+from crackdask.labels import LabelsParams
+from crackdask.labels import passes as labels_passes
+from crackdask.transfer import CARRIED, TransferParams, passes
 
 CUBE = (1.0, 1.0, 1.0)
-LABELS = labels.LabelsParams(smoothing=0.7, min_depth=0.3, max_radius=12)
+LABELS = LabelsParams(smoothing=0.7, min_depth=0.3, max_radius=12)
 
 
 def blobs(noise, level):
@@ -34,16 +36,16 @@ def balls(shape, *spheres):
 
 
 def reference(mask, params=LABELS, voxel_um=CUBE, block=None):
-    return compute(labels.passes(params, voxel_um), {"mask": mask}, block=block)
+    return compute(labels_passes(params, voxel_um), {"mask": mask}, block=block)
 
 
 def carry(mask, state, params=None, voxel_um=CUBE, block=None, labels_params=LABELS):
     """Label the next state from (volumes, tables) of the one before."""
     volumes, tables = state
     return compute(
-        transfer.passes(params or transfer.TransferParams(), labels_params, voxel_um),
+        passes(params or TransferParams(), labels_params, voxel_um),
         {"mask": mask, "previous_label": volumes["label"], "previous_depth": volumes["depth"]},
-        {name: tables[name] for name in transfer.CARRIED},
+        {name: tables[name] for name in CARRIED},
         block=block,
     )
 
@@ -52,7 +54,7 @@ def same(found, wanted):
     for name in ("depth", "label"):
         assert found[0][name].dtype == wanted[0][name].dtype
         np.testing.assert_array_equal(found[0][name], wanted[0][name])
-    for name in (*transfer.CARRIED, "lost_labels", "cut_rim", "cut_basin", "label_of_node"):
+    for name in (*CARRIED, "lost_labels", "cut_rim", "cut_basin", "label_of_node"):
         assert found[1][name].dtype == wanted[1][name].dtype
         np.testing.assert_array_equal(found[1][name], wanted[1][name])
 
@@ -183,7 +185,7 @@ def test_transfer_equals_a_plain_one(seed, shape, level, change):
 )
 def test_transfer_does_not_depend_on_the_blocks(seed, shape, block, level, voxel_um, mode):
     first, *later = noisy_states(seed, shape, level, 0.8)
-    params = transfer.TransferParams(mode=mode)
+    params = TransferParams(mode=mode)
     state = reference(first, voxel_um=voxel_um)
     for mask in later:
         wanted = carry(mask, state, params, voxel_um)
@@ -214,11 +216,11 @@ def test_lazy_equals_compute(chunks, scheduler):
     state = reference(first)
     wanted = carry(mask, state)
     volumes = {"mask": mask, "previous_label": state[0]["label"], "previous_depth": state[0]["depth"]}
-    steps = transfer.passes(transfer.TransferParams(), LABELS, CUBE)
+    steps = passes(TransferParams(), LABELS, CUBE)
     graph = lazy(
         steps,
         {name: da.from_array(volume, chunks=chunks) for name, volume in volumes.items()},
-        {name: state[1][name] for name in transfer.CARRIED},
+        {name: state[1][name] for name in CARRIED},
     )
     same(da.compute(*graph, scheduler=scheduler), wanted)
 
@@ -232,13 +234,13 @@ def test_lazy_equals_compute(chunks, scheduler):
     mode=st.sampled_from(["chain", "reference"]),
 )
 def test_the_same_mask_keeps_every_label(seed, level, min_depth, block, mode):
-    params = labels.LabelsParams(min_depth=min_depth)
+    params = LabelsParams(min_depth=min_depth)
     mask = blobs(np.random.default_rng(seed).normal(size=(20, 22, 24)), level)
     state = reference(mask, params)
-    volumes, tables = carry(mask, state, transfer.TransferParams(mode=mode), block=block, labels_params=params)
+    volumes, tables = carry(mask, state, TransferParams(mode=mode), block=block, labels_params=params)
     np.testing.assert_array_equal(volumes["label"], state[0]["label"])
     assert tables["lost_labels"].size == 0
-    for name in transfer.CARRIED:
+    for name in CARRIED:
         np.testing.assert_array_equal(tables[name], state[1][name])
 
 
@@ -338,18 +340,18 @@ def test_a_small_overlap_does_not_count():
     mask[..., 26:] = False
     volumes, tables = carry(mask, state)
     assert np.unique(volumes["label"][..., :20]).tolist() == [0, 1]
-    eager = carry(mask, state, transfer.TransferParams(min_overlap=1e-6))
+    eager = carry(mask, state, TransferParams(min_overlap=1e-6))
     assert eager[1]["lost_labels"].size <= tables["lost_labels"].size
 
 
 def test_reference_mode_hands_on_the_reference():
     first, second = noisy_states(3, (20, 22, 24), 0.8, 2.0, 2)
     state = reference(first)
-    params = transfer.TransferParams(mode="reference")
+    params = TransferParams(mode="reference")
     volumes, tables = carry(second, state, params)
     np.testing.assert_array_equal(volumes["label"], carry(second, state)[0]["label"])
     assert tables["lost_labels"].size > 0
-    for name in transfer.CARRIED:
+    for name in CARRIED:
         np.testing.assert_array_equal(tables[name], state[1][name])
 
 
@@ -366,4 +368,4 @@ def test_an_empty_state_loses_every_label():
 @pytest.mark.parametrize("wrong", [{"mode": "both"}, {"seed_depth": 1.0}, {"min_overlap": 0.0}])
 def test_impossible_parameters(wrong):
     with pytest.raises(ValidationError):
-        transfer.TransferParams(**wrong)
+        TransferParams(**wrong)

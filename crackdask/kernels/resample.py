@@ -254,17 +254,24 @@ def _native(window: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(window, dtype=window.dtype.newbyteorder("="))
 
 
-def _fill_of(window: NDArray[Any], fill: float | None) -> tuple[bool, Any]:
-    """Return whether the window holds the fill value, and the value in the window's own type."""
+def _fill_of(window: NDArray[Any], fill: float | None) -> tuple[NDArray[Any], bool, Any]:
+    """Return the window, whether it holds the fill value, and that value in the window's own type.
+
+    NaN equals nothing, so where it is the fill, the window comes back with the lowest number instead.
+    """
     none = window.dtype.type(0)
-    if fill is None or isnan(fill):
-        return False, none
+    if fill is None:
+        return window, False, none
     if window.dtype.kind in "iu":
         limits = np.iinfo(window.dtype)
-        if fill != int(fill) or not limits.min <= fill <= limits.max:
-            return False, none
+        if isnan(fill) or fill != int(fill) or not limits.min <= fill <= limits.max:
+            return window, False, none
     own = window.dtype.type(fill)
-    return bool((window == own).any()), own
+    if not isnan(fill):
+        return window, bool((window == own).any()), own
+    missing = np.isnan(window)
+    own = np.finfo(window.dtype).min
+    return (np.where(missing, own, window), True, own) if missing.any() else (window, False, own)
 
 
 def _check_window(
@@ -362,7 +369,7 @@ def resample_grey(
     counts = np.zeros(3, np.int64)
     if _check_window(window, window_box, matrix, box, source_shape, interpolation):
         window = _native(window)
-        has_fill, own_fill = _fill_of(window, fill)
+        window, has_fill, own_fill = _fill_of(window, fill)
         levels = (float(gain), float(offset), float(lo), float(hi), 254.0 / (float(hi) - float(lo)))
         shift = _whole_shift(matrix)
         if shift is None:
@@ -427,7 +434,7 @@ def resample_values(
     mask = np.zeros(box.shape, np.bool_)
     if _check_window(window, window_box, matrix, box, source_shape, interpolation):
         window = _native(window)
-        has_fill, own_fill = _fill_of(window, fill)
+        window, has_fill, own_fill = _fill_of(window, fill)
         _resample_values(
             window.reshape(-1),
             (window.shape[1] * window.shape[2], window.shape[2]),

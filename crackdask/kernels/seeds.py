@@ -12,6 +12,8 @@ from crackdask.kernels.pairs import grown, slot
 Array = np.ndarray[Any, np.dtype[Any]]
 Triple = tuple[int, int, int]
 
+_BATCH = 4096  # voxels
+
 
 def deep_parts(labels: Array, depth: Array, thresholds: Array) -> Array:
     """Return labels where the depth exceeds the label's threshold, and 0 elsewhere.
@@ -22,7 +24,7 @@ def deep_parts(labels: Array, depth: Array, thresholds: Array) -> Array:
     [[[0, 0, 1, 0]]]
     """
     seeds = np.zeros(labels.shape, np.uint32)
-    _deep_parts(labels, depth, thresholds, seeds)
+    _deep_parts(np.ascontiguousarray(labels), np.ascontiguousarray(depth), thresholds, seeds)
     return seeds
 
 
@@ -100,24 +102,31 @@ def _deep_parts(labels: Array, depth: Array, thresholds: Array, seeds: Array) ->
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
-    keys = np.zeros(1024, np.uint64)
-    values = np.zeros(1024, np.int64)
-    count = 0
+def _count(basins: Array, seeds: Array, keys: Array, values: Array) -> int:
+    """Count shared voxels of some rows; return how many pairs are new."""
     last = np.int64(0)
+    fresh = 0
     for i in range(basins.size):
         if basins[i] == 0 or seeds[i] == 0:
             continue
         key = np.uint64((np.uint64(basins[i]) << np.uint64(32)) | np.uint64(seeds[i]))
         if keys[last] != key:
             last = slot(keys, key)
-            if keys[last] == 0:
-                keys[last] = key
-                count += 1
-                if 2 * count > keys.size:
-                    keys, values = grown(keys, values)
-                    last = slot(keys, key)
+            fresh += keys[last] == 0
+            keys[last] = key
         values[last] += 1
+    return fresh
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
+    keys = np.zeros(1024, np.uint64)
+    values = np.zeros(1024, np.int64)
+    count = 0
+    for i in range(0, basins.size, _BATCH):
+        while 2 * (count + _BATCH) > keys.size:  # a batch cannot fill the table
+            keys, values = grown(keys, values)
+        count += _count(basins[i : i + _BATCH], seeds[i : i + _BATCH], keys, values)
     used = keys != 0
     return keys[used], values[used]
 

@@ -76,15 +76,17 @@ def follow(pointers: Array, start: Triple, shape: Triple) -> tuple[Array, Array,
     return np.ascontiguousarray(own), ends, entered, entered_codes
 
 
-def look_up(codes: Array, names: Array, out: Array) -> None:
-    """Write ``names[code - 1]`` for every code, and 0 for 0.
+def look_up(codes: Array, names: Array, out: Array, part: tuple[slice, slice, slice] | None = None) -> None:
+    """Write ``names[code - 1]`` for every code, and 0 for 0; only in a part of the arrays where one is given.
 
     >>> out = np.empty((1, 1, 3), np.uint32)
     >>> look_up(np.array([[[0, 2, 1]]], np.uint32), np.array([7, 9], np.uint32), out)
     >>> out.tolist()
     [[[0, 9, 7]]]
     """
-    _look_up(codes, names, out)
+    part = part or (slice(0, codes.shape[0]), slice(0, codes.shape[1]), slice(0, codes.shape[2]))
+    z, y, x = part
+    _look_up(codes, names, out, (z.start, y.start, x.start), (z.stop, y.stop, x.stop))
 
 
 def saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[Array, Array]:
@@ -120,7 +122,7 @@ def tops(codes: Array, depth: Array, count: int) -> Array:
     [5, 0]
     """
     highest = np.zeros(count + 1, np.uint16)
-    _tops(np.ravel(codes), np.ravel(depth), highest)
+    _tops(codes.reshape(-1), depth.reshape(-1), highest)
     highest[0] = 0
     return highest[1:]
 
@@ -269,10 +271,10 @@ def _follow(pointers: Array, codes: Array, start: Triple, shape: Triple) -> Arra
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _look_up(codes: Array, names: Array, out: Array) -> None:
-    for z in range(codes.shape[0]):
-        for y in range(codes.shape[1]):
-            for x in range(codes.shape[2]):
+def _look_up(codes: Array, names: Array, out: Array, start: Triple, stop: Triple) -> None:
+    for z in range(start[0], stop[0]):
+        for y in range(start[1], stop[1]):
+            for x in range(start[2], stop[2]):
                 code = codes[z, y, x]
                 out[z, y, x] = names[code - 1] if code > 0 else np.uint32(0)
 
@@ -302,12 +304,12 @@ def _seam(nodes: Array, z: int, y: int, seam: Array) -> None:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _raise_saddles(
-    nodes: Array, planes: Array, z: int, y: int, x: int, keys: Array, values: Array, last: np.int64
+    nodes: Array, depth: Array, z: int, y: int, x: int, keys: Array, values: Array, last: np.int64
 ) -> tuple[np.int64, int]:
     """Raise the saddles between a voxel and its 13 following neighbours; return the last place and the new keys."""
     nz, ny, nx = nodes.shape
     node = nodes[z, y, x]
-    height = planes[z & 1, y, x]
+    height = depth[z, y, x]
     fresh = 0
     for row in range(5):
         to_z = z + (row + 1) // 3
@@ -324,8 +326,20 @@ def _raise_saddles(
                 last = slot(keys, key)
                 fresh += keys[last] == 0
                 keys[last] = key
-            values[last] = max(values[last], min(height, planes[to_z & 1, to_y, to_x]))
+            values[last] = max(values[last], min(height, depth[to_z, to_y, to_x]))
     return last, fresh
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _raise_row(nodes: Array, depth: Array, z: int, y: int, first: int, seam: Array, keys: Array, values: Array) -> int:
+    """Raise the saddles of one row where it is flagged; return how many pairs are new."""
+    last = np.int64(0)
+    count = 0
+    for i in range(seam.size):
+        if seam[i] != 0:
+            last, fresh = _raise_saddles(nodes, depth, z, y, first + i, keys, values, last)
+            count += fresh
+    return count
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -333,23 +347,14 @@ def _saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[
     keys = np.zeros(4096, np.uint64)
     values = np.zeros(4096, np.uint16)
     count = 0
-    last = np.int64(0)
     seam = np.empty(nodes.shape[2], np.uint32)
-    planes = np.empty((2, depth.shape[1], depth.shape[2]), np.uint16)  # what is at hand stays in the cache
-    planes[start[0] & 1] = depth[start[0]]
+    own = seam[start[2] : start[2] + shape[2]]
     for z in range(start[0], start[0] + shape[0]):
-        if z + 1 < depth.shape[0]:
-            planes[z + 1 & 1] = depth[z + 1]
         for y in range(start[1], start[1] + shape[1]):
+            while 2 * (count + 13 * own.size) > keys.size:  # a row cannot fill the table
+                keys, values = grown(keys, values)
             _seam(nodes, z, y, seam)
-            for x in range(start[2], start[2] + shape[2]):
-                if seam[x] == 0:
-                    continue
-                last, fresh = _raise_saddles(nodes, planes, z, y, x, keys, values, last)
-                count += fresh
-                if 2 * count > keys.size:
-                    keys, values = grown(keys, values)
-                    last = np.int64(0)
+            count += _raise_row(nodes, depth, z, y, start[2], own, keys, values)
     used = keys != 0
     return keys[used], values[used]
 

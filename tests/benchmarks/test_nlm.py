@@ -55,7 +55,7 @@ def nlm_patch_3_distance_5(size: int) -> Race:
 
 @benchmark(bar=8, aim=12, size=128, small=16, repeats=3)
 def nlm_patch_5_distance_6(size: int) -> Race:
-    return race(size, 5, 6, h=0.8 * SIGMA, peer_h=0.6 * SIGMA)
+    return race(size, 5, 6, h=0.85 * SIGMA, peer_h=0.55 * SIGMA)
 
 
 @pytest.mark.parametrize("bench", [nlm_patch_3_distance_5, nlm_patch_5_distance_6])

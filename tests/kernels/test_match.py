@@ -122,4 +122,5 @@ def test_agreement_outvotes_wild_points(kind):
     assert (found.weight[:12] == 0).all()
     assert (found.weight[12:] > 0).all()
     np.testing.assert_allclose(found.distance[:12] > 1, True)
-    np.testing.assert_allclose(source @ found.matrix[:3, :3].T + found.matrix[:3, 3], np.add(source, (1, -2, 3)), atol=0.05)
+    landed = source @ found.matrix[:3, :3].T + found.matrix[:3, 3]
+    np.testing.assert_allclose(landed, np.add(source, (1, -2, 3)), atol=0.05)

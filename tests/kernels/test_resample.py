@@ -232,6 +232,18 @@ def test_a_fill_that_the_type_cannot_hold_matches_nothing(fill):
     assert tally["valid"] == 3
 
 
+def test_nan_may_be_the_fill():
+    scan = scan_of((9, 9, 9), "float32")
+    scan[3:5, 4, 2:6] = 60
+    missing = np.where(scan == 60, np.float32(np.nan), scan)
+    for matrix in (np.eye(4), moved(scan.shape, (3, 2, 1), (0.5, 0, 0))):
+        expected, tally = whole_block(scan, matrix, Box.whole(scan.shape), lo=0, hi=255, fill=60)
+        found, same = whole_block(missing, matrix, Box.whole(scan.shape), lo=0, hi=255, fill=float("nan"))
+        np.testing.assert_array_equal(found, expected)
+        assert same == tally
+        assert tally["valid"] < scan.size - 7
+
+
 def test_window_edges():
     scan = np.array([[[9.99, 10, 10.0001, 10.4999 / 254 + 10, 137.0, 263.4, 263.6, 264, 264.1]]])
     core, tally = whole_block(scan, np.eye(4), Box.whole(scan.shape), lo=10, hi=264)

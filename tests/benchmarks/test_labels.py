@@ -1,0 +1,91 @@
+"""From mask to labels against scikit-image's flood with its usual markers, one thread each, on touching spheres.
+
+Ours is all of it: distance, smoothing, basins, saddles, merge, relabelling. The peer smooths the distance with the same
+Gaussian, takes the peaks at least 5 voxels apart as markers and floods.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.spatial import KDTree
+from skimage.feature import peak_local_max
+from skimage.segmentation import watershed
+
+from crackdask.blocks import compute
+from crackdask.labels import LabelsParams, passes
+
+from .harness import Race, benchmark
+
+VOXELS_PER_SPHERE = 256**3 / 3714
+
+
+def touching_spheres(size: int, seed: int = 0) -> np.ndarray:
+    """Return labels of spheres with radius 4 to 14 that have grown until each meets another."""
+    rng = np.random.default_rng(seed)
+    count = max(2, round(size**3 / VOXELS_PER_SPHERE))
+    centres = np.zeros((0, 3))
+    while len(centres) < count:
+        more = np.vstack([centres, rng.uniform(0, size, (count, 3))])
+        near = KDTree(more).query_pairs(12.0, output_type="ndarray")
+        taken = np.ones(len(more), bool)
+        for _, late in near[np.argsort(near[:, 1], kind="stable")]:
+            taken[late] = False
+        centres = more[taken][:count]
+    far, other = KDTree(centres).query(centres, k=min(24, count))
+    radii = far[:, 1] / 2
+    for i in rng.permutation(count):
+        radii[i] = min(14.0, (far[i, 1:] - radii[other[i, 1:]]).min())
+    truth = np.zeros((size,) * 3, np.uint32)
+    for name, (centre, radius) in enumerate(zip(centres, radii, strict=True), start=1):
+        low = np.maximum(0, np.floor(centre - radius - 1)).astype(int)
+        high = np.minimum(size, np.ceil(centre + radius) + 2).astype(int)
+        part = tuple(map(slice, low, high))
+        squares = sum((g - c) ** 2 for g, c in zip(np.ogrid[part], centre, strict=True))
+        truth[part][squares <= (radius + 0.5) ** 2] = name
+    return truth
+
+
+def flood(mask: np.ndarray) -> np.ndarray:
+    depth = gaussian_filter(distance_transform_edt(mask).astype(np.float32), 1.0)
+    peaks = peak_local_max(depth, min_distance=5, labels=mask.astype(np.int32), exclude_border=False)
+    markers = np.zeros(mask.shape, np.int32)
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return watershed(-depth, markers, mask=mask)
+
+
+def f1_score(truth: np.ndarray, labels: np.ndarray) -> float:
+    """Return the F1 of particles matched at an intersection over union above one half."""
+    both = (truth > 0) & (labels > 0)
+    pairs, common = np.unique(np.stack([truth[both], labels[both]]), axis=1, return_counts=True)
+    union = np.bincount(truth.ravel())[pairs[0]] + np.bincount(labels.ravel())[pairs[1]] - common
+    hits = np.count_nonzero(common / union > 0.5)
+    return 2 * hits / (np.unique(truth[truth > 0]).size + np.unique(labels[labels > 0]).size)
+
+
+def race(size: int, block: int | None) -> Race:
+    truth = touching_spheres(size)
+    mask = truth > 0
+    steps = passes(LabelsParams(), (1.0, 1.0, 1.0))
+    blocks = None if block is None else (min(block, size),) * 3
+    return Race(
+        ours=lambda: compute(steps, {"mask": mask}, block=blocks)[0]["label"],
+        peer=lambda: flood(mask),
+        note=lambda ours, peer: f"F1 {f1_score(truth, ours):.3f}, peer {f1_score(truth, peer):.3f}",
+    )
+
+
+@benchmark(bar=7, aim=10, size=256, small=32, repeats=3)
+def labels_whole(size: int) -> Race:
+    return race(size, None)
+
+
+@benchmark(bar=4, aim=6, size=256, small=32, repeats=3)
+def labels_in_blocks_of_128(size: int) -> Race:
+    return race(size, 128)
+
+
+@pytest.mark.parametrize("bench", [labels_whole, labels_in_blocks_of_128])
+def test_runs(bench):
+    bench.once()
