@@ -33,7 +33,9 @@ def check(array: xr.DataArray, name: str, dtype: str, state: bool | None = None)
     if array.dims not in wanted:
         raise ValueError(f"{name} must have the dims {' or '.join(map(str, wanted))}, not {array.dims}")
     if array.dtype != np.dtype(dtype):
-        raise TypeError(f"{name} must be {dtype}, not {array.dtype}; convert it with .astype({dtype!r}) if that is meant")
+        raise TypeError(
+            f"{name} must be {dtype}, not {array.dtype}; convert it with .astype({dtype!r}) if that is meant"
+        )
     return array if array.chunks is not None else array.chunk()
 
 

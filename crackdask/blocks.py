@@ -195,7 +195,17 @@ def _layer(step: Pass, grid: Grid, volumes: Mapping[str, da.Array], tables: Mapp
             found, cuts = _pieces(volumes[volume], window)
             specs[volume] = (where, window.shape, volumes[volume].dtype, len(pieces), cuts)
             pieces += found
-        layer[(name, number)] = (_run_on_pieces, step.kernel, grid, number, specs, list(keys), delayed, pieces, list(keys.values()))
+        layer[(name, number)] = (
+            _run_on_pieces,
+            step.kernel,
+            grid,
+            number,
+            specs,
+            list(keys),
+            delayed,
+            pieces,
+            list(keys.values()),
+        )
     sources = [*(volumes[volume] for volume in step.reads), *_delayed_in(tables)]
     return _Results(name, HighLevelGraph.from_collections(name, layer, dependencies=sources))
 
@@ -321,8 +331,7 @@ def compute(
         needed = {name: looked_up[name] for name in step.tables}
         for number, box in enumerate(grid):
             windows = {
-                name: (where, known[name][reach(where, box, grid.shape).slices])
-                for name, where in step.reads.items()
+                name: (where, known[name][reach(where, box, grid.shape).slices]) for name, where in step.reads.items()
             }
             result = run_in_memory(step.kernel, grid, number, windows, needed)
             for name in step.writes:

@@ -109,7 +109,9 @@ def _conclude(outcome: Outcome, store: Path, until: str | None, seconds: float) 
     if outcome.failures:
         err.print(f"[red]{len(outcome.failures)} blocks failed:[/]")
         for failure in outcome.failures[:20]:
-            where = " ".join(f"{axis} {a}:{b}" for axis, a, b in zip("zyx", failure.box.start, failure.box.stop, strict=True))
+            where = " ".join(
+                f"{axis} {a}:{b}" for axis, a, b in zip("zyx", failure.box.start, failure.box.stop, strict=True)
+            )
             err.print(f"  {failure.unit} ({failure.step}) block {failure.number} [{where}]: {escape(failure.error)}")
         if len(outcome.failures) > 20:
             err.print(f"  and {len(outcome.failures) - 20} more: crackdask status {store}")
@@ -125,7 +127,9 @@ def _conclude(outcome: Outcome, store: Path, until: str | None, seconds: float) 
     out.print(f"{len(outcome.done)} steps done{again} in {duration(seconds)}")
     if until is None:
         _summary(store)
-        out.print(f"\nnext: crackdask status {store}    crackdask export {store}    python: crackdask.open({str(store)!r})")
+        out.print(
+            f"\nnext: crackdask status {store}    crackdask export {store}    python: crackdask.open({str(store)!r})"
+        )
 
 
 def _summary(store: Path) -> None:
@@ -150,7 +154,14 @@ def _summary(store: Path) -> None:
                 f"{float(residual[number]):.3f}",
             ]
         )
-    heads = ["state", "voltage (V)", "particles", "median diameter (um)", "mean grey, tracked", "registration residual (voxels)"]
+    heads = [
+        "state",
+        "voltage (V)",
+        "particles",
+        "median diameter (um)",
+        "mean grey, tracked",
+        "registration residual (voxels)",
+    ]
     out.print()
     out.print(columns("", heads, rows))
     total = table.sizes["particle"]
@@ -163,7 +174,9 @@ def _summary(store: Path) -> None:
             ("neighbour_lost", "beside an absent one"),
         )
     )
-    out.print(f"\n{total} particles found, {int(tracked.sum())} tracked through all states (dropped: {reasons}; a particle may have several reasons)")
+    out.print(
+        f"\n{total} particles found, {int(tracked.sum())} tracked through all states (dropped: {reasons}; a particle may have several reasons)"
+    )
 
 
 @app.command()
@@ -186,7 +199,10 @@ def _print_plan(recipe: Recipe, scans: Scans, workers: int) -> None:
         ["stored volume (z, y, x)", f"{shape} voxels, {dtype} scans"],
         ["blocks", f"{cost.blocks} a state of {' x '.join(map(str, plan.grid.block))} voxels"],
         ["tasks", str(cost.tasks)],
-        ["memory, each worker", f"{size(plan.worker_bytes)} of {size(recipe.compute.memory)} ({size(BASE_BYTES)} program, {size(plan.peak.bytes)} {plan.peak.step})"],
+        [
+            "memory, each worker",
+            f"{size(plan.worker_bytes)} of {size(recipe.compute.memory)} ({size(BASE_BYTES)} program, {size(plan.peak.bytes)} {plan.peak.step})",
+        ],
         ["scans to read", size(cost.source_bytes)],
         ["store", f"about {size(cost.store_bytes)}"],
         ["work folder, at most", f"about {size(cost.work_bytes)}"],
@@ -219,7 +235,9 @@ def _print_status(store: Path, found: Status) -> None:
     for step, state, name, done, blocks in found.at_work:
         out.print(f"\nbegun: {step} {state} ({name}), {done} of {blocks} blocks")
     for failure in found.failed:
-        out.print(f"\n[red]failed:[/] {failure['unit']} ({failure['pass']}) block {failure['block']}: {escape(failure['error'])}")
+        out.print(
+            f"\n[red]failed:[/] {failure['unit']} ({failure['pass']}) block {failure['block']}: {escape(failure['error'])}"
+        )
     if found.rerun and not found.running:
         first, last = found.rerun[0], found.rerun[-1]
         out.print(f"\na rerun would do {len(found.rerun)} steps, from {first[0]} {first[1]} to {last[0]}")
@@ -229,7 +247,9 @@ def _print_status(store: Path, found: Status) -> None:
 @_mistakes
 def export(
     store: StorePath,
-    to: Annotated[Path | None, typer.Option(help="Folder to write to; by default NAME-export beside the store.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write to; by default NAME-export beside the store.")
+    ] = None,
     table: Annotated[bool, typer.Option(help="The particle table, as CSV and Parquet.")] = True,
     labels: Annotated[bool, typer.Option(help="The labels, as 16-bit TIFF slices.")] = False,
 ) -> None:

@@ -172,12 +172,13 @@ def connect(cluster: str, workers: int | None, memory: int) -> Iterator[Executor
             client = Client(cluster, timeout="10s")
         except (OSError, ValueError) as error:
             raise ClusterError(
-                f"no scheduler answers at {cluster}: {error}; start one with `dask scheduler`, "
-                "or use --cluster local"
+                f"no scheduler answers at {cluster}: {error}; start one with `dask scheduler`, or use --cluster local"
             ) from error
         with client:
             if not client.nthreads():
-                raise ClusterError(f"the scheduler at {cluster} has no workers; start some with `dask worker {cluster}`")
+                raise ClusterError(
+                    f"the scheduler at {cluster} has no workers; start some with `dask worker {cluster}`"
+                )
             client.register_worker_callbacks(cap_threads)
             yield Distributed(client)
     else:

@@ -163,9 +163,7 @@ class Recipe(BaseModel):
 
     def crop_of(self, shape: Triple) -> tuple[tuple[int, int], ...]:
         """Return the kept range along each axis of a scan, or say what does not fit."""
-        limits = [
-            found or (0, n) for found, n in zip((self.crop.z, self.crop.y, self.crop.x), shape, strict=True)
-        ]
+        limits = [found or (0, n) for found, n in zip((self.crop.z, self.crop.y, self.crop.x), shape, strict=True)]
         for axis, (first, end), n in zip("zyx", limits, shape, strict=True):
             if end > n:
                 raise RecipeError(

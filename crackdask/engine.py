@@ -206,8 +206,6 @@ class Engine:
         )
 
     def _sweep(self, job: Job, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        jobs = (
-            Job(job.step, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers
-        )
+        jobs = (Job(job.step, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers)
         for done, outcome in self.executor.map(run_block, jobs):
             yield done.number, outcome

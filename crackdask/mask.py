@@ -236,9 +236,7 @@ def _count(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     return {"mask_voxels": np.array(mask), "scan_voxels": np.array(scan)}
 
 
-def _unite(
-    name: str, connectivity: int, limit: int, grid: Grid, tallies: Sequence[Tally], tables: Tables
-) -> Tables:
+def _unite(name: str, connectivity: int, limit: int, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     """Add up the components that cross block walls and tell which are to be flipped."""
     sizes = [tally["sizes"] for tally in tallies]
     offset = np.concatenate([[0], np.cumsum([len(s) for s in sizes])]).astype(np.int64)
@@ -255,9 +253,7 @@ def _unite(
     return {name: flips, f"{name}_offset": offset}
 
 
-def _plane(
-    grid: Grid, tallies: Sequence[Tally], offset: Array, axis: int, place: int, end: int
-) -> Array:
+def _plane(grid: Grid, tallies: Sequence[Tally], offset: Array, axis: int, place: int, end: int) -> Array:
     """Return one side of the whole plane between two layers of blocks as node numbers."""
     others = [a for a in range(3) if a != axis]
     plane = np.full([grid.shape[a] for a in others], components.ABSENT, np.int64)

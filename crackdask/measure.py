@@ -96,9 +96,7 @@ def _to_tables(
     return {f"{group}.{name}": v for group, columns in groups.items() for name, v in columns.items()}
 
 
-def measure(
-    grey: xr.DataArray, label: xr.DataArray, particles: int, *, max_radius: int = 48
-) -> xr.DataTree:
+def measure(grey: xr.DataArray, label: xr.DataArray, particles: int, *, max_radius: int = 48) -> xr.DataTree:
     """Measure every particle, lazily; the same numbers as a run's.
 
     Parameters
@@ -125,9 +123,7 @@ def measure(
     grey, label = arrays.check(grey, "grey", "uint8"), arrays.check(label, "label", "uint32")
     if grey.dims != label.dims or grey.shape != label.shape:
         raise ValueError(f"grey and label must cover the same voxels, found {grey.shape} and {label.shape}")
-    (counted,) = passes_to_tables(
-        MeasureParams(), arrays.edges(label), max_radius, range(1, particles + 1), max_radius
-    )
+    (counted,) = passes_to_tables(MeasureParams(), arrays.edges(label), max_radius, range(1, particles + 1), max_radius)
 
     def tables(grey_of_state: da.Array, label_of_state: da.Array) -> dict[str, Any]:
         return lazy((counted,), {"grey": grey_of_state, "label": label_of_state})[1]

@@ -67,8 +67,7 @@ class Box:
     def intersect(self, other: Box) -> Box | None:
         """Return the common part of two boxes, or None where there is none."""
         z, y, x = (
-            (max(a, c), min(b, d))
-            for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True)
+            (max(a, c), min(b, d)) for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True)
         )
         if z[0] >= z[1] or y[0] >= y[1] or x[0] >= x[1]:
             return None
@@ -76,10 +75,7 @@ class Box:
 
     def within(self, outer: Box) -> tuple[slice, slice, slice]:
         """Return this box as an index into an array that covers `outer`."""
-        z, y, x = (
-            slice(a - o, b - o)
-            for a, b, o in zip(self.start, self.stop, outer.start, strict=True)
-        )
+        z, y, x = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
         return (z, y, x)
 
 
@@ -129,17 +125,13 @@ class Grid:
     def box(self, number: int) -> Box:
         """Return the voxels of one block."""
         z, y, x = (
-            (p * b, min((p + 1) * b, n))
-            for p, b, n in zip(self.position(number), self.block, self.shape, strict=True)
+            (p * b, min((p + 1) * b, n)) for p, b, n in zip(self.position(number), self.block, self.shape, strict=True)
         )
         return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
 
     def touching(self, box: Box) -> list[int]:
         """Return the numbers of the blocks that share voxels with `box`."""
-        ranges = [
-            range(a // b, -(-c // b))
-            for a, c, b in zip(box.start, box.stop, self.block, strict=True)
-        ]
+        ranges = [range(a // b, -(-c // b)) for a, c, b in zip(box.start, box.stop, self.block, strict=True)]
         return [self.number((z, y, x)) for z, y, x in product(*ranges)]
 
 
@@ -150,6 +142,4 @@ def check_single_writer(grid: Grid, chunk: Triple) -> None:
     """
     for axis, (block, unit, size) in enumerate(zip(grid.block, chunk, grid.shape, strict=True)):
         if block % unit and block < size:
-            raise AssertionError(
-                f"blocks of {block} voxels along {'zyx'[axis]} would share chunks of {unit}"
-            )
+            raise AssertionError(f"blocks of {block} voxels along {'zyx'[axis]} would share chunks of {unit}")

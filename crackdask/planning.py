@@ -172,9 +172,7 @@ def _candidates(unit: Triple, shape: Triple, workers: int) -> list[Triple]:
     return busy or made[-1:]
 
 
-def _costs(
-    recipe: Recipe, scan: Triple, dtype: np.dtype[Any], block: Triple, slabs: Grid
-) -> Iterator[PassCost]:
+def _costs(recipe: Recipe, scan: Triple, dtype: np.dtype[Any], block: Triple, slabs: Grid) -> Iterator[PassCost]:
     for step, each in passes_by_step(recipe, scan, dtype):
         if step == "read":
             own = slabs.block if each.name == "read" else slabs.block
@@ -211,12 +209,8 @@ def estimate(recipe: Recipe, plan: Plan, dtype: np.dtype[Any], workers: int) -> 
     for step, _ in passes_by_step(recipe, plan.slabs.shape, dtype):
         per_step[step] = per_step.get(step, 0) + 1
     todo = [unit.step for unit in units(recipe)]
-    tasks = sum(
-        per_step.get(step, 0) * len(plan.slabs if step == "read" else plan.grid) for step in todo
-    )
-    seconds = sum(
-        SECONDS_PER_MEGAVOXEL.get(step, 0.0) * (scan if step == "read" else voxels) / 1e6 for step in todo
-    )
+    tasks = sum(per_step.get(step, 0) * len(plan.slabs if step == "read" else plan.grid) for step in todo)
+    seconds = sum(SECONDS_PER_MEGAVOXEL.get(step, 0.0) * (scan if step == "read" else voxels) / 1e6 for step in todo)
     kept = ("denoised", "mask") if recipe.compute.keep_intermediate else ()
     stored = sum(DISK_BYTES[name] for name in ("grey", "label", *kept)) * voxels * states
     work = max(2.0 * scan * dtype.itemsize, voxels * sum(DISK_BYTES.values()))

@@ -272,9 +272,7 @@ def extremes(slab: NDArray[Any], fill: float | None = None) -> Extremes:
     return Extremes(low, high, nonfinite, left_out, keys, real)
 
 
-def histogram(
-    slab: NDArray[Any], bins: tuple[float, float] | None = None, fill: float | None = None
-) -> Histogram:
+def histogram(slab: NDArray[Any], bins: tuple[float, float] | None = None, fill: float | None = None) -> Histogram:
     """Count the voxels of a slab, without those that equal `fill`.
 
     `bins` is the range from `Extremes.bins` of the whole scan, for types that need two passes.
@@ -348,9 +346,7 @@ def refuse_constant(found: Extremes | Histogram, scan: str) -> None:
     if low > high:
         raise SourceError(f"{scan}: every voxel is the fill value; was the scan recorded?")
     if low == high:
-        raise SourceError(
-            f"{scan}: every voxel is {low:g}, wanted an image; was the scan recorded?"
-        )
+        raise SourceError(f"{scan}: every voxel is {low:g}, wanted an image; was the scan recorded?")
 
 
 def _as_voxel(fill: float | None, dtype: np.dtype[Any]) -> tuple[float, bool]:
@@ -444,9 +440,7 @@ def _extremes_of(tables: Mapping[str, NDArray[Any]]) -> Extremes:
     return Extremes.of({name.removeprefix("extremes_"): np.asarray(tables[name]) for name in _EXTREMES})
 
 
-def _ingest(
-    scan: str, factors: tuple[int, ...], fill: float | None, crop: Box, exact: bool, block: Block
-) -> Result:
+def _ingest(scan: str, factors: tuple[int, ...], fill: float | None, crop: Box, exact: bool, block: Block) -> Result:
     box = block.grid.box(block.number)
     slab = block.read("source")
     refuse_nonfinite(slab, box.start[0], scan, fill)
@@ -477,9 +471,7 @@ def _gather(
 ) -> Tables:
     """Put the pyramid together and add up the counts."""
     first = tallies[0]
-    made = {
-        f"level_{f}": np.zeros([-(-n // f) for n in grid.shape], first[f"level_{f}"].dtype) for f in factors
-    }
+    made = {f"level_{f}": np.zeros([-(-n // f) for n in grid.shape], first[f"level_{f}"].dtype) for f in factors}
     found: Histogram | Extremes | None = None
     for number, tally in enumerate(tallies):
         start = grid.box(number).start

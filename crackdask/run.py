@@ -438,9 +438,7 @@ def _levels(run: Run, state: int) -> list[Level]:
     return made
 
 
-def _in_order(
-    executor: Executor, function: Callable[[Box], Any], boxes: Sequence[Box]
-) -> Iterable[Any]:
+def _in_order(executor: Executor, function: Callable[[Box], Any], boxes: Sequence[Box]) -> Iterable[Any]:
     """Run a function over boxes on the workers and return the results in the boxes' order."""
     found: dict[Box, Any] = {}
     for box, outcome in executor.map(function, boxes):
@@ -460,9 +458,7 @@ def _grey(run: Run, unit: Unit) -> dict[str, Array]:
     gain, offset = 1.0, 0.0
     if params.normalise == "peaks":
         own = histogram_of(run.result(f"read-{unit.state}"))
-        gain, offset = to_reference(
-            peaks(own.centres, own.counts), peaks(reference.centres, reference.counts)
-        )
+        gain, offset = to_reference(peaks(own.centres, own.counts), peaks(reference.centres, reference.counts))
     matrix = run.result(f"register-{unit.state}")["matrix"]
     resampling = Resampling(
         tuple(tuple(row) for row in matrix.tolist()),

@@ -77,9 +77,7 @@ class Volume:
     def _flush(self, array: zarr.Array[Any], box: Box) -> int:
         units = array.shards or array.chunks
         first: tuple[Any, ...] = () if self.state is None else (range(self.state, self.state + 1),)
-        spans = [
-            range(a // u, -(-b // u)) for a, b, u in zip(box.start, box.stop, units[-3:], strict=True)
-        ]
+        spans = [range(a // u, -(-b // u)) for a, b, u in zip(box.start, box.stop, units[-3:], strict=True)]
         written, folders = 0, set()
         for place in product(*first, *spans):
             file = Path(self.path) / array.metadata.encode_chunk_key(place)
@@ -107,9 +105,7 @@ def _opened(path: str, made: int) -> zarr.Array[Any]:
     return array
 
 
-def make_volume(
-    path: Path, shape: Triple, dtype: str, chunk: Triple, compression: Compression
-) -> Volume:
+def make_volume(path: Path, shape: Triple, dtype: str, chunk: Triple, compression: Compression) -> Volume:
     """Make an empty work volume, or return the one that is there and alike."""
     chunks = tuple(min(c, n) for c, n in zip(chunk, shape, strict=True))
     if path.exists():

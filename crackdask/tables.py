@@ -119,4 +119,3 @@ def _array(group: Any, name: str, variable: Variable, sizes: Mapping[str, int]) 
         attributes=variable.attributes,
         fill=fill,
     )
-

@@ -133,14 +133,10 @@ def _labelling(recipe: Recipe, state: int, ref: int) -> Unit:
     source = predecessor(state, ref) if recipe.transfer.mode == "chain" else ref
     before = f"labels-{source}" if source == ref else f"transfer-{source}"
     needs = tuple(dict.fromkeys([f"mask-{state}", before, f"labels-{ref}"]))
-    return Unit(
-        "transfer", state, needs, (("mask", state), ("label", source), ("depth", source)), written
-    )
+    return Unit("transfer", state, needs, (("mask", state), ("label", source), ("depth", source)), written)
 
 
-def fingerprints(
-    recipe: Recipe, sources: Sequence[str], shape: Sequence[int]
-) -> dict[str, str]:
+def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -> dict[str, str]:
     """Return the fingerprint of every unit's result.
 
     Parameters

@@ -99,15 +99,11 @@ def open_npy(path: Path) -> NpySource:
     """Look at the header of a numpy file."""
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-            version, np.lib.format.read_array_header_2_0
-        )
+        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
         found, fortran, stored = read(file)
         offset = file.tell()
     shape, dtype = checked(str(path), found, stored)
     wanted = offset + prod(shape) * dtype.itemsize
     if path.stat().st_size < wanted:
-        raise SourceError(
-            f"{path}: truncated, {path.stat().st_size} bytes of {wanted}; copy it again"
-        )
+        raise SourceError(f"{path}: truncated, {path.stat().st_size} bytes of {wanted}; copy it again")
     return NpySource(shape, dtype, "npy", str(path), offset, stored.str, fortran)

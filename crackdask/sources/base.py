@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DTYPES = ("uint8", "uint16", "uint32", "int16", "float32", "float64")
-FORMATS = (
-    "a folder of TIFF slices, a multipage .tif, .h5/.hdf5/.nxs::/path/in/file, "
-    ".zarr[::/path] or .npy"
-)
+FORMATS = "a folder of TIFF slices, a multipage .tif, .h5/.hdf5/.nxs::/path/in/file, .zarr[::/path] or .npy"
 _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EMFILE}
 
 
@@ -133,17 +130,11 @@ def checked(where: str, shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Tri
     """Return shape and native dtype of a volume, or say why it is none."""
     if len(shape) != 3:
         more = "choose one volume of it" if len(shape) > 3 else "a scan is a stack of slices"
-        raise SourceError(
-            f"{where}: found {len(shape)}-D data of shape {tuple(shape)}, wanted 3-D (z, y, x); "
-            f"{more}"
-        )
+        raise SourceError(f"{where}: found {len(shape)}-D data of shape {tuple(shape)}, wanted 3-D (z, y, x); {more}")
     if min(shape) < 1:
         raise SourceError(f"{where}: found no voxels, shape {tuple(shape)}; was it recorded?")
     if dtype.name not in DTYPES:
-        raise SourceError(
-            f"{where}: found voxels of type {dtype.name}, wanted one of {', '.join(DTYPES)}; "
-            "convert it"
-        )
+        raise SourceError(f"{where}: found voxels of type {dtype.name}, wanted one of {', '.join(DTYPES)}; convert it")
     z, y, x = (int(n) for n in shape)
     return (z, y, x), np.dtype(dtype.name)
 
@@ -161,9 +152,7 @@ def chosen(path: Path, inner: str, found: dict[str, tuple[int, ...]]) -> str:
     raise SourceError(f"{path}: {what}, and it has no 3-D dataset (it has {others or 'none'})")
 
 
-def read_raw(
-    path: str, offset: int, stored: np.dtype[Any], shape: tuple[int, ...], box: Box
-) -> NDArray[Any]:
+def read_raw(path: str, offset: int, stored: np.dtype[Any], shape: tuple[int, ...], box: Box) -> NDArray[Any]:
     """Read a box of voxels that lie in C order behind `offset`, whole rows at a time."""
     _, ny, nx = shape
     (z0, y0, x0), (z1, y1, x1) = box.start, box.stop
@@ -174,7 +163,5 @@ def read_raw(
             file.seek(offset + ((z0 + i) * ny + y0) * nx * stored.itemsize)
             got = file.readinto(run.view(np.uint8).data)
             if got < run.nbytes:
-                raise SourceError(
-                    f"{path}: truncated, it ends {run.nbytes - got} bytes early; copy it again"
-                )
+                raise SourceError(f"{path}: truncated, it ends {run.nbytes - got} bytes early; copy it again")
     return rows[:, :, x0:x1]

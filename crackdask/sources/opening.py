@@ -51,8 +51,7 @@ def open_source(spec: str, base: Path) -> Source:
             return open_hdf5(path, inner)
         if inner:
             raise SourceError(
-                f"{path}: '::{inner}' names a dataset within a file, but only HDF5 and Zarr have "
-                "those; leave it out"
+                f"{path}: '::{inner}' names a dataset within a file, but only HDF5 and Zarr have those; leave it out"
             )
         if path.is_dir():
             return open_slices(path)

@@ -85,8 +85,7 @@ def _header(tif: tifffile.TiffFile, path: Path) -> tuple[tuple[int, int], np.dty
         raise SourceError(f"{path}: found several pages, wanted one image a slice; split it")
     if page.samplesperpixel != 1:
         raise SourceError(
-            f"{path}: found {page.samplesperpixel} samples a voxel (RGB or RGBA), wanted grey; "
-            "convert it"
+            f"{path}: found {page.samplesperpixel} samples a voxel (RGB or RGBA), wanted grey; convert it"
         )
     if len(page.shape) != 2:
         raise SourceError(f"{path}: found an image of shape {page.shape}, wanted a 2-D slice")
@@ -95,9 +94,7 @@ def _header(tif: tifffile.TiffFile, path: Path) -> tuple[tuple[int, int], np.dty
     return (page.shape[0], page.shape[1]), dtype
 
 
-def _complete(
-    tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, path: Path
-) -> None:
+def _complete(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, path: Path) -> None:
     """Check that a page's voxels lie within the file."""
     pairs = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     end = max((offset + size for offset, size in pairs), default=0)
@@ -107,9 +104,7 @@ def _complete(
         raise SourceError(f"{path}: truncated, {tif.filehandle.size} bytes of {end}; copy it again")
 
 
-def _rows(
-    tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, y0: int, y1: int
-) -> NDArray[Any]:
+def _rows(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, y0: int, y1: int) -> NDArray[Any]:
     """Return rows y0 to y1 of an image; only the strips or tiles that hold them are decoded."""
     key = page.keyframe
     assert key is not None
@@ -123,9 +118,7 @@ def _rows(
         packed = tif.filehandle.read(size)
         if len(packed) < size or size == 0:
             raise SourceError(f"{tif.filehandle.path}: truncated; copy it again")
-        part, (_, _, top, left, _), _ = key.decode(
-            packed, index, jpegtables=key.jpegtables, jpegheader=key.jpegheader
-        )
+        part, (_, _, top, left, _), _ = key.decode(packed, index, jpegtables=key.jpegtables, jpegheader=key.jpegheader)
         assert part is not None
         image = part[0, :, : width - left, 0]
         first, last = max(top, y0), min(top + length, y1, height)
@@ -153,9 +146,7 @@ def open_tiff(path: Path) -> TiffStack:
             tif.filehandle.seek(end)
             last = tif.filehandle.read(tif.tiff.offsetsize)
             if last.strip(b"\0") or len(last) < tif.tiff.offsetsize:
-                raise SourceError(
-                    f"{path}: truncated, the file ends before its last page; copy it again"
-                )
+                raise SourceError(f"{path}: truncated, the file ends before its last page; copy it again")
         shape, dtype = checked(str(path), series.shape, series.dtype or np.dtype("V1"))
         offset = -1 if series.dataoffset is None else series.dataoffset
         if offset < 0:
@@ -182,8 +173,7 @@ def open_slices(folder: Path) -> SliceFolder:
         raise SourceError(f"{folder}: found no TIFF slices (but {found}); wanted {FORMATS}")
     if len(slices) == 1:
         raise SourceError(
-            f"{folder}: found a single TIFF, wanted one a slice; if it is a stack, name the file "
-            f"itself: {slices[0]}"
+            f"{folder}: found a single TIFF, wanted one a slice; if it is a stack, name the file itself: {slices[0]}"
         )
     slices = in_order(slices)
 
