@@ -1,4 +1,4 @@
-"""Lazy xarray in and out, for the steps as notebooks call them: one state or several, any chunking, nothing computed."""
+"""Lazy xarray in and out, for the steps as notebooks call them: one state or several, any chunks, nothing computed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from crackdask.schema import SPATIAL, VOLUMES
+from crackdask.schema import SPATIAL, VOLUME, VOLUMES
 
 Edges = tuple[float, float, float]
 
@@ -27,7 +27,7 @@ def check(array: xr.DataArray, name: str, dtype: str, state: bool | None = None)
     state
         Whether it must have (True) or must not have (False) a state dimension; None for either.
     """
-    wanted = {True: [("state", *SPATIAL)], False: [SPATIAL], None: [SPATIAL, ("state", *SPATIAL)]}[state]
+    wanted = [dims for dims in (SPATIAL, VOLUME) if state in (None, dims == VOLUME)]
     if not isinstance(array, xr.DataArray):
         raise TypeError(f"{name} must be an xarray.DataArray, not {type(array).__name__}")
     if array.dims not in wanted:

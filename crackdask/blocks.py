@@ -189,7 +189,8 @@ def _layer(step: Pass, grid: Grid, volumes: Mapping[str, da.Array], tables: Mapp
     delayed, keys = _split(tables)
     layer = {}
     for number, own in enumerate(grid):
-        pieces, specs = [], {}
+        pieces: list[Any] = []
+        specs = {}
         for volume, where in step.reads.items():
             window = reach(where, own, grid.shape)
             found, cuts = _pieces(volumes[volume], window)

@@ -50,6 +50,8 @@ ClusterOption = Annotated[
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; by default one for each core.")]
 
+_MISTAKES: tuple[type[BaseException], ...] = (*USER_ERRORS, ClusterError, ExportError)
+
 
 def _mistakes(command: Callable[P, R]) -> Callable[P, R]:
     """Turn mistakes of the user's into a message and exit 2."""
@@ -58,7 +60,7 @@ def _mistakes(command: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except (*USER_ERRORS, ClusterError, ExportError) as error:
+        except _MISTAKES as error:
             err.print(f"[red]error:[/] {escape(str(error))}")
             raise typer.Exit(2) from None
         except PermissionError as error:
@@ -175,7 +177,8 @@ def _summary(store: Path) -> None:
         )
     )
     out.print(
-        f"\n{total} particles found, {int(tracked.sum())} tracked through all states (dropped: {reasons}; a particle may have several reasons)"
+        f"\n{total} particles found, {int(tracked.sum())} tracked through all states "
+        f"(dropped: {reasons}; a particle may have several reasons)"
     )
 
 
@@ -201,7 +204,8 @@ def _print_plan(recipe: Recipe, scans: Scans, workers: int) -> None:
         ["tasks", str(cost.tasks)],
         [
             "memory, each worker",
-            f"{size(plan.worker_bytes)} of {size(recipe.compute.memory)} ({size(BASE_BYTES)} program, {size(plan.peak.bytes)} {plan.peak.step})",
+            f"{size(plan.worker_bytes)} of {size(recipe.compute.memory)} "
+            f"({size(BASE_BYTES)} program, {size(plan.peak.bytes)} {plan.peak.step})",
         ],
         ["scans to read", size(cost.source_bytes)],
         ["store", f"about {size(cost.store_bytes)}"],
@@ -236,7 +240,8 @@ def _print_status(store: Path, found: Status) -> None:
         out.print(f"\nbegun: {step} {state} ({name}), {done} of {blocks} blocks")
     for failure in found.failed:
         out.print(
-            f"\n[red]failed:[/] {failure['unit']} ({failure['pass']}) block {failure['block']}: {escape(failure['error'])}"
+            f"\n[red]failed:[/] {failure['unit']} ({failure['pass']}) block {failure['block']}: "
+            f"{escape(failure['error'])}"
         )
     if found.rerun and not found.running:
         first, last = found.rerun[0], found.rerun[-1]

@@ -246,5 +246,6 @@ def _known(path: tuple[int | str, ...]) -> str:
 
 
 def _model(annotation: Any) -> type[BaseModel]:
-    assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    assert isinstance(annotation, type)
+    assert issubclass(annotation, BaseModel)
     return annotation

@@ -63,10 +63,10 @@ def otsu(counts: Array) -> float:
     >>> otsu(counts)
     60.0
     """
-    counts = [0, *(int(count) for count in counts[1:])]
-    total, mass = sum(counts), sum(level * count for level, count in enumerate(counts))
+    inside = [0, *(int(count) for count in counts[1:])]
+    total, mass = sum(inside), sum(level * count for level, count in enumerate(inside))
     best, best_level, below, below_mass = -1.0, 0, 0, 0
-    for level, count in enumerate(counts):
+    for level, count in enumerate(inside):
         below += count
         below_mass += level * count
         if 0 < below < total:

@@ -35,7 +35,7 @@ def open_store(path: str | Path) -> xr.DataTree:
     return xr.open_datatree(path, engine="zarr", chunks={})
 
 
-@xr.register_datatree_accessor("crackdask")
+@xr.register_datatree_accessor("crackdask")  # type: ignore[no-untyped-call]
 class Particles:
     """What a crackdask store can do beyond a plain DataTree."""
 

@@ -313,6 +313,8 @@ def recipe(phantom: Phantom, name: str = "phantom") -> str:
             "", "[[states]]", f"name = {json.dumps(state.name)}", f"voltage = {state.voltage}",
             f'step = "{state.step}"', f"cycle = {state.cycle}", f'source = "scans/{state.folder}"',
         ]  # fmt: skip
+    # Smooth convex particles: a neck is a neck, however shallow.
+    lines += ["", "[labels]", "min_depth = 0.15"]
     return "\n".join(lines) + "\n"
 
 

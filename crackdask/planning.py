@@ -175,8 +175,7 @@ def _candidates(unit: Triple, shape: Triple, workers: int) -> list[Triple]:
 def _costs(recipe: Recipe, scan: Triple, dtype: np.dtype[Any], block: Triple, slabs: Grid) -> Iterator[PassCost]:
     for step, each in passes_by_step(recipe, scan, dtype):
         if step == "read":
-            own = slabs.block if each.name == "read" else slabs.block
-            voxels = prod(min(b, n) for b, n in zip(own, scan, strict=True))
+            voxels = prod(min(b, n) for b, n in zip(slabs.block, scan, strict=True))
             yield PassCost(step, each.name, voxels * (2 * dtype.itemsize + each.scratch))
             continue
         windows = {

@@ -1,4 +1,4 @@
-"""What is done, what failed and what a rerun would do: read from files alone, while a run is at work or after it died."""
+"""What is done, what failed, what a rerun would do: read from files alone, while a run is at work or after it died."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -35,7 +35,7 @@ class StoreError(ValueError):
 class Compression:
     """How chunks are compressed; every chunk ends in a crc32c all the same."""
 
-    codec: str = "zstd"
+    codec: Literal["zstd", "lz4", "none"] = "zstd"
     level: int = 3
 
     def codecs(self) -> list[Any]:
@@ -62,13 +62,13 @@ class Volume:
 
     def read(self, box: Box) -> Array:
         """Return the voxels of a box."""
-        array = _opened(self.path, os.stat(Path(self.path) / "zarr.json").st_mtime_ns)
+        array = _opened(self.path, (Path(self.path) / "zarr.json").stat().st_mtime_ns)
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
         return np.asarray(array[index])
 
     def write(self, box: Box, voxels: Array) -> int:
         """Write a box that covers whole chunks and flush it to the disk; return the bytes written."""
-        array = _opened(self.path, os.stat(Path(self.path) / "zarr.json").st_mtime_ns)
+        array = _opened(self.path, (Path(self.path) / "zarr.json").stat().st_mtime_ns)
         assert voxels.dtype == array.dtype, (voxels.dtype, array.dtype)
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
         array[index] = voxels
@@ -101,8 +101,7 @@ def flush(path: Path) -> int:
 
 @lru_cache(maxsize=64)
 def _opened(path: str, made: int) -> zarr.Array[Any]:
-    array = zarr.open_array(path, mode="r+")
-    return array
+    return zarr.open_array(path, mode="r+")
 
 
 def make_volume(path: Path, shape: Triple, dtype: str, chunk: Triple, compression: Compression) -> Volume:

@@ -41,7 +41,7 @@ class TableWriter:
             "shell": shells,
             "grey": schema.GREY_LEVELS,
         }
-        coordinates = {
+        coordinates: dict[str, Array] = {
             "particle": np.arange(1, particles + 1, dtype=np.uint32),
             "shell": np.arange(1, shells + 1, dtype=np.uint32),
             "grey": np.arange(schema.GREY_LEVELS, dtype=np.uint8),

@@ -43,7 +43,7 @@ def pack(arrays: Arrays) -> bytes:
     [0, 1, 2]
     """
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, allow_pickle=False, **arrays)
     return bytes(_ZSTD.encode(buffer.getvalue()))
 
 

@@ -14,18 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from crackdask.read import (
-    Extremes,
-    Histogram,
-    SourceError,
-    extremes,
-    histogram,
-    levels,
-    reduce_mean,
-    refuse_constant,
-    refuse_nonfinite,
-    two_passes,
-)
+from crackdask.counts import Extremes, Histogram, extremes, histogram, two_passes
+from crackdask.read import levels, reduce_mean, refuse_constant, refuse_nonfinite
+from crackdask.sources import SourceError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 DTYPES = ("uint8", "uint16", "uint32", "int16", "float32", "float64")
@@ -114,10 +105,7 @@ def test_slabs_and_tiles_do_not_show(
     coarse = 4
     dz, dy = thick * coarse, wide * coarse
     bins = None
-    cuts = [
-        [volume[z : z + dz, y : y + dy] for y in range(0, shape[1], dy)]
-        for z in range(0, shape[0], dz)
-    ]
+    cuts = [[volume[z : z + dz, y : y + dy] for y in range(0, shape[1], dy)] for z in range(0, shape[0], dz)]
     parts = [np.ascontiguousarray(part) for row in cuts for part in row]
     if two_passes(volume.dtype):
         ends = reduce(Extremes.merge, [extremes(part, fill) for part in parts])
@@ -132,12 +120,7 @@ def test_slabs_and_tiles_do_not_show(
     assert merged.percentile(0.1) == whole_histogram.percentile(0.1)
     for factor in (4, 2):
         tiled = np.concatenate(
-            [
-                np.concatenate(
-                    [reduce_mean(np.ascontiguousarray(part), factor, fill) for part in row], 1
-                )
-                for row in cuts
-            ]
+            [np.concatenate([reduce_mean(np.ascontiguousarray(part), factor, fill) for part in row], 1) for row in cuts]
         )
         np.testing.assert_array_equal(tiled, reduce_mean(volume, factor, fill))
 

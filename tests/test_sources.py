@@ -65,9 +65,7 @@ def hdf5(tmp: Path, voxels: np.ndarray[Any, Any], **options: Any) -> str:
 
 
 def zarr_array(tmp: Path, voxels: np.ndarray[Any, Any], **options: Any) -> str:
-    made = zarr.create_array(
-        tmp / "scan.zarr", shape=voxels.shape, dtype=voxels.dtype, chunks=(3, 8, 16), **options
-    )
+    made = zarr.create_array(tmp / "scan.zarr", shape=voxels.shape, dtype=voxels.dtype, chunks=(3, 8, 16), **options)
     made[:] = voxels
     name = options.get("name")
     return f"{tmp / 'scan.zarr'}" + (f"::{name}" if name else "")
@@ -114,7 +112,7 @@ FORMATS: dict[str, tuple[Callable[..., str], str, dict[str, Any]]] = {
 def scan(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Source, np.ndarray[Any, Any]]:
-    """A scan in each format, with what it should hold."""
+    """Write a scan in each format; with what it should hold."""
     write, dtype, options = FORMATS[request.param]
     truth = volume(dtype)
     spec = write(tmp_path_factory.mktemp("scan"), truth, **options)
@@ -133,14 +131,9 @@ def test_reads_what_was_written(scan: tuple[Source, np.ndarray[Any, Any]]) -> No
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_box_is_cut_from_the_whole(
-    scan: tuple[Source, np.ndarray[Any, Any]], data: st.DataObject
-) -> None:
+def test_a_box_is_cut_from_the_whole(scan: tuple[Source, np.ndarray[Any, Any]], data: st.DataObject) -> None:
     source, truth = scan
-    ends = [
-        sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True)))
-        for n in SHAPE
-    ]
+    ends = [sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in SHAPE]
     box = Box(tuple(a for a, _ in ends), tuple(b for _, b in ends))
     np.testing.assert_array_equal(source.read(box), truth[box.slices])
 
@@ -216,9 +209,7 @@ def test_series_may_have_a_step_or_no_numbers(tmp_path: Path) -> None:
 
 
 def test_the_only_volume_needs_no_name(tmp_path: Path) -> None:
-    assert open_source(hdf5(tmp_path, volume()).split("::")[0], tmp_path).inner == (
-        "/entry/data/data"
-    )
+    assert open_source(hdf5(tmp_path, volume()).split("::")[0], tmp_path).inner == ("/entry/data/data")
     zarr_array(tmp_path, volume(), name="group/scan")
     assert open_source("scan.zarr", tmp_path).inner == "/group/scan"
 
@@ -449,9 +440,7 @@ def test_slice_exchanged_after_opening(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [slices, stack, hdf5, npy, zarr_array])
-def test_fingerprint_is_of_the_scan_not_of_its_place(
-    write: Callable[..., str], tmp_path: Path
-) -> None:
+def test_fingerprint_is_of_the_scan_not_of_its_place(write: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     spec = write(tmp_path / "here", volume())
     shutil.copytree(tmp_path / "here", tmp_path / "there")  # keeps modification times

@@ -192,7 +192,7 @@ def test_transfer_does_not_depend_on_the_blocks(seed, shape, block, level, voxel
         assert wanted[0]["label"].max() > 0
         assert walls_cut(wanted[0]["label"], (9, 9, 9))
         same(carry(mask, state, params, voxel_um, block), wanted)
-        state = wanted
+        state = wanted if mode == "chain" else state
 
 
 @pytest.mark.parametrize("block", [(1, 30, 30), (30, 1, 30), (30, 30, 1), (5, 4, 3)])

@@ -86,7 +86,7 @@ def inner_sides(grid: Grid, number: int) -> tuple[bool, ...]:
     )
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _root(parent: Array, node: int) -> int:
     while parent[node] != node:
         parent[node] = parent[parent[node]]
@@ -94,7 +94,7 @@ def _root(parent: Array, node: int) -> int:
     return node
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def join_planes(parent: Array, low: Array, high: Array, diagonal: bool) -> None:
     """Unite the components that touch across one plane between blocks.
 
@@ -120,7 +120,7 @@ def join_planes(parent: Array, low: Array, high: Array, diagonal: bool) -> None:
                         parent[a] = b
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def roots(parent: Array) -> Array:
     """Return the representative of every node."""
     found = np.empty_like(parent)

@@ -39,7 +39,7 @@ def open_source(spec: str, base: Path) -> Source:
         If the scan is missing, empty, incomplete, unreadable, not 3-D, or of another type.
     """
     name, _, inner = spec.partition("::")
-    path = Path(os.path.abspath(base / Path(name).expanduser()))  # not resolve: it follows links
+    path = Path(os.path.abspath(base / Path(name).expanduser()))  # noqa: PTH100 - resolve() would follow links
     if not path.exists():
         hint = f" (source = {spec!r}, taken relative to {base})"
         raise SourceError(f"{path}: no such file or folder{hint}; correct the path")
