@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     BaseModel,
@@ -14,9 +15,10 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
-    model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from crackdask.denoise import DenoiseParams
 from crackdask.grey import GreyParams
@@ -29,34 +31,50 @@ from crackdask.transfer import TransferParams
 
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_UNITS |= {"tib": 2**40, "tb": 10**12}
+_LEAST_MEMORY = 2**20
 
 
 class RecipeError(ValueError):
     """The recipe is wrong; the message lists every complaint with its key."""
 
 
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _tables(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"one table for each state, headed [[states]], not {_shown(value)}")
+    return tuple(value)
 
 
 def _cube(value: Any) -> Any:
-    return (value,) * 3 if isinstance(value, int | float) and not isinstance(value, bool) else _listed(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (value,) * 3
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError(f"one number or three, [z, y, x], not {_shown(value)}")
+    return tuple(value)
+
+
+def _pair(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"two numbers, [first, end], not {_shown(value)}")
+    return tuple(value)
 
 
 def _nbytes(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", value)
-    if not match or match[2].lower() not in _UNITS:
-        raise ValueError(f"a size such as '2 GiB' or '800 MB', not {value!r}")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
+        if not match or match[2].lower() not in _UNITS:
+            raise ValueError(f"a size such as '2 GiB' or '800 MB', not {value!r}")
+        value = int(float(match[1]) * _UNITS[match[2].lower()])
+    if isinstance(value, int) and not isinstance(value, bool) and value < _LEAST_MEMORY:
+        raise ValueError(f"at least 1 MiB, not {value} bytes")
+    return value
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Lengths = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_cube)]
 Edge = Annotated[int, Field(ge=1)]
 Cube = Annotated[tuple[Edge, Edge, Edge], BeforeValidator(_cube)]
-Range = Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], BeforeValidator(_listed)]
+Range = Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], BeforeValidator(_pair)]
 
 
 class Experiment(BaseModel):
@@ -76,7 +94,7 @@ class State(BaseModel):
 
     name: str = Field(min_length=1, description="unique name")
     source: str = Field(min_length=1, description="folder of TIFF slices, .tif, .h5::/path, .zarr, .npy")
-    voltage: float = Field(description="V vs Li/Li+")
+    voltage: float = Field(allow_inf_nan=False, description="V vs Li/Li+")
     step: Literal["pristine", "charge", "discharge", "aged"] = Field(description="part of the cycle")
     cycle: int = Field(0, ge=0, description="number of the cycle")
 
@@ -103,28 +121,41 @@ class Compute(BaseModel):
 
     model_config = STRICT
 
-    block: Literal["auto"] | Cube = Field("auto", description="voxels of a block, or auto: by memory")
     chunk: Cube = Field((64, 64, 64), description="voxels of a chunk in the store")
     shard: Cube | None = Field(None, description="voxels of a shard (a file of several chunks), or none")
+    block: Literal["auto"] | Cube = Field("auto", description="voxels of a block, or auto: by memory")
     memory: Annotated[int, BeforeValidator(_nbytes)] = Field(
-        2 * 2**30, ge=2**20, description="memory of one worker, such as '2 GiB'"
+        2 * 2**30, description="memory of one worker, such as '2 GiB'"
     )
     compression: Literal["zstd", "lz4", "none"] = Field("zstd", description="codec of the volumes")
     level: int = Field(3, ge=1, le=9, description="compression level")
     keep_intermediate: bool = Field(False, description="keep denoised and mask in the store")
     retries: int = Field(2, ge=0, le=10, description="further tries for a block that fails")
 
-    @model_validator(mode="after")
-    def _aligned(self) -> Compute:
-        unit = self.shard or self.chunk
-        if any(s % c for s, c in zip(unit, self.chunk, strict=True)):
-            raise ValueError(f"shard {list(unit)} must be a multiple of chunk {list(self.chunk)}")
-        if self.block != "auto" and any(b % u for b, u in zip(self.block, unit, strict=True)):
-            what = "shard" if self.shard else "chunk"
+    @field_validator("shard")
+    @classmethod
+    def _of_chunks(cls, shard: Triple | None, others: ValidationInfo) -> Triple | None:
+        chunk = others.data.get("chunk")
+        if shard and chunk and any(s % c for s, c in zip(shard, chunk, strict=True)):
+            raise ValueError(f"shard {list(shard)} must be a multiple of chunk {list(chunk)}")
+        return shard
+
+    @field_validator("block")
+    @classmethod
+    def _of_whole_files(cls, block: str | Triple, others: ValidationInfo) -> str | Triple:
+        shard, chunk = others.data.get("shard"), others.data.get("chunk")
+        what, unit = ("shard", shard) if shard else ("chunk", chunk)
+        if not isinstance(block, str) and unit and any(b % u for b, u in zip(block, unit, strict=True)):
             raise ValueError(
-                f"block {list(self.block)} must be a multiple of {what} {list(unit)}: a {what} has one writer"
+                f"block {list(block)} must be a multiple of {what} {list(unit)}: a {what} has one writer"
             )
-        return self
+        return block
+
+
+class AnalyseParams(BaseModel):
+    """Parameters of the analysis of the tables; none yet."""
+
+    model_config = STRICT
 
 
 class Recipe(BaseModel):
@@ -133,7 +164,7 @@ class Recipe(BaseModel):
     model_config = STRICT
 
     experiment: Experiment
-    states: Annotated[tuple[State, ...], BeforeValidator(_listed)] = Field(min_length=1)
+    states: Annotated[tuple[State, ...], BeforeValidator(_tables)] = Field(min_length=1)
     crop: Crop = Crop()
     register_: RegisterParams = Field(RegisterParams(), alias="register")
     grey: GreyParams = GreyParams()
@@ -142,18 +173,8 @@ class Recipe(BaseModel):
     labels: LabelsParams = LabelsParams()
     transfer: TransferParams = TransferParams()
     measure: MeasureParams = MeasureParams()
+    analyse: AnalyseParams = AnalyseParams()
     compute: Compute = Compute()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Recipe:
-        names = [state.name for state in self.states]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"states: two states of the same name: {', '.join(map(repr, twice))}")
-        wanted = self.register_.reference
-        if wanted is not None and wanted not in names:
-            raise ValueError(f"register.reference: no state is named {wanted!r}; there are {', '.join(names)}")
-        return self
 
     @property
     def reference(self) -> int:
@@ -200,35 +221,94 @@ def load(path: Path) -> Recipe:
 
 def check(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """Turn the content of a recipe into frozen parameters, or list everything that is wrong with it."""
+    lines = []
     try:
-        return Recipe.model_validate(dict(content))
+        recipe = Recipe.model_validate(dict(content))
     except ValidationError as error:
-        lines = list(dict.fromkeys(_complaints(error)))
+        lines += _complaints(error)
+    lines += _contradictions(content)
+    if lines:
         count = f"{len(lines)} mistake{'s' * (len(lines) > 1)}"
-        raise RecipeError("\n".join([f"{where}: {count}", *(f"  {line}" for line in lines)])) from None
+        raise RecipeError("\n".join([f"{where}: {count}", *(f"  {line}" for line in lines)]))
+    return recipe
 
 
-def _complaints(error: ValidationError) -> Iterable[str]:
+def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what is wrong between states, in whatever part of a recipe is sound."""
+    states, register = content.get("states"), content.get("register")
+    if not isinstance(states, list | tuple):
+        return
+    names = [state.get("name") if isinstance(state, Mapping) else None for state in states]
+    for number, name in enumerate(names):
+        if isinstance(name, str) and name in names[:number]:
+            first = names.index(name)
+            yield f"states[{number}].name: two states of the same name, {name!r} (the other is states[{first}]); rename one"
+    wanted = register.get("reference") if isinstance(register, Mapping) else None
+    if isinstance(wanted, str) and wanted not in names:
+        known = ", ".join(repr(name) for name in names if isinstance(name, str))
+        yield f"register.reference: no state is named {wanted!r}; there are {known}"
+
+
+def _complaints(error: ValidationError) -> list[str]:
+    """Return one line for each key that is wrong; where a key may be of several kinds, all are named."""
+    by_key: dict[str, list[ErrorDetails]] = {}
     for found in error.errors(include_url=False):
-        key = _key(found["loc"])
-        kind, said = found["type"], found["msg"].removeprefix("Value error, ")
-        if kind == "extra_forbidden":
-            yield f"{key}: unknown key; {_known(found['loc'])}"
-        elif kind == "missing":
-            yield f"{key}: missing"
-        elif kind == "value_error":
-            yield f"{key}: {said}" if key else said
-        else:
-            yield f"{key}: {said[0].lower()}{said[1:]}, found {found['input']!r}"
+        by_key.setdefault(_key(found["loc"]), []).append(found)
+    lines = []
+    for key, several in by_key.items():
+        inner = any(other.startswith(f"{key}[") for other in by_key)
+        if inner and all(found["type"] in ("too_short", "literal_error") for found in several):
+            continue  # said more precisely of an item
+        said = list(dict.fromkeys(_wanted(found) for found in several))
+        if len(several) > 1:
+            said = [words.partition(", not ")[0].partition(", found ")[0] for words in said]
+            said = [" or ".join([said[0], *(words.removeprefix("should be ") for words in said[1:])])]
+            said[0] += f", found {_shown(several[0]['input'])}"
+        lines += [f"{key}: {words}" for words in said]
+    return lines
+
+
+_KINDS = {
+    "float_type": "should be a number",
+    "int_type": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "bool_type": "should be true or false",
+    "string_type": "should be text in quotes",
+    "finite_number": "should be a finite number",
+    "model_type": "should be a section with keys",
+    "string_too_short": "should not be empty",
+    "tuple_type": "should be a list",
+}
+
+
+def _wanted(found: ErrorDetails) -> str:
+    kind, shown = found["type"], _shown(found["input"])
+    if kind == "extra_forbidden":
+        return f"unknown key; {_known(found['loc'])}"
+    if kind == "missing":
+        return "missing"
+    if kind == "too_short":
+        return "there are none; wanted at least one"
+    if kind == "value_error":
+        return found["msg"].removeprefix("Value error, ")
+    return f"{_KINDS.get(kind) or found['msg'].removeprefix('Input ')}, found {shown}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as the recipe has it, cut where it is long."""
+    words = repr(list(value) if isinstance(value, tuple) else value)
+    return words if len(words) <= 60 else f"{words[:57]}..."
 
 
 def _key(path: tuple[int | str, ...]) -> str:
-    text = ""
+    """Return the path of a key as `states[1].voltage`; what pydantic adds for the kinds of a value is left out."""
+    text, model = "", cast("type[BaseModel] | None", Recipe)
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif re.fullmatch(r"[a-z_]+", part):
+        elif model is not None:
             text += f".{part}" if text else part
+            model = _section(model, part)
     return text
 
 
@@ -236,16 +316,19 @@ def _known(path: tuple[int | str, ...]) -> str:
     """Name the keys that are known where an unknown one was found."""
     model: type[BaseModel] = Recipe
     for part in path[:-1]:
-        if isinstance(part, int):
-            continue
-        for name, field in model.model_fields.items():
-            if (field.alias or name) == part:
-                model = State if part == "states" else _model(field.annotation)
+        if isinstance(part, str):
+            model = _section(model, part) or model
     names = [field.alias or name for name, field in model.model_fields.items()]
-    return f"known here: {', '.join(names)}"
+    near = difflib.get_close_matches(str(path[-1]), names, 1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names) or 'none'}"
 
 
-def _model(annotation: Any) -> type[BaseModel]:
-    assert isinstance(annotation, type)
-    assert issubclass(annotation, BaseModel)
-    return annotation
+def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """Return the model of a section, or None for a key that holds a value."""
+    if key == "states":
+        return State
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if (field.alias or name) == key and isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

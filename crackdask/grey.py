@@ -19,7 +19,16 @@ from crackdask.kernels.resample import resample_grey, source_box
 from crackdask.plan import Box, Grid, Triple
 from crackdask.schema import GREY_LEVELS
 
-Window = Annotated[tuple[float, float], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+
+
+def _pair(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"two numbers, [lo, hi], not {value!r}")
+    return tuple(value)
+
+
+Level = Annotated[float, Field(allow_inf_nan=False)]
+Window = Annotated[tuple[Level, Level], BeforeValidator(_pair)]
 
 
 class GreyParams(BaseModel):
