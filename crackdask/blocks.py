@@ -12,10 +12,11 @@ the whole volume (a threshold, a merge) is a reduction whose operation is associ
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
+from operator import itemgetter
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
@@ -186,7 +187,7 @@ class _Results:
 def _layer(step: Pass, grid: Grid, volumes: Mapping[str, da.Array], tables: Mapping[str, Any]) -> _Results:
     """Return the results of a pass as a layer: one task a block, fed with whole chunks that it cuts itself."""
     name = f"{step.name}-{uuid4().hex}"
-    delayed, keys = _split(tables)
+    at_hand, keys = _split(tables)
     layer = {}
     for number, own in enumerate(grid):
         pieces: list[Any] = []
@@ -196,17 +197,9 @@ def _layer(step: Pass, grid: Grid, volumes: Mapping[str, da.Array], tables: Mapp
             found, cuts = _pieces(volumes[volume], window)
             specs[volume] = (where, window.shape, volumes[volume].dtype, len(pieces), cuts)
             pieces += found
-        layer[(name, number)] = (
-            _run_on_pieces,
-            step.kernel,
-            grid,
-            number,
-            specs,
-            list(keys),
-            delayed,
-            pieces,
-            list(keys.values()),
-        )
+        # What is no task goes into the callable, where dask does not look for keys.
+        call = partial(_run_on_pieces, step.kernel, grid, number, specs, at_hand, tuple(keys))
+        layer[(name, number)] = (call, list(keys.values()), pieces)
     sources = [*(volumes[volume] for volume in step.reads), *_delayed_in(tables)]
     return _Results(name, HighLevelGraph.from_collections(name, layer, dependencies=sources))
 
@@ -245,10 +238,10 @@ def _run_on_pieces(
     grid: Grid,
     number: int,
     specs: Mapping[str, Any],
-    names: Sequence[str],
     at_hand: Tables,
-    pieces: Sequence[Array],
+    names: Sequence[str],
     made: Sequence[Array],
+    pieces: Sequence[Array],
 ) -> Result:
     windows = {}
     for volume, (where, shape, dtype, first, cuts) in specs.items():
@@ -262,7 +255,8 @@ def _run_on_pieces(
 def _volume(results: _Results, grid: Grid, volume: str, dtype: str) -> da.Array:
     name = f"{volume}-{uuid4().hex}"
     layer = {
-        (name, *grid.position(number)): (_volume_of, (results.name, number), volume) for number in range(len(grid))
+        (name, *grid.position(number)): (partial(_volume_of, volume), (results.name, number))
+        for number in range(len(grid))
     }
     graph = HighLevelGraph.from_collections(name, layer, dependencies=[results])
     chunks = tuple(
@@ -271,7 +265,7 @@ def _volume(results: _Results, grid: Grid, volume: str, dtype: str) -> da.Array:
     return da.Array(graph, name, chunks, dtype=np.dtype(dtype))
 
 
-def _volume_of(result: Result, name: str) -> Array:
+def _volume_of(name: str, result: Result) -> Array:
     return result.volumes[name]
 
 
@@ -286,8 +280,8 @@ def _reduction(step: Pass, grid: Grid, results: _Results, tables: Mapping[str, A
     layer: dict[Any, Any] = {
         (name + "-tally", number): (_tally_of, (results.name, number)) for number in range(len(grid))
     }
-    layer[name] = (_reduce, step.reduce, grid, at_hand, list(keys), list(keys.values()), list(layer))
-    layer.update({f"{name}-{made}": (operator.getitem, name, made) for made in step.makes})
+    layer[name] = (partial(_reduce, step.reduce, grid, at_hand, tuple(keys)), list(keys.values()), list(layer))
+    layer.update({f"{name}-{made}": (itemgetter(made), name) for made in step.makes})
     graph = HighLevelGraph.from_collections(name, layer, dependencies=[results, *_delayed_in(tables)])
     return {made: Delayed(f"{name}-{made}", graph, layer=name) for made in step.makes}
 

@@ -207,10 +207,14 @@ def load(path: Path) -> Recipe:
         With one line for each complaint: its key, what was found and what was wanted.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise RecipeError(f"there is no recipe {path}; `crackdask init SCAN... -o {path}` writes one") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise RecipeError(f"{path} is a folder; name the recipe in it, such as {path / 'recipe.toml'}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} cannot be read: it is not UTF-8 text; a recipe is a TOML file") from None
+    except OSError as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error}") from None
     try:
         content = tomllib.loads(text)

@@ -167,7 +167,9 @@ def forbidden(*anything):
 
 
 def test_building_computes_nothing():
-    source = da.map_blocks(forbidden, da.zeros(SHAPE, chunks=BLOCK, dtype="int64"), dtype="int64", meta=np.empty((0,) * 3))
+    source = da.map_blocks(
+        forbidden, da.zeros(SHAPE, chunks=BLOCK, dtype="int64"), dtype="int64", meta=np.empty((0,) * 3)
+    )
     made = lazy(
         (Pass("sum", forbidden, {"a": 2}, {"sum": "int64"}, ("factor",), ("total",), 0, forbidden),),
         {"a": source},

@@ -45,9 +45,7 @@ def snow(tmp_path_factory: pytest.TempPathFactory) -> xr.DataTree:
 
 def test_the_known_motion_is_found(snow: xr.DataTree) -> None:
     angle, centre = np.deg2rad(5.0), np.full(3, 49.5)
-    turn = np.array(
-        [[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]]
-    )
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
     found = snow["transforms"].to_dataset().matrix.sel(state="moved").values
     corners = np.array(list(product((0.0, 99.0), repeat=3)))
     known = (corners - centre) @ turn.T + centre + np.array([0.0, 3.0, 2.5])
