@@ -275,6 +275,7 @@ def _tally_of(result: Result) -> Tally:
 
 def _reduction(step: Pass, grid: Grid, results: _Results, tables: Mapping[str, Any]) -> dict[str, Delayed]:
     """Return the tables of a reduction: one task that sees all tallies, and one for each table."""
+    assert step.reduce is not None, f"{step.name} ends in no reduction"
     name = f"{step.name}-tables-{uuid4().hex}"
     at_hand, keys = _split(tables)
     layer: dict[Any, Any] = {

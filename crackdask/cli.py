@@ -1,17 +1,22 @@
 """The commands; thin: they read arguments, call the package and say what happened.
 
-Exit 0 when everything is done, 1 when blocks failed, 2 for a mistake of the user's.
+Exit 0 when everything is done, 1 when blocks failed or the disk is full, 2 for a mistake of the user's, 130 after
+Ctrl-C.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -53,24 +58,59 @@ WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; by defa
 _MISTAKES: tuple[type[BaseException], ...] = (*USER_ERRORS, ClusterError, ExportError)
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
 def _mistakes(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn mistakes of the user's into a message and exit 2."""
+    """Turn mistakes of the user's into a message and exit 2, and what the machine refuses into one and exit 1 or 2."""
 
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except _MISTAKES as error:
+        except (*USER_ERRORS, ClusterError, ExportError) as error:
             err.print(f"[red]error:[/] {escape(str(error))}")
             raise typer.Exit(2) from None
-        except PermissionError as error:
-            err.print(f"[red]error:[/] no permission: {escape(str(error))}; choose a place you may write to")
-            raise typer.Exit(2) from None
+        except OSError as error:
+            place = error.filename or kwargs.get("store") or "the disk"
+            err.print(f"[red]error:[/] {escape(_refused(error, place))}")
+            raise typer.Exit(2 if error.errno in _FORBIDDEN else 1) from None
         except KeyboardInterrupt:
             err.print("stopped; the finished blocks are kept, and the same command continues")
             raise typer.Exit(130) from None
 
     return guarded
+
+
+def _refused(error: OSError, place: object) -> str:
+    """Say what the machine refused, and the way out."""
+    if error.errno in _FULL:
+        return (
+            f"the disk is full ({place}: {error.strerror}); make room, then run the same command again: "
+            "the finished blocks are kept (`crackdask check RECIPE` tells the room that is needed)"
+        )
+    if error.errno == errno.EROFS:
+        return f"{place} cannot be written: the disk is read-only; choose a place you may write to"
+    if error.errno in _FORBIDDEN:
+        return f"no permission: {place}; choose a place you may write to, or have the permission changed"
+    return f"{place}: {error.strerror or error}"
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"crackdask {version('crackdask')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _crackdask(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    # Workers that end with the run are no news.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
 
 
 @app.command()
@@ -86,12 +126,15 @@ def run(
     if until is not None and until not in STEPS:
         raise typer.BadParameter(f"{until!r} is no step; the steps are {', '.join(STEPS)}", param_hint="--until")
     found = load(recipe)
-    _run(Scans.of(found, recipe.resolve().parent), store, until, cluster, workers)
+    if _run(Scans.of(found, recipe.resolve().parent), store, until, cluster, workers) and until is None:
+        _next(store)
 
 
-def _run(scans: Scans, store: Path, until: str | None, cluster: str, workers: int | None) -> None:
+def _run(scans: Scans, store: Path, until: str | None, cluster: str, workers: int | None) -> bool:
+    """Run, say how it ended, and tell whether anything was done."""
     started = time.monotonic()
     recipe = scans.recipe
+    scans.plan(workers or len(os.sched_getaffinity(0)))  # too little memory is told before workers start with it
     with connect(cluster, workers, recipe.compute.memory) as executor:
         names = [state.name for state in recipe.states]
         with _display(scans, names, executor.workers, executor.dashboard) as display:
@@ -99,6 +142,7 @@ def _run(scans: Scans, store: Path, until: str | None, cluster: str, workers: in
             display.block_voxels = job.grid.block[0] * job.grid.block[1] * job.grid.block[2]
             outcome = job(until)
     _conclude(outcome, store, until, time.monotonic() - started)
+    return bool(outcome.done)
 
 
 @contextmanager
@@ -129,9 +173,15 @@ def _conclude(outcome: Outcome, store: Path, until: str | None, seconds: float) 
     out.print(f"{len(outcome.done)} steps done{again} in {duration(seconds)}")
     if until is None:
         _summary(store)
-        out.print(
-            f"\nnext: crackdask status {store}    crackdask export {store}    python: crackdask.open({str(store)!r})"
-        )
+
+
+def _next(store: Path) -> None:
+    """Say what to type next, ready to copy."""
+    place = shlex.quote(str(store))
+    look = shlex.quote(f"import crackdask; print(crackdask.open({json.dumps(str(store))}))")
+    out.print(f"\nthe store is {store}\nnext, for instance:")
+    for command in (f"crackdask status {place}", f"crackdask export {place}", f"python -c {look}"):
+        out.print(f"  {escape(command)}")
 
 
 def _summary(store: Path) -> None:
@@ -156,30 +206,25 @@ def _summary(store: Path) -> None:
                 f"{float(residual[number]):.3f}",
             ]
         )
-    heads = [
-        "state",
-        "voltage (V)",
-        "particles",
-        "median diameter (um)",
-        "mean grey, tracked",
-        "registration residual (voxels)",
-    ]
+    heads = ["state", "voltage", "particles", "diameter um", "mean grey", "residual voxels"]
     out.print()
     out.print(columns("", heads, rows))
-    total = table.sizes["particle"]
-    reasons = ", ".join(
-        f"{int(table[name].any('state').sum())} {words}"
+    out.print(
+        "(medians and means of the tracked particles; residual of the registration)\n\n"
+        f"{table.sizes['particle']} particles found, {int(tracked.sum())} tracked through all states"
+    )
+    dropped = [
+        f"  {count} {words}"
         for name, words in (
             ("on_border", "on the image border"),
             ("on_invalid", "at the edge of a scan"),
             ("lost", "absent in some state"),
             ("neighbour_lost", "beside an absent one"),
         )
-    )
-    out.print(
-        f"\n{total} particles found, {int(tracked.sum())} tracked through all states "
-        f"(dropped: {reasons}; a particle may have several reasons)"
-    )
+        if (count := int(table[name].any("state").sum()))
+    ]
+    if dropped:
+        out.print("\n".join(["dropped, some for several reasons:", *dropped]))
 
 
 @app.command()
@@ -297,7 +342,10 @@ def demo(
     count = workers or len(os.sched_getaffinity(0))
     recipe = demonstration.prepare(store.resolve(), count, out.print)
     _run(Scans.of(load(recipe), recipe.parent), store, None, cluster, workers)
-    out.print(demonstration.verdict(store.resolve()))
+    out.print("\ntracked particles whose core is more cracked than when pristine:")
+    rows = [[state, f"{found:.0%}", f"{true:.0%}"] for state, found, true in demonstration.verdict(store.resolve())]
+    out.print(columns("", ["state", "found", "programmed"], rows))
+    _next(store)
 
 
 def main() -> Any:

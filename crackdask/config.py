@@ -41,7 +41,7 @@ class RecipeError(ValueError):
 
 def _tables(value: Any) -> Any:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"one table for each state, headed [[states]], not {_shown(value)}")
+        raise ValueError(f"one table for each state, headed [[states]], not {_shown(value)}")  # noqa: TRY004
     return tuple(value)
 
 
@@ -146,9 +146,7 @@ class Compute(BaseModel):
         shard, chunk = others.data.get("shard"), others.data.get("chunk")
         what, unit = ("shard", shard) if shard else ("chunk", chunk)
         if not isinstance(block, str) and unit and any(b % u for b, u in zip(block, unit, strict=True)):
-            raise ValueError(
-                f"block {list(block)} must be a multiple of {what} {list(unit)}: a {what} has one writer"
-            )
+            raise ValueError(f"block {list(block)} must be a multiple of {what} {list(unit)}: a {what} has one writer")
         return block
 
 
@@ -245,8 +243,8 @@ def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:
     names = [state.get("name") if isinstance(state, Mapping) else None for state in states]
     for number, name in enumerate(names):
         if isinstance(name, str) and name in names[:number]:
-            first = names.index(name)
-            yield f"states[{number}].name: two states of the same name, {name!r} (the other is states[{first}]); rename one"
+            other = f"the other is states[{names.index(name)}]"
+            yield f"states[{number}].name: two states of the same name, {name!r} ({other}); rename one"
     wanted = register.get("reference") if isinstance(register, Mapping) else None
     if isinstance(wanted, str) and wanted not in names:
         known = ", ".join(repr(name) for name in names if isinstance(name, str))

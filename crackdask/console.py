@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -123,6 +124,10 @@ class Display:
         """Say that a unit is done."""
         self._said = time.monotonic()
         self.console.print(f"[green]done[/] {self._named(unit)}  {duration(seconds)}", highlight=False)
+
+    def warn(self, unit: str, words: str) -> None:
+        """Say what the user should know of a unit's result."""
+        self.console.print(f"[yellow]note[/] {self._named(unit)}: {escape(words)}", highlight=False)
 
     def _named(self, unit: str) -> str:
         step, state = unit.split("-")

@@ -11,7 +11,7 @@ import pandas as pd
 from crackdask.opening import open_store
 from crackdask.phantom import Phantom, write
 
-DEMO = Phantom(shape=(96, 160, 160), seed=7)
+DEMO = Phantom(shape=(112, 168, 168), seed=7)
 
 
 def prepare(store: Path, workers: int, say: Callable[[str], None]) -> Path:
@@ -26,8 +26,8 @@ def prepare(store: Path, workers: int, say: Callable[[str], None]) -> Path:
     return write(DEMO, folder, workers=workers)
 
 
-def verdict(store: Path) -> str:
-    """Say in words how the demo's particles changed, next to the programmed truth."""
+def verdict(store: Path) -> list[tuple[str, float, float]]:
+    """Return for each later state the share of particles that are more cracked than at first: found, and programmed."""
     tree = open_store(store)
     table = tree["particles"].to_dataset().load()
     shells = tree["shells"].to_dataset().load()
@@ -40,8 +40,4 @@ def verdict(store: Path) -> str:
     void = truth.pivot_table(index="particle", columns="state", values="void_fraction", sort=False)
     seen = truth.groupby("particle").in_field.all()
     programmed = [float(np.mean(void.loc[seen, n] > void.loc[seen, names[0]])) for n in names[1:]]
-    said = ", ".join(
-        f"{name}: {found:.0%} (programmed {true:.0%})"
-        for name, found, true in zip(names[1:], darker, programmed, strict=True)
-    )
-    return f"tracked particles whose core is more cracked than when pristine: {said}"
+    return list(zip(names[1:], darker, programmed, strict=True))

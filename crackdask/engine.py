@@ -7,6 +7,7 @@ number of small tasks. Whatever is killed, the records tell what is left to do.
 
 from __future__ import annotations
 
+import errno
 import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ from crackdask.cluster import Executor
 from crackdask.plan import Box, Grid, Halo
 from crackdask.store import Volume
 from crackdask.work import Records, Work
+
+#: What the machine says when no second try can help: no room, no permission.
+HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class Readable(Protocol):
@@ -44,6 +48,9 @@ class Progress(Protocol):
 
     def end(self, unit: str, seconds: float) -> None:
         """Say that a unit is done."""
+
+    def warn(self, unit: str, words: str) -> None:
+        """Say what the user should know of a unit's result."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +197,7 @@ class Engine:
                     self.reports.append((unit, job.step.name, outcome))
                     self.progress.advance(outcome)
                     continue
-                if isinstance(outcome, self.fatal):
+                if isinstance(outcome, self.fatal) or _is_hopeless(outcome):
                     raise outcome
                 failed[number] = outcome
                 self.progress.failed(unit, job.step.name, number, outcome, attempt < self.retries)
@@ -209,3 +216,7 @@ class Engine:
         jobs = (Job(job.step, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers)
         for done, outcome in self.executor.map(run_block, jobs):
             yield done.number, outcome
+
+
+def _is_hopeless(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in HOPELESS

@@ -20,7 +20,6 @@ from crackdask.plan import Box, Grid, Triple
 from crackdask.schema import GREY_LEVELS
 
 
-
 def _pair(value: Any) -> Any:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(f"two numbers, [lo, hi], not {value!r}")

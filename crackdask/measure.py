@@ -40,6 +40,26 @@ _ROWS = 8192  # particles whose histograms are worked on at once
 _PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
+class TooDeepError(ValueError):
+    """A particle is deeper than was planned for; nothing is counted, for its shells would be wrong.
+
+    Attributes
+    ----------
+    particle, deepest
+        The particle, and the depth in voxels that was planned for.
+    """
+
+    def __init__(self, particle: int, deepest: int) -> None:
+        super().__init__(particle, deepest)
+        self.particle, self.deepest = particle, deepest
+
+    def __str__(self) -> str:
+        return (
+            f"particle {self.particle} is deeper than the {self.deepest} voxels that were planned for: "
+            "measure with a larger bound"
+        )
+
+
 class MeasureParams(BaseModel):
     """Parameters of the measurement: there is nothing to choose."""
 
@@ -163,11 +183,7 @@ def _measure(voxel_um: Edges, deepest: int, block: Block) -> Result:
     edges = tuple((a == 0, b == n) for a, b, n in zip(outer.start, outer.stop, shape, strict=True))
     depth = squared_depth(label, inside, edges, squared, unit, deepest)
     if int(depth.max(initial=0)) > unit * deepest**2:
-        particle = label[inside].flat[int(depth.argmax())]
-        raise ValueError(
-            f"particle {particle} is deeper than the {deepest} voxels that were planned for: "
-            "measure with a larger bound"
-        )
+        raise TooDeepError(int(label[inside].flat[int(depth.argmax())]), deepest)
     grey = block.read("grey", 1)
     rim = own.grow(1, within=shape)
     around = np.zeros([n + 2 for n in own.shape], label.dtype)

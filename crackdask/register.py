@@ -69,7 +69,7 @@ class RegisterParams(BaseModel):
     iterations: int = Field(100, ge=1, description="most steps on one pyramid level")
     seed: int = Field(1, ge=1, description="of the choice of samples")
     sub_block: int = Field(48, ge=16, le=128, description="edge of a full-resolution sub-block in voxels")
-    blocks_per_axis: int = Field(4, ge=2, le=10, description="sub-blocks along each axis")
+    blocks_per_axis: int = Field(3, ge=2, le=10, description="sub-blocks along each axis")
     search_voxels: int = Field(12, ge=2, le=64, description="how far off the pyramid may be, in full-resolution voxels")
     rounds: int = Field(3, ge=1, le=10, description="times that sub-blocks are matched and fitted")
     min_correlation: float = Field(0.3, gt=0, lt=1, description="sub-blocks that correlate less are not used")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from crackdask.grey import passes as grey_passes
 from crackdask.labels import passes as labels_passes
 from crackdask.mask import otsu
 from crackdask.mask import passes as mask_passes
-from crackdask.measure import contacts, deepest_shell, finalise
+from crackdask.measure import TooDeepError, contacts, deepest_shell, finalise
 from crackdask.measure import passes as measure_passes
 from crackdask.plan import Box, Grid, Triple, check_single_writer
 from crackdask.planning import Plan, plan_blocks
@@ -169,6 +170,7 @@ class Run:
 
     def __call__(self, until: str | None = None) -> Outcome:
         """Do what is not done, up to and including a step."""
+        self._check_place()
         with self.work.held():
             self._open_store()
             todo = self.outstanding(until)
@@ -305,19 +307,30 @@ class Run:
             if missing:
                 store.add_volumes(self.path, self.axes, {n: self._volumes()[n] for n in missing}, **self._layout())
             return
-        if self.path.exists() and any(self.path.iterdir()):
-            raise StoreError(f"{self.path} is not empty and not a store; choose another place with --store")
         store.create(self.path, self.axes, self._volumes(), values=self._facts(), **self._layout())
+
+    def _check_place(self) -> None:
+        """Refuse a place that holds something else, before anything is made beside it."""
+        if (self.path / "zarr.json").exists():
+            store.attributes(self.path)
+        elif self.path.exists() and not self.path.is_dir():
+            raise StoreError(f"{self.path} is a file, not a store; choose another place with --store")
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise StoreError(f"{self.path} is not empty and not a store; choose another place with --store")
 
     def _check_store(self) -> None:
         found = store.attributes(self.path)
         identity = _identity(self.recipe, self.scans.shape)
         if found.get("identity") != identity:
-            differs = [k for k in identity if found.get("identity", {}).get(k) != identity[k]]
+            there = found.get("identity", {})
+            differs = "".join(
+                f"\n  {key}: {there.get(key)} in the store, {value} in the recipe"
+                for key, value in identity.items()
+                if there.get(key) != value
+            )
             raise StoreError(
-                f"{self.path} was made by another recipe: {', '.join(differs)} differ"
-                f"{'s' * (len(differs) == 1)}; choose another --store, or remove this one with "
-                f"{Work.beside(self.path).folder.name}"
+                f"{self.path} was made by another recipe:{differs}\nchoose another --store, or remove this one and "
+                f"{Work.beside(self.path).folder.name} beside it"
             )
         store.set_attributes(self.path, self._facts())
 
@@ -406,18 +419,22 @@ def _register(run: Run, unit: Unit) -> dict[str, Array]:
         used = blocks = 0
     else:
         run.progress.begin(unit.name, "register", 0, 1)
-        found = register(
-            _levels(run, ref),
-            _levels(run, unit.state),
-            run.volume("raw", ref).read,
-            run.volume("raw", unit.state).read,
-            shape,
-            shape,
-            params,
-            spacing=run.recipe.experiment.voxel_um,
-            fill=run.recipe.experiment.fill,
-            apply=partial(_in_order, run.executor),
-        )
+        try:
+            found = register(
+                _levels(run, ref),
+                _levels(run, unit.state),
+                run.volume("raw", ref).read,
+                run.volume("raw", unit.state).read,
+                shape,
+                shape,
+                params,
+                spacing=run.recipe.experiment.voxel_um,
+                fill=run.recipe.experiment.fill,
+                apply=partial(_in_order, run.executor),
+            )
+        except RegistrationError as error:
+            states = run.recipe.states
+            raise RegistrationError(f"state {states[unit.state].name!r} onto {states[ref].name!r}: {error}") from error
         matrix, residual, used, blocks = found.matrix, found.residual_voxels, found.n_used, found.n_blocks
     cropped = np.eye(4)
     cropped[:3, 3] = run.scans.crop.start
@@ -503,12 +520,22 @@ def _mask(run: Run, unit: Unit) -> dict[str, Array]:
     inside, total = int(found["mask_voxels"]), int(found["scan_voxels"])
     if inside in (0, total):
         name = run.recipe.states[unit.state].name
-        raise ResultError(
-            f"the threshold {threshold:g} leaves {'nothing' if inside == 0 else 'everything'} of state {name!r} "
-            f"as particles ({inside} of {total} voxels); the denoised grey levels are "
-            f"{_spread(run.result(f'denoise-{unit.state}')['denoised_histogram'])}: set [mask] threshold between "
-            "background and particles, or phase"
-        )
+        what = "nothing" if inside == 0 else "everything"
+        seen = run.result(f"denoise-{unit.state}")["denoised_histogram"]
+        bright = int(seen[floor(threshold) + 1 :].sum())
+        alone = bright if params.phase == "bright" else total - bright
+        if alone in (0, total):
+            raise ResultError(
+                f"the threshold {threshold:g} leaves {what} of state {name!r} as particles ({inside} of {total} "
+                f"voxels); the denoised grey levels are {_spread(seen)}: set [mask] threshold between background "
+                "and particles, or phase"
+            )
+        left = f"the threshold {threshold:g} leaves {alone} of {total} voxels of state {name!r}"
+        if inside == 0:
+            removers = f"opening = {params.opening} and min_island = {params.min_island}"
+            raise ResultError(f"no particle was found: {left}, and {removers} remove them all; lower them under [mask]")
+        fillers = f"closing = {params.closing} and max_hole = {params.max_hole}"
+        raise ResultError(f"no background is left: {left}, and {fillers} fill the rest; lower them under [mask]")
     kept = ("mask_voxels", "scan_voxels", "threshold")
     return {name: found[name] for name in kept}
 
@@ -527,7 +554,18 @@ def _labels(run: Run, unit: Unit) -> dict[str, Array]:
             "no particle was found in the reference: check [mask] threshold, phase and min_island, "
             "or keep_intermediate and look at `mask`"
         )
+    _warn_of_caps(run, unit, found)
     return {name: found[name] for name in (*CARRIED, "deepest", "particles", "capped_voxels")}
+
+
+def _warn_of_caps(run: Run, unit: Unit, found: Mapping[str, Array]) -> None:
+    capped, cap = int(found["capped_voxels"][0]), run.recipe.labels.max_radius
+    if capped:
+        run.progress.warn(
+            unit.name,
+            f"{capped} voxels are at least {cap} voxels deep, where depth is capped; "
+            f"raise [labels] max_radius above {cap} if particles are that large",
+        )
 
 
 def _transfer(run: Run, unit: Unit) -> dict[str, Array]:
@@ -541,6 +579,7 @@ def _transfer(run: Run, unit: Unit) -> dict[str, Array]:
         "previous_depth": run.volume("depth", source),
     }
     found = run.passes(unit, steps, inputs, {name: before[name] for name in CARRIED})
+    _warn_of_caps(run, unit, found)
     return {name: found[name] for name in (*CARRIED, "deepest", "capped_voxels")}
 
 
@@ -550,7 +589,15 @@ def _measure(run: Run, unit: Unit) -> dict[str, Array]:
     voxel_um = run.recipe.experiment.voxel_um
     steps = measure_passes(run.recipe.measure, voxel_um, max(1, int(labelled["deepest"][0])))
     inputs = {"grey": run.volume("grey", unit.state), "label": run.volume("label", unit.state)}
-    run.passes(unit, steps, inputs)
+    try:
+        run.passes(unit, steps, inputs)
+    except TooDeepError as error:
+        wanted = _depth_bound(run, unit.state, error.particle)
+        raise ResultError(
+            f"particle {error.particle} is deeper in state {run.recipe.states[unit.state].name!r} than [labels] "
+            f"max_radius = {run.recipe.labels.max_radius} voxels: raise max_radius to {wanted}, or correct [mask] "
+            "if no particle is that large"
+        ) from error
     tallies = run.work.records(unit.name, steps[0].name, run.scans.fingerprints[unit.name], len(run.grid))
     particles = int(run.result(f"labels-{ref}")["particles"][0])
     shells = deepest_shell(tallies)
@@ -558,6 +605,18 @@ def _measure(run: Run, unit: Unit) -> dict[str, Array]:
         groups = finalise(tallies, ids, voxel_um, shells)
         run.work.put_part(f"{unit.name}/{ids.start}", _flat(groups))
     return {"shells": np.array(shells)} | contacts(tallies, voxel_um)
+
+
+def _depth_bound(run: Run, state: int, particle: int) -> int:
+    """Return a depth, in voxels of the smallest edge, that a particle cannot exceed: half its narrowest side."""
+    label, edges = run.volume("label", state), run.recipe.experiment.voxel_um
+    low, high = np.array(run.grid.shape), np.zeros(3, int)
+    for box in run.grid:
+        for axis, there in enumerate(np.nonzero(label.read(box) == particle)):
+            if there.size:
+                low[axis] = min(low[axis], box.start[axis] + int(there.min()))
+                high[axis] = max(high[axis], box.start[axis] + int(there.max()) + 1)
+    return ceil(min((high - low + 1) / 2 * edges) / min(edges)) + 1
 
 
 def _flat(groups: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:

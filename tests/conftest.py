@@ -1,4 +1,4 @@
-"""What several test files share: one small experiment, and the store of its run as a single block."""
+"""What several test files share: two small experiments, and the stores of their runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.experiment import SMALL, Experiment, whole
+from tests.tiny import Tiny
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,18 @@ def whole_store(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory
     outcome, _ = experiment.run(store, whole(SMALL) | {"keep_intermediate": True})
     assert not outcome.failures
     return store
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Tiny:
+    """Return a small experiment, not yet run."""
+    return Tiny(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Return the small experiment, run to its end; look, do not touch."""
+    made = Tiny(tmp_path_factory.mktemp("finished"))
+    said = made.run()
+    assert said.code == 0, said.err
+    return made
