@@ -82,4 +82,7 @@ def number_of(array: xr.DataArray, reference: int | str) -> int:
         if reference not in names:
             raise ValueError(f"no state is named {reference!r}; there are {', '.join(names)}")
         return names.index(reference)
-    return range(array.sizes["state"])[reference]
+    count = array.sizes["state"]
+    if not -count <= reference < count:
+        raise ValueError(f"there are {count} states, found number {reference}, wanted 0 to {count - 1}")
+    return range(count)[reference]

@@ -111,6 +111,16 @@ def padded(block: Block, volume: str, halo: int, *, mode: Literal["edge", "refle
     return np.pad(voxels, missing, mode=mode)
 
 
+def inner(voxels: Array, halo: int) -> Array:
+    """Return the block's own voxels of what :func:`padded` gave, or of what was made of it."""
+    return voxels[tuple(slice(halo, n - halo) for n in voxels.shape)]
+
+
+def total(tallies: Iterable[Tally], name: str) -> Array:
+    """Add up one array of all tallies."""
+    return np.asarray(sum(tally[name] for tally in tallies))
+
+
 @dataclass(frozen=True)
 class MemoryBlock:
     """A block whose windows are already in memory, each with the largest halo of its pass."""

@@ -13,30 +13,44 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from crackdask import demo as demonstration
-from crackdask.cluster import ClusterError, connect
+from crackdask.cluster import ClusterError, connect, recorded
 from crackdask.config import Recipe, load
-from crackdask.console import Display, columns, duration, size
+from crackdask.console import Display, columns, duration, facts, size
 from crackdask.export import ExportError, export_labels, export_table
 from crackdask.init import draft
 from crackdask.planning import BASE_BYTES, estimate
+from crackdask.profile import profile as profile_of
 from crackdask.run import USER_ERRORS, Outcome, Run, Scans
 from crackdask.schema import STEPS
 from crackdask.status import Status
 from crackdask.status import status as read_status
+from crackdask.store import attributes
+
+_ORDER = ("demo", "init", "check", "run", "submit", "status", "report", "export", "explore")
+
+
+class _InOrder(TyperGroup):
+    """The commands in the order in which they are used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
 
 app = typer.Typer(
+    cls=_InOrder,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,7 +83,7 @@ def _mistakes(command: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except (*USER_ERRORS, ClusterError, ExportError) as error:
+        except _MISTAKES as error:
             err.print(f"[red]error:[/] {escape(str(error))}")
             raise typer.Exit(2) from None
         except OSError as error:
@@ -121,34 +135,65 @@ def run(
     until: Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")] = None,
     cluster: ClusterOption = "local",
     workers: WorkersOption = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Print what each step cost.")] = False,
+    performance_report: Annotated[
+        Path | None, typer.Option(help="Write dask's performance report (HTML) of the run.", show_default=False)
+    ] = None,
 ) -> None:
     """Do everything that is not done yet; call it again to continue after any stop."""
     if until is not None and until not in STEPS:
         raise typer.BadParameter(f"{until!r} is no step; the steps are {', '.join(STEPS)}", param_hint="--until")
     found = load(recipe)
-    if _run(Scans.of(found, recipe.resolve().parent), store, until, cluster, workers) and until is None:
+    scans = Scans.of(found, recipe.resolve().parent)
+    did = _run(scans, store, until, cluster, workers, performance_report)
+    if profile:
+        _print_profile(store)
+    if did and until is None:
         _next(store)
 
 
-def _run(scans: Scans, store: Path, until: str | None, cluster: str, workers: int | None) -> bool:
+def _print_profile(store: Path) -> None:
+    """Print what each step cost, as the store remembers it."""
+    facts = attributes(store)
+    shape = facts["identity"]["shape"]
+    steps = profile_of(facts.get("steps", {}), shape[0] * shape[1] * shape[2])
+    rows = [
+        [
+            s.step,
+            str(s.states),
+            duration(s.seconds),
+            duration(s.cost.busy_seconds),
+            f"{s.voxels_per_second / 1e6:.1f}",
+            size(s.cost.bytes_read),
+            size(s.cost.bytes_written),
+            size(s.cost.peak_bytes) if s.cost.peak_bytes else "-",
+        ]
+        for s in steps
+    ]
+    total = sum(s.seconds for s in steps)
+    heads = ["step", "states", "took", "workers busy", "Mvoxel/s", "read", "written", "peak memory"]
+    out.print(columns("", heads, [*rows, ["all", "", duration(total), "", "", "", "", ""]]))
+
+
+def _run(
+    scans: Scans,
+    store: Path,
+    until: str | None,
+    cluster: str,
+    workers: int | None,
+    performance_report: Path | None = None,
+) -> bool:
     """Run, say how it ended, and tell whether anything was done."""
     started = time.monotonic()
     recipe = scans.recipe
     scans.plan(workers or len(os.sched_getaffinity(0)))  # too little memory is told before workers start with it
-    with connect(cluster, workers, recipe.compute.memory) as executor:
+    with connect(cluster, workers, recipe.compute.memory) as executor, recorded(executor, performance_report):
         names = [state.name for state in recipe.states]
-        with _display(scans, names, executor.workers, executor.dashboard) as display:
+        with Display(out, names, prod(scans.shape), executor.workers, executor.dashboard) as display:
             job = Run(scans, store.resolve(), executor, display)
-            display.block_voxels = job.grid.block[0] * job.grid.block[1] * job.grid.block[2]
             outcome = job(until)
     _conclude(outcome, store, until, time.monotonic() - started)
     return bool(outcome.done)
-
-
-@contextmanager
-def _display(scans: Scans, names: list[str], workers: int, dashboard: str | None) -> Iterator[Display]:
-    with Display(out, names, 1, workers, dashboard) as display:
-        yield display
 
 
 def _conclude(outcome: Outcome, store: Path, until: str | None, seconds: float) -> None:
@@ -257,7 +302,7 @@ def _print_plan(recipe: Recipe, scans: Scans, workers: int) -> None:
         ["work folder, at most", f"about {size(cost.work_bytes)}"],
         ["likely time", f"{duration(cost.seconds)} on {workers} worker{'s' * (workers > 1)}"],
     ]
-    out.print(columns("", ["plan", ""], rows))
+    out.print(facts(rows))
     out.print("\nthe recipe is valid")
 
 
@@ -325,8 +370,9 @@ def init(
     if output.exists() and not force:
         err.print(f"[red]error:[/] {output} exists; give another --output, or --force")
         raise typer.Exit(2)
+    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(draft(scans, output.resolve().parent), encoding="utf-8")
-    out.print(f"wrote {output}: fill in voltages and steps, then: crackdask check {output}")
+    out.print(f"wrote {output}: fill in voltages and steps, then:\n  crackdask check {shlex.quote(str(output))}")
 
 
 @app.command()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, LocalCluster, as_completed, performance_report
 
 Job = TypeVar("Job")
 Outcome = Any | BaseException
@@ -133,6 +136,38 @@ def cap_threads() -> None:
 
 
 @contextmanager
+def _workers_deaf_to_interrupts() -> Iterator[None]:
+    """Leave Ctrl-C to this process: a terminal sends it to the workers too, and each would print a traceback.
+
+    Threads and processes that begin inside have the signal blocked, and so have those that they begin; here it
+    arrives when the block is left.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def recorded(executor: Executor, path: Path | None) -> Iterator[None]:
+    """Write dask's performance report of what runs inside to a file, where one is wanted.
+
+    Raises
+    ------
+    ClusterError
+        If the executor is no dask cluster.
+    """
+    if path is None:
+        yield
+    elif not isinstance(executor, Distributed):
+        raise ClusterError("a performance report needs a dask cluster: --cluster local or a scheduler's address")
+    else:
+        with performance_report(filename=str(path)):
+            yield
+
+
+@contextmanager
 def connect(cluster: str, workers: int | None, memory: int) -> Iterator[Executor]:
     """Hold an executor for a run.
 
@@ -154,16 +189,16 @@ def connect(cluster: str, workers: int | None, memory: int) -> Iterator[Executor
         cap_threads()
         yield Threads(count)
     elif cluster == "local":
-        with (
-            LocalCluster(
+        with _workers_deaf_to_interrupts():
+            local = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
                 memory_limit=memory,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
-            ) as local,
-            Client(local) as client,
-        ):
+                silence_logs=logging.ERROR,
+            )
+        with local, Client(local) as client:
             client.run(cap_threads)
             client.register_worker_callbacks(cap_threads)
             yield Distributed(client)

@@ -128,7 +128,7 @@ class Compute(BaseModel):
         2 * 2**30, description="memory of one worker, such as '2 GiB'"
     )
     compression: Literal["zstd", "lz4", "none"] = Field("zstd", description="codec of the volumes")
-    level: int = Field(3, ge=1, le=9, description="compression level")
+    level: int = Field(1, ge=1, le=9, description="compression level")
     keep_intermediate: bool = Field(False, description="keep denoised and mask in the store")
     retries: int = Field(2, ge=0, le=10, description="further tries for a block that fails")
 
@@ -213,7 +213,7 @@ def load(path: Path) -> Recipe:
     except UnicodeDecodeError:
         raise RecipeError(f"{path} cannot be read: it is not UTF-8 text; a recipe is a TOML file") from None
     except OSError as error:
-        raise RecipeError(f"the recipe {path} cannot be read: {error}") from None
+        raise RecipeError(f"the recipe {path} cannot be read: {error.strerror or error}") from None
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from crackdask.engine import Report
 
@@ -33,7 +34,7 @@ def duration(seconds: float) -> str:
     """Return a time as a person reads it.
 
     >>> duration(75), duration(7300)
-    ('1 min 15 s', '2 h 2 min')
+    ('1 min 15 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
@@ -43,20 +44,30 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+class _Bar(Progress):
+    """The live lines: what is at work, and below it on what."""
+
+    footer = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield Text(self.footer, style="dim", overflow="ellipsis", no_wrap=True)
+
+
 @dataclass
 class Display:
     """Progress of a run: one live line in a terminal, plain lines elsewhere.
 
     Shows the state and step at work, blocks done of all, megavoxels per second, the time left, workers and the
-    dashboard's address.
+    dashboard's address. `voxels` are those of one state.
     """
 
     console: Console
     states: Sequence[str]
-    block_voxels: int
+    voxels: int
     workers: int
     dashboard: str | None
-    _bar: Progress | None = None
+    _bar: _Bar | None = None
     _task: TaskID | None = None
     _what: str = ""
     _done: int = 0
@@ -68,9 +79,9 @@ class Display:
     def __enter__(self) -> Display:
         """Begin to show progress."""
         where = f", dashboard {self.dashboard}" if self.dashboard else ""
-        self.console.print(f"{self.workers} worker{'s' * (self.workers > 1)}{where}")
+        self.console.print(f"{self._who}{where}", highlight=False)
         if self.console.is_terminal:
-            self._bar = Progress(
+            self._bar = _Bar(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
@@ -79,6 +90,7 @@ class Display:
                 console=self.console,
                 transient=True,
             )
+            self._bar.footer = f"{self._who}{where}"
             self._bar.start()
         return self
 
@@ -104,7 +116,7 @@ class Display:
         self._done += 1
         self._fresh += 1
         passed = max(time.monotonic() - self._started, 1e-3)
-        rate = f"{self._fresh * self.block_voxels / passed / 1e6:.1f} Mvoxel/s"
+        rate = f"{self._fresh * self.voxels / self._blocks / passed / 1e6:.1f} Mvoxel/s"
         if self._bar and self._task is not None:
             self._bar.update(self._task, completed=self._done, rate=rate)
         elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
@@ -115,10 +127,9 @@ class Display:
     def failed(self, unit: str, step: str, number: int, error: BaseException, again: bool) -> None:
         """Say that a block failed, and whether it is tried again."""
         what = "is tried again" if again else "is set aside"
-        self.console.print(
-            f"[yellow]{self._named(unit)} ({step}) block {number} {what}:[/] {type(error).__name__}: {error}",
-            highlight=False,
-        )
+        where = f"{self._named(unit)} ({step}) block {number}"
+        why = escape(f"{type(error).__name__}: {error}")
+        self.console.print(f"[yellow]{where} {what}:[/] {why}", highlight=False)
 
     def end(self, unit: str, seconds: float) -> None:
         """Say that a unit is done."""
@@ -131,7 +142,19 @@ class Display:
 
     def _named(self, unit: str) -> str:
         step, state = unit.split("-")
-        return step if step == "track" else f"{step} {self.states[int(state)]}"
+        return step if step == "track" else escape(f"{step} {self.states[int(state)]}")
+
+    @property
+    def _who(self) -> str:
+        return f"{self.workers} worker{'s' * (self.workers > 1)}"
+
+
+def facts(rows: Sequence[Sequence[str]]) -> Table:
+    """Return a plain table of names and what holds for them."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in rows:
+        table.add_row(escape(name), escape(value))
+    return table
 
 
 def columns(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -140,5 +163,5 @@ def columns(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for number, head in enumerate(heads):
         table.add_column(head, justify="right" if number else "left", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(escape(cell) for cell in row))
     return table

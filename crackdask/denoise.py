@@ -16,7 +16,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from crackdask import arrays
-from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, lazy, padded
+from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, inner, lazy, padded, total
 from crackdask.kernels.nlm import margin, nlm
 from crackdask.plan import Grid
 from crackdask.schema import GREY_LEVELS, OUTSIDE
@@ -139,7 +139,7 @@ def _differences(block: Block) -> Result:
 
 
 def _noise(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    counts = np.sum([tally["counts"] for tally in tallies], axis=0)
+    counts = total(tallies, "counts")
     below = np.cumsum(counts)
     half = below[-1] / 2
     level = int(np.searchsorted(below, half))
@@ -152,7 +152,7 @@ def _noise(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
 
 def _denoise(params: DenoiseParams, block: Block) -> Result:
     grey = padded(block, "grey", params.halo, mode="reflect")
-    own = grey[tuple(slice(params.halo, n - params.halo) for n in grey.shape)].copy()
+    own = inner(grey, params.halo).copy()
     noise = float(block.table("noise")) if params.sigma == "auto" else float(params.sigma)
     if params.method == "none" or noise == 0.0 or not own.any():
         denoised = own
@@ -180,4 +180,4 @@ def histogram(grey: Array) -> Array:
 
 
 def _sum_histograms(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    return {"denoised_histogram": np.sum([tally["counts"] for tally in tallies], axis=0)}
+    return {"denoised_histogram": total(tallies, "counts")}

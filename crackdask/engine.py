@@ -8,10 +8,13 @@ number of small tasks. Whatever is killed, the records tell what is left to do.
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import resource
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -140,8 +143,18 @@ def run_block(job: Job) -> Report:
         time.perf_counter() - started,
         block.bytes_read,
         written,
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_bytes(),
     )
+
+
+def peak_bytes() -> int:
+    """Return the largest resident memory that this process has had."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        # Bytes on macOS. (On Linux kilobytes, and those of the process that started this one would count.)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 @dataclass
@@ -173,12 +186,13 @@ class Engine:
         BlocksFailedError
             If blocks of a pass fail for good; the passes after it cannot run.
         """
+        self.work.keep_records(unit, _key(fingerprint, grid, outputs))
         known = dict(tables)
         at_hand: dict[str, Readable] = {**inputs}
         for step in passes:
             for name in step.tables:
                 self.work.put_table(unit, name, known[name])
-            records = self.work.records(unit, step.name, fingerprint, len(grid))
+            records = self.records(unit, step.name, fingerprint, grid, outputs)
             template = Job(step, grid, 0, at_hand, outputs, self.work.tables(unit), records)
             self._blocks(unit, template)
             at_hand = at_hand | {name: outputs[name] for name in step.writes}
@@ -186,27 +200,66 @@ class Engine:
                 known.update(step.reduce(grid, records, {name: known[name] for name in step.tables}))
         return known
 
+    def records(self, unit: str, step: str, fingerprint: str, grid: Grid, outputs: Mapping[str, Volume]) -> Records:
+        """Return the records of one pass of a unit."""
+        return self.work.records(unit, step, _key(fingerprint, grid, outputs), len(grid))
+
+    def in_order(self, unit: str, step: str, function: Callable[[Box], Any], boxes: Sequence[Box]) -> list[Any]:
+        """Run a function over boxes on the workers and return its results in the boxes' order.
+
+        Raises
+        ------
+        BlocksFailedError
+            If it fails for good somewhere.
+        """
+        found: dict[int, Any] = {}
+
+        def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+            at = {boxes[n]: n for n in numbers}
+            for box, outcome in self.executor.map(function, [boxes[n] for n in numbers]):
+                yield at[box], outcome
+
+        self._retried(unit, step, boxes, range(len(boxes)), sweep, found.__setitem__)
+        return [found[n] for n in range(len(boxes))]
+
     def _blocks(self, unit: str, job: Job) -> None:
         missing = job.records.missing()
         self.progress.begin(unit, job.step.name, len(job.grid) - len(missing), len(job.grid))
+
+        def note(number: int, report: Report) -> None:
+            self.reports.append((unit, job.step.name, report))
+            self.progress.advance(report)
+
+        self._retried(unit, job.step.name, [job.grid.box(n) for n in missing], missing, partial(self._sweep, job), note)
+
+    def _retried(
+        self,
+        unit: str,
+        step: str,
+        boxes: Sequence[Box],
+        numbers: Sequence[int],
+        sweep: Callable[[Sequence[int]], Iterable[tuple[int, Any]]],
+        keep: Callable[[int, Any], None],
+    ) -> None:
+        """Sweep over blocks until all are done; those that fail are tried again a few times."""
+        at, missing = dict(zip(numbers, boxes, strict=True)), list(numbers)
         failed: dict[int, BaseException] = {}
         for attempt in range(self.retries + 1):
             failed = {}
-            for number, outcome in self._sweep(job, missing):
-                if isinstance(outcome, Report):
-                    self.reports.append((unit, job.step.name, outcome))
-                    self.progress.advance(outcome)
-                    continue
-                if isinstance(outcome, self.fatal) or _is_hopeless(outcome):
+            for number, outcome in sweep(missing):
+                if isinstance(outcome, self.fatal):
                     raise outcome
-                failed[number] = outcome
-                self.progress.failed(unit, job.step.name, number, outcome, attempt < self.retries)
+                if isinstance(outcome, BaseException):
+                    failed[number] = outcome
+                    self.progress.failed(unit, step, number, outcome, attempt < self.retries)
+                else:
+                    keep(number, outcome)
             missing = sorted(failed)
             if not missing:
                 return
         raise BlocksFailedError(
             [
-                Failure(unit, job.step.name, number, job.grid.box(number), f"{type(error).__name__}: {error}")
+                Failure(unit, step, number, at[number], f"{type(error).__name__}: {error}")
                 for number, error in sorted(failed.items())
             ],
             next(iter(failed.values())),
@@ -220,3 +273,10 @@ class Engine:
 
 def _is_hopeless(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in HOPELESS
+
+
+def _key(fingerprint: str, grid: Grid, outputs: Mapping[str, Volume]) -> str:
+    """Return the key of a unit's records: what decides the result, how it is cut, and where the voxels went."""
+    places = sorted((name, "/".join(Path(volume.path).parts[-2:])) for name, volume in outputs.items())
+    facts = json.dumps([fingerprint, grid.shape, grid.block, places])
+    return hashlib.sha256(facts.encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import tifffile
 import xarray as xr
 
 from crackdask.opening import open_store
+from crackdask.schema import PARTICLES
 
 SIXTEEN_BITS = 65_535
 
@@ -22,7 +24,8 @@ class ExportError(ValueError):
 def particle_frame(path: Path) -> pd.DataFrame:
     """Return the particle table of all states, one row for each state and particle."""
     table = _table(path)
-    return table.to_dataframe(dim_order=["state", "particle"]).reset_index()
+    frame = table.to_dataframe(dim_order=["state", "particle"]).reset_index()
+    return frame[["state", "voltage", "step", "cycle", "particle", *PARTICLES]]
 
 
 def _table(path: Path) -> xr.Dataset:
@@ -75,10 +78,12 @@ def export_labels(path: Path, folder: Path, progress: Callable[[int, int], None]
             "particles; read `label` from the store (`crackdask.open`), which has 32 bits, or crop the experiment"
         )
     labels = open_store(path)["volumes"].to_dataset().label
-    folders = []
+    folders: list[Path] = []
     total = labels.sizes["state"] * labels.sizes["z"]
     for number, state in enumerate(labels.state.values):
-        target = folder / "labels" / str(state).replace("/", "_").replace(" ", "_")
+        target = folder / "labels" / _folder_name(str(state))
+        if target in folders:  # such as "a b" and "a/b"
+            target = target.with_name(f"{target.name}_{number}")
         target.mkdir(parents=True, exist_ok=True)
         step = labels.data.chunksize[1]
         for first in range(0, labels.sizes["z"], step):
@@ -89,3 +94,12 @@ def export_labels(path: Path, folder: Path, progress: Callable[[int, int], None]
                 progress(number * labels.sizes["z"] + first + len(slab), total)
         folders.append(target)
     return folders
+
+
+def _folder_name(state: str) -> str:
+    """Return a state's name as one that any disk takes.
+
+    >>> _folder_name("4.2 V/DC"), _folder_name("..")
+    ('4.2_V_DC', '_')
+    """
+    return re.sub(r"[^\w.+-]+", "_", state).strip(".") or "_"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally
+from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, total
 from crackdask.kernels.resample import resample_grey, source_box
 from crackdask.plan import Box, Grid, Triple
 from crackdask.schema import GREY_LEVELS
@@ -71,8 +71,9 @@ def peaks(values: Array, counts: Array) -> tuple[float, float]:
         The histogram: value at the middle of each bin (ascending) and voxels in it.
     """
     below = np.cumsum(counts)
-    first, last = np.searchsorted(below, [below[-1] // 1000, below[-1] - below[-1] // 1000])
-    low, high = float(values[first]), float(values[min(int(last), len(values) - 1)])
+    few = below[-1] // 1000
+    low = float(values[np.searchsorted(below, few, side="right")])
+    high = float(values[np.searchsorted(below, below[-1] - few)])
     if not low < high:
         raise ValueError("a histogram with a single value has no background and solid peak")
     edges = np.linspace(low, high, GREY_LEVELS + 1)
@@ -174,4 +175,4 @@ def _grey(params: GreyParams, resampling: Resampling, block: Block) -> Result:
 
 
 def _count(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    return {"grey_voxels": np.sum([tally["counts"] for tally in tallies], axis=0)}
+    return {"grey_voxels": total(tallies, "counts")}

@@ -8,7 +8,8 @@ go on are united over the planes between blocks before anything is removed or fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy import ndimage
 
 from crackdask import arrays
-from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, lazy, padded
+from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, inner, lazy, padded, total
 from crackdask.kernels import components
 from crackdask.plan import Grid
 from crackdask.schema import GREY_LEVELS, OUTSIDE
@@ -78,8 +79,8 @@ def otsu(counts: Array) -> float:
 
 def passes(params: MaskParams) -> tuple[Pass, ...]:
     """Return the segmentation as passes: `denoised` and the table `threshold` to `mask` (bool)."""
-    islands = partial(_judge, "islands", components.FULL, params.min_island - 1)
-    holes = partial(_judge, "holes", components.FACES, params.max_hole)
+    islands = _Sieve("islands", components.FULL, params.min_island - 1)
+    holes = _Sieve("holes", components.FACES, params.max_hole)
     return (
         Pass(
             name="threshold",
@@ -87,8 +88,8 @@ def passes(params: MaskParams) -> tuple[Pass, ...]:
             reads={"denoised": params.halo},
             writes={"rough": "bool"},
             tables=("threshold",),
-            makes=("islands", "islands_offset"),
-            reduce=partial(_unite, "islands", components.FULL, params.min_island - 1),
+            makes=islands.tables,
+            reduce=islands.unite,
             scratch=18,
         ),
         Pass(
@@ -96,9 +97,9 @@ def passes(params: MaskParams) -> tuple[Pass, ...]:
             kernel=partial(_without_islands, islands, holes),
             reads={"rough": 0, "denoised": 0},
             writes={"solid": "bool"},
-            tables=("islands", "islands_offset"),
-            makes=("holes", "holes_offset"),
-            reduce=partial(_unite, "holes", components.FACES, params.max_hole),
+            tables=islands.tables,
+            makes=holes.tables,
+            reduce=holes.unite,
             scratch=18,
         ),
         Pass(
@@ -106,7 +107,7 @@ def passes(params: MaskParams) -> tuple[Pass, ...]:
             kernel=partial(_without_holes, holes),
             reads={"solid": 0, "denoised": 0},
             writes={"mask": "bool"},
-            tables=("holes", "holes_offset"),
+            tables=holes.tables,
             makes=("mask_voxels", "scan_voxels"),
             reduce=_count,
             scratch=18,
@@ -172,85 +173,75 @@ def _count_levels(block: Block) -> Result:
 
 
 def _otsu_of_all(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    return {"threshold": np.array(otsu(np.sum([tally["counts"] for tally in tallies], axis=0)))}
+    return {"threshold": np.array(otsu(total(tallies, "counts")))}
 
 
-Judge = Callable[[Block, Array, Array], tuple[Array, Array, Tally]]
+@dataclass(frozen=True)
+class _Sieve:
+    """What finds small components, whole ones, and flips them: islands become background, holes solid.
 
+    A block judges its components, the reduction unites those that go on behind a wall, and the next pass judges the
+    same block again and flips what is small.
 
-def _judge(
-    name: str, connectivity: int, limit: int, block: Block, phase: Array, outside: Array
-) -> tuple[Array, Array, Tally]:
-    """Label a block's islands or holes: the labels, their verdicts and what the union needs."""
-    inner = components.inner_sides(block.grid, block.number)
-    keep = None
-    if name == "holes":
-        # A hole is enclosed: what reaches the image edge or the outside of the scan is background.
-        keep = outside.copy()
-        for side, (axis, end) in enumerate((a, e) for a in range(3) for e in (0, -1)):
-            if not inner[side]:
-                keep[(slice(None),) * axis + (end,)] = True
-        keep &= phase
-    labels, verdict, sizes = components.small_components(phase, keep, limit, connectivity, inner)
-    return labels, verdict, {"sizes": sizes} | components.face_codes(labels, verdict, inner)
+    Attributes
+    ----------
+    name
+        Of the table that tells which components are flipped.
+    connectivity
+        26 or 6.
+    limit
+        Components of at most this many voxels are flipped.
+    """
 
+    name: str
+    connectivity: int
+    limit: int
 
-def _flip(block: Block, name: str, labels: Array, verdict: Array) -> Array:
-    """Return the voxels of the components to be flipped, once the union has spoken."""
-    offset = block.table(f"{name}_offset")
-    flips = block.table(name)[offset[block.number] : offset[block.number + 1]]
-    chosen = verdict < 0
-    waiting = verdict > 0
-    chosen[waiting] = flips[verdict[waiting] - 1]
-    return np.asarray(chosen[labels])
+    @property
+    def tables(self) -> tuple[str, str]:
+        """The tables of the union: verdicts, and where those of each block begin."""
+        return (self.name, f"{self.name}_offset")
 
+    def judge(self, block: Block, phase: Array, outside: Array | None = None) -> tuple[Array, Array, Tally]:
+        """Return a block's components, their verdicts and what the union needs.
 
-def _rough(params: MaskParams, islands: Judge, block: Block) -> Result:
-    grey = padded(block, "denoised", params.halo, mode="edge")
-    threshold = float(block.table("threshold"))
-    inside = grey != OUTSIDE
-    phase = (grey > threshold if params.phase == "bright" else grey <= threshold) & inside
-    rough = _close(_open(phase, params.opening), params.closing)
-    own = tuple(slice(params.halo, n - params.halo) for n in rough.shape)
-    mine = np.ascontiguousarray(rough[own] & inside[own])
-    return Result({"rough": mine}, islands(block, mine, ~mine)[2])
+        With `outside`, components that reach the image edge or those voxels are never flipped.
+        """
+        shared = components.inner_sides(block.grid, block.number)
+        keep = None
+        if outside is not None:
+            keep = outside.copy()
+            for side, (axis, end) in enumerate((a, e) for a in range(3) for e in (0, -1)):
+                if not shared[side]:
+                    keep[(slice(None),) * axis + (end,)] = True
+            keep &= phase
+        labels, verdict, sizes = components.small_components(phase, keep, self.limit, self.connectivity, shared)
+        return labels, verdict, {"sizes": sizes} | components.face_codes(labels, verdict, shared)
 
+    def flips(self, block: Block, labels: Array, verdict: Array) -> Array:
+        """Return the voxels of the components to be flipped, once the union has spoken."""
+        flips, offset = (block.table(name) for name in self.tables)
+        own = flips[offset[block.number] : offset[block.number + 1]]
+        chosen = verdict < 0
+        waiting = verdict > 0
+        chosen[waiting] = own[verdict[waiting] - 1]
+        return np.asarray(chosen[labels])
 
-def _without_islands(islands: Judge, holes: Judge, block: Block) -> Result:
-    rough, outside = block.read("rough"), block.read("denoised") == OUTSIDE
-    labels, verdict, _ = islands(block, rough, outside)
-    solid = rough & ~_flip(block, "islands", labels, verdict)
-    return Result({"solid": solid}, holes(block, ~solid, outside)[2])
-
-
-def _without_holes(holes: Judge, block: Block) -> Result:
-    solid, outside = block.read("solid"), block.read("denoised") == OUTSIDE
-    labels, verdict, _ = holes(block, ~solid, outside)
-    mask = solid | _flip(block, "holes", labels, verdict)
-    counts = np.array([np.count_nonzero(mask), mask.size - np.count_nonzero(outside)])
-    return Result({"mask": mask}, {"counts": counts})
-
-
-def _count(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    mask, scan = np.sum([tally["counts"] for tally in tallies], axis=0)
-    return {"mask_voxels": np.array(mask), "scan_voxels": np.array(scan)}
-
-
-def _unite(name: str, connectivity: int, limit: int, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    """Add up the components that cross block walls and tell which are to be flipped."""
-    sizes = [tally["sizes"] for tally in tallies]
-    offset = np.concatenate([[0], np.cumsum([len(s) for s in sizes])]).astype(np.int64)
-    parent = np.arange(offset[-1] + 1)
-    for axis in range(3):
-        for seam in range(grid.counts[axis] - 1):
-            low = _plane(grid, tallies, offset, axis, seam, 1)
-            high = _plane(grid, tallies, offset, axis, seam + 1, 0)
-            components.join_planes(parent, low, high, connectivity == components.FULL)
-    root = components.roots(parent)
-    weights = np.concatenate([np.array([limit + 1]), *sizes])
-    total = np.bincount(root, weights=weights, minlength=len(parent))
-    flips = (total[root] <= limit)[1:]
-    return {name: flips, f"{name}_offset": offset}
+    def unite(self, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+        """Add up the components that cross block walls and tell which are to be flipped."""
+        sizes = [tally["sizes"] for tally in tallies]
+        offset = np.concatenate([[0], np.cumsum([len(s) for s in sizes])]).astype(np.int64)
+        parent = np.arange(offset[-1] + 1)
+        for axis in range(3):
+            for seam in range(grid.counts[axis] - 1):
+                low = _plane(grid, tallies, offset, axis, seam, 1)
+                high = _plane(grid, tallies, offset, axis, seam + 1, 0)
+                components.join_planes(parent, low, high, self.connectivity == components.FULL)
+        root = components.roots(parent)
+        # The node of all that is kept is too large, and so is what is joined to it.
+        weights = np.concatenate([np.array([self.limit + 1]), *sizes])
+        voxels = np.bincount(root, weights=weights, minlength=len(parent))
+        return dict(zip(self.tables, ((voxels[root] <= self.limit)[1:], offset), strict=True))
 
 
 def _plane(grid: Grid, tallies: Sequence[Tally], offset: Array, axis: int, place: int, end: int) -> Array:
@@ -265,6 +256,36 @@ def _plane(grid: Grid, tallies: Sequence[Tally], offset: Array, axis: int, place
         codes[codes > 0] += offset[number]
         plane[tuple(slice(box.start[a], box.stop[a]) for a in others)] = codes
     return plane
+
+
+def _rough(params: MaskParams, islands: _Sieve, block: Block) -> Result:
+    grey = padded(block, "denoised", params.halo, mode="edge")
+    threshold = float(block.table("threshold"))
+    inside = grey != OUTSIDE
+    phase = (grey > threshold if params.phase == "bright" else grey <= threshold) & inside
+    rough = _close(_open(phase, params.opening), params.closing) & inside
+    own = np.ascontiguousarray(inner(rough, params.halo))
+    return Result({"rough": own}, islands.judge(block, own)[2])
+
+
+def _without_islands(islands: _Sieve, holes: _Sieve, block: Block) -> Result:
+    rough, outside = block.read("rough"), block.read("denoised") == OUTSIDE
+    labels, verdict, _ = islands.judge(block, rough)
+    solid = rough & ~islands.flips(block, labels, verdict)
+    return Result({"solid": solid}, holes.judge(block, ~solid, outside)[2])
+
+
+def _without_holes(holes: _Sieve, block: Block) -> Result:
+    solid, outside = block.read("solid"), block.read("denoised") == OUTSIDE
+    labels, verdict, _ = holes.judge(block, ~solid, outside)
+    mask = solid | holes.flips(block, labels, verdict)
+    counts = np.array([np.count_nonzero(mask), mask.size - np.count_nonzero(outside)])
+    return Result({"mask": mask}, {"counts": counts})
+
+
+def _count(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    mask, scan = total(tallies, "counts")
+    return {"mask_voxels": np.array(mask), "scan_voxels": np.array(scan)}
 
 
 def _ball(radius: int) -> Array:

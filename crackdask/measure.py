@@ -137,8 +137,8 @@ def measure(grey: xr.DataArray, label: xr.DataArray, particles: int, *, max_radi
     --------
     >>> label = xr.DataArray(np.zeros((4, 4, 4), np.uint32), dims=("z", "y", "x"))
     >>> label[1:3, 1:3, 1:3] = 1
-    >>> int(measure(label.astype(np.uint8), label, 1, max_radius=4)["particles"].voxels)
-    8
+    >>> measure(label.astype(np.uint8), label, 1, max_radius=4)["particles"].voxels.values.tolist()
+    [8]
     """
     grey, label = arrays.check(grey, "grey", "uint8"), arrays.check(label, "label", "uint32")
     if grey.dims != label.dims or grey.shape != label.shape:

@@ -34,15 +34,16 @@ BASE_BYTES = 400 * 2**20
 LARGEST_BLOCK = 256
 #: Seconds for a million voxels on one core of a 2024 server, by step (measured; see tests/benchmarks).
 SECONDS_PER_MEGAVOXEL = {
-    "read": 0.03,
-    "register": 0.05,
-    "grey": 0.10,
-    "denoise": 1.60,
-    "mask": 0.25,
-    "labels": 0.25,
-    "transfer": 0.30,
-    "measure": 0.20,
+    "read": 0.04,
+    "grey": 0.08,
+    "denoise": 0.25,
+    "mask": 0.14,
+    "labels": 0.20,
+    "transfer": 0.26,
+    "measure": 0.08,
 }
+#: Registration looks at pyramid levels and sub-blocks of bounded size, so it takes the same for any volume.
+SECONDS_PER_REGISTRATION = 6.0
 #: Bytes on disk of a voxel after compression, typical of noisy scans and of label volumes.
 DISK_BYTES = {"grey": 0.85, "label": 0.06, "denoised": 0.6, "mask": 0.02, "depth": 0.5, "basin": 0.2}
 _READS = {"previous_label": "label", "previous_depth": "depth"}
@@ -210,6 +211,7 @@ def estimate(recipe: Recipe, plan: Plan, dtype: np.dtype[Any], workers: int) -> 
     todo = [unit.step for unit in units(recipe)]
     tasks = sum(per_step.get(step, 0) * len(plan.slabs if step == "read" else plan.grid) for step in todo)
     seconds = sum(SECONDS_PER_MEGAVOXEL.get(step, 0.0) * (scan if step == "read" else voxels) / 1e6 for step in todo)
+    seconds += SECONDS_PER_REGISTRATION * (todo.count("register") - 1)
     kept = ("denoised", "mask") if recipe.compute.keep_intermediate else ()
     stored = sum(DISK_BYTES[name] for name in ("grey", "label", *kept)) * voxels * states
     work = max(2.0 * scan * dtype.itemsize, voxels * sum(DISK_BYTES.values()))

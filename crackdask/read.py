@@ -126,8 +126,7 @@ def slabs(shape: Triple, itemsize: int, chunk: Triple, budget: int) -> Grid:
     (32, 512, 512)
     """
     factor = max(levels(shape))
-    unit = [-(-max(c, factor) // factor) * factor for c in chunk]
-    z, y = lcm(chunk[0], unit[0]), lcm(chunk[1], unit[1])
+    z, y = lcm(chunk[0], factor), lcm(chunk[1], factor)
     rows = max(y, budget // (z * shape[2] * itemsize) // y * y)
     return Grid(shape, (z, min(rows, -(-shape[1] // y) * y), shape[2]))
 

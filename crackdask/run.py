@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import ceil, floor
@@ -34,6 +34,7 @@ from crackdask.measure import TooDeepError, contacts, deepest_shell, finalise
 from crackdask.measure import passes as measure_passes
 from crackdask.plan import Box, Grid, Triple, check_single_writer
 from crackdask.planning import Plan, plan_blocks
+from crackdask.profile import Cost
 from crackdask.read import histogram_of, levels
 from crackdask.read import passes as read_passes
 from crackdask.register import Level, RegistrationError, register
@@ -68,6 +69,7 @@ USER_ERRORS: tuple[type[BaseException], ...] = (
     StoreError,
     ResultError,
     RegistrationError,
+    TooDeepError,
 )
 #: The machine's: no room, no permission.
 _LIBRARIES = ("numpy", "dask", "distributed", "zarr", "xarray", "scikit-image", "SimpleITK", "numba", "edt", "scipy")
@@ -192,7 +194,7 @@ class Run:
             key
             for u in plan
             for key in u.writes
-            if (self._is_stored(key[0]) and u.name in done) or self.work.volume(*key).exists()
+            if (u.name in done and key[0] in self.result(u.name)["stored"]) or self.work.volume(*key).exists()
         }
         kept = {key for u in plan for key in u.writes if key[0] in KEPT_ON_REQUEST and self._is_stored(key[0])}
         return outstanding(plan, done, there, until, kept)
@@ -224,14 +226,17 @@ class Run:
         started = time.perf_counter()
         self.work.forget(unit.name)
         found = _PERFORM[unit.step](self, unit)
-        self.work.finish(unit.name, self.scans.fingerprints[unit.name], found)
+        stored = np.array([name for name, _ in unit.writes if self._is_stored(name)], "U")
+        self.work.finish(unit.name, self.scans.fingerprints[unit.name], {**found, "stored": stored})
         for name in INTERNAL:
             self.work.drop_volume(name, unit.state)
         seconds = time.perf_counter() - started
         steps = dict(store.attributes(self.path).get("steps", {}))
+        cost = Cost.of(report for name, _, report in self.engine.reports if name == unit.name)
         steps[unit.name] = {
             "fingerprint": self.scans.fingerprints[unit.name],
             "seconds": round(seconds, 3),
+            "cost": cost.as_dict(),
         }
         store.set_attributes(self.path, {"steps": steps})
         self.progress.end(unit.name, seconds)
@@ -252,8 +257,9 @@ class Run:
         return found is not None and found[0] == self.scans.fingerprints[unit.name]
 
     def _is_stored(self, volume: str) -> bool:
-        kept = KEPT_ON_REQUEST if self.recipe.compute.keep_intermediate else ()
-        return volume in (*STORED, *kept)
+        """Tell whether a volume belongs to the store; once it does it stays, or it would fall behind its recipe."""
+        kept = self.recipe.compute.keep_intermediate or (self.path / "volumes" / volume).exists()
+        return volume in STORED or (volume in KEPT_ON_REQUEST and kept)
 
     def result(self, name: str) -> dict[str, Array]:
         """Return the tables of a finished unit."""
@@ -303,7 +309,8 @@ class Run:
     def _open_store(self) -> None:
         if (self.path / "zarr.json").exists():
             self._check_store()
-            missing = [n for n in self._volumes() if not (self.path / "volumes" / n).exists()]
+            store.tidy(self.path)
+            missing = [n for n in self._volumes() if not (self.path / "volumes" / n / "zarr.json").exists()]
             if missing:
                 store.add_volumes(self.path, self.axes, {n: self._volumes()[n] for n in missing}, **self._layout())
             return
@@ -430,7 +437,7 @@ def _register(run: Run, unit: Unit) -> dict[str, Array]:
                 params,
                 spacing=run.recipe.experiment.voxel_um,
                 fill=run.recipe.experiment.fill,
-                apply=partial(_in_order, run.executor),
+                apply=partial(run.engine.in_order, unit.name, "register"),
             )
         except RegistrationError as error:
             states = run.recipe.states
@@ -453,16 +460,6 @@ def _levels(run: Run, state: int) -> list[Level]:
         valid = None if fill is None else (~np.isnan(voxels) if np.isnan(fill) else voxels != fill)
         made.append(Level(factor, voxels, valid))
     return made
-
-
-def _in_order(executor: Executor, function: Callable[[Box], Any], boxes: Sequence[Box]) -> Iterable[Any]:
-    """Run a function over boxes on the workers and return the results in the boxes' order."""
-    found: dict[Box, Any] = {}
-    for box, outcome in executor.map(function, boxes):
-        if isinstance(outcome, BaseException):
-            raise outcome
-        found[box] = outcome
-    return [found[box] for box in boxes]
 
 
 def _grey(run: Run, unit: Unit) -> dict[str, Array]:
@@ -598,7 +595,7 @@ def _measure(run: Run, unit: Unit) -> dict[str, Array]:
             f"max_radius = {run.recipe.labels.max_radius} voxels: raise max_radius to {wanted}, or correct [mask] "
             "if no particle is that large"
         ) from error
-    tallies = run.work.records(unit.name, steps[0].name, run.scans.fingerprints[unit.name], len(run.grid))
+    tallies = run.engine.records(unit.name, steps[0].name, run.scans.fingerprints[unit.name], run.grid, {})
     particles = int(run.result(f"labels-{ref}")["particles"][0])
     shells = deepest_shell(tallies)
     for ids in ranges(particles):

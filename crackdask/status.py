@@ -10,7 +10,7 @@ from typing import Any
 from crackdask.config import check
 from crackdask.schema import STEPS
 from crackdask.store import attributes
-from crackdask.units import KEPT_ON_REQUEST, STORED, outstanding, units
+from crackdask.units import outstanding, units
 from crackdask.work import Work
 
 
@@ -71,17 +71,14 @@ def status(path: Path) -> Status:
     names = [state.name for state in recipe.states]
     recorded = facts.get("steps", {})
     complete = bool(facts.get("complete"))
-    done = {
-        u.name
-        for u in plan
-        if complete or ((found := work.result(u.name)) and found[0] == recorded.get(u.name, {}).get("fingerprint"))
-    }
-    kept = KEPT_ON_REQUEST if recipe.compute.keep_intermediate else ()
+    results = {u.name: found for u in plan if (found := work.result(u.name))}
+    fitting = {name for name, found in results.items() if found[0] == recorded.get(name, {}).get("fingerprint")}
+    done = {u.name for u in plan if complete or u.name in fitting}
     there = {
         key
         for u in plan
         for key in u.writes
-        if (key[0] in (*STORED, *kept) and u.name in done) or work.volume(*key).exists()
+        if (u.name in fitting and key[0] in results[u.name][1]["stored"]) or work.volume(*key).exists()
     }
     again = [] if complete else outstanding(plan, done, there)
     steps = tuple(

@@ -78,15 +78,31 @@ class Volume:
         units = array.shards or array.chunks
         first: tuple[Any, ...] = () if self.state is None else (range(self.state, self.state + 1),)
         spans = [range(a // u, -(-b // u)) for a, b, u in zip(box.start, box.stop, units[-3:], strict=True)]
-        written, folders = 0, set()
+        written = 0
+        folders: dict[Path, set[str]] = {}
         for place in product(*first, *spans):
             file = Path(self.path) / array.metadata.encode_chunk_key(place)
             if file.exists():
                 written += flush(file)
-                folders.add(file.parent)
-        for folder in folders:
-            flush(folder)
+            folders.setdefault(file.parent, set()).add(file.name)
+        for folder, own in folders.items():
+            if self.state is not None and folder.exists():
+                _sweep(folder, own)
+        # A folder that this block made is an entry of the folder above; a chunk of zeros is an entry removed.
+        above = {
+            parent for folder in folders for parent in (folder, *folder.parents) if parent.is_relative_to(self.path)
+        }
+        for folder in sorted(above, reverse=True):
+            if folder.exists():
+                flush(folder)
         return written
+
+
+def _sweep(folder: Path, own: set[str]) -> None:
+    """Remove what a writer that was killed left of the chunks that are now written."""
+    for entry in folder.iterdir():
+        if entry.suffix == ".partial" and entry.name.partition(".")[0] in own:
+            entry.unlink()
 
 
 def flush(path: Path) -> int:
@@ -123,6 +139,7 @@ def make_volume(path: Path, shape: Triple, dtype: str, chunk: Triple, compressio
         # One folder for all chunks: one directory entry to flush.
         chunk_key_encoding={"name": "default", "separator": "."},
     )
+    flush(path / "zarr.json")
     return Volume(str(path))
 
 
@@ -195,6 +212,8 @@ def create(
 ) -> None:
     """Make an empty store with its volumes (name to dtype) and root attributes."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    whole, path = path, path.with_name(f".{path.name}.partial")
+    shutil.rmtree(path, ignore_errors=True)
     root = zarr.create_group(str(path), zarr_format=3, attributes=dict(values))
     group = root.create_group("volumes")
     write_state_coordinates(group, axes)
@@ -202,6 +221,15 @@ def create(
         centres = (np.arange(n) + 0.5) * edge
         write_array(group, name, centres, (name,), schema.COORDINATES[name].attributes)
     add_volumes(path, axes, volumes, chunk, shard, compression)
+    path.replace(whole)  # under its name only when it is whole
+    flush(whole.parent)
+
+
+def tidy(path: Path) -> None:
+    """Remove what a killed writer of metadata left in a store."""
+    for pattern in ("*.partial", "*/*.partial", "*/*/*.partial"):
+        for left in path.glob(pattern):
+            left.unlink()
 
 
 def add_volumes(

@@ -57,11 +57,15 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that after any crash it is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     flush(path.parent)
 
 
@@ -138,7 +142,8 @@ class Work:
             If another run holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock, owner = FileLock(self.folder / "lock", timeout=0), self.folder / "owner"
+        # Not at once: `status` holds the lock for a moment when it looks.
+        lock, owner = FileLock(self.folder / "lock", timeout=1), self.folder / "owner"
         try:
             lock.acquire()
         except Timeout:
@@ -148,6 +153,8 @@ class Work:
                 f"`crackdask status {str(self.folder).removesuffix('.work')}` tells how far it is"
             ) from None
         try:
+            for left in (*self.folder.glob(".*.partial"), *(self.folder / "results").glob(".*.partial")):
+                left.unlink()
             owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
             yield
         finally:
@@ -164,12 +171,20 @@ class Work:
         except Timeout:
             owner = self.folder / "owner"
             return owner.read_text().strip() if owner.exists() else "unknown"
+        except OSError:
+            return None  # a place that cannot be written: nobody writes there
         lock.release()
         return None
 
-    def records(self, unit: str, step: str, fingerprint: str, blocks: int) -> Records:
-        """Return the records of one pass; those of another fingerprint do not count."""
-        return Records(self.folder / "blocks" / unit / f"{step}-{fingerprint[:16]}-{blocks}", blocks)
+    def records(self, unit: str, step: str, key: str, blocks: int) -> Records:
+        """Return the records of one pass; those of another key do not count."""
+        return Records(self.folder / "blocks" / unit / f"{step}-{key[:16]}-{blocks}", blocks)
+
+    def keep_records(self, unit: str, key: str) -> None:
+        """Drop a unit's records of other keys: what they tell of is about to be written over."""
+        for folder in (self.folder / "blocks" / unit).glob("*"):
+            if folder.name.rsplit("-", 2)[1] != key[:16]:
+                shutil.rmtree(folder)
 
     def tables(self, unit: str) -> Path:
         """Return the folder in which workers look up the tables of a unit at work."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiment import SMALL, Experiment, whole
+from tests.experiment import CUT, SMALL, Experiment, whole
 from tests.tiny import Tiny
 
 
@@ -17,7 +17,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 
 @pytest.fixture(scope="session")
 def whole_store(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of a run in which every state is one block, one after the other in one process."""
+    """Return the store of a run in which every state is one block, one after the other in one process."""
     store = tmp_path_factory.mktemp("whole") / "whole.zarr"
     outcome, _ = experiment.run(store, whole(SMALL) | {"keep_intermediate": True})
     assert not outcome.failures
@@ -37,3 +37,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     said = made.run()
     assert said.code == 0, said.err
     return made
+
+
+@pytest.fixture(scope="session")
+def cut_store(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the store of a run in blocks that was never disturbed."""
+    store = tmp_path_factory.mktemp("cut") / "cut.zarr"
+    outcome, job = experiment.run(store, CUT)
+    assert not outcome.failures
+    assert len(job.grid) == 8
+    return store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ SMALL = Phantom(
 )
 #: A registration of small scans that takes a second.
 QUICK = {"samples": 4000, "iterations": 30, "max_rotation_deg": 2.0, "blocks_per_axis": 2, "rounds": 1}
+#: Blocks that divide nothing evenly.
+CUT = {"block": [24, 40, 48], "chunk": [8, 20, 24], "keep_intermediate": True}
 GROUPS = ("volumes", "particles", "shells", "histograms", "contacts", "transforms")
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -55,6 +58,18 @@ class Experiment:
             content[name] = {**content.get(name, {}), **values}
         return content
 
+    def write(self, path: Path, compute: Mapping[str, Any], **sections: Mapping[str, Any]) -> Path:
+        """Write the recipe with some keys changed, for the command line."""
+        content = self.recipe(compute, **sections)
+        lines = []
+        for state in content.pop("states"):
+            source = str(self.folder / state["source"])
+            lines += ["[[states]]", *(f"{k} = {json.dumps(v)}" for k, v in {**state, "source": source}.items())]
+        for name, values in content.items():
+            lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())]
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
     def prepare(self, content: Mapping[str, Any]) -> Scans:
         """Return the opened scans of a recipe."""
         return Scans.of(check(content), self.folder)
@@ -66,12 +81,13 @@ class Experiment:
         cluster: str = "synchronous",
         workers: int | None = None,
         until: str | None = None,
+        progress: Silent | None = None,
         **sections: Mapping[str, Any],
     ) -> tuple[Outcome, Run]:
         """Run the recipe with some keys changed, and return how it ended."""
         scans = self.prepare(self.recipe(compute, **sections))
         with connect(cluster, workers, scans.recipe.compute.memory) as executor:
-            job = Run(scans, store, executor, Silent())
+            job = Run(scans, store, executor, progress or Silent())
             return job(until), job
 
 

@@ -15,6 +15,7 @@ class Silent:
     reports: list[Report] = field(default_factory=list)
     failures: list[tuple[str, str, int, BaseException, bool]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    warned: list[tuple[str, str]] = field(default_factory=list)
 
     def begin(self, unit: str, step: str, done: int, blocks: int) -> None:
         self.begun.append((unit, step, done, blocks))
@@ -27,3 +28,6 @@ class Silent:
 
     def end(self, unit: str, seconds: float) -> None:
         self.ended.append(unit)
+
+    def warn(self, unit: str, words: str) -> None:
+        self.warned.append((unit, words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,12 @@ from hypothesis import strategies as st
 
 import crackdask
 from crackdask.plan import Grid
-from tests.experiment import SMALL, Experiment, differences, load
+from tests.experiment import CUT, SMALL, Experiment, differences, load
 
-DIVIDES_NOTHING = {"block": [24, 40, 48], "chunk": [8, 20, 24]}
 FLAT = {"block": [16, 48, 67], "chunk": [16, 16, 67], "compression": "lz4"}
 TALL = {"block": [41, 32, 24], "chunk": [41, 16, 8], "compression": "none"}
 SHARDED = {"block": [32, 32, 64], "chunk": [16, 16, 16], "shard": [32, 32, 32]}
-CUTS = [DIVIDES_NOTHING, FLAT, TALL, SHARDED]
+CUTS = [CUT, FLAT, TALL, SHARDED]
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,13 @@ def test_the_walls_of_the_blocks_cut_through_particles_that_differ(wanted: Mappi
     assert not np.array_equal(wanted["transforms"].matrix[0], wanted["transforms"].matrix[1])
 
 
+def test_blocks_that_divide_nothing_change_no_bit(wanted: Mapping[str, xr.Dataset], cut_store: Path) -> None:
+    assert differences(load(cut_store), wanted) == []
+
+
 @pytest.mark.parametrize(
     ("compute", "cluster", "workers"),
     [
-        pytest.param(DIVIDES_NOTHING, "synchronous", 1, id="divides nothing, synchronous"),
         pytest.param(FLAT, "threads", 2, id="flat, two threads"),
         pytest.param(TALL, "threads", 1, id="tall, one thread"),
         pytest.param(SHARDED, "local", 2, id="shards, two workers"),
@@ -103,7 +106,7 @@ def cuts(draw: st.DrawFn) -> tuple[tuple[int, ...], ...]:
     for size in SMALL.shape:
         walls = draw(st.sets(st.integers(1, size - 1), max_size=3))
         bounds = [0, *sorted(walls), size]
-        made.append(tuple(b - a for a, b in zip(bounds[:-1], bounds[1:], strict=True)))
+        made.append(tuple(b - a for a, b in pairwise(bounds)))
     return tuple(made)
 
 

@@ -186,7 +186,10 @@ def test_snakes_through_many_blocks_are_judged_by_their_whole_size(block):
     length = int(tube.sum())
     if block:
         assert cut(tube, block)
-        assert sum(ndimage.label(tube[z : z + 3, y : y + 3], FACES)[1] for z in range(0, 15, 3) for y in range(0, 15, 3)) > 20
+        assert (
+            sum(ndimage.label(tube[z : z + 3, y : y + 3], FACES)[1] for z in range(0, 15, 3) for y in range(0, 15, 3))
+            > 20
+        )
     bare = {"opening": 0, "closing": 0}
     island = np.where(tube, 200, 50).astype(np.uint8)
     for smallest, kept in ((length, True), (length + 1, False)):
@@ -305,7 +308,14 @@ def test_one_threshold_for_all_states_unless_asked():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"threshold": 0}, {"threshold": 256.0}, {"threshold": "mean"}, {"opening": -1}, {"closing": 1.5}, {"phase": "grey"}],
+    [
+        {"threshold": 0},
+        {"threshold": 256.0},
+        {"threshold": "mean"},
+        {"opening": -1},
+        {"closing": 1.5},
+        {"phase": "grey"},
+    ],
 )
 def test_impossible_parameters(wrong):
     with pytest.raises(ValidationError):

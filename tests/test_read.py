@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from math import isnan
+from math import isnan, lcm, prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from crackdask.counts import Extremes, Histogram, extremes, histogram, two_passes
-from crackdask.read import levels, reduce_mean, refuse_constant, refuse_nonfinite
+from crackdask.plan import Grid
+from crackdask.read import levels, reduce_mean, refuse_constant, refuse_nonfinite, slabs
 from crackdask.sources import SourceError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -145,6 +146,34 @@ def test_levels_of_the_scans_in_mind() -> None:
     assert levels((200, 770, 1540)) == (8, 4)
     assert levels((128, 128, 128)) == (2, 1)
     assert levels((101, 101, 101)) == (1,)
+
+
+@given(
+    shape=st.tuples(*[st.integers(1, 3000)] * 3),
+    itemsize=st.sampled_from([1, 2, 4, 8]),
+    chunk=st.tuples(*[st.sampled_from([1, 10, 32, 64, 96])] * 3),
+    budget=st.integers(1, 2**34),
+)
+def test_slabs_fit_the_budget_the_chunks_and_the_pyramid(
+    shape: tuple[int, int, int], itemsize: int, chunk: tuple[int, int, int], budget: int
+) -> None:
+    grid, factor = slabs(shape, itemsize, chunk, budget), max(levels(shape))
+    assert grid.shape == shape
+    assert grid.block[2] == shape[2]
+    for block, unit in zip(grid.block[:2], chunk[:2], strict=True):
+        assert block % unit == 0
+        assert block % factor == 0
+    assert grid.block[0] == lcm(chunk[0], factor)  # as few slices as can be
+    if grid.block[1] > lcm(chunk[1], factor):
+        assert prod(grid.block) * itemsize <= budget
+
+
+def test_slabs_of_the_scans_in_mind() -> None:
+    assert slabs((2150, 2560, 2560), 2, (32, 64, 64), 2**30).block == (32, 2560, 2560)
+    tiled = slabs((2150, 2560, 2560), 2, (32, 64, 64), 2**26)
+    assert (tiled.block, tiled.counts) == ((32, 384, 2560), (68, 7, 1))
+    assert slabs((20, 30, 40), 2, (32, 64, 64), 1) == Grid((20, 30, 40), (32, 64, 40))
+    assert slabs((2150, 2560, 2560), 2, (48, 48, 48), 1).block == (96, 96, 2560)
 
 
 # ---------------------------------------------------------------- histograms

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import edt
 import numpy as np
 import pytest
@@ -11,18 +9,13 @@ import pytest
 from crackdask.blocks import compute
 from crackdask.measure import MeasureParams, passes
 
-SIZE, PARTICLES = 256, 3700
+from .harness import Race, benchmark
 
 
-@pytest.fixture(scope="module")
-def volumes():
-    grey, label = packing()
-    return {"grey": grey, "label": label}
-
-
-def packing(size=SIZE, count=PARTICLES, seed=0):
+def packing(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Touching balls of radius 6 to 14, each voxel in the ball whose centre is nearest by radius."""
     rng = np.random.default_rng(seed)
+    count = round(3700 * (size / 256) ** 3)
     nearest = np.full((size,) * 3, 1.0, np.float32)
     label = np.zeros((size,) * 3, np.uint32)
     radii = rng.uniform(6, 14, count)
@@ -39,22 +32,28 @@ def packing(size=SIZE, count=PARTICLES, seed=0):
     return grey, label
 
 
-def seconds(work, repeats=3):
-    best = np.inf
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
-@pytest.mark.parametrize(("block", "bar"), [((256, 256, 256), 1.5), ((128, 128, 128), 3.0)])
-def test_measuring_costs_little_more_than_edt_alone(volumes, block, bar):
-    label = volumes["label"]
+def race(size: int, block: int) -> Race:
+    """Return the counting of everything, and edt's call alone."""
+    grey, label = packing(size)
     deepest = int(np.ceil(edt.edt(label, black_border=True, parallel=1).max()))
     counting = passes(MeasureParams(), (0.325, 0.325, 0.325), deepest)
-    compute(counting, {name: v[:40, :40, :40] for name, v in volumes.items()})
-    ours = seconds(lambda: compute(counting, volumes, block=block))
-    theirs = seconds(lambda: edt.edt(label, black_border=True, parallel=1))
-    print(f"\nmeasure in blocks of {block[0]}: {ours / theirs:.2f} of edt's time")
-    assert ours < bar * theirs
+    return Race(
+        ours=lambda: compute(counting, {"grey": grey, "label": label}, block=(block,) * 3),
+        peer=lambda: edt.edt(label, black_border=True, parallel=1),
+        note=lambda ours, peer: f"deepest particle {peer.max():.1f} voxels",
+    )
+
+
+@benchmark(bar=1 / 1.5, aim=1 / 1.3, size=256, small=32)
+def measure_in_one_block(size: int) -> Race:
+    return race(size, size)
+
+
+@benchmark(bar=1 / 3, aim=1 / 2, size=256, small=32)
+def measure_in_eight_blocks(size: int) -> Race:
+    return race(size, size // 2)
+
+
+@pytest.mark.parametrize("bench", [measure_in_one_block, measure_in_eight_blocks])
+def test_runs(bench):
+    bench.once()

@@ -142,7 +142,9 @@ def test_verdicts_of_one_block(seed, shape, limit, connectivity, inner, keeps):
 def test_sides_with_a_neighbour(block):
     grid = Grid((3, 4, 5), block)
     for number, box in enumerate(grid):
-        for side, (axis, after) in zip(inner_sides(grid, number), ((a, e) for a in range(3) for e in (0, 1)), strict=True):
+        for side, (axis, after) in zip(
+            inner_sides(grid, number), ((a, e) for a in range(3) for e in (0, 1)), strict=True
+        ):
             ends = [list(box.start), list(box.stop)]
             if after:
                 ends[0][axis], ends[1][axis] = box.stop[axis], box.stop[axis] + 1

@@ -1,0 +1,35 @@
+"""The benchmarks of whole runs and of the engine, once at a small size and without a look at the clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crackdask.phantom import Phantom, states, write
+from crackdask.plan import Grid
+
+from .engine import overhead
+from .whole import halved, ours, quality, theirs
+
+SMALL = Phantom(shape=(64, 96, 96), states=states(2), seed=1)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(SMALL, tmp_path_factory.mktemp("whole"))
+
+
+def test_both_ways_find_the_particles(recipe: Path, tmp_path: Path) -> None:
+    for finish in (ours(recipe, tmp_path, 1, keep=True), theirs(recipe, tmp_path)):
+        assert finish.peak > 2**27
+        assert quality(finish, SMALL).startswith(("F1 0.9", "F1 1.0"))
+
+
+def test_the_engine_alone() -> None:
+    seconds, _ = overhead(Grid((64, 64, 64), (16, 16, 16)), "synchronous", 1)
+    assert seconds > 0
+
+
+def test_an_eighth() -> None:
+    assert halved((8, 4, 2)) == (4, 2, 1)
