@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -142,6 +143,7 @@ def _workers_deaf_to_interrupts() -> Iterator[None]:
     Threads and processes that begin inside have the signal blocked, and so have those that they begin; here it
     arrives when the block is left.
     """
+    resource_tracker.ensure_running()  # its start would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -194,9 +196,13 @@ def connect(cluster: str, workers: int | None, memory: int) -> Iterator[Executor
                 n_workers=count,
                 threads_per_worker=1,
                 memory_limit=memory,
+                # Memory is planned: a worker near its budget is neither paused nor made to spill.
+                memory_target_fraction=False,
+                memory_spill_fraction=False,
+                memory_pause_fraction=False,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
-                silence_logs=logging.ERROR,
+                silence_logs=logging.CRITICAL,
             )
         with local, Client(local) as client:
             client.run(cap_threads)

@@ -189,9 +189,12 @@ class Engine:
         self.work.keep_records(unit, _key(fingerprint, grid, outputs))
         known = dict(tables)
         at_hand: dict[str, Readable] = {**inputs}
+        written: dict[str, Array] = {}
         for step in passes:
             for name in step.tables:
-                self.work.put_table(unit, name, known[name])
+                if written.get(name) is not known[name]:
+                    self.work.put_table(unit, name, known[name])
+                    written[name] = known[name]
             records = self.records(unit, step.name, fingerprint, grid, outputs)
             template = Job(step, grid, 0, at_hand, outputs, self.work.tables(unit), records)
             self._blocks(unit, template)

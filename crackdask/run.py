@@ -48,6 +48,7 @@ from crackdask.units import (
     DTYPES,
     INTERNAL,
     KEPT_ON_REQUEST,
+    MEASURED,
     STORED,
     Unit,
     VolumeKey,
@@ -189,6 +190,8 @@ class Run:
     def outstanding(self, until: str | None = None) -> list[Unit]:
         """Return the units that are to be done."""
         plan = units(self.recipe)
+        if self._says_complete(plan):
+            return []
         done = {u.name for u in plan if self._is_done(u)}
         there = {
             key
@@ -198,6 +201,16 @@ class Run:
         }
         kept = {key for u in plan for key in u.writes if key[0] in KEPT_ON_REQUEST and self._is_stored(key[0])}
         return outstanding(plan, done, there, until, kept)
+
+    def _says_complete(self, plan: Sequence[Unit]) -> bool:
+        """Tell whether the store alone vouches for every unit: its work folder may have been deleted."""
+        facts = store.attributes(self.path)
+        steps = facts.get("steps", {})
+        return (
+            bool(facts.get("complete"))
+            and not self.recipe.compute.keep_intermediate
+            and all(steps.get(u.name, {}).get("fingerprint") == self.scans.fingerprints[u.name] for u in plan)
+        )
 
     def _perform(self, todo: Sequence[Unit], skipped: int) -> Outcome:
         done: list[str] = []
@@ -598,9 +611,10 @@ def _measure(run: Run, unit: Unit) -> dict[str, Array]:
     tallies = run.engine.records(unit.name, steps[0].name, run.scans.fingerprints[unit.name], run.grid, {})
     particles = int(run.result(f"labels-{ref}")["particles"][0])
     shells = deepest_shell(tallies)
+    run.work.drop_volume(MEASURED, unit.state)
     for ids in ranges(particles):
         groups = finalise(tallies, ids, voxel_um, shells)
-        run.work.put_part(f"{unit.name}/{ids.start}", _flat(groups))
+        run.work.put_part(MEASURED, unit.state, ids.start, _flat(groups))
     return {"shells": np.array(shells)} | contacts(tallies, voxel_um)
 
 
@@ -639,7 +653,7 @@ def _track(run: Run, unit: Unit) -> dict[str, Array]:
     seen = {name: np.zeros((len(states), particles), np.int64) for name in _FOLLOWED}
     for s in states:
         for ids in ranges(particles):
-            groups = _nested(run.work.part(f"measure-{s}/{ids.start}"))
+            groups = _nested(run.work.part(MEASURED, s, ids.start))
             for name, values in groups["shells"].items():
                 missing = widest - values.shape[1]
                 groups["shells"][name] = np.pad(values, ((0, 0), (0, missing)))

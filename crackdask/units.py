@@ -32,6 +32,9 @@ DTYPES = {
 #: Volumes that only the unit which writes them reads.
 INTERNAL = ("rough", "solid", "basin")
 
+#: The tables of a state on their way into the store; they lie where work volumes lie, and go like them.
+MEASURED = "tables"
+
 VolumeKey = tuple[str, int]
 
 
@@ -120,10 +123,10 @@ def units(recipe: Recipe) -> list[Unit]:
                 (("mask", s),),
             ),
             _labelling(recipe, s, ref),
-            Unit("measure", s, (labelled, f"grey-{s}"), (("grey", s), ("label", s))),
+            Unit("measure", s, (labelled, f"grey-{s}"), (("grey", s), ("label", s)), ((MEASURED, s),)),
         ]
     names = tuple(f"{step}-{s}" for step in ("measure", "register") for s in order)
-    return [*made, Unit("track", ref, names)]
+    return [*made, Unit("track", ref, names, tuple((MEASURED, s) for s in order))]
 
 
 def _labelling(recipe: Recipe, state: int, ref: int) -> Unit:

@@ -212,17 +212,16 @@ class Work:
         shutil.rmtree(self.folder / "blocks" / unit, ignore_errors=True)
         shutil.rmtree(self.tables(unit), ignore_errors=True)
 
-    def put_part(self, name: str, tables: Arrays) -> None:
-        """Write part of a unit's result that is too large to be held whole."""
-        write_whole(self.folder / "parts" / name, pack(tables))
+    def put_part(self, name: str, state: int, part: int, tables: Arrays) -> None:
+        """Write part of what a volume's name and state stand for: tables too large to be held whole."""
+        write_whole(self.volume(name, state) / str(part), pack(tables))
 
-    def part(self, name: str) -> dict[str, Array]:
+    def part(self, name: str, state: int, part: int) -> dict[str, Array]:
         """Return what `put_part` wrote."""
-        return unpack((self.folder / "parts" / name).read_bytes())
+        return unpack((self.volume(name, state) / str(part)).read_bytes())
 
     def forget(self, unit: str) -> None:
         """Drop the result of a unit that must be done again."""
-        shutil.rmtree(self.folder / "parts" / unit, ignore_errors=True)
         (self.folder / "results" / unit).unlink(missing_ok=True)
 
     def volume(self, name: str, state: int) -> Path:

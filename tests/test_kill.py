@@ -83,7 +83,7 @@ class Runs:
             return (self.store / "contacts").exists()
         try:
             passes = (self.work / "blocks" / unit).iterdir()
-            return any(not record.startswith(".") for folder in passes for record in os.listdir(folder))
+            return any(not record.name.startswith(".") for folder in passes for record in folder.iterdir())
         except FileNotFoundError:
             return False
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tifffile
@@ -89,11 +89,11 @@ class Tiny:
 
     folder: Path
     content: dict[str, Any] = field(default_factory=dict)
-    crackdask: Callable[..., Said] = staticmethod(crackdask)
-    scan: Callable[..., Voxels] = staticmethod(scan)
-    write_slices: Callable[[Path, Voxels], None] = staticmethod(write_slices)
-    contents: Callable[[Path], dict[str, Voxels]] = staticmethod(contents)
-    assert_same_store: Callable[[Path, Path], None] = staticmethod(assert_same_store)
+    crackdask: ClassVar[Callable[..., Said]] = staticmethod(crackdask)
+    scan: ClassVar[Callable[..., Voxels]] = staticmethod(scan)
+    write_slices: ClassVar[Callable[[Path, Voxels], None]] = staticmethod(write_slices)
+    contents: ClassVar[Callable[[Path], dict[str, Voxels]]] = staticmethod(contents)
+    assert_same_store: ClassVar[Callable[[Path, Path], None]] = staticmethod(assert_same_store)
 
     def __post_init__(self) -> None:
         """Write the scans."""

@@ -1,7 +1,7 @@
 """The paper's method (4.5, 4.6) written plainly with the libraries it names, one machine, everything in memory.
 
-`python -m tests.benchmarks.seed_way RECIPE OUT.npz` processes the scans of a recipe and writes labels, matrices and the
-peak memory. The peer of the whole run; two cores are allowed: ITK uses two threads, and two states are denoised at once.
+`python -m tests.benchmarks.seed_way RECIPE OUT.npz` processes the scans of a recipe and writes labels, matrices and
+the peak memory. The peer of the whole run; two cores are allowed: ITK uses two threads, two states are denoised at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import edt
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK
 import tifffile
 from scipy import ndimage
 from skimage.feature import peak_local_max
@@ -39,29 +39,29 @@ def scans(recipe: Path) -> Iterator[Array]:
 
 def registered(fixed: Array, moving: Array) -> tuple[Array, Array]:
     """Register one state to the reference and resample it; return it and its matrix."""
-    reference, other = (sitk.Cast(sitk.GetImageFromArray(v), sitk.sitkFloat32) for v in (fixed, moving))
-    method = sitk.ImageRegistrationMethod()
+    reference, other = (SimpleITK.Cast(SimpleITK.GetImageFromArray(v), SimpleITK.sitkFloat32) for v in (fixed, moving))
+    method = SimpleITK.ImageRegistrationMethod()
     method.SetNumberOfThreads(CORES)
     method.SetMetricAsCorrelation()
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(0.1, 1)
-    method.SetInterpolator(sitk.sitkLinear)
+    method.SetInterpolator(SimpleITK.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 200)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel([4, 2, 1])
     method.SetSmoothingSigmasPerLevel([2, 1, 0])
-    start = sitk.CenteredTransformInitializer(
-        reference, other, sitk.Euler3DTransform(), sitk.CenteredTransformInitializerFilter.GEOMETRY
+    start = SimpleITK.CenteredTransformInitializer(
+        reference, other, SimpleITK.Euler3DTransform(), SimpleITK.CenteredTransformInitializerFilter.GEOMETRY
     )
     method.SetInitialTransform(start, inPlace=False)
     found = method.Execute(reference, other)
-    resampled = sitk.Resample(other, reference, found, sitk.sitkLinear, 0.0)
+    resampled = SimpleITK.Resample(other, reference, found, SimpleITK.sitkLinear, 0.0)
     origin = np.array(found.TransformPoint((0.0, 0.0, 0.0)))
     axes = [np.array(found.TransformPoint(tuple(np.eye(3)[i]))) - origin for i in range(3)]
     matrix = np.eye(4)
     matrix[:3, :3] = np.array(axes).T[::-1, ::-1]
     matrix[:3, 3] = origin[::-1]
-    return sitk.GetArrayFromImage(resampled), matrix
+    return SimpleITK.GetArrayFromImage(resampled), matrix
 
 
 def denoised(grey: Array) -> Array:

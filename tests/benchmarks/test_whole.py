@@ -23,7 +23,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_ways_find_the_particles(recipe: Path, tmp_path: Path) -> None:
     for finish in (ours(recipe, tmp_path, 1, keep=True), theirs(recipe, tmp_path)):
         assert finish.peak > 2**27
-        assert quality(finish, SMALL).startswith(("F1 0.9", "F1 1.0"))
+        score = float(quality(finish, SMALL).split()[1].rstrip(","))
+        assert score > 0.7, "most particles of so small a field are cut by its border, yet most are found"
 
 
 def test_the_engine_alone() -> None:

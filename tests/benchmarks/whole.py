@@ -112,7 +112,8 @@ def main() -> None:
         peer = theirs(recipe, folder)
         print(f"seed's way: {quality(peer, phantom)}")
         print(
-            f"whole run: {peer.seconds / two:.1f}x faster, memory of the largest worker {peak / peer.peak:.3f} of the peer's"
+            f"whole run: {peer.seconds / two:.1f}x faster, "
+            f"memory of the largest worker {peak / peer.peak:.3f} of the peer's"
         )
 
 
