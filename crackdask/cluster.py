@@ -14,10 +14,23 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import dask
+import dask
 from distributed import Client, LocalCluster, as_completed, performance_report
 
 Job = TypeVar("Job")
 Outcome = Any | BaseException
+
+
+# Memory is planned: a worker near its budget is neither paused nor made to spill, only ended beyond it; what it
+# frees goes back to the system at once, instead of into a heap for each of its threads.
+_PLANNED_MEMORY = {
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 1.0,
+    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 2,
+}
 
 
 class ClusterError(ValueError):
@@ -191,15 +204,11 @@ def connect(cluster: str, workers: int | None, memory: int) -> Iterator[Executor
         cap_threads()
         yield Threads(count)
     elif cluster == "local":
-        with _workers_deaf_to_interrupts():
+        with _workers_deaf_to_interrupts(), dask.config.set(_PLANNED_MEMORY):
             local = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
                 memory_limit=memory,
-                # Memory is planned: a worker near its budget is neither paused nor made to spill.
-                memory_target_fraction=False,
-                memory_spill_fraction=False,
-                memory_pause_fraction=False,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,

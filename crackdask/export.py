@@ -12,7 +12,9 @@ import tifffile
 import xarray as xr
 
 from crackdask.opening import open_store
+from crackdask.plan import Box
 from crackdask.schema import PARTICLES
+from crackdask.store import volume
 
 SIXTEEN_BITS = 65_535
 
@@ -70,6 +72,8 @@ def export_labels(path: Path, folder: Path, progress: Callable[[int, int], None]
     ------
     ExportError
         If there are more particles than 16 bits can number.
+    StoreError
+        If the labels are damaged on the disk.
     """
     largest = int(_table(path).sizes["particle"])
     if largest > SIXTEEN_BITS:
@@ -87,7 +91,9 @@ def export_labels(path: Path, folder: Path, progress: Callable[[int, int], None]
         target.mkdir(parents=True, exist_ok=True)
         step = labels.data.chunksize[1]
         for first in range(0, labels.sizes["z"], step):
-            slab = labels[number, first : first + step].values.astype(np.uint16)
+            last = min(first + step, labels.sizes["z"])
+            box = Box((first, 0, 0), (last, labels.sizes["y"], labels.sizes["x"]))
+            slab = volume(path, "label", number).read(box).astype(np.uint16)
             for offset, page in enumerate(slab):
                 tifffile.imwrite(target / f"slice_{first + offset:05d}.tif", page, compression="zlib")
             if progress:

@@ -61,10 +61,33 @@ class Volume:
     state: int | None = None
 
     def read(self, box: Box) -> Array:
-        """Return the voxels of a box."""
+        """Return the voxels of a box.
+
+        Raises
+        ------
+        StoreError
+            If a chunk is not what was written: its checksum tells.
+        """
         array = _opened(self.path, (Path(self.path) / "zarr.json").stat().st_mtime_ns)
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
-        return np.asarray(array[index])
+        try:
+            return np.asarray(array[index])
+        except (ValueError, RuntimeError) as error:
+            raise StoreError(
+                f"{self.path}: damaged on the disk or by a copy, in the chunks of "
+                f"{'' if self.state is None else f'state {self.state}, '}voxels {box.start} to {box.stop} ({error}); "
+                f"to have it made anew, remove {self._record()} and run again"
+            ) from error
+
+    def _record(self) -> str:
+        """Return the file or folder without which a run makes the volume again."""
+        path = Path(self.path)
+        if self.state is None:
+            return self.path
+        root = path.parents[1]
+        steps = ("labels", "transfer") if path.name == "label" else (path.name.replace("denoised", "denoise"),)
+        results = [root.with_name(f"{root.name}.work") / "results" / f"{step}-{self.state}" for step in steps]
+        return str(next((found for found in results if found.exists()), results[0]))
 
     def write(self, box: Box, voxels: Array) -> int:
         """Write a box that covers whole chunks and flush it to the disk; return the bytes written."""

@@ -1,7 +1,7 @@
 """The paper's method (4.5, 4.6) written plainly with the libraries it names, one machine, everything in memory.
 
 `python -m tests.benchmarks.seed_way RECIPE OUT.npz` processes the scans of a recipe and writes labels, matrices and
-the peak memory. The peer of the whole run; two cores are allowed: ITK uses two threads, two states are denoised at once.
+the peak memory. The peer of the whole run; two cores are allowed: ITK uses two threads, two states go at once.
 """
 
 from __future__ import annotations
