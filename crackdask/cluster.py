@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import dask
-import dask
 from distributed import Client, LocalCluster, as_completed, performance_report
 
 Job = TypeVar("Job")

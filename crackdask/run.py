@@ -176,6 +176,7 @@ class Run:
         self._check_place()
         with self.work.held():
             self._open_store()
+            self.work.note("planned", self.scans.fingerprints)
             todo = self.outstanding(until)
             plan = [unit for unit in units(self.recipe) if until is None or _upto(unit, until)]
             if not todo:
@@ -208,6 +209,7 @@ class Run:
         steps = facts.get("steps", {})
         return (
             bool(facts.get("complete"))
+            and not self.work.has_results()
             and not self.recipe.compute.keep_intermediate
             and all(steps.get(u.name, {}).get("fingerprint") == self.scans.fingerprints[u.name] for u in plan)
         )

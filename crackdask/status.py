@@ -70,9 +70,11 @@ def status(path: Path) -> Status:
     work, plan = Work.beside(path), units(recipe)
     names = [state.name for state in recipe.states]
     recorded = facts.get("steps", {})
-    complete = bool(facts.get("complete"))
     results = {u.name: found for u in plan if (found := work.result(u.name))}
-    fitting = {name for name, found in results.items() if found[0] == recorded.get(name, {}).get("fingerprint")}
+    # What the last run set out to make: a changed recipe may have left results of the one before.
+    planned = work.noted("planned") or {name: step.get("fingerprint") for name, step in recorded.items()}
+    fitting = {name for name, found in results.items() if found[0] == planned.get(name)}
+    complete = bool(facts.get("complete")) and (len(fitting) == len(plan) or not work.has_results())
     done = {u.name for u in plan if complete or u.name in fitting}
     there = {
         key

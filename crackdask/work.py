@@ -205,6 +205,10 @@ class Work:
             return None
         return str(found.pop("fingerprint")), found
 
+    def has_results(self) -> bool:
+        """Tell whether any unit left a result; a finished store is moved about without them."""
+        return (self.folder / "results").exists()
+
     def finish(self, unit: str, fingerprint: str, tables: Arrays) -> None:
         """Record a unit as done, then drop its block records."""
         data = pack({"fingerprint": np.array(fingerprint), **tables})
