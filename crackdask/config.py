@@ -26,6 +26,7 @@ from crackdask.labels import LabelsParams
 from crackdask.mask import MaskParams
 from crackdask.measure import MeasureParams
 from crackdask.plan import Triple
+from crackdask.regions import AnalyseParams
 from crackdask.register import RegisterParams
 from crackdask.transfer import TransferParams
 
@@ -148,12 +149,6 @@ class Compute(BaseModel):
         if not isinstance(block, str) and unit and any(b % u for b, u in zip(block, unit, strict=True)):
             raise ValueError(f"block {list(block)} must be a multiple of {what} {list(unit)}: a {what} has one writer")
         return block
-
-
-class AnalyseParams(BaseModel):
-    """Parameters of the analysis of the tables; none yet."""
-
-    model_config = STRICT
 
 
 class Recipe(BaseModel):

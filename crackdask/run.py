@@ -675,8 +675,40 @@ def _track(run: Run, unit: Unit) -> dict[str, Array]:
         np.array([found["matrix"] for found in transforms]),
         np.array([found["residual_voxels"] for found in transforms]),
     )
+    store.set_attributes(run.path, {"found": _found(run)})
     writer.close()
     return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
+
+
+def _found(run: Run) -> dict[str, Any]:
+    """Return the whole-volume numbers of a run, for people: window, noise, threshold, share of clipped voxels."""
+    ref, names = run.recipe.reference, [state.name for state in run.recipe.states]
+    greys = [run.result(f"grey-{s}") for s in range(len(names))]
+    return {
+        "window": greys[ref]["window"].tolist(),
+        "noise": float(run.result(f"denoise-{ref}")["noise"]),
+        **_phases(run),
+        "threshold": {name: float(run.result(f"mask-{s}")["threshold"]) for s, name in enumerate(names)},
+        "clipped_share": {
+            name: (found["grey_voxels"][1:] / found["grey_voxels"][0]).tolist()
+            for name, found in zip(names, greys, strict=True)
+        },
+        "capped_voxels": {
+            name: int(run.result(f"labels-{s}" if s == ref else f"transfer-{s}")["capped_voxels"][0])
+            for s, name in enumerate(names)
+        },
+    }
+
+
+def _phases(run: Run) -> dict[str, float | None]:
+    """Return the commonest grey levels of background and solid in the reference, None where they cannot be told."""
+    counts = run.result(f"denoise-{run.recipe.reference}")["denoised_histogram"]
+    try:
+        low, high = peaks(np.arange(1, counts.size), counts[1:])
+    except ValueError:
+        return {"background": None, "solid": None}
+    background, solid = (low, high) if run.recipe.mask.phase == "bright" else (high, low)
+    return {"background": background, "solid": solid}
 
 
 _FOLLOWED = ("voxels", "touches_border", "touches_invalid")

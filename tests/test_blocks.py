@@ -181,11 +181,11 @@ def test_building_computes_nothing():
 
 
 def test_building_many_blocks_takes_no_time():
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(2):
         source = da.zeros((128, 128, 128), chunks=(32, 32, 32), dtype="int64")
         lazy(steps(2, (128, 128, 128)), {"a": source}, FACTOR)
-    assert time.perf_counter() - started < 1.0  # 2 x 64 blocks, 3 passes
+    assert time.process_time() - started < 1.0  # 2 x 64 blocks, 3 passes
 
 
 def test_tables_may_be_still_to_come_whatever_their_keys_are():
