@@ -1,9 +1,9 @@
 """What the tables say of an electrode (paper, section 2): `from crackdask import analyse`.
 
-Every function takes what ``crackdask.open`` returns, reads tables only, never a voxel, and gives lazy xarray back, except
-for what is one number a particle and state, which is computed. Parameters are those of the recipe's section
-``[analyse]``; each function lets them be changed by name. The functions of damage also take what :func:`damage` returned,
-so that it is worked out once.
+Every function takes what ``crackdask.open`` returns, reads tables only, never a voxel, and gives lazy xarray back; the
+damage factor and what follows from it, a number for each particle and state, are computed. Parameters are those of
+the recipe's section ``[analyse]``; each function lets them be changed by name. The functions of damage also take what
+:func:`damage` returned, so that it is worked out once.
 """
 
 from __future__ import annotations
@@ -13,17 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from crackdask.damage import (
-    DAMAGE_FACTORS,
-    changes,
-    classes,
-    damage,
-    damaged_on_charge,
-    define_damage,
-    evidence,
-    extremes,
-    healed_on_discharge,
-)
+from crackdask.damage import DAMAGE_FACTORS, DamageFactor, damage, define_damage, evidence
+from crackdask.history import changes, classes, damaged_on_charge, extremes, healed_on_discharge
 from crackdask.paths import paths, ranking
 from crackdask.regions import (
     AnalyseParams,
@@ -33,7 +24,6 @@ from crackdask.regions import (
     members,
     named,
     needs_states,
-    params_of,
     regions,
     table_of,
     tracked,
@@ -43,6 +33,7 @@ __all__ = [
     "DAMAGE_FACTORS",
     "AnalyseParams",
     "AnalysisError",
+    "DamageFactor",
     "changes",
     "classes",
     "damage",
@@ -101,8 +92,8 @@ def rmpi(store: xr.DataTree, by: By = None, **parameters: Any) -> xr.Dataset:
 def rmpi_per_volume(store: xr.DataTree, by: str | xr.DataArray = "decile", **parameters: Any) -> xr.Dataset:
     """Return the relative mean pixel intensity per volume (paper, Fig. 2c and 4f), lazily.
 
-    The phase-removed average of each group over the mean phase-removed volume of its particles in the reference state, per
-    mm3. Arguments and result are those of :func:`rmpi`, with `volume_mm3`, and without regions.
+    The phase-removed average of each group over the mean phase-removed volume of its particles in the reference state,
+    per mm3. Arguments and result are those of :func:`rmpi`, with `volume_mm3`, and without regions.
     """
     table = tracked(store, **parameters)
     needs_states(table)
@@ -157,6 +148,7 @@ def profiles(
     elif normalise == "maximum":
         grey = grey / grey.max("shell")
     if start == "centre":
+        grey = grey.chunk(shell=-1) if grey.chunks is not None else grey
         grey = xr.apply_ufunc(
             _from_centre, grey, input_core_dims=[["shell"]], output_core_dims=[["shell"]],
             dask="parallelized", output_dtypes=[grey.dtype],
@@ -190,7 +182,7 @@ def _averages(store: xr.DataTree, values: xr.DataArray, what: str, by: By, param
     if by is None:
         return _average(values, what)
     group = groups(store, by, **parameters)
-    rows = members(group)
+    rows, values = members(group), values.sel(particle=group.particle)
     parts = [_average(values.isel(particle=some), what) for some in rows.values()]
     made = xr.concat(parts, dim=xr.Variable(str(group.name), np.array(list(rows))), coords="minimal")
     return made.transpose(..., str(group.name))
@@ -201,7 +193,7 @@ def _average(values: xr.DataArray, what: str) -> xr.Dataset:
     count = values.notnull().sum("particle")
     mean = values.sum("particle") / count.where(count > 0)
     square = ((values - mean) ** 2).sum("particle") / (count - 1).where(count > 1)
-    error = np.sqrt(square / count.where(count > 0))
+    error = (square / count.where(count > 0)) ** 0.5
     return xr.Dataset(
         {
             "mean": named(mean, "1", what),
@@ -210,8 +202,3 @@ def _average(values: xr.DataArray, what: str) -> xr.Dataset:
             "particles": named(count, "1", "particles averaged"),
         }
     )
-
-
-def resolved(store: xr.DataTree, **parameters: Any) -> AnalyseParams:
-    """Return the parameters of the analysis: the recipe's, some of them changed."""
-    return params_of(store, parameters)

@@ -198,21 +198,22 @@ def _run(
 
 def _conclude(outcome: Outcome, store: Path, until: str | None, seconds: float) -> None:
     if outcome.failures:
-        err.print(f"[red]{len(outcome.failures)} blocks failed:[/]")
+        failed = len(outcome.failures)
+        err.print(f"[red]{failed} block{'s' * (failed > 1)} failed:[/]")
         for failure in outcome.failures[:20]:
             where = " ".join(
                 f"{axis} {a}:{b}" for axis, a, b in zip("zyx", failure.box.start, failure.box.stop, strict=True)
             )
-            err.print(f"  {failure.unit} ({failure.step}) block {failure.number} [{where}]: {escape(failure.error)}")
+            err.print(escape(f"  {failure.unit} ({failure.step}) block {failure.number} [{where}]: {failure.error}"))
         if len(outcome.failures) > 20:
-            err.print(f"  and {len(outcome.failures) - 20} more: crackdask status {store}")
+            err.print(f"  and {len(outcome.failures) - 20} more: crackdask status {escape(shlex.quote(str(store)))}")
         if outcome.blocked:
             err.print(f"not done because of them: {', '.join(outcome.blocked)}")
         err.print("everything else is kept; mend the cause and run the same command again")
         raise typer.Exit(1)
     if not outcome.done:
         what = f"everything up to {until}" if until else "everything"
-        out.print(f"{store}: {what} is done already; nothing to do")
+        out.print(f"{escape(str(store))}: {what} is done already; nothing to do")
         return
     again = f", {outcome.skipped} done before" if outcome.skipped else ""
     out.print(f"{len(outcome.done)} steps done{again} in {duration(seconds)}")
@@ -224,7 +225,7 @@ def _next(store: Path) -> None:
     """Say what to type next, ready to copy."""
     place = shlex.quote(str(store))
     look = shlex.quote(f"import crackdask; print(crackdask.open({json.dumps(str(store))}))")
-    out.print(f"\nthe store is {store}\nnext, for instance:")
+    out.print(f"\nthe store is {escape(str(store))}\nnext, for instance:")
     for command in (f"crackdask status {place}", f"crackdask export {place}", f"python -c {look}"):
         out.print(f"  {escape(command)}")
 
@@ -320,14 +321,14 @@ def status(store: StorePath, as_json: Annotated[bool, typer.Option("--json", hel
 def _print_status(store: Path, found: Status) -> None:
     how = "complete" if found.complete else "not complete"
     held = f", being written by {found.running}" if found.running else ""
-    out.print(f"[bold]{store}[/] ({found.name}): {how}{held}\n")
+    out.print(f"[bold]{escape(str(store))}[/] {escape(f'({found.name}): {how}{held}')}\n")
     rows = [
         [s.step, f"{len(s.done)} of {len(s.done) + len(s.left)}", duration(s.seconds), ", ".join(s.left) or "-"]
         for s in found.steps
     ]
     out.print(columns("", ["step", "states done", "took", "states left"], rows))
     for step, state, name, done, blocks in found.at_work:
-        out.print(f"\nbegun: {step} {state} ({name}), {done} of {blocks} blocks")
+        out.print(escape(f"\nbegun: {step} {state} ({name}), {done} of {blocks} blocks"))
     for failure in found.failed:
         out.print(
             f"\n[red]failed:[/] {failure['unit']} ({failure['pass']}) block {failure['block']}: "
@@ -335,7 +336,8 @@ def _print_status(store: Path, found: Status) -> None:
         )
     if found.rerun and not found.running:
         first, last = found.rerun[0], found.rerun[-1]
-        out.print(f"\na rerun would do {len(found.rerun)} steps, from {first[0]} {first[1]} to {last[0]}")
+        count = f"{len(found.rerun)} step{'s' * (len(found.rerun) > 1)}"
+        out.print(escape(f"\na rerun would do {count}, from {first[0]} {first[1]} to {last[0]}"))
 
 
 @app.command()
@@ -356,7 +358,7 @@ def export(
     if table:
         written += export_table(store, folder)
     for path in written:
-        out.print(str(path))
+        out.print(escape(str(path)))
 
 
 @app.command()
@@ -368,11 +370,13 @@ def init(
 ) -> None:
     """Write a recipe for some scans, to be completed by hand."""
     if output.exists() and not force:
-        err.print(f"[red]error:[/] {output} exists; give another --output, or --force")
+        err.print(f"[red]error:[/] {escape(str(output))} exists; give another --output, or --force")
         raise typer.Exit(2)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(draft(scans, output.resolve().parent), encoding="utf-8")
-    out.print(f"wrote {output}: fill in voltages and steps, then:\n  crackdask check {shlex.quote(str(output))}")
+    out.print(
+        escape(f"wrote {output}: fill in voltages and steps, then:\n  crackdask check {shlex.quote(str(output))}")
+    )
 
 
 @app.command()

@@ -21,6 +21,8 @@ Job = TypeVar("Job")
 Outcome = Any | BaseException
 
 
+# What a worker takes while kernels are compiled, which happens once after an installation.
+_COMPILING = 2**30
 # Memory is planned: a worker near its budget is neither paused nor made to spill, only ended beyond it; what it
 # frees goes back to the system at once, instead of into a heap for each of its threads.
 _PLANNED_MEMORY = {
@@ -196,18 +198,17 @@ def connect(cluster: str, workers: int | None, memory: int) -> Iterator[Executor
         Bytes that one local worker may take.
     """
     count = workers or len(os.sched_getaffinity(0))
+    cap_threads()  # the reductions run in this process, and must not see how many cores it has
     if cluster == "synchronous":
-        cap_threads()
         yield Serial()
     elif cluster == "threads":
-        cap_threads()
         yield Threads(count)
     elif cluster == "local":
         with _workers_deaf_to_interrupts(), dask.config.set(_PLANNED_MEMORY):
             local = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
-                memory_limit=memory,
+                memory_limit=max(memory, _COMPILING),
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,

@@ -240,10 +240,16 @@ def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:
         if isinstance(name, str) and name in names[:number]:
             other = f"the other is states[{names.index(name)}]"
             yield f"states[{number}].name: two states of the same name, {name!r} ({other}); rename one"
-    wanted = register.get("reference") if isinstance(register, Mapping) else None
-    if isinstance(wanted, str) and wanted not in names:
-        known = ", ".join(repr(name) for name in names if isinstance(name, str))
-        yield f"register.reference: no state is named {wanted!r}; there are {known}"
+    known = ", ".join(repr(name) for name in names if isinstance(name, str))
+    analyse = content.get("analyse")
+    for section, found in (("register", register), ("analyse", analyse)):
+        wanted = found.get("reference") if isinstance(found, Mapping) else None
+        if isinstance(wanted, str) and wanted not in names:
+            yield f"{section}.reference: no state is named {wanted!r}; there are {known}"
+    tree = analyse.get("path_states") if isinstance(analyse, Mapping) else None
+    for number, wanted in enumerate(tree if isinstance(tree, list | tuple) else ()):
+        if isinstance(wanted, str) and wanted not in names:
+            yield f"analyse.path_states[{number}]: no state is named {wanted!r}; there are {known}"
 
 
 def _complaints(error: ValidationError) -> list[str]:

@@ -250,7 +250,7 @@ class Engine:
         for attempt in range(self.retries + 1):
             failed = {}
             for number, outcome in sweep(missing):
-                if isinstance(outcome, self.fatal):
+                if isinstance(outcome, self.fatal) or _is_hopeless(outcome):
                     raise outcome
                 if isinstance(outcome, BaseException):
                     failed[number] = outcome
@@ -274,7 +274,7 @@ class Engine:
             yield done.number, outcome
 
 
-def _is_hopeless(error: BaseException) -> bool:
+def _is_hopeless(error: object) -> bool:
     return isinstance(error, OSError) and error.errno in HOPELESS
 
 

@@ -90,7 +90,7 @@ def passes(params: MaskParams) -> tuple[Pass, ...]:
             tables=("threshold",),
             makes=islands.tables,
             reduce=islands.unite,
-            scratch=18,
+            scratch=20,
         ),
         Pass(
             name="islands",
@@ -100,7 +100,7 @@ def passes(params: MaskParams) -> tuple[Pass, ...]:
             tables=islands.tables,
             makes=holes.tables,
             reduce=holes.unite,
-            scratch=18,
+            scratch=20,
         ),
         Pass(
             name="holes",
@@ -110,7 +110,7 @@ def passes(params: MaskParams) -> tuple[Pass, ...]:
             tables=holes.tables,
             makes=("mask_voxels", "scan_voxels"),
             reduce=_count,
-            scratch=18,
+            scratch=20,
         ),
     )
 

@@ -80,7 +80,7 @@ def passes(params: MeasureParams, voxel_um: Edges, deepest: int) -> tuple[Pass, 
             name="measure",
             kernel=partial(_measure, voxel_um, deepest),
             reads={"grey": 1, "label": deepest + 1},
-            scratch=24,
+            scratch=10,
         ),
     )
 

@@ -37,9 +37,9 @@ def paths(source: Source, states: Sequence[str] | None = None, **parameters: Any
     -------
     xarray.Dataset
         Along `branch`, every path and beginning of one ("D", "H", "DD", ...): `level` (number of transitions), `count`,
-        `share` (of the particles in the tree), and of the branch's last transition `mean_change` (of damage, NaN where no
-        particle is), its `standard_error` over particles, and `mean_grey_change` (of the core). Along `particle`: `path`.
-        Along `transition`: `before` and `after`. No change counts as healed.
+        `share` (of the particles in the tree), and of the branch's last transition `mean_change` (of damage, NaN where
+        no particle is), its `standard_error` over particles, and `mean_grey_change` (of the core). Along `particle`:
+        `path`. Along `transition`: `before` and `after`. No change counts as healed.
     """
     found, params = damage_of(source, parameters)
     needs_states(found)

@@ -29,7 +29,7 @@ from crackdask.transfer import passes as transfer_passes
 from crackdask.units import DTYPES, units
 
 #: A worker with all libraries loaded and kernels compiled, before the first voxel (measured, rounded up).
-BASE_BYTES = 400 * 2**20
+BASE_BYTES = 440 * 2**20
 #: Edge of the largest block that is chosen by itself; larger ones gain nothing.
 LARGEST_BLOCK = 256
 #: Seconds for a million voxels on one core of a 2024 server, by step (measured; see tests/benchmarks).
@@ -147,7 +147,7 @@ def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any
     for block in [compute.block] if compute.block != "auto" else _candidates(unit, shape, workers):
         fitted: Triple = tuple(min(b, n) for b, n in zip(block, shape, strict=True))  # type: ignore[assignment]
         room = max(compute.memory - BASE_BYTES, 2**24)
-        slabs = scan_slabs(scan, dtype.itemsize, (32, 64, 64), room // 6)
+        slabs = scan_slabs(scan, dtype.itemsize, (32, 64, 64), room // 8)
         costs = tuple(_costs(recipe, scan, dtype, fitted, slabs))
         found = Plan(Grid(shape, block), slabs, chunk, raw_chunk, costs)  # type: ignore[arg-type]
         if found.worker_bytes <= compute.memory:

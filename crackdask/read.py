@@ -156,7 +156,7 @@ def passes(scan: str, dtype: np.dtype[Any], shape: Triple, fill: float | None, c
         writes={"raw": native},
         makes=(*made, *(_HISTOGRAM if exact else _EXTREMES)),
         reduce=partial(_gather, scan, factors, exact),
-        scratch=dtype.itemsize,
+        scratch=6 * dtype.itemsize,
     )
     if exact:
         return (first,)

@@ -21,6 +21,8 @@ Array = NDArray[Any]
 REGIONS = ("full", "core", "phase_removed")
 _QUANTILES = {"quartile": 4, "decile": 10}
 _MOST_GROUPS = 100
+#: Names that a dimension of groups cannot have beside what is averaged.
+_TAKEN = ("state", "particle", "region", "shell", "from_centre", "mean", "standard_error", "error_bar", "particles")
 
 
 class AnalysisError(ValueError):
@@ -142,7 +144,7 @@ def regions(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
     params = params_of(store, parameters)
     shells = table_of(store, "shells")
     shell = shells.shell.astype(np.int64)
-    deepest = xr.where(shells.voxels > 0, shell, 0).max("shell")
+    deepest = shell.where(shells.voxels > 0, 0).max("shell")
     inside = {
         "full": xr.ones_like(shell, dtype=bool),
         "core": 2 * shell > deepest,
@@ -207,7 +209,7 @@ def groups(store: xr.DataTree, by: str | xr.DataArray, count: int = 4, **paramet
     by
         "quartile" or "decile" (1 up, of the radius in the reference state), a column of `particles` (`count` groups of
         equal size by its value in the reference state; true or false where it is that), or a DataArray along `particle`
-        with any values, such as paths.
+        with any values, such as paths; particles that it does not name are left out.
     count
         Groups that a column is cut into.
     **parameters
@@ -222,10 +224,11 @@ def groups(store: xr.DataTree, by: str | xr.DataArray, count: int = 4, **paramet
     if isinstance(by, xr.DataArray):
         if by.dims != ("particle",) or "particle" not in by.coords:
             raise AnalysisError(f"groups need the dimension particle, with its coordinate, not {by.dims}")
-        missing = np.setdiff1d(table.particle.values, by.particle.values)
-        if missing.size:
-            raise AnalysisError(f"the groups say nothing of {_counted(missing.size, 'tracked particle')}")
-        return by.sel(particle=table.particle).rename("group" if by.name in (None, "particle") else by.name)
+        known = by.particle.values[np.isin(by.particle.values, table.particle.values)]
+        if not known.size:
+            raise AnalysisError("the groups name none of the tracked particles")
+        named_so = "group" if by.name is None or by.name in _TAKEN else by.name
+        return by.reset_coords(drop=True).sel(particle=known).load().rename(named_so)
     if by in _QUANTILES:
         return _quantiles(table.radius_um, by, _QUANTILES[by])
     particles = table_of(store, "particles")
@@ -233,7 +236,7 @@ def groups(store: xr.DataTree, by: str | xr.DataArray, count: int = 4, **paramet
         known = ", ".join(map(str, particles.data_vars))
         raise AnalysisError(f"no column is named {by!r}; there are quartile, decile, {known}")
     column = particles[by].sel(state=table.attrs["reference"], particle=table.particle).load()
-    return column.drop_vars("state") if column.dtype == bool else _quantiles(column, by, count)
+    return column.reset_coords(drop=True) if column.dtype == bool else _quantiles(column, by, count)
 
 
 def _quantiles(values: xr.DataArray, name: str, count: int) -> xr.DataArray:

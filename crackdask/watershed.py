@@ -43,7 +43,7 @@ def depth_pass(smoothing: float, max_radius: int, voxel_um: Edges) -> Pass:
         reads={"mask": max(search.halo(max_radius))},
         writes={"depth": "uint16"},
         makes=("deepest", "capped_voxels"),
-        scratch=3 if 2 * max_radius**2 * unit < 1 << 16 else 7,
+        scratch=4 if 2 * max_radius**2 * unit < 1 << 16 else 8,
         reduce=_deepest,
     )
 

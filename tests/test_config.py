@@ -200,7 +200,7 @@ def test_everything_is_said_at_once_with_its_key() -> None:
         ({"mask": {"phase": "Bright"}}, "mask.phase: should be 'bright' or 'dark', found 'Bright'"),
         ({"denoise": {"patch_size": 4}}, "denoise.patch_size: a patch is centred, so its size is odd: 3 or 5, not 4"),
         ({"register": {"reference": "5"}}, "register.reference: no state is named '5'; there are 'pristine', '4.2 V'"),
-        ({"analyse": {"rim": 3}}, "analyse.rim: unknown key; known here: none"),
+        ({"measure": {"rim": 3}}, "measure.rim: unknown key; known here: none"),
         ({"compute": {"memory": "1 KB"}}, "compute.memory: at least 1 MiB, not 1000 bytes"),
         ({"compute": {"memory": "1..5 GB"}}, "compute.memory: a size such as '2 GiB' or '800 MB', not '1..5 GB'"),
         ({"compute": {"memory": True}}, "compute.memory: should be a whole number, found True"),

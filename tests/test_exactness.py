@@ -15,8 +15,10 @@ import xarray as xr
 from distributed import LocalCluster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 import crackdask
+from crackdask.kernels.surface import cell_areas
 from crackdask.plan import Grid
 from tests.experiment import CUT, SMALL, Experiment, differences, load
 
@@ -174,3 +176,12 @@ def test_building_the_lazy_functions_computes_nothing() -> None:
         assert found.chunks is not None
         with pytest.raises(AssertionError, match="a block was computed"):
             found.compute(scheduler="synchronous")
+
+
+@pytest.mark.parametrize("edges", [(0.325, 0.325, 0.325), (1.0, 1.0, 1.0), (0.65, 0.325, 0.2)])
+def test_areas_do_not_depend_on_the_threads_of_linear_algebra(edges: tuple[float, float, float]) -> None:
+    found = []
+    for threads in (1, 4):
+        with threadpool_limits(threads):
+            found.append(cell_areas.__wrapped__(edges))
+    assert found[0] == found[1]

@@ -58,12 +58,8 @@ def test_scans_by_name(tmp_path: Path, form: Any) -> None:
     scans = [form(tmp_path, seed) for seed in (0, 1)]
     said = crackdask("init", *scans, "-o", tmp_path / "recipe.toml")
     assert said.code == 0, said.err
-    assert (
-        said.out.split()
-        == (
-            f"wrote {tmp_path / 'recipe.toml'}: fill in voltages and steps, then: crackdask check {tmp_path / 'recipe.toml'}"
-        ).split()
-    )
+    recipe = tmp_path / "recipe.toml"
+    assert said.out == f"wrote {recipe}: fill in voltages and steps, then:\n  crackdask check {recipe}\n"
     content = assert_checked(tmp_path / "recipe.toml")
     assert [state["name"] for state in content["states"]] == ["scan_0", "scan_1"]
     assert [state["step"] for state in content["states"]] == ["pristine", "charge"]

@@ -160,7 +160,7 @@ def test_while_a_run_is_at_work_and_after_it_was_stopped(tiny: Tiny, finished: T
         assert second.code == 2
         assert f"another run is writing this store (process {run.pid} on " in second.err
         run.send_signal(signal.SIGINT)
-        out, err = run.communicate(timeout=30)
+        _, err = run.communicate(timeout=30)
     finally:
         run.kill()
         run.communicate()

@@ -19,6 +19,7 @@ Edges = tuple[float, float, float]
 
 _CORNERS = tuple(product((0, 1), repeat=3))
 _DIVISIONS = 48
+_DIGITS = 6
 
 
 def _classes() -> tuple[Array, Array]:
@@ -72,7 +73,8 @@ def cell_areas(voxel_um: Edges) -> tuple[float, ...]:
     free = solve @ (mean + ridge * areas[planar] / 2)
     pull = solve @ mean
     areas[planar] = free + pull * (1.0 - mean @ free) / (mean @ pull)
-    return tuple(float(area) for area in areas * scale**2)
+    # What a processor's linear algebra, or the number of its threads, may change lies far behind these digits.
+    return tuple(float(area) * scale**2 for area in np.round(areas, _DIGITS))
 
 
 def _orientations() -> tuple[Array, Array]:
