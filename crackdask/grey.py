@@ -76,9 +76,11 @@ def peaks(values: Array, counts: Array) -> tuple[float, float]:
     high = float(values[np.searchsorted(below, below[-1] - few)])
     if not low < high:
         raise ValueError("a histogram with a single value has no background and solid peak")
-    edges = np.linspace(low, high, GREY_LEVELS + 1)
-    level = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, GREY_LEVELS - 1)
-    coarse = np.bincount(level, weights=counts, minlength=GREY_LEVELS)
+    # A value stands for all that rounds to it: spread over its width, or whole numbers would leave a comb.
+    width = float(values[1] - values[0])
+    low, high = low - width / 2, high + width / 2
+    ends = np.append(values - width / 2, values[-1] + width / 2)
+    coarse = np.diff(np.interp(np.linspace(low, high, GREY_LEVELS + 1), ends, np.append(0, below)))
     smooth = np.convolve(coarse, np.ones(9), mode="same")
     parted = _part(smooth)
     found = []

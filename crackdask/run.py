@@ -22,6 +22,7 @@ from crackdask import schema, store
 from crackdask.blocks import Array, Pass
 from crackdask.cluster import Executor
 from crackdask.config import Recipe, RecipeError
+from crackdask.damage import commonest
 from crackdask.denoise import noise_passes
 from crackdask.denoise import passes as denoise_passes
 from crackdask.engine import BlocksFailedError, Engine, Failure, Progress, Readable
@@ -122,8 +123,8 @@ class Scans:
 
     def plan(self, workers: int) -> Plan:
         """Return the blocks for a number of workers."""
-        source = self.sources[0]
-        return plan_blocks(self.recipe, source.shape, self.shape, source.dtype, workers)
+        widest = max((source.dtype for source in self.sources), key=lambda dtype: dtype.itemsize)
+        return plan_blocks(self.recipe, self.sources[0].shape, self.shape, widest, workers)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -259,7 +260,12 @@ class Run:
     def _clean(self, left: set[str]) -> None:
         """Remove work volumes that no unit will read any more."""
         plan = units(self.recipe)
-        awaited = {key for u in plan if u.name in left or not self._is_done(u) for key in u.reads}
+        awaited = {
+            key
+            for u in plan
+            if u.name in left or self.work.fingerprint(u.name) != self.scans.fingerprints[u.name]
+            for key in u.reads
+        }
         for unit in plan:
             for key in unit.writes:
                 if key not in awaited and not self._is_stored(key[0]):
@@ -702,12 +708,11 @@ def _found(run: Run) -> dict[str, Any]:
 
 def _phases(run: Run) -> dict[str, float | None]:
     """Return the commonest grey levels of background and solid in the reference, None where they cannot be told."""
-    counts = run.result(f"denoise-{run.recipe.reference}")["denoised_histogram"]
-    try:
-        low, high = peaks(np.arange(1, counts.size), counts[1:])
-    except ValueError:
-        return {"background": None, "solid": None}
-    background, solid = (low, high) if run.recipe.mask.phase == "bright" else (high, low)
+    ref = run.recipe.reference
+    counts = run.result(f"denoise-{ref}")["denoised_histogram"]
+    parted = floor(float(run.result(f"mask-{ref}")["threshold"])) + 1
+    both = (commonest(counts, 1, parted), commonest(counts, parted, counts.size))
+    background, solid = both if run.recipe.mask.phase == "bright" else both[::-1]
     return {"background": background, "solid": solid}
 
 

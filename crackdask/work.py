@@ -198,12 +198,19 @@ class Work:
 
     def result(self, unit: str) -> tuple[str, dict[str, Array]] | None:
         """Return the fingerprint and the tables of a finished unit, or None."""
-        path = self.folder / "results" / unit
         try:
-            found = unpack(path.read_bytes())
+            fingerprint, _, data = (self.folder / "results" / unit).read_bytes().partition(b"\n")
+            return fingerprint.decode(), unpack(data)
         except (FileNotFoundError, RuntimeError, ValueError, OSError, EOFError):
             return None
-        return str(found.pop("fingerprint")), found
+
+    def fingerprint(self, unit: str) -> str | None:
+        """Return the fingerprint of a finished unit without its tables, or None."""
+        try:
+            with (self.folder / "results" / unit).open("rb") as file:
+                return file.readline().decode().strip()
+        except (FileNotFoundError, ValueError):
+            return None
 
     def has_results(self) -> bool:
         """Tell whether any unit left a result; a finished store is moved about without them."""
@@ -211,8 +218,7 @@ class Work:
 
     def finish(self, unit: str, fingerprint: str, tables: Arrays) -> None:
         """Record a unit as done, then drop its block records."""
-        data = pack({"fingerprint": np.array(fingerprint), **tables})
-        write_whole(self.folder / "results" / unit, data)
+        write_whole(self.folder / "results" / unit, fingerprint.encode() + b"\n" + pack(tables))
         shutil.rmtree(self.folder / "blocks" / unit, ignore_errors=True)
         shutil.rmtree(self.tables(unit), ignore_errors=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -12,6 +14,7 @@ from crackdask.analyse import AnalysisError
 from crackdask.config import RecipeError, check
 from crackdask.kernels.curve import robust_curve
 from crackdask.phantom import FIVE_STATES, TWELVE_STATES, states
+from crackdask.run import _phases
 from crackdask.units import fingerprints
 from tests.tabled import VOXEL_UM, balls, replaced, tables
 
@@ -197,6 +200,20 @@ def test_a_run_tells_what_the_analysis_needs(finished):
     del tree["volumes"]
     assert analyse.rmpi(tree).sizes == {"state": 2, "region": 3}
     assert np.isfinite(analyse.damage(tree).damage).all()
+
+
+@pytest.mark.parametrize(("phase", "background", "solid"), [("bright", 60, 150), ("dark", 150, 60)])
+def test_background_and_solid_are_peaks_of_the_reference(phase, background, solid):
+    level = np.arange(256)
+    counts = np.rint(9000 * np.exp(-((level - 60) ** 2) / 50) + 7000 * np.exp(-((level - 150) ** 2) / 50)).astype(int)
+    counts[0] = 10**6  # outside the scan
+    content = {**RECIPE, "mask": {"phase": phase}}
+    found = {"denoised_histogram": counts, "threshold": 104.5}
+    run = SimpleNamespace(recipe=check(content), result=lambda name: found)
+    assert _phases(run) == {"background": pytest.approx(background, abs=0.2), "solid": pytest.approx(solid, abs=0.2)}
+    counts[1:] = 0
+    counts[9] = 5
+    assert sorted(map(str, _phases(run).values())) == ["9.0", "None"]
 
 
 RECIPE = {

@@ -249,3 +249,13 @@ def test_the_blocks_in_memory_read_the_same_windows(block):
 def test_a_block_beside_the_scan_reads_nothing():
     (step,) = passes(GreyParams(), Resampling(((1, 0, 0, 99.0), *EYE[1:]), (24, 26, 28), 0.0, 1.0))
     assert step.reads["raw"](Box((0, 0, 0), (4, 4, 4))).size == 0
+
+
+@pytest.mark.parametrize("solid", [139.0, 147.3, 150.0, 153.6])
+def test_peaks_of_whole_numbers_are_not_drawn_to_a_comb(solid: float) -> None:
+    levels = np.arange(256)
+    bump = [np.exp(-(((levels - centre) / 8.0) ** 2) / 2) for centre in (60.0, solid)]
+    counts = np.rint(1e6 * (bump[0] + bump[1])).astype(np.int64)
+    background, found = peaks(levels.astype(float), counts)
+    assert abs(background - 60.0) < 0.5
+    assert abs(found - solid) < 0.5

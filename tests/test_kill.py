@@ -329,6 +329,22 @@ def test_two_runs_never_write_one_store(experiment: Experiment, tmp_path: Path) 
     assert not store.exists()
 
 
+def test_a_store_is_there_whole_or_not_at_all(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("crackdask.store.add_volumes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run(tmp_path / "a.zarr", CUT, until="read")
+    assert not (tmp_path / "a.zarr").exists()
+    outcome, _ = experiment.run(tmp_path / "a.zarr", CUT, until="read")
+    assert not outcome.failures
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "a.zarr.work"]
+
+
 def test_a_finished_store_is_left_alone(experiment: Experiment, cut_store: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in cut_store.rglob("c/*") if path.is_file()}
     outcome, job = experiment.run(cut_store, CUT)
@@ -356,6 +372,8 @@ def test_a_changed_step_is_done_again_with_what_follows_and_nothing_before(
     experiment: Experiment, cut_store: Path, grey_store: Path, tmp_path: Path
 ) -> None:
     store, changed = copied(cut_store, tmp_path / "a.zarr"), {"min_depth": 2.0}
+    for left in ("zarr.0a1b.partial", "volumes/label/zarr.0a1b.partial", "volumes/label/c/0/0/0/0.0a1b.partial"):
+        (store / left).write_bytes(b"what a killed writer leaves")
     outcome, _ = experiment.run(store, CUT, labels=changed)
     assert {unit.split("-")[0] for unit in outcome.done} == {"labels", "transfer", "measure", "track"}
     assert outcome.skipped == 15
