@@ -180,7 +180,10 @@ class Run:
             self.work.note("planned", self.scans.fingerprints)
             todo = self.outstanding(until)
             plan = [unit for unit in units(self.recipe) if until is None or _upto(unit, until)]
+            self._clean({unit.name for unit in todo})  # a run that was killed may not have come to it
             if not todo:
+                if until is None and not store.attributes(self.path).get("complete"):
+                    self._mark(complete=True)
                 return Outcome((), len(plan), (), ())
             self._mark(complete=False)
             self.work.note("failed", [])
@@ -243,9 +246,6 @@ class Run:
         self.work.forget(unit.name)
         found = _PERFORM[unit.step](self, unit)
         stored = np.array([name for name, _ in unit.writes if self._is_stored(name)], "U")
-        self.work.finish(unit.name, self.scans.fingerprints[unit.name], {**found, "stored": stored})
-        for name in INTERNAL:
-            self.work.drop_volume(name, unit.state)
         seconds = time.perf_counter() - started
         steps = dict(store.attributes(self.path).get("steps", {}))
         cost = Cost.of(report for name, _, report in self.engine.reports if name == unit.name)
@@ -255,6 +255,7 @@ class Run:
             "cost": cost.as_dict(),
         }
         store.set_attributes(self.path, {"steps": steps})
+        self.work.finish(unit.name, self.scans.fingerprints[unit.name], {**found, "stored": stored})
         self.progress.end(unit.name, seconds)
 
     def _clean(self, left: set[str]) -> None:
@@ -270,6 +271,9 @@ class Run:
             for key in unit.writes:
                 if key not in awaited and not self._is_stored(key[0]):
                     self.work.drop_volume(*key)
+            if unit.name not in left:
+                for name in INTERNAL:
+                    self.work.drop_volume(name, unit.state)
 
     # ------------------------------------------------------------ what is there
 

@@ -58,15 +58,14 @@ class Experiment:
             content[name] = {**content.get(name, {}), **values}
         return content
 
-    def write(self, path: Path, compute: Mapping[str, Any], **sections: Mapping[str, Any]) -> Path:
-        """Write the recipe with some keys changed, for the command line."""
-        content = self.recipe(compute, **sections)
-        lines = []
+    def write(self, name: str, compute: Mapping[str, Any], **sections: Mapping[str, Any]) -> Path:
+        """Write the recipe with some keys changed beside the scans, for the command line."""
+        content, lines = self.recipe(compute, **sections), []
         for state in content.pop("states"):
-            source = str(self.folder / state["source"])
-            lines += ["[[states]]", *(f"{k} = {json.dumps(v)}" for k, v in {**state, "source": source}.items())]
-        for name, values in content.items():
-            lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())]
+            lines += ["[[states]]", *(f"{key} = {json.dumps(value)}" for key, value in state.items())]
+        for section, values in content.items():
+            lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+        path = self.folder / name
         path.write_text("\n".join(lines) + "\n")
         return path
 

@@ -23,8 +23,9 @@ from typer.testing import CliRunner
 from crackdask import engine
 from crackdask.cli import app
 from crackdask.engine import Job, Report
+from crackdask.run import Run
 from crackdask.schema import STEPS
-from crackdask.store import StoreError
+from crackdask.store import StoreError, attributes
 from crackdask.work import Records, Work
 from tests.experiment import CUT, Experiment, differences, load
 from tests.silence import Silent
@@ -131,7 +132,7 @@ def test_a_run_killed_in_every_step_gives_the_same_files(
     experiment: Experiment, cut_store: Path, tmp_path: Path
 ) -> None:
     assert [unit.split("-")[0] for unit in IN_EVERY_STEP] == list(STEPS)
-    recipe = experiment.write(tmp_path / "recipe.toml", CUT)
+    recipe = experiment.write("cut.toml", CUT)
     runs = Runs(recipe, tmp_path / "killed.zarr", tmp_path / "log", ("--cluster", "synchronous"))
     for unit in IN_EVERY_STEP:
         runs.kill_when(lambda unit=unit: runs.begun(unit))  # type: ignore[misc]
@@ -146,7 +147,7 @@ def test_a_run_killed_in_every_step_gives_the_same_files(
 def test_a_cluster_killed_at_random_moments_gives_the_same_files(
     experiment: Experiment, cut_store: Path, tmp_path: Path
 ) -> None:
-    recipe = experiment.write(tmp_path / "recipe.toml", CUT)
+    recipe = experiment.write("cut.toml", CUT)
     runs = Runs(recipe, tmp_path / "killed.zarr", tmp_path / "log", ("--cluster", "local", "--workers", "2"))
     for moment in sorted(random.Random(5).sample(range(40, 500), 3)):
         runs.kill_when(lambda moment=moment: len(runs.lines()) >= moment)  # type: ignore[misc]
@@ -319,7 +320,7 @@ def test_a_damaged_record_counts_as_not_done(
 
 
 def test_two_runs_never_write_one_store(experiment: Experiment, tmp_path: Path) -> None:
-    recipe, store = experiment.write(tmp_path / "recipe.toml", CUT), tmp_path / "a.zarr"
+    recipe, store = experiment.write("cut.toml", CUT), tmp_path / "a.zarr"
     with Work.beside(store).held():
         with pytest.raises(StoreError, match=f"another run.*process {os.getpid()}"):
             experiment.run(store, CUT)
@@ -343,6 +344,31 @@ def test_a_store_is_there_whole_or_not_at_all(
     outcome, _ = experiment.run(tmp_path / "a.zarr", CUT, until="read")
     assert not outcome.failures
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "a.zarr.work"]
+
+
+def test_a_run_killed_when_all_is_done_is_still_brought_to_its_end(
+    experiment: Experiment, grey_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    store, compute = copied(grey_store, tmp_path / "a.zarr"), CUT | {"keep_intermediate": False}
+    with monkeypatch.context() as patched:
+        patched.setattr("crackdask.run.track", killed)
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run(store, compute)
+    basin = Work.beside(store).volume("basin", 1)
+    basin.mkdir()
+    mark = Run._mark
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_mark", lambda run, complete: killed() if complete else mark(run, complete=complete))
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run(store, compute)
+    assert not attributes(store).get("complete")
+    outcome, _ = experiment.run(store, compute)
+    assert outcome.done == ()
+    assert attributes(store)["complete"]
+    assert not basin.exists()
 
 
 def test_a_finished_store_is_left_alone(experiment: Experiment, cut_store: Path) -> None:
