@@ -259,20 +259,18 @@ class Run:
         self.progress.end(unit.name, seconds)
 
     def _clean(self, left: set[str]) -> None:
-        """Remove work volumes that no unit will read any more."""
+        """Remove work volumes that no unit will read any more, or go on writing."""
         plan = units(self.recipe)
-        awaited = {
-            key
-            for u in plan
-            if u.name in left or self.work.fingerprint(u.name) != self.scans.fingerprints[u.name]
-            for key in u.reads
+        undone = {
+            u.name for u in plan if u.name in left or self.work.fingerprint(u.name) != self.scans.fingerprints[u.name]
         }
+        awaited = {key for u in plan if u.name in undone for key in (*u.reads, *u.writes)}
         for unit in plan:
             for key in unit.writes:
                 if key not in awaited and not self._is_stored(key[0]):
                     self.work.drop_volume(*key)
-            if unit.name not in left:
-                for name in INTERNAL:
+            if unit.name not in undone:
+                for name in INTERNAL.get(unit.step, ()):
                     self.work.drop_volume(name, unit.state)
 
     # ------------------------------------------------------------ what is there

@@ -29,8 +29,8 @@ DTYPES = {
     "depth": "uint16",
     "basin": "uint32",
 }
-#: Volumes that only the unit which writes them reads.
-INTERNAL = ("rough", "solid", "basin")
+#: Volumes, by step, that only the unit which writes them reads.
+INTERNAL = {"mask": ("rough", "solid"), "labels": ("basin",), "transfer": ("basin",)}
 
 #: The tables of a state on their way into the store; they lie where work volumes lie, and go like them.
 MEASURED = "tables"

@@ -141,7 +141,7 @@ def test_a_run_killed_in_every_step_gives_the_same_files(
     runs.check_lost(in_flight=len(IN_EVERY_STEP))
     assert unlike(runs.store, cut_store) == []
     left = sorted(path.name for path in runs.work.iterdir() if path.is_file() or any(path.iterdir()))
-    assert set(left) <= {"failed", "lock", "parts", "results"}
+    assert set(left) <= {"failed", "lock", "planned", "results"}
 
 
 def test_a_cluster_killed_at_random_moments_gives_the_same_files(
@@ -451,6 +451,24 @@ def test_records_of_other_blocks_do_not_count(
     assert len(job.grid) == 4
     assert not outcome.failures
     assert differences(load(store), load(cut_store)) == []
+
+
+def test_what_a_failed_unit_wrote_is_kept_for_its_rerun(
+    experiment: Experiment, grey_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody but the failed unit itself reads this depth, and other units are done after it.
+    store, sections = copied(grey_store, tmp_path / "a.zarr"), {"transfer": {"mode": "reference"}}
+
+    def fails(job: Job, _: int) -> bool:
+        return job.records.folder.parent.name == "transfer-1" and job.step.name == "saddles" and job.number == 3
+
+    interrupted(experiment, store, monkeypatch, fails, CUT, **sections)
+    experiment.run(store, CUT, until="read", **sections)
+    outcome, _ = experiment.run(store, CUT, **sections)
+    assert not outcome.failures
+    wanted = copied(grey_store, tmp_path / "b.zarr")
+    experiment.run(wanted, CUT, **sections)
+    assert unlike(store, wanted) == []
 
 
 def test_volumes_that_are_to_be_kept_later_are_made_again(
