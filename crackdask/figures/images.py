@@ -97,8 +97,9 @@ def draw_line_profiles(numbers: xr.Dataset) -> Figure:
     side = WIDTH / max(across, 4)
     shape = grey.sizes["y"] / grey.sizes["x"]
     tall = down * (side * shape + 0.25)
-    made = figure(height=tall + 2.9)
-    top, bottom = made.subfigures(2, 1, squeeze=False, height_ratios=[tall, 2.9]).ravel()
+    below = 2.5 + 0.1 * len(names)
+    made = figure(height=tall + below)
+    top, bottom = made.subfigures(2, 1, squeeze=False, height_ratios=[tall, below]).ravel()
     panes = top.subplots(down, across, squeeze=False).ravel()
     low, high = np.percentile(grey.values, [0.5, 99.8])
     y, x = (float(grey[axis].values[numbers.attrs[f"line_{axis}"]]) for axis in "yx")

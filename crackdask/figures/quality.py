@@ -107,7 +107,7 @@ def _smooth(counts: Any) -> Any:
 @styled
 def draw_grey_histogram(numbers: xr.Dataset) -> Figure:
     """Draw what :func:`collect_grey_histogram` returned."""
-    made = figure(height=3.6)
+    made = figure(height=3.3 + 0.1 * numbers.sizes["state"])
     axes = made.add_subplot()
     names, hollow = state_names(numbers), discharged(numbers)
     for k, colour in enumerate(ramp(len(names))):

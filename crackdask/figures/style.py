@@ -138,7 +138,7 @@ def key(made: Figure | SubFigure, axes: Axes) -> None:
     """Draw the legend of some axes below the figure, in as many columns as have room, at most 7."""
     handles, labels = axes.get_legend_handles_labels()
     widest = max(len(label) for label in labels)
-    room = int((WIDTH - 0.2) / (0.075 * widest + 0.6))
+    room = int((WIDTH - 0.2) / (0.07 * widest + 0.42))
     made.legend(handles, labels, loc="outside lower center", ncols=max(1, min(len(labels), room, 7)))
 
 
