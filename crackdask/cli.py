@@ -33,6 +33,9 @@ from crackdask.export import ExportError, export_labels, export_table
 from crackdask.init import draft
 from crackdask.planning import BASE_BYTES, estimate
 from crackdask.profile import profile as profile_of
+from crackdask.regions import AnalysisError
+from crackdask.report import ReportError
+from crackdask.report import report as write_report
 from crackdask.run import USER_ERRORS, Outcome, Run, Scans
 from crackdask.schema import STEPS
 from crackdask.status import Status
@@ -69,7 +72,7 @@ ClusterOption = Annotated[
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; by default one for each core.")]
 
-_MISTAKES: tuple[type[BaseException], ...] = (*USER_ERRORS, ClusterError, ExportError)
+_MISTAKES: tuple[type[BaseException], ...] = (*USER_ERRORS, ClusterError, ExportError, AnalysisError, ReportError)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -338,6 +341,23 @@ def _print_status(store: Path, found: Status) -> None:
         first, last = found.rerun[0], found.rerun[-1]
         count = f"{len(found.rerun)} step{'s' * (len(found.rerun) > 1)}"
         out.print(escape(f"\na rerun would do {count}, from {first[0]} {first[1]} to {last[0]}"))
+
+
+@app.command()
+@_mistakes
+def report(
+    store: StorePath,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write to; by default NAME-report beside the store.")
+    ] = None,
+) -> None:
+    """Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV)."""
+    made = write_report(store, to or store.resolve().with_name(f"{store.resolve().stem}-report"))
+    for title, why in made.missing.items():
+        out.print(escape(f"not drawn: {title}: {why}"))
+    for words in made.warnings:
+        out.print(f"[yellow]warning:[/] {escape(words)}")
+    out.print(escape(str(made.page)))
 
 
 @app.command()

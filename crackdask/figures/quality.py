@@ -1,0 +1,273 @@
+"""Whether the data can carry a conclusion: grey levels, sizes, registration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
+
+from crackdask.figures.images import volumes_of
+from crackdask.figures.style import (
+    BLUE,
+    GREY,
+    VERMILION,
+    Panel,
+    along_states,
+    discharged,
+    figure,
+    key,
+    plain,
+    ramp,
+    short,
+    state_names,
+    styled,
+)
+from crackdask.regions import AnalysisError, params_of, reference_of, table_of
+from crackdask.schema import GREY_LEVELS
+
+_PLANES = 8  # slices of each state that the histogram is taken from
+
+
+def grey_histogram(store: xr.DataTree) -> Figure:
+    """Draw the histogram of grey levels of every state, with the grey window and the threshold.
+
+    Parameters
+    ----------
+    store
+        What ``crackdask.open`` returns.
+
+    Raises
+    ------
+    AnalysisError
+        If the store cannot show it; the message says why.
+    """
+    return draw_grey_histogram(collect_grey_histogram(store))
+
+
+def collect_grey_histogram(store: xr.DataTree) -> xr.Dataset:
+    """Return the grey levels of a few slices spread over each state: `voxels`, and those `outside` of particles.
+
+    Along (state, grey), without voxels outside the scan; `smooth_share`, the share of `voxels` as it is drawn;
+    `background`, (state,), is the peak of grey levels outside the particles, NaN where there is none. Attributes:
+    `window`, `threshold`, `solid`, where the store tells them.
+    """
+    volumes = volumes_of(store)[["grey", "label"]]
+    depth = volumes.sizes["z"]
+    planes = np.unique(((np.arange(_PLANES) + 0.5) * depth / _PLANES).astype(int))
+    counts = np.zeros((2, volumes.sizes["state"], GREY_LEVELS), np.int64)
+    for k in range(volumes.sizes["state"]):
+        for z in planes:
+            cut = volumes.isel(state=k, z=int(z)).load()
+            counts[0, k] += np.bincount(cut.grey.values.ravel(), minlength=GREY_LEVELS)
+            counts[1, k] += np.bincount(cut.grey.values[cut.label.values == 0], minlength=GREY_LEVELS)
+    counts[..., 0] = 0
+    if not counts.any():
+        raise AnalysisError("the slices that were looked at hold no voxel inside the scan")
+    along = {name: volumes[name] for name in ("state", "voltage", "step", "cycle") if name in volumes.coords}
+    made = xr.Dataset(
+        {
+            "voxels": (("state", "grey"), counts[0]),
+            "smooth_share": (("state", "grey"), _smooth(counts[0])),
+            "outside": (("state", "grey"), counts[1]),
+            "background": ("state", [_peak(row) for row in counts[1]]),
+        },
+        {**along, "grey": np.arange(GREY_LEVELS)},
+    ).compute()
+    found = store.attrs.get("found", {})
+    return made.assign_attrs({name: found[name] for name in ("window", "threshold", "solid") if name in found})
+
+
+def _peak(counts: Any) -> float:
+    """Return the middle of a histogram's highest peak, down to half of its height; steadier than its highest level.
+
+    >>> _peak(np.array([0] * 20 + [1, 5, 9, 5, 1] + [0] * 20))
+    22.0
+    """
+    smooth = np.convolve(counts, np.ones(11), mode="same")
+    if not smooth.any():
+        return float("nan")
+    top = int(np.argmax(smooth))
+    low = smooth < smooth[top] / 2
+    below, above = np.flatnonzero(low[:top]), np.flatnonzero(low[top:])
+    peak = slice(below[-1] + 1 if below.size else 0, top + above[0] if above.size else None)
+    return float(np.average(np.arange(counts.size)[peak], weights=smooth[peak]))
+
+
+def _smooth(counts: Any) -> Any:
+    """Return the share of each grey level, averaged over five: scans of few raw values leave a comb of gaps."""
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return np.array([np.convolve(row, np.full(5, 0.2), mode="same") for row in share])
+
+
+@styled
+def draw_grey_histogram(numbers: xr.Dataset) -> Figure:
+    """Draw what :func:`collect_grey_histogram` returned."""
+    made = figure(height=3.3 + 0.1 * numbers.sizes["state"])
+    axes = made.add_subplot()
+    names, hollow = state_names(numbers), discharged(numbers)
+    for k, colour in enumerate(ramp(len(names))):
+        axes.plot(numbers.grey.values[1:], 100 * numbers.smooth_share.values[k, 1:], color=colour,
+                  ls="--" if hollow[k] else "-", label=short(names[k], 24, 1))  # fmt: skip
+    levels = sorted(set(numbers.attrs.get("threshold", {}).values()))
+    for k, level in enumerate(levels):
+        words = "threshold" if len(levels) == 1 else "thresholds"
+        axes.axvline(level, color=VERMILION, lw=1.2, ls=":", label=words if k == 0 else None)
+    axes.set(xlim=(0, GREY_LEVELS), xlabel="grey level (of 255)", ylabel="voxels (% per grey level)")
+    axes.set_ylim(0, None)
+    if "window" in numbers.attrs:
+        _window(axes, *numbers.attrs["window"])
+    key(made, axes)
+    return made
+
+
+def _window(axes: Axes, low: float, high: float) -> None:
+    """Mark the window's ends, and put raw values above the grey levels that they became."""
+    step = (high - low) / (GREY_LEVELS - 2)
+
+    def to_raw(level: Any) -> Any:
+        return low + (level - 1) * step
+
+    def to_grey(value: Any) -> Any:
+        return (value - low) / step + 1
+
+    for level in (1, GREY_LEVELS - 1):
+        axes.axvline(level, color=GREY, lw=1, label="window" if level == 1 else None)
+    raw = axes.secondary_xaxis("top", functions=(to_raw, to_grey))
+    raw.set_xlabel(f"raw value of the scans (counts; window {low:g} to {high:g})")
+    axes.spines["top"].set_visible(True)
+
+
+def particle_sizes(store: xr.DataTree, **parameters: Any) -> Figure:
+    """Draw the particle size distribution in the reference state, of all particles and of the tracked ones.
+
+    Arguments and errors are those of :func:`grey_histogram`, and parameters of the analysis: `reference`.
+    """
+    return draw_particle_sizes(collect_particle_sizes(store, **parameters))
+
+
+def collect_particle_sizes(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
+    """Return the numbers of particles, `found` and `tracked`, by equivalent diameter in the reference state."""
+    table = table_of(store, "particles")
+    reference = reference_of(table, params_of(store, parameters))
+    here = table[["equivalent_diameter_um", "tracked"]].sel(state=reference).load()
+    size = here.equivalent_diameter_um.values
+    some = size > 0
+    if not some.any():
+        raise AnalysisError(f"there is no particle in the reference state, {reference!r}")
+    tracked = some & here.tracked.values
+    count = int(np.clip(2 * some.sum() ** (1 / 3), 5, 40))
+    edges = np.linspace(0, float(size.max()) * 1.0001, count + 1)
+    return xr.Dataset(
+        {
+            "found": ("bin", np.histogram(size[some], edges)[0]),
+            "tracked": ("bin", np.histogram(size[tracked], edges)[0]),
+            "from_um": ("bin", edges[:-1]),
+            "to_um": ("bin", edges[1:]),
+        },
+        attrs={"reference": reference, "median_um": float(np.median(size[some])), "particles": int(some.sum())},
+    )
+
+
+@styled
+def draw_particle_sizes(numbers: xr.Dataset) -> Figure:
+    """Draw what :func:`collect_particle_sizes` returned."""
+    made = figure(height=3.0)
+    axes = made.add_subplot()
+    left, width = numbers.from_um.values, (numbers.to_um - numbers.from_um).values
+    for name, colour, words in (("found", "#C9CCD1", "all"), ("tracked", BLUE, "tracked")):
+        axes.bar(left, numbers[name].values, width, align="edge", color=colour, ec="white", lw=0.5,
+                 label=f"{words}, {int(numbers[name].sum())}")  # fmt: skip
+    middle = numbers.attrs["median_um"]
+    axes.axvline(middle, color=VERMILION, lw=1.2, ls="--", label=f"median of all, {middle:.3g} µm")
+    axes.set(xlabel="diameter of the sphere of the same volume (µm)", ylabel="particles (count)")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0, None)
+    made.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return made
+
+
+def registration(store: xr.DataTree) -> Figure:
+    """Draw the residual of the registration of each state, with the limit of the recipe.
+
+    Arguments and errors are those of :func:`grey_histogram`.
+    """
+    return draw_registration(collect_registration(store))
+
+
+def collect_registration(store: xr.DataTree) -> xr.Dataset:
+    """Return `residual_voxels` of each state; attributes: `limit`, and the `reference` they were registered to."""
+    recipe = store.attrs.get("recipe", {}).get("register", {})
+    if recipe.get("transform") == "none":
+        raise AnalysisError("the states were not registered (transform is none), so there is no residual")
+    table = table_of(store, "transforms")[["residual_voxels"]].load()
+    names = state_names(table)
+    if len(names) < 2:
+        raise AnalysisError("there is a single state, and nothing to register it to")
+    attrs = {"limit": float(recipe.get("max_residual_voxels", 1.0)), "reference": recipe.get("reference") or names[0]}
+    return table.assign_attrs(attrs)
+
+
+@styled
+def draw_registration(numbers: xr.Dataset) -> Figure:
+    """Draw what :func:`collect_registration` returned."""
+    made = figure(height=3.0)
+    axes = made.add_subplot()
+    names, residual = state_names(numbers), numbers.residual_voxels.values
+    limit, is_reference = numbers.attrs["limit"], np.array(state_names(numbers)) == numbers.attrs["reference"]
+    seen = np.isfinite(residual) & (residual > 0)
+    bottom, top = 0.3 * min([limit, *residual[seen]]), 3 * max([limit, *residual[seen]])
+    axes.set_yscale("log")
+    axes.plot(np.flatnonzero(seen), residual[seen], "o", color=BLUE)
+    for k, value in enumerate(residual):
+        words = "reference" if is_reference[k] else f"{value:.3g}" if np.isfinite(value) else "failed"
+        height = value if seen[k] else bottom if is_reference[k] else top / 2
+        axes.annotate(words, (k, height), (0, 5), textcoords="offset points", ha="center", va="bottom", fontsize=8)
+    axes.axhline(
+        limit, color=VERMILION, lw=1.2, ls="--", label=f"limit of the recipe, {limit:g} voxel{'s' * (limit != 1)}"
+    )
+    along_states(axes, names)
+    axes.set_ylim(bottom, top)
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.set_ylabel("residual (voxels)")
+    made.legend(*axes.get_legend_handles_labels(), loc="outside upper center")
+    return made
+
+
+def _frame(numbers: xr.Dataset) -> pd.DataFrame:
+    return plain(numbers.to_dataframe().reset_index())
+
+
+PANELS = (
+    Panel(
+        "grey_histogram",
+        "Grey levels, window and threshold",
+        f"Voxels of each grey level in up to {_PLANES} slices spread over each state, voxels outside the scan left "
+        "out; averaged over five levels. The window maps raw values to 1 and 255 in all states alike. "
+        "Dashed curves are discharge and aged.",
+        collect_grey_histogram,
+        draw_grey_histogram,
+        _frame,
+    ),
+    Panel(
+        "particle_sizes",
+        "Particle sizes",
+        "Particles by the diameter of the sphere of the same volume in the reference state: all that were found, and "
+        "those tracked.",
+        collect_particle_sizes,
+        draw_particle_sizes,
+        _frame,
+    ),
+    Panel(
+        "registration",
+        "Registration",
+        "How far, as a root mean square, sub-blocks of each state lie from the reference state after registration.",
+        collect_registration,
+        draw_registration,
+        _frame,
+    ),
+)

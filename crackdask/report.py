@@ -1,0 +1,220 @@
+"""One page of what a run found: figures, the numbers behind them, and what the data cannot carry."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from crackdask.opening import open_store
+from crackdask.regions import AnalysisError, table_of
+from crackdask.summary import Summary, damage_or_reason, summary
+
+if TYPE_CHECKING:
+    from crackdask.figures import Panel
+
+_DPI = 200
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #1b1d20; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
+h1, h2 {{ line-height: 1.2; font-weight: 600; }}
+h2 {{ margin-top: 2.5rem; font-size: 1.2rem; }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; }}
+dt {{ font-weight: 600; }}
+dd {{ margin: 0; overflow-wrap: anywhere; }}
+.warning {{ border-left: 4px solid #D55E00; background: #fdf1e9; padding: .5rem 1rem; margin: .6rem 0; }}
+.missing {{ border-left: 4px solid #5F6368; background: #f2f3f4; padding: .5rem 1rem; margin: .6rem 0; }}
+figure {{ margin: 0; break-inside: avoid; }}
+figure img {{ max-width: 100%; height: auto; }}
+figcaption, footer {{ color: #44484d; font-size: .9rem; }}
+@media (max-width: 40rem) {{ dl {{ grid-template-columns: 1fr; gap: 0; }} dd {{ margin-bottom: .6rem; }} }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<dl>
+{facts}
+</dl>
+{warnings}
+{panels}
+<footer><p>crackdask {version}. Figures as SVG and PNG, and the numbers behind each as CSV, are in the folder
+<code>figures</code> beside this page. {definition}</p></footer>
+</body>
+</html>
+"""
+
+
+class ReportError(ValueError):
+    """The report cannot be written; the message says why and the way out."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes
+    ----------
+    page
+        The HTML.
+    files
+        All files, the page first.
+    missing
+        Title of each figure that could not be drawn, and why.
+    warnings
+        What the data does not carry.
+    """
+
+    page: Path
+    files: tuple[Path, ...]
+    missing: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+def report(store: Path | xr.DataTree, folder: Path) -> Report:
+    """Write the report of a finished store.
+
+    Parameters
+    ----------
+    store
+        Where it is, or what ``crackdask.open`` returned.
+    folder
+        Where to write ``report.html``, ``summary.csv`` and ``figures/``.
+
+    Raises
+    ------
+    ReportError
+        If matplotlib is not installed.
+    AnalysisError
+        If the run of the store is not finished.
+    StoreError
+        If there is no store, or one of a newer format.
+    """
+    panels = _panels()
+    if not isinstance(store, xr.DataTree):
+        store = open_store(store)
+    table_of(store, "particles")
+    pictures = folder / "figures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        damage = damage_or_reason(store)
+        parts, missing, files, histogram = [], {}, [], None
+        for panel in panels:
+            try:
+                numbers = _numbers(panel, store, damage)
+                written, svg = _write(panel, numbers, pictures)
+            except AnalysisError as error:
+                _remove(panel, pictures)
+                missing[panel.title] = str(error)
+                parts.append(_not_drawn(panel, str(error)))
+                continue
+            if panel.name == "grey_histogram":
+                histogram = numbers
+            files += written
+            parts.append(_drawn(panel, svg))
+        told = summary(store, damage, histogram)
+    told.frame().to_csv(folder / "summary.csv", index=False)
+    page = folder / "report.html"
+    page.write_text(_page(store, told, parts, damage), encoding="utf-8")
+    return Report(page, (page, folder / "summary.csv", *files), missing, tuple(told.warnings))
+
+
+def _panels() -> tuple[Panel, ...]:
+    try:
+        from crackdask.figures import PANELS
+    except ImportError as error:
+        if not (error.name or "matplotlib").startswith("matplotlib"):
+            raise
+        raise ReportError(
+            "a report needs matplotlib, which is not installed: pip install 'crackdask[report]'"
+        ) from None
+    return PANELS
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what the page says itself, and glyphs that the font lacks (they become boxes)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the store does not tell", UserWarning)
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
+
+
+def _numbers(panel: Panel, store: xr.DataTree, damage: xr.Dataset | AnalysisError) -> xr.Dataset:
+    """Collect the numbers of a figure; damage is worked out once for all that need only it."""
+    if not panel.from_damage:
+        return panel.collect(store)
+    if isinstance(damage, AnalysisError):
+        raise damage
+    return panel.collect(damage)
+
+
+def _write(panel: Panel, numbers: xr.Dataset, folder: Path) -> tuple[list[Path], bytes]:
+    """Write a figure as SVG and PNG, and its numbers as CSV; return the files and the SVG."""
+    from crackdask.figures.style import style
+
+    drawn = panel.draw(numbers)
+    picture = io.BytesIO()
+    paths = [folder / f"{panel.name}.{kind}" for kind in ("svg", "png", "csv")]
+    with style():
+        drawn.savefig(picture, format="svg", metadata={"Date": None})
+        drawn.savefig(paths[1], dpi=_DPI, metadata={"Software": None})
+    paths[0].write_bytes(picture.getvalue())
+    panel.frame(numbers).to_csv(paths[2], index=False)
+    return paths, picture.getvalue()
+
+
+def _remove(panel: Panel, folder: Path) -> None:
+    """Remove what an earlier report left of a figure that cannot be drawn any more."""
+    for kind in ("svg", "png", "csv"):
+        (folder / f"{panel.name}.{kind}").unlink(missing_ok=True)
+
+
+def _drawn(panel: Panel, svg: bytes) -> str:
+    data = base64.b64encode(svg).decode("ascii")
+    return (
+        f'<section id="{escape(panel.name)}">\n<h2>{escape(panel.title)}</h2>\n<figure>\n'
+        f'<img alt="{escape(panel.title)}" src="data:image/svg+xml;base64,{data}">\n'
+        f"<figcaption>{escape(panel.caption)} "
+        f'<a href="figures/{escape(panel.name)}.csv">Numbers (CSV)</a></figcaption>\n'
+        "</figure>\n</section>"
+    )
+
+
+def _not_drawn(panel: Panel, why: str) -> str:
+    return (
+        f'<section id="{escape(panel.name)}">\n<h2>{escape(panel.title)}</h2>\n'
+        f'<p class="missing">Not drawn: {escape(why)}</p>\n</section>'
+    )
+
+
+def _page(store: xr.DataTree, told: Summary, parts: list[str], damage: xr.Dataset | AnalysisError) -> str:
+    attributes = store.attrs
+    name = str(attributes["recipe"]["experiment"].get("name", "experiment"))
+    definition = ""
+    if isinstance(damage, xr.Dataset):
+        definition = (
+            f"Damage factor: {damage.attrs['definition']}. Noise of a voxel {damage.attrs['noise']:.3g} grey levels "
+            f"({damage.attrs['noise_source']}); void at grey level {damage.attrs['void_grey']:.3g} "
+            f"({damage.attrs['void_grey_source']})."
+        )
+    return _PAGE.format(
+        title=escape(f"crackdask report: {name}"),
+        facts="\n".join(f"<dt>{escape(what)}</dt><dd>{escape(words)}</dd>" for what, words in told.facts),
+        warnings="\n".join(f'<p class="warning">{escape(words)}</p>' for words in told.warnings),
+        panels="\n".join(parts),
+        version=escape(str(attributes.get("crackdask_version", ""))),
+        definition=escape(definition),
+    )

@@ -1,0 +1,214 @@
+"""The report as its reader opens it: one page that asks for nothing from outside, and says what it cannot show."""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from crackdask import analyse, figures
+from crackdask.phantom import State
+from crackdask.regions import AnalysisError
+from crackdask.report import Report, report
+from crackdask.summary import summary
+from tests.test_figures import electrode
+from tests.tiny import Tiny, crackdask
+
+NAMES = [panel.name for panel in figures.PANELS]
+
+
+@pytest.fixture(scope="module")
+def store() -> xr.DataTree:
+    made = electrode()
+    made.attrs["recipe"]["experiment"] |= {"name": "<script>alert(1)</script> & more"}
+    return made
+
+
+@pytest.fixture(scope="module")
+def made(store: xr.DataTree, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return report(store, tmp_path_factory.mktemp("report"))
+
+
+def pictures(page: str) -> list[str]:
+    """Return the pictures of a page, as SVG."""
+    return [base64.b64decode(data).decode() for data in re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)]
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_the_page_asks_for_nothing_from_outside(made: Report) -> None:
+    page = made.page.read_text(encoding="utf-8")
+    assert re.findall(r"https?:|//[a-z]|@import|<script|<link|<iframe|url\(", page) == []
+    assert all(src.startswith("data:image/svg+xml;base64,") for src in re.findall(r'src="([^"]*)', page))
+    found = pictures(page)
+    assert len(found) == len(NAMES)
+    for svg in found:
+        assert re.findall(r'href="(?!#|data:image/png)[^"]*"', svg) == []
+        assert "@import" not in svg
+
+
+def test_every_figure_is_there_with_its_numbers(made: Report) -> None:
+    assert made.missing == {}
+    folder = made.page.parent
+    assert sorted(path.name for path in (folder / "figures").iterdir()) == sorted(
+        f"{name}.{kind}" for name in NAMES for kind in ("svg", "png", "csv")
+    )
+    assert set(made.files) == {path for path in folder.rglob("*") if path.is_file()}
+    page = made.page.read_text(encoding="utf-8")
+    for link in re.findall(r'href="([^"]*)"', page):
+        assert (folder / link).is_file()
+    assert re.findall(r'<section id="([^"]*)"', page) == NAMES
+
+
+def test_the_tables_hold_the_numbers_of_the_analysis(store: xr.DataTree, made: Report) -> None:
+    folder = made.page.parent / "figures"
+    rmpi = analyse.rmpi(store)["mean"].sel(region=["full", "phase_removed"])
+    frame = pd.read_csv(folder / "2b_relative_intensity.csv")
+    np.testing.assert_allclose(frame["mean"], rmpi.values.ravel(), rtol=1e-12)
+    extremes = pd.read_csv(folder / "3ab_extreme_states.csv")
+    np.testing.assert_array_equal(extremes.most_count, analyse.extremes(store).most_count)
+    paths = pd.read_csv(folder / "3e_tree_of_paths.csv").set_index("branch")
+    np.testing.assert_array_equal(paths["count"], analyse.paths(store)["count"])
+
+
+def test_names_are_escaped(made: Report) -> None:
+    page = made.page.read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in page
+    assert "<script" not in page
+
+
+def test_the_same_store_gives_the_same_page(store: xr.DataTree, made: Report, tmp_path: Path) -> None:
+    again = report(store, tmp_path)
+    assert again.page.read_bytes() == made.page.read_bytes()
+
+
+# ---------------------------------------------------------------- the summary
+
+
+def test_the_summary_in_words_and_numbers(store: xr.DataTree, made: Report) -> None:
+    damage = analyse.damage(store)
+    charge, discharge = analyse.damaged_on_charge(damage), analyse.healed_on_discharge(damage)
+    first = analyse.ranking(analyse.paths(damage)).isel(path=0)
+    facts = dict(summary(store).facts)
+    assert facts["particles"] == "40 found, 40 (100%) tracked through all states"
+    assert facts["damaged on charge"].startswith(f"{int(charge.at_top.sum())} of 40 (")
+    assert facts["healed on discharge"].startswith(f"{int(discharge.healed.sum())} of 40 (")
+    assert facts["commonest path"].startswith(f"{first.path.item()} (pristine → 4.2 V → 4.4 V")
+    numbers = pd.read_csv(made.page.parent / "summary.csv").set_index("name").value
+    assert int(numbers["healed_on_discharge"]) == int(discharge.healed.sum())
+    assert numbers["commonest_path"] == first.path.item()
+    page = made.page.read_text(encoding="utf-8")
+    assert all(f"<dt>{what}</dt>" in page for what in facts)
+
+
+def test_few_particles_and_why_the_others_were_dropped(made: Report) -> None:
+    told = summary(electrode(tracked=np.arange(40) < 8))
+    assert dict(told.facts)["not tracked"] == "32, some for several reasons: 14 on the image border"
+    assert any(words.startswith("Only 8 particles are tracked") for words in told.warnings)
+    assert any(words.startswith("Only 20% of the particles are tracked") for words in told.warnings)
+    assert "Only 40 particles are tracked" in made.page.read_text(encoding="utf-8")
+
+
+def test_poor_registration(store: xr.DataTree) -> None:
+    assert not [words for words in summary(store).warnings if "registration" in words]
+    bad = store.copy()
+    table = bad["transforms"].to_dataset()
+    bad["transforms"] = xr.DataTree(table.assign(residual_voxels=("state", [0, 0.1, 0.9, np.inf, 0.2])))
+    (words,) = [words for words in summary(bad).warnings if "registration" in words]
+    assert "of 4.4 V, 4.2 V DC:" in words
+
+
+def test_a_drifting_background(store: xr.DataTree) -> None:
+    steady = figures.quality.collect_grey_histogram(store)
+    assert not [words for words in summary(store, histogram=steady).warnings if "Drifting" in words]
+    moved = store.copy()
+    volumes = moved["volumes"].to_dataset()
+    shift = xr.DataArray([0, 0, 6, 0, 0], {"state": volumes.state}, ["state"])
+    moved["volumes"] = xr.DataTree(volumes.assign(grey=(volumes.grey + shift).astype(np.uint8)))
+    drifting = figures.quality.collect_grey_histogram(moved)
+    (words,) = [words for words in summary(moved, histogram=drifting).warnings if "Drifting" in words]
+    assert words.startswith("Drifting background: 4.4 V (+6.")
+
+
+# ---------------------------------------------------------------- partial reports
+
+
+@pytest.mark.parametrize(
+    ("store_of", "why", "drawn"),
+    [
+        (lambda: electrode([State("pristine", 3.0, "pristine", 0)]), "there is a single state", 5),
+        (lambda: electrode(tracked=np.zeros(40, bool)), "no particles of 40 tracked", 4),
+    ],
+)
+def test_what_cannot_be_drawn_says_why(store_of: object, why: str, drawn: int, tmp_path: Path) -> None:
+    found = report(store_of(), tmp_path)  # type: ignore[operator]
+    page = found.page.read_text(encoding="utf-8")
+    assert len(pictures(page)) == drawn
+    assert len(found.missing) == len(NAMES) - drawn
+    assert page.count('<p class="missing">Not drawn: ') == len(found.missing)
+    assert any(why in reason for reason in found.missing.values())
+
+
+def test_nothing_stale_stays_beside_a_new_report(store: xr.DataTree, tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    for name in ("3e_tree_of_paths.svg", "mine.svg"):
+        (tmp_path / "figures" / name).write_text("old")
+    report(electrode(tracked=np.zeros(40, bool)), tmp_path)
+    assert not (tmp_path / "figures" / "3e_tree_of_paths.svg").exists()
+    assert (tmp_path / "figures" / "mine.svg").exists()
+
+
+def test_an_unfinished_store_has_no_report(store: xr.DataTree, tmp_path: Path) -> None:
+    begun = store.copy()
+    begun.attrs["complete"] = False
+    with pytest.raises(AnalysisError, match="not finished"):
+        report(begun, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command(finished: Tiny, tmp_path: Path) -> None:
+    said = crackdask("report", finished.store, "--to", tmp_path / "made")
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[-1] == str(tmp_path / "made" / "report.html")
+    assert "not drawn: Registration: the states were not registered" in said.out
+    assert "warning: Only" in said.out
+    page = (tmp_path / "made" / "report.html").read_text(encoding="utf-8")
+    assert "<h1>crackdask report: tiny</h1>" in page
+    assert len(pictures(page)) >= 4
+
+
+def test_the_default_folder_lies_beside_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crackdask.cli.write_report", lambda path, folder: Report(folder / path.name, (), {}, ()))
+    said = crackdask("report", tmp_path / "out.zarr")
+    assert said.out.strip() == str(tmp_path / "out-report" / "out.zarr")
+
+
+def test_mistakes_are_told(tiny: Tiny) -> None:
+    said = crackdask("report", tiny.folder / "nothing.zarr")
+    assert said.code == 2
+    assert "error:" in said.err
+    assert tiny.run("--until", "read").code == 0
+    said = crackdask("report", tiny.store)
+    assert said.code == 2
+    assert "run it to its end" in said.err
+    assert not (tiny.folder / "out-report").exists()
+
+
+def test_without_matplotlib(finished: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or name == "crackdask.figures"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = crackdask("report", finished.store, "--to", tmp_path / "made")
+    assert said.code == 2
+    assert "matplotlib, which is not installed: pip install 'crackdask[report]'" in said.err
+    assert not (tmp_path / "made").exists()
