@@ -270,6 +270,7 @@ class Run:
                 if key not in awaited and not self._is_stored(key[0]):
                     self.work.drop_volume(*key)
             if unit.name not in undone:
+                self.work.drop_records(unit.name)
                 for name in INTERNAL.get(unit.step, ()):
                     self.work.drop_volume(name, unit.state)
 

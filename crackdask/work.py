@@ -219,6 +219,10 @@ class Work:
     def finish(self, unit: str, fingerprint: str, tables: Arrays) -> None:
         """Record a unit as done, then drop its block records."""
         write_whole(self.folder / "results" / unit, fingerprint.encode() + b"\n" + pack(tables))
+        self.drop_records(unit)
+
+    def drop_records(self, unit: str) -> None:
+        """Drop the block records of a finished unit, and the tables that its workers looked up."""
         shutil.rmtree(self.folder / "blocks" / unit, ignore_errors=True)
         shutil.rmtree(self.tables(unit), ignore_errors=True)
 
