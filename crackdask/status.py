@@ -109,7 +109,10 @@ def _at_work(work: Work, names: list[str]) -> list[tuple[str, str, str, int, int
     for folder in sorted((work.folder / "blocks").glob("*/*")):
         step, state = folder.parent.name.split("-")
         name, _, blocks = folder.name.rsplit("-", 2)
-        records = sum(not entry.name.startswith(".") for entry in os.scandir(folder))
+        try:
+            records = sum(not entry.name.startswith(".") for entry in os.scandir(folder))
+        except FileNotFoundError:  # the unit was finished meanwhile
+            continue
         if records < int(blocks):
             found.append((step, names[int(state)], name, records, int(blocks)))
     return found

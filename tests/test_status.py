@@ -120,7 +120,8 @@ def test_failed_blocks(tiny: Tiny, finished: Tiny, monkeypatch: pytest.MonkeyPat
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts into the background deaf to it
 from crackdask import engine
 from crackdask.cli import main
 sound = engine.run_block
