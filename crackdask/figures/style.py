@@ -103,7 +103,9 @@ def figure(width: float = WIDTH, height: float = 3.4) -> Figure:
 
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table whose texts are Python's, so that each library can write it."""
-    texts = {str(name): frame[name].astype(str).astype(object) for name in frame.select_dtypes(exclude=["number", "bool"])}
+    texts = {
+        str(name): frame[name].astype(str).astype(object) for name in frame.select_dtypes(exclude=["number", "bool"])
+    }
     return frame.assign(**texts)
 
 
