@@ -21,7 +21,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from crackdask import arrays
-from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, lazy
+from crackdask.blocks import Block, Pass, Result, Tables, Tally, lazy
 from crackdask.kernels import merge
 from crackdask.kernels import watershed as kernels
 from crackdask.kernels.distance import LARGEST_DEPTH, STEPS_PER_VOXEL
@@ -30,6 +30,7 @@ from crackdask.watershed import (
     BASIN_TABLES,
     Edges,
     basins_pass,
+    carried_tables,
     depth_pass,
     fold_saddles,
     read_basins,
@@ -163,11 +164,4 @@ def _relabel(block: Block) -> Result:
 
 
 def _max_depths(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    depths: Array = np.zeros(int(tables["particles"][0]) + 1, np.uint16)
-    for tally in tallies:
-        np.maximum.at(depths, tally["labels"], tally["max_depth"])
-    return {
-        "previous_max_depth": depths,
-        "lost_seed_voxel": np.zeros(0, np.int64),
-        "lost_seed_label": np.zeros(0, np.uint32),
-    }
+    return carried_tables(tallies, int(tables["particles"][0]))

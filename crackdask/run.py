@@ -73,7 +73,7 @@ USER_ERRORS: tuple[type[BaseException], ...] = (
     RegistrationError,
     TooDeepError,
 )
-#: The machine's: no room, no permission.
+#: Libraries whose versions a store remembers.
 _LIBRARIES = ("numpy", "dask", "distributed", "zarr", "xarray", "scikit-image", "SimpleITK", "numba", "edt", "scipy")
 
 

@@ -38,6 +38,7 @@ from crackdask.watershed import (
     BASIN_TABLES,
     Edges,
     basins_pass,
+    carried_tables,
     corner,
     depth_pass,
     fold_saddles,
@@ -226,14 +227,7 @@ def _tally_tops(block: Block) -> Result:
 
 def _start(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     count = max(int(tally["labels"].max(initial=0)) for tally in tallies)
-    depths: Array = np.zeros(count + 1, np.uint16)
-    for tally in tallies:
-        np.maximum.at(depths, tally["labels"], tally["max_depth"])
-    return {
-        "previous_max_depth": depths,
-        "lost_seed_voxel": np.zeros(0, np.int64),
-        "lost_seed_label": np.zeros(0, np.uint32),
-    }
+    return carried_tables(tallies, count)
 
 
 def _relabel_pass(params: TransferParams, weights: Triple) -> Pass:

@@ -221,3 +221,15 @@ def _join_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables
         "basin_of_code": basin[merge.jump(parents)],
         "code_offsets": offsets,
     }
+
+
+def carried_tables(tallies: Sequence[Tally], count: int) -> dict[str, Array]:
+    """Return what a transfer starts from: the largest depth of labels 0..count, and no lost seed."""
+    depths: Array = np.zeros(count + 1, np.uint16)
+    for tally in tallies:
+        np.maximum.at(depths, tally["labels"], tally["max_depth"])
+    return {
+        "previous_max_depth": depths,
+        "lost_seed_voxel": np.zeros(0, np.int64),
+        "lost_seed_label": np.zeros(0, np.uint32),
+    }
