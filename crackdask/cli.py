@@ -26,6 +26,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from crackdask import demo as demonstration
+from crackdask.bench import USER_ERRORS
 from crackdask.cluster import ClusterError, connect, recorded
 from crackdask.config import Recipe, load
 from crackdask.console import Display, columns, duration, facts, size
@@ -36,7 +37,8 @@ from crackdask.profile import profile as profile_of
 from crackdask.regions import AnalysisError
 from crackdask.report import ReportError
 from crackdask.report import report as write_report
-from crackdask.run import USER_ERRORS, Outcome, Run, Scans
+from crackdask.run import Outcome, Run
+from crackdask.scans import Scans
 from crackdask.schema import STEPS
 from crackdask.status import Status
 from crackdask.status import status as read_status
