@@ -29,6 +29,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from crackdask import demo as demonstration
+from crackdask.bench import USER_ERRORS
 from crackdask.cluster import Certificates, ClusterError, ClusterLostError, connect, recorded
 from crackdask.config import Recipe, load, load_site
 from crackdask.console import Display, columns, duration, facts, size
@@ -40,7 +41,8 @@ from crackdask.regions import AnalysisError
 from crackdask.report import ReportError
 from crackdask.report import report as write_report
 from crackdask.resources import KINDS, Site
-from crackdask.run import USER_ERRORS, Outcome, Run, Scans
+from crackdask.run import Outcome, Run
+from crackdask.scans import Scans
 from crackdask.schema import STEPS
 from crackdask.status import Status
 from crackdask.status import status as read_status

@@ -114,7 +114,7 @@ def test_ctrl_c(tiny: Tiny, finished: Tiny, monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("crackdask.run.otsu", pressed)
+        patch.setattr("crackdask.perform.otsu", pressed)
         said = tiny.run()
     assert said.code == 130
     assert said.err == "stopped; the finished blocks are kept, and the same command continues\n"

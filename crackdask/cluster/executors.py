@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
@@ -125,30 +125,39 @@ class Distributed:
         running: dict[Any, Job] = {}
         ended: SimpleQueue[Any] = SimpleQueue()
         while True:
-            for job in islice(waiting, _AHEAD * max(self.wanted, self._present) - len(running)):
-                future = self._asked(self.client.submit, function, job, pure=False)
-                running[future] = job
-                future.add_done_callback(ended.put)
+            now = list(islice(waiting, _AHEAD * max(self.wanted, self._present) - len(running)))
+            if now:
+                futures = self._asked(self.client.map, function, now, pure=False)
+                running.update(zip(futures, now, strict=True))
+                for future in futures:
+                    future.add_done_callback(ended.put)
             if not running:
                 return
             self._watch()
+            # All that is done by now, in one message: for small blocks the messages are what costs.
+            batch = _taken(ended)
+            for future, outcome in zip(batch, self._outcomes(batch), strict=True):
+                future.release()
+                yield running.pop(future), outcome
+
+    def _outcomes(self, futures: Sequence[Any]) -> list[Outcome]:
+        if futures and all(future.status == "finished" for future in futures):
             try:
-                future = ended.get(timeout=_LOOK)
-            except Empty:
-                continue
-            outcome = self._outcome(future)
-            future.release()
-            yield running.pop(future), outcome
+                return list(self.client.gather(list(futures)))
+            except Exception:  # a result was lost on its way here: each is asked for alone
+                pass
+        return [self._outcome(future) for future in futures]
 
     def _outcome(self, future: Any) -> Outcome:
-        if future.status == "cancelled":
-            raise _scheduler_lost()
-        if future.status == "error":
-            return self._asked(future.exception)
-        return self._asked(future.result)
+        try:
+            return future.result()
+        except (CancelledError, Exception) as error:
+            if self.client.status != "running" or isinstance(error, CancelledError):
+                raise _scheduler_lost() from error
+            return error
 
     def _asked(self, question: Callable[..., Any], *words: Any, **more: Any) -> Any:
-        """Ask the scheduler something; whatever a block ended in is no answer of the connection."""
+        """Ask the scheduler something."""
         if self.client.status != "running":
             raise _scheduler_lost()
         try:
@@ -175,6 +184,17 @@ class Distributed:
                 f"all workers went away and none came back within {spoken(self.patience)}: see why they ended "
                 f"(their logs, the queue), then go on; {AGAIN}"
             )
+
+
+def _taken(queue: SimpleQueue[Any]) -> list[Any]:
+    """Return what is in a queue, after a wait for the first."""
+    found: list[Any] = []
+    try:
+        found.append(queue.get(timeout=_LOOK))
+        while True:
+            found.append(queue.get_nowait())
+    except Empty:
+        return found
 
 
 def spoken(seconds: float) -> str:
