@@ -18,6 +18,7 @@ from typing import Any
 
 import dask
 from distributed import Client
+from distributed.deploy.spec import ProcessInterface
 from distributed.utils import get_ip
 from tornado.ioloop import PeriodicCallback
 
@@ -100,8 +101,11 @@ class _Lasting:
 
     async def _look(self) -> None:
         for name, job in list(self.workers.items()):
-            waits = job.job_id and not self._workers_of(name) & self._present()
-            if waits and await self._is_over(job.job_id) and name in self.workers:
+            if self._workers_of(name) & self._present():
+                continue
+            if job.job_id is None:
+                self._drop(name)
+            elif await self._is_over(job.job_id) and name in self.workers:
                 self.stillborn += 1
                 self._drop(name)
 
@@ -120,14 +124,14 @@ def _made(system: str) -> type[Any]:
     class Job(cluster.job_cls):  # type: ignore[misc, name-defined]
         refused: str | None = None
 
-        async def _submit_job(self, script: str) -> Any:
+        async def start(self) -> None:
             try:
-                said = await super()._submit_job(script)
-            except (RuntimeError, OSError) as error:
+                await super().start()
+                Job.refused = None
+            except (RuntimeError, OSError, ValueError) as error:
+                # A job that never was; the look for lost ones has it asked for again, after a while.
                 Job.refused = _what_was_said(error)
-                raise
-            Job.refused = None
-            return said
+                await ProcessInterface.start(self)
 
     return type(f"Lasting{cluster.__name__}", (_Lasting, cluster), {"batch": batch, "job_cls": Job})
 
