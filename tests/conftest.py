@@ -1,11 +1,13 @@
-"""What several test files share: two small experiments, and the stores of their runs."""
+"""What several test files share: two small experiments, the stores of their runs, and a Slurm."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import slurm as slurm_daemons
 from tests.experiment import CUT, SMALL, Experiment, whole
 from tests.tiny import Tiny
 
@@ -47,3 +49,12 @@ def cut_store(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) 
     assert not outcome.failures
     assert len(job.grid) == 8
     return store
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[slurm_daemons.Slurm]:
+    """Return a running Slurm with two nodes of two cores; whoever is done with it leaves no jobs behind."""
+    if missing := slurm_daemons.missing():
+        pytest.skip(f"no Slurm: {', '.join(missing)} not found; on Debian: apt-get install slurm-wlm munge")
+    with slurm_daemons.running() as daemons:
+        yield daemons

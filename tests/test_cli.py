@@ -98,7 +98,7 @@ def test_a_step_that_does_not_exist(tiny: Tiny) -> None:
 )
 def test_no_such_cluster(tiny: Tiny, cluster: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if "://" in cluster:
-        monkeypatch.setattr("crackdask.cluster.Client", _refusing)
+        monkeypatch.setattr("crackdask.cluster.address.Client", _refusing)
     found = tiny.run("--cluster", cluster)
     assert found.code == 2
     assert said in words(found.err)
