@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from crackdask import store
 from crackdask.blocks import Array, Pass
@@ -12,6 +11,7 @@ from crackdask.cluster import Executor
 from crackdask.config import Recipe, RecipeError
 from crackdask.engine import Engine, Progress, Readable
 from crackdask.measure import TooDeepError
+from crackdask.places import Place, PlaceError
 from crackdask.plan import Grid
 from crackdask.planning import Plan
 from crackdask.register import RegistrationError
@@ -34,6 +34,7 @@ USER_ERRORS: tuple[type[BaseException], ...] = (
     ResultError,
     RegistrationError,
     TooDeepError,
+    PlaceError,
 )
 
 
@@ -42,7 +43,7 @@ class Bench:
     """Where the steps of one recipe do their work, on the way into one store."""
 
     scans: Scans
-    path: Path
+    path: Place
     executor: Executor
     progress: Progress
     work: Work = field(init=False)
@@ -81,8 +82,9 @@ class Bench:
 
     def is_stored(self, volume: str) -> bool:
         """Tell whether a volume belongs to the store; once it does it stays, or it would fall behind its recipe."""
-        kept = self.recipe.compute.keep_intermediate or (self.path / "volumes" / volume).exists()
-        return volume in STORED or (volume in KEPT_ON_REQUEST and kept)
+        if volume not in KEPT_ON_REQUEST:
+            return volume in STORED
+        return self.recipe.compute.keep_intermediate or (self.path / "volumes" / volume / "zarr.json").is_file()
 
     def result(self, name: str) -> dict[str, Array]:
         """Return the tables of a finished unit."""

@@ -35,6 +35,7 @@ from crackdask.config import Recipe, load, load_site
 from crackdask.console import Display, columns, duration, facts, size
 from crackdask.export import ExportError, export_labels, export_table
 from crackdask.init import draft
+from crackdask.places import Place, Prefix, UnreachableError, place
 from crackdask.planning import BASE_BYTES, estimate
 from crackdask.profile import profile as profile_of
 from crackdask.regions import AnalysisError
@@ -73,7 +74,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-StorePath = Annotated[Path, typer.Argument(help="The store, NAME.zarr.", show_default=False)]
+StoreName = Annotated[str, typer.Argument(help="The store, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False)]
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)]
 ClusterOption = Annotated[
     str | None,
@@ -105,12 +106,12 @@ def _mistakes(command: Callable[P, R]) -> Callable[P, R]:
         except _MISTAKES as error:
             err.print(f"[red]error:[/] {escape(str(error))}")
             raise typer.Exit(2) from None
-        except ClusterLostError as error:
+        except (ClusterLostError, UnreachableError) as error:
             err.print(f"[red]stopped:[/] {escape(str(error))}")
             raise typer.Exit(1) from None
         except OSError as error:
-            place = error.filename or kwargs.get("store") or "the disk"
-            err.print(f"[red]error:[/] {escape(_refused(error, place))}")
+            where = error.filename or kwargs.get("store") or "the disk"
+            err.print(f"[red]error:[/] {escape(_refused(error, where))}")
             raise typer.Exit(2 if error.errno in _FORBIDDEN else 1) from None
         except _Ended:
             err.print("stopped by a signal to end; the finished blocks are kept, and the same command continues")
@@ -182,7 +183,10 @@ def _crackdask(
 @_mistakes
 def run(
     recipe: RecipePath,
-    store: Annotated[Path, typer.Option(help="Where the store is or will be, NAME.zarr.", show_default=False)],
+    store: Annotated[
+        str,
+        typer.Option(help="Where the store is or will be, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False),
+    ],
     until: Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")] = None,
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
@@ -201,22 +205,25 @@ def run(
 ) -> None:
     """Do everything that is not done yet; call it again to continue after any stop."""
     _check_step(until)
-    found = load(recipe)
+    where, found = place(store), load(recipe)
     scans = Scans.of(found, recipe.resolve().parent)
     site = load_site(cluster_config, found.cluster, kind=cluster, workers=workers, patience=patience)
     certificates = Certificates(tls_ca, tls_cert, tls_key)
-    did = _run(scans, store, until, site, performance_report, certificates, insecure=insecure)
+    did = _run(scans, where, until, site, performance_report, certificates, insecure=insecure)
     if profile:
-        _print_profile(store)
+        _print_profile(where)
     if did and until is None:
-        _next(store)
+        _next(where)
 
 
 @app.command()
 @_mistakes
 def submit(
     recipe: RecipePath,
-    store: Annotated[Path, typer.Option(help="Where the store is or will be, NAME.zarr.", show_default=False)],
+    store: Annotated[
+        str,
+        typer.Option(help="Where the store is or will be, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False),
+    ],
     until: Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")] = None,
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
@@ -226,25 +233,33 @@ def submit(
 ) -> None:
     """Submit a job of a batch system that holds the whole run: scheduler, client and workers."""
     _check_step(until)
-    found = load(recipe)
+    where, found = place(store).resolve(), load(recipe)
     site = load_site(cluster_config, found.cluster, kind=cluster, workers=workers)
     count = site.workers or max(1, site.cores)
     Scans.of(found, recipe.resolve().parent).plan(count)  # mistakes are told here, not in the job's log
     words = ["--until", until] if until else []
     words += ["--cluster-config", str(cluster_config.resolve())] if cluster_config else []
     job = Submission(
-        site.kind, recipe.resolve(), store.resolve(), count, found.compute.memory, site, spread, tuple(words)
+        site.kind,
+        recipe.resolve(),
+        str(where),
+        _beside(where) / "logs",
+        count,
+        found.compute.memory,
+        site,
+        spread,
+        tuple(words),
     )
     if dry_run:
         sys.stdout.write(job.script())
         return
-    if who := Work.beside(store.resolve()).is_held():
+    if who := Work.beside(where).is_held():
         raise ClusterError(f"another run is writing this store ({who}); wait for it or stop it")
     out.print(escape(job.submit()))
-    place = shlex.quote(str(store))
+    shown = shlex.quote(str(store))
     out.print(
         escape(
-            f"watch it:     crackdask status {place}\n              {job.batch.queue}\n"
+            f"watch it:     crackdask status {shown}\n              {job.batch.queue}\n"
             f"              its log in {job.logs}\n"
             "if it ends before it is done, submit it again by the same command: it continues"
         )
@@ -256,7 +271,7 @@ def _check_step(until: str | None) -> None:
         raise typer.BadParameter(f"{until!r} is no step; the steps are {', '.join(STEPS)}", param_hint="--until")
 
 
-def _print_profile(store: Path) -> None:
+def _print_profile(store: Place) -> None:
     """Print what each step cost, as the store remembers it."""
     facts = attributes(store)
     shape = facts["identity"]["shape"]
@@ -281,7 +296,7 @@ def _print_profile(store: Path) -> None:
 
 def _run(
     scans: Scans,
-    store: Path,
+    store: Place,
     until: str | None,
     site: Site,
     performance_report: Path | None = None,
@@ -293,7 +308,7 @@ def _run(
     started = time.monotonic()
     recipe = scans.recipe
     scans.plan(site.workers or len(os.sched_getaffinity(0)))  # too little memory is told before workers start with it
-    shared = Path(site.folder).expanduser() if site.folder else Work.beside(store.resolve()).folder
+    shared = Path(site.folder).expanduser() if site.folder else _beside(store.resolve())
     with (
         _ending_in_order(),
         connect(
@@ -316,11 +331,17 @@ def _run(
     return bool(outcome.done)
 
 
+def _beside(store: Place) -> Path:
+    """Return where certificates and logs of jobs lie: with the work of the run, or here if that is in a bucket."""
+    folder = Work.beside(store).folder
+    return Path.cwd() / folder.name if isinstance(folder, Prefix) else folder
+
+
 def _notice(words: str) -> None:
     out.print(f"[yellow]note[/] {escape(words)}")
 
 
-def _conclude(outcome: Outcome, store: Path, until: str | None, seconds: float) -> None:
+def _conclude(outcome: Outcome, store: Place, until: str | None, seconds: float) -> None:
     if outcome.failures:
         failed = len(outcome.failures)
         err.print(f"[red]{failed} block{'s' * (failed > 1)} failed:[/]")
@@ -345,7 +366,7 @@ def _conclude(outcome: Outcome, store: Path, until: str | None, seconds: float) 
         _summary(store)
 
 
-def _next(store: Path) -> None:
+def _next(store: Place) -> None:
     """Say what to type next, ready to copy."""
     place = shlex.quote(str(store))
     look = shlex.quote(f"import crackdask; print(crackdask.open({json.dumps(str(store))}))")
@@ -354,7 +375,7 @@ def _next(store: Path) -> None:
         out.print(f"  {escape(command)}")
 
 
-def _summary(store: Path) -> None:
+def _summary(store: Place) -> None:
     """Print what was found: a row for each state."""
     from crackdask.opening import open_store
 
@@ -433,16 +454,17 @@ def _print_plan(recipe: Recipe, scans: Scans, workers: int) -> None:
 
 @app.command()
 @_mistakes
-def status(store: StorePath, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def status(store: StoreName, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Show what is done, what failed and what a rerun would do."""
-    found = read_status(store)
+    where = place(store)
+    found = read_status(where)
     if as_json:
         sys.stdout.write(json.dumps(found.as_dict(), indent=2) + "\n")
         return
-    _print_status(store, found)
+    _print_status(where, found)
 
 
-def _print_status(store: Path, found: Status) -> None:
+def _print_status(store: Place, found: Status) -> None:
     how = "complete" if found.complete else "not complete"
     held = f", being written by {found.running}" if found.running else ""
     out.print(f"[bold]{escape(str(store))}[/] {escape(f'({found.name}): {how}{held}')}\n")
@@ -464,16 +486,24 @@ def _print_status(store: Path, found: Status) -> None:
         out.print(escape(f"\na rerun would do {count}, from {first[0]} {first[1]} to {last[0]}"))
 
 
+def _beside(store: Place, what: str) -> Path:
+    """Return the folder for what is made of a store: beside it, or for one in a bucket in the working folder."""
+    name = f"{store.resolve().stem}-{what}"
+    return Path.cwd() / name if isinstance(store, Prefix) else store.resolve().with_name(name)
+
+
 @app.command()
 @_mistakes
 def report(
-    store: StorePath,
+    store: StoreName,
     to: Annotated[
-        Path | None, typer.Option(help="Folder to write to; by default NAME-report beside the store.")
+        Path | None,
+        typer.Option(help="Folder to write to; by default NAME-report beside the store (here, if it is in a bucket)."),
     ] = None,
 ) -> None:
     """Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV)."""
-    made = write_report(store, to or store.resolve().with_name(f"{store.resolve().stem}-report"))
+    where = place(store)
+    made = write_report(where, to or _beside(where, "report"))
     for title, why in made.missing.items():
         out.print(escape(f"not drawn: {title}: {why}"))
     for words in made.warnings:
@@ -484,20 +514,22 @@ def report(
 @app.command()
 @_mistakes
 def export(
-    store: StorePath,
+    store: StoreName,
     to: Annotated[
-        Path | None, typer.Option(help="Folder to write to; by default NAME-export beside the store.")
+        Path | None,
+        typer.Option(help="Folder to write to; by default NAME-export beside the store (here, if it is in a bucket)."),
     ] = None,
     table: Annotated[bool, typer.Option(help="The particle table, as CSV and Parquet.")] = True,
     labels: Annotated[bool, typer.Option(help="The labels, as 16-bit TIFF slices.")] = False,
 ) -> None:
     """Write the particle table (CSV, Parquet) and, on request, the labels (TIFF) for other tools."""
-    folder = to or store.resolve().with_name(f"{store.resolve().stem}-export")
+    where = place(store)
+    folder = to or _beside(where, "export")
     written: list[Path] = []
     if labels:
-        written += export_labels(store, folder)
+        written += export_labels(where, folder)
     if table:
-        written += export_table(store, folder)
+        written += export_table(where, folder)
     for path in written:
         out.print(escape(str(path)))
 
@@ -505,7 +537,7 @@ def export(
 @app.command()
 @_mistakes
 def init(
-    scans: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans, in electrochemical order.")],
+    scans: Annotated[list[str], typer.Argument(help="Scans, or folders of scans, in electrochemical order.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The recipe to write.")] = Path("recipe.toml"),
     force: Annotated[bool, typer.Option(help="Overwrite the recipe.")] = False,
 ) -> None:
@@ -514,7 +546,7 @@ def init(
         err.print(f"[red]error:[/] {escape(str(output))} exists; give another --output, or --force")
         raise typer.Exit(2)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(draft(scans, output.resolve().parent), encoding="utf-8")
+    output.write_text(draft([place(scan) for scan in scans], output.resolve().parent), encoding="utf-8")
     out.print(
         escape(f"wrote {output}: fill in voltages and steps, then:\n  crackdask check {shlex.quote(str(output))}")
     )
@@ -523,22 +555,25 @@ def init(
 @app.command()
 @_mistakes
 def demo(
-    store: Annotated[Path, typer.Option(help="Where the store goes; scans and recipe lie beside it.")] = Path(
-        "crackdask-demo/demo.zarr"
-    ),
+    store: Annotated[
+        str, typer.Option(help="Where the store goes; scans and recipe lie beside it.")
+    ] = "crackdask-demo/demo.zarr",
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
 ) -> None:
     """Make a small operando experiment with known truth, and run everything on it."""
+    where = place(store)
+    if isinstance(where, Prefix):
+        raise typer.BadParameter("the demo writes its scans beside the store, on a disk", param_hint="--store")
     count = workers or len(os.sched_getaffinity(0))
-    recipe = demonstration.prepare(store.resolve(), count, out.print)
+    recipe = demonstration.prepare(where.resolve(), count, out.print)
     found = load(recipe)
     site = load_site(None, found.cluster, kind=cluster, workers=workers)
-    _run(Scans.of(found, recipe.parent), store, None, site)
+    _run(Scans.of(found, recipe.parent), where, None, site)
     out.print("\ntracked particles whose core is more cracked than when pristine:")
-    rows = [[state, f"{found:.0%}", f"{true:.0%}"] for state, found, true in demonstration.verdict(store.resolve())]
+    rows = [[state, f"{found:.0%}", f"{true:.0%}"] for state, found, true in demonstration.verdict(where.resolve())]
     out.print(columns("", ["state", "found", "programmed"], rows))
-    _next(store)
+    _next(where)
 
 
 def main() -> Any:

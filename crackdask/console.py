@@ -141,8 +141,8 @@ class Display:
         self.console.print(f"[yellow]note[/] {self._named(unit)}: {escape(words)}", highlight=False)
 
     def _named(self, unit: str) -> str:
-        step, state = unit.split("-")
-        return step if step == "track" else escape(f"{step} {self.states[int(state)]}")
+        step, _, state = unit.partition("-")
+        return step if step == "track" or not state else escape(f"{step} {self.states[int(state)]}")
 
     @property
     def _who(self) -> str:

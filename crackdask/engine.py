@@ -22,6 +22,7 @@ import numpy as np
 
 from crackdask.blocks import Array, Pass, Reach, Tables, reach
 from crackdask.cluster import Executor
+from crackdask.places import Place, UnreachableError, mapped
 from crackdask.plan import Box, Grid, Halo
 from crackdask.store import Volume
 from crackdask.work import Records, Work
@@ -95,7 +96,7 @@ class StoredBlock:
     number: int
     reads: Mapping[str, Reach]
     inputs: Mapping[str, Readable]
-    tables: Path
+    tables: Place
     bytes_read: int = 0
 
     def read(self, volume: str, halo: Halo = 0) -> Array:
@@ -111,7 +112,7 @@ class StoredBlock:
 
     def table(self, name: str) -> Array:
         """Map a table from the work folder, without loading all of it."""
-        found: Array = np.load(self.tables / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        found = mapped(self.tables / f"{name}.npy")
         return found if found.ndim else np.asarray(found)
 
 
@@ -124,7 +125,7 @@ class Job:
     number: int
     inputs: Mapping[str, Readable]
     outputs: Mapping[str, Volume]
-    tables: Path
+    tables: Place
     records: Records
 
 
@@ -275,6 +276,8 @@ class Engine:
 
 
 def _is_hopeless(error: object) -> bool:
+    if isinstance(error, UnreachableError):
+        return True  # every request was tried again for a minute
     return isinstance(error, OSError) and error.errno in HOPELESS
 
 

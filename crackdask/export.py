@@ -12,6 +12,7 @@ import tifffile
 import xarray as xr
 
 from crackdask.opening import open_store
+from crackdask.places import Place
 from crackdask.plan import Box
 from crackdask.schema import PARTICLES
 from crackdask.store import volume
@@ -23,14 +24,14 @@ class ExportError(ValueError):
     """What was asked for cannot be written; the message says why and the way out."""
 
 
-def particle_frame(path: Path) -> pd.DataFrame:
+def particle_frame(path: Place) -> pd.DataFrame:
     """Return the particle table of all states, one row for each state and particle."""
     table = _table(path)
     frame = table.to_dataframe(dim_order=["state", "particle"]).reset_index()
     return frame[["state", "voltage", "step", "cycle", "particle", *PARTICLES]]
 
 
-def _table(path: Path) -> xr.Dataset:
+def _table(path: Place) -> xr.Dataset:
     tree = open_store(path)
     if "particles" not in tree.children:
         raise ExportError(f"{path} has no particle table yet; `crackdask run RECIPE --store {path}` finishes it")
@@ -40,7 +41,7 @@ def _table(path: Path) -> xr.Dataset:
     )
 
 
-def export_table(path: Path, folder: Path, formats: tuple[str, ...] = ("csv", "parquet")) -> list[Path]:
+def export_table(path: Place, folder: Path, formats: tuple[str, ...] = ("csv", "parquet")) -> list[Path]:
     """Write the particle table; units stand in the names of the columns.
 
     Parameters
@@ -65,7 +66,7 @@ def export_table(path: Path, folder: Path, formats: tuple[str, ...] = ("csv", "p
     return written
 
 
-def export_labels(path: Path, folder: Path, progress: Callable[[int, int], None] | None = None) -> list[Path]:
+def export_labels(path: Place, folder: Path, progress: Callable[[int, int], None] | None = None) -> list[Path]:
     """Write the labels of every state as 16-bit TIFF slices, ``labels/STATE/slice_00000.tif``.
 
     Raises

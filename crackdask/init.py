@@ -7,10 +7,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from crackdask.places import Place
 from crackdask.sources import suggest
 
 
-def draft(scans: Sequence[Path], base: Path) -> str:
+def draft(scans: Sequence[Place], base: Path) -> str:
     """Return the text of a recipe for scans, in the order given.
 
     Parameters
@@ -47,7 +48,7 @@ def draft(scans: Sequence[Path], base: Path) -> str:
             f"voltage = {3.0 if number == 0 else 4.2}  # V vs Li/Li+: fill in",
             f'step = "{"pristine" if number == 0 else "charge"}"  # pristine, charge, discharge or aged',
             "cycle = 0",
-            f"source = {json.dumps(os.path.relpath(path, base) + mark + inner)}",
+            f"source = {json.dumps((path if '://' in path else os.path.relpath(path, base)) + mark + inner)}",
         ]
     lines += ["", "# Every other section is optional: see the README.", ""]
     return "\n".join(lines)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import xarray as xr
 
 from crackdask.kernels.depth import squared_depth
 from crackdask.kernels.distance import square_weights
+from crackdask.places import Place, Prefix, place, zarr_at
 from crackdask.store import attributes
 
 
-def open_store(path: str | Path) -> xr.DataTree:
+def open_store(path: str | Place) -> xr.DataTree:
     """Open a store as a lazy xarray DataTree, with the groups of the store as its nodes.
 
     Parameters
     ----------
     path
-        The store, ``NAME.zarr``.
+        The store, ``NAME.zarr`` or ``s3://bucket/NAME.zarr``.
 
     Returns
     -------
@@ -31,8 +30,11 @@ def open_store(path: str | Path) -> xr.DataTree:
     StoreError
         If there is no store, or one of a newer format.
     """
-    attributes(Path(path))
-    return xr.open_datatree(path, engine="zarr", chunks={})
+    where = place(path)
+    attributes(where)
+    if isinstance(where, Prefix):
+        return xr.open_datatree(zarr_at(where, read_only=True), engine="zarr", chunks={})  # type: ignore[arg-type]
+    return xr.open_datatree(where, engine="zarr", chunks={})
 
 
 @xr.register_datatree_accessor("crackdask")  # type: ignore[no-untyped-call]

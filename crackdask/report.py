@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from crackdask.opening import open_store
+from crackdask.places import Place
 from crackdask.regions import AnalysisError, table_of
 from crackdask.summary import Summary, damage_or_reason, summary
 
@@ -83,7 +84,7 @@ class Report:
     warnings: tuple[str, ...]
 
 
-def report(store: Path | xr.DataTree, folder: Path) -> Report:
+def report(store: Place | xr.DataTree, folder: Path) -> Report:
     """Write the report of a finished store.
 
     Parameters

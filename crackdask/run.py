@@ -10,7 +10,9 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from crackdask.bench import Bench
 from crackdask.config import Recipe
 from crackdask.engine import BlocksFailedError, Failure
 from crackdask.perform import PERFORM
+from crackdask.places import names
 from crackdask.plan import Triple, check_single_writer
 from crackdask.profile import Cost
 from crackdask.store import Compression, StoreError
@@ -45,10 +48,12 @@ class Outcome:
 class Run(Bench):
     """One run of a recipe into a store."""
 
+    _fitting: set[str] = field(default_factory=set, init=False)
+
     def __call__(self, until: str | None = None) -> Outcome:
         """Do what is not done, up to and including a step."""
         self._check_place()
-        with self.work.held():
+        with self.work.held(partial(self.progress.warn, "lock")):
             self._open_store()
             self.work.note("planned", self.scans.fingerprints)
             todo = self.outstanding(until)
@@ -70,12 +75,12 @@ class Run(Bench):
         plan = units(self.recipe)
         if self._says_complete(plan):
             return []
-        done = {u.name for u in plan if self._is_done(u)}
+        done, lying = {u.name for u in plan if self._is_done(u)}, set(self.work.volumes())
         there = {
             key
             for u in plan
             for key in u.writes
-            if (u.name in done and key[0] in self.result(u.name)["stored"]) or self.work.volume(*key).exists()
+            if (u.name in done and key[0] in self.result(u.name)["stored"]) or self.work.volume(*key).name in lying
         }
         kept = {key for u in plan for key in u.writes if key[0] in KEPT_ON_REQUEST and self.is_stored(key[0])}
         return outstanding(plan, done, there, until, kept)
@@ -116,6 +121,7 @@ class Run(Bench):
 
     def _do(self, unit: Unit) -> None:
         started = time.perf_counter()
+        self._fitting.discard(unit.name)
         self.work.forget(unit.name)
         found = PERFORM[unit.step](self, unit)
         stored = np.array([name for name, _ in unit.writes if self.is_stored(name)], "U")
@@ -134,20 +140,28 @@ class Run(Bench):
     def _clean(self, left: set[str]) -> None:
         """Remove work volumes that no unit will read any more, or go on writing."""
         plan = units(self.recipe)
-        undone = {
-            u.name for u in plan if u.name in left or self.work.fingerprint(u.name) != self.scans.fingerprints[u.name]
-        }
+        undone = {u.name for u in plan if u.name in left or not self._fits(u)}
         awaited = {key for u in plan if u.name in undone for key in (*u.reads, *u.writes)}
+        # Asked once: in object storage each question is a request.
+        there, at_work = set(self.work.volumes()), self.work.at_work()
         for unit in plan:
             for key in unit.writes:
-                if key not in awaited and not self.is_stored(key[0]):
+                if key not in awaited and self.work.volume(*key).name in there and not self.is_stored(key[0]):
                     self.work.drop_volume(*key)
             if unit.name not in undone:
-                self.work.drop_records(unit.name)
+                if unit.name in at_work:
+                    self.work.drop_records(unit.name)
                 for name in INTERNAL.get(unit.step, ()):
-                    self.work.drop_volume(name, unit.state)
+                    if self.work.volume(name, unit.state).name in there:
+                        self.work.drop_volume(name, unit.state)
 
     # ------------------------------------------------------------ what is there
+
+    def _fits(self, unit: Unit) -> bool:
+        """Tell whether a unit is done; while this run holds the store, what fitted once does so until it is redone."""
+        if unit.name not in self._fitting and self.work.fingerprint(unit.name) == self.scans.fingerprints[unit.name]:
+            self._fitting.add(unit.name)
+        return unit.name in self._fitting
 
     def _is_done(self, unit: Unit) -> bool:
         found = self.work.result(unit.name)
@@ -156,10 +170,10 @@ class Run(Bench):
     # ------------------------------------------------------------ the store
 
     def _open_store(self) -> None:
-        if (self.path / "zarr.json").exists():
+        if store.is_there(self.path):
             self._check_store()
             store.tidy(self.path)
-            missing = [n for n in self._volumes() if not (self.path / "volumes" / n / "zarr.json").exists()]
+            missing = [n for n in self._volumes() if not (self.path / "volumes" / n / "zarr.json").is_file()]
             if missing:
                 store.add_volumes(self.path, self.axes, {n: self._volumes()[n] for n in missing}, **self._layout())
             return
@@ -167,11 +181,13 @@ class Run(Bench):
 
     def _check_place(self) -> None:
         """Refuse a place that holds something else, before anything is made beside it."""
-        if (self.path / "zarr.json").exists():
+        if store.is_there(self.path):
             store.attributes(self.path)
-        elif self.path.exists() and not self.path.is_dir():
+        elif store.is_begun(self.path):
+            return
+        elif isinstance(self.path, Path) and self.path.exists() and not self.path.is_dir():
             raise StoreError(f"{self.path} is a file, not a store; choose another place with --store")
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif names(self.path):
             raise StoreError(f"{self.path} is not empty and not a store; choose another place with --store")
 
     def _check_store(self) -> None:

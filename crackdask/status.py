@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from crackdask.config import check
+from crackdask.places import Place
+from crackdask.places import names as listed
 from crackdask.schema import STEPS
 from crackdask.store import attributes
 from crackdask.units import outstanding, units
@@ -57,7 +57,7 @@ class Status:
         return asdict(self)
 
 
-def status(path: Path) -> Status:
+def status(path: Place) -> Status:
     """Return how far a store is.
 
     Raises
@@ -76,11 +76,12 @@ def status(path: Path) -> Status:
     fitting = {name for name, found in results.items() if found[0] == planned.get(name)}
     complete = bool(facts.get("complete")) and (len(fitting) == len(plan) or not work.has_results())
     done = {u.name for u in plan if complete or u.name in fitting}
+    lying = set(work.volumes())
     there = {
         key
         for u in plan
         for key in u.writes
-        if (u.name in fitting and key[0] in results[u.name][1]["stored"]) or work.volume(*key).exists()
+        if (u.name in fitting and key[0] in results[u.name][1]["stored"]) or work.volume(*key).name in lying
     }
     again = [] if complete else outstanding(plan, done, there)
     steps = tuple(
@@ -105,14 +106,11 @@ def status(path: Path) -> Status:
 
 
 def _at_work(work: Work, names: list[str]) -> list[tuple[str, str, str, int, int]]:
-    found = []
-    for folder in sorted((work.folder / "blocks").glob("*/*")):
+    found, blocks = [], work.folder / "blocks"
+    for folder in (blocks / unit / step for unit in sorted(listed(blocks)) for step in sorted(listed(blocks / unit))):
         step, state = folder.parent.name.split("-")
-        name, _, blocks = folder.name.rsplit("-", 2)
-        try:
-            records = sum(not entry.name.startswith(".") for entry in os.scandir(folder))
-        except FileNotFoundError:  # the unit was finished meanwhile
-            continue
-        if records < int(blocks):
-            found.append((step, names[int(state)], name, records, int(blocks)))
+        name, _, count = folder.name.rsplit("-", 2)
+        records = sum(not record.startswith(".") for record in listed(folder))
+        if 0 < records < int(count):  # none: the unit was finished meanwhile
+            found.append((step, names[int(state)], name, records, int(count)))
     return found

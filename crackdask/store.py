@@ -1,13 +1,11 @@
-"""Volumes on disk: arrays in Zarr format 3, read and written box by box, flushed before they count as written.
+"""Volumes: arrays in Zarr format 3, on a disk or in object storage, read and written box by box.
 
-The only module that knows zarr. A volume is one array (or one state of the 4D store); blocks read any window and
-write whole chunks that they alone own.
+What is on a disk is flushed before it counts as written. A volume is one array (or one state of the 4D store); blocks
+read any window and write whole chunks that they alone own.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +20,8 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from crackdask import schema
+from crackdask.chunks import Chunks
+from crackdask.places import Place, PlaceError, Prefix, UnreachableError, flush, place, remove, zarr_at
 from crackdask.plan import Box, Triple
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -52,7 +52,7 @@ class Volume:
     Attributes
     ----------
     path
-        The array's folder.
+        The array's folder, or its URL.
     state
         Index along the first axis of a 4D array, or None for a 3D one.
     """
@@ -68,7 +68,7 @@ class Volume:
         StoreError
             If a chunk is not what was written: its checksum tells.
         """
-        array = _opened(self.path, (Path(self.path) / "zarr.json").stat().st_mtime_ns)
+        array = self._array()
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
         try:
             return np.asarray(array[index])
@@ -79,22 +79,30 @@ class Volume:
                 f"to have it made anew, remove {self._record()} and run again"
             ) from error
 
+    def _array(self) -> zarr.Array[Any]:
+        where = place(self.path)
+        if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
+            return zarr.open_array(zarr_at(where), mode="r+", zarr_format=3)
+        return _opened(self.path, (where / "zarr.json").stat().st_mtime_ns)
+
     def _record(self) -> str:
         """Return the file or folder without which a run makes the volume again."""
-        path = Path(self.path)
+        path = place(self.path)
         if self.state is None:
             return self.path
-        root = path.parents[1]
+        root = path.parent.parent
         steps = ("labels", "transfer") if path.name == "label" else (path.name.replace("denoised", "denoise"),)
         results = [root.with_name(f"{root.name}.work") / "results" / f"{step}-{self.state}" for step in steps]
         return str(next((found for found in results if found.exists()), results[0]))
 
     def write(self, box: Box, voxels: Array) -> int:
         """Write a box that covers whole chunks and flush it to the disk; return the bytes written."""
-        array = _opened(self.path, (Path(self.path) / "zarr.json").stat().st_mtime_ns)
+        array = self._array()
         assert voxels.dtype == array.dtype, (voxels.dtype, array.dtype)
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
         array[index] = voxels
+        if isinstance(array.store, Chunks):
+            return array.store.written
         return self._flush(array, box)
 
     def _flush(self, array: zarr.Array[Any], box: Box) -> int:
@@ -103,8 +111,8 @@ class Volume:
         spans = [range(a // u, -(-b // u)) for a, b, u in zip(box.start, box.stop, units[-3:], strict=True)]
         written = 0
         folders: dict[Path, set[str]] = {}
-        for place in product(*first, *spans):
-            file = Path(self.path) / array.metadata.encode_chunk_key(place)
+        for number in product(*first, *spans):
+            file = Path(self.path) / array.metadata.encode_chunk_key(number)
             if file.exists():
                 written += flush(file)
             folders.setdefault(file.parent, set()).add(file.name)
@@ -128,31 +136,21 @@ def _sweep(folder: Path, own: set[str]) -> None:
             entry.unlink()
 
 
-def flush(path: Path) -> int:
-    """Flush a file or folder to the disk and return its size in bytes."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-        return os.fstat(handle).st_size
-    finally:
-        os.close(handle)
-
-
 @lru_cache(maxsize=64)
 def _opened(path: str, made: int) -> zarr.Array[Any]:
-    return zarr.open_array(path, mode="r+")
+    return zarr.open_array(path, mode="r+", zarr_format=3)
 
 
-def make_volume(path: Path, shape: Triple, dtype: str, chunk: Triple, compression: Compression) -> Volume:
+def make_volume(path: Place, shape: Triple, dtype: str, chunk: Triple, compression: Compression) -> Volume:
     """Make an empty work volume, or return the one that is there and alike."""
     chunks = tuple(min(c, n) for c, n in zip(chunk, shape, strict=True))
-    if path.exists():
-        there = zarr.open_array(path, mode="r")
+    if (path / "zarr.json").is_file():
+        there = zarr.open_array(zarr_at(path), mode="r", zarr_format=3)
         if (there.shape, there.dtype, there.chunks) == (shape, np.dtype(dtype), chunks):
             return Volume(str(path))
-        shutil.rmtree(path)
+    remove(path)
     zarr.create_array(
-        path,
+        zarr_at(path),
         shape=shape,
         dtype=dtype,
         chunks=chunks,
@@ -174,14 +172,29 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def consolidate(path: Path) -> None:
+def consolidate(path: Place) -> None:
     """Write the consolidated metadata of the whole store and of each group."""
     with _quiet():
-        for group in [*(p for p in path.iterdir() if (p / "zarr.json").exists()), path]:
-            zarr.consolidate_metadata(str(group))
+        for group in [*(p for p in path.iterdir() if (p / "zarr.json").is_file()), path]:
+            zarr.consolidate_metadata(zarr_at(group))
 
 
-def attributes(path: Path) -> dict[str, Any]:
+def is_there(path: Place) -> bool:
+    """Tell whether there is a store, or another Zarr group, at a place: one that was made to its end."""
+    return (path / "zarr.json").is_file() and not is_begun(path)
+
+
+def is_begun(path: Place) -> bool:
+    """Tell whether a store on object storage was begun and its making killed: what is there may be thrown away."""
+    return isinstance(path, Prefix) and _begun(path).is_file()
+
+
+def _begun(path: Prefix) -> Prefix:
+    """Return the mark that lies beside a store on object storage while that is being made."""
+    return path.with_name(f".{path.name}.begun")
+
+
+def attributes(path: Place) -> dict[str, Any]:
     """Return the root attributes of a store.
 
     Raises
@@ -189,10 +202,12 @@ def attributes(path: Path) -> dict[str, Any]:
     StoreError
         If there is no crackdask store, or one of a newer format.
     """
-    if not (path / "zarr.json").exists():
+    if not (path / "zarr.json").is_file():
         raise StoreError(f"there is no store at {path}; `crackdask run RECIPE --store {path}` makes one")
     try:
-        found = dict(zarr.open_group(str(path), mode="r").attrs)
+        found = dict(zarr.open_group(zarr_at(path), mode="r", zarr_format=3).attrs)
+    except (PlaceError, UnreachableError):
+        raise
     except Exception as error:
         raise StoreError(f"the store {path} cannot be read: {error}") from error
     version = found.get("format_version")
@@ -206,9 +221,9 @@ def attributes(path: Path) -> dict[str, Any]:
     return found
 
 
-def set_attributes(path: Path, values: Mapping[str, Any]) -> None:
+def set_attributes(path: Place, values: Mapping[str, Any]) -> None:
     """Change root attributes of a store."""
-    zarr.open_group(str(path), mode="r+").attrs.update(dict(values))
+    zarr.open_group(zarr_at(path), mode="r+", zarr_format=3).attrs.update(dict(values))
     flush(path / "zarr.json")
 
 
@@ -225,7 +240,7 @@ class Axes:
 
 
 def create(
-    path: Path,
+    path: Place,
     axes: Axes,
     volumes: Mapping[str, str],
     chunk: Triple,
@@ -234,29 +249,50 @@ def create(
     values: Mapping[str, Any],
 ) -> None:
     """Make an empty store with its volumes (name to dtype) and root attributes."""
+    if isinstance(path, Prefix):  # where nothing can be renamed, a mark tells that it is not whole
+        _begun(path).write_bytes(b"")
+        remove(path)
+        _fill(path, axes, volumes, chunk, shard, compression, values)
+        _begun(path).unlink()
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole, path = path, path.with_name(f".{path.name}.partial")
-    shutil.rmtree(path, ignore_errors=True)
-    root = zarr.create_group(str(path), zarr_format=3, attributes=dict(values))
+    partial = path.with_name(f".{path.name}.partial")
+    remove(partial)
+    _fill(partial, axes, volumes, chunk, shard, compression, values)
+    partial.replace(path)  # under its name only when it is whole
+    flush(path.parent)
+
+
+def _fill(
+    path: Place,
+    axes: Axes,
+    volumes: Mapping[str, str],
+    chunk: Triple,
+    shard: Triple | None,
+    compression: Compression,
+    values: Mapping[str, Any],
+) -> None:
+    """Write what a new store consists of."""
+    root = zarr.create_group(zarr_at(path), zarr_format=3, attributes=dict(values))
     group = root.create_group("volumes")
     write_state_coordinates(group, axes)
     for name, n, edge in zip(schema.SPATIAL, axes.shape, axes.voxel_um, strict=True):
         centres = (np.arange(n) + 0.5) * edge
         write_array(group, name, centres, (name,), schema.COORDINATES[name].attributes)
     add_volumes(path, axes, volumes, chunk, shard, compression)
-    path.replace(whole)  # under its name only when it is whole
-    flush(whole.parent)
 
 
-def tidy(path: Path) -> None:
-    """Remove what a killed writer of metadata left in a store."""
+def tidy(path: Place) -> None:
+    """Remove what a killed writer of metadata left in a store; an object is there whole or not at all."""
+    if isinstance(path, Prefix):
+        return
     for pattern in ("*.partial", "*/*.partial", "*/*/*.partial"):
         for left in path.glob(pattern):
             left.unlink()
 
 
 def add_volumes(
-    path: Path,
+    path: Place,
     axes: Axes,
     volumes: Mapping[str, str],
     chunk: Triple,
@@ -264,7 +300,7 @@ def add_volumes(
     compression: Compression,
 ) -> None:
     """Add empty volumes (name to dtype) to a store."""
-    group = zarr.open_group(str(path / "volumes"), mode="r+")
+    group = zarr.open_group(zarr_at(path / "volumes"), mode="r+", zarr_format=3)
     for name, dtype in volumes.items():
         create_array(
             group,
@@ -346,12 +382,12 @@ def write_state_coordinates(group: zarr.Group, axes: Axes) -> None:
         write_array(group, name, values, ("state",), schema.COORDINATES[name].attributes)
 
 
-def fresh_group(path: Path, name: str) -> zarr.Group:
+def fresh_group(path: Place, name: str) -> zarr.Group:
     """Return an empty group of a store, without what it held before."""
-    shutil.rmtree(path / name, ignore_errors=True)
-    return zarr.open_group(str(path), mode="r+").create_group(name)
+    remove(path / name)
+    return zarr.open_group(zarr_at(path), mode="r+", zarr_format=3).create_group(name)
 
 
-def volume(path: Path, name: str, state: int) -> Volume:
+def volume(path: Place, name: str, state: int) -> Volume:
     """Return one state of one of the store's volumes."""
     return Volume(str(path / "volumes" / name), state)

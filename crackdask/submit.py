@@ -35,6 +35,8 @@ class Submission:
         Name of the batch system.
     recipe, store
         What is run, and where to.
+    logs
+        Folder of what the job writes.
     workers, memory
         How many workers, and bytes of each.
     site
@@ -47,7 +49,8 @@ class Submission:
 
     system: str
     recipe: Path
-    store: Path
+    store: str
+    logs: Path
     workers: int
     memory: int
     site: Site
@@ -68,11 +71,6 @@ class Submission:
     def batch(self) -> Batch:
         """The batch system."""
         return BATCHES[self.system]
-
-    @property
-    def logs(self) -> Path:
-        """Folder of what the job writes."""
-        return self.store.with_name(f"{self.store.name}.work") / "logs"
 
     @property
     def cores(self) -> int:
@@ -129,7 +127,7 @@ class Submission:
     def _command(self) -> str:
         """Return the command of the job; PBS announces the end of a job too shortly before, so a clock does."""
         words = [self.site.python or sys.executable, "-m", "crackdask", "run", str(self.recipe)]
-        words += ["--store", str(self.store), "--cluster", self.system if self.spread else "local"]
+        words += ["--store", self.store, "--cluster", self.system if self.spread else "local"]
         words += ["--workers", str(self.workers), *self.words]
         if self.system == "pbs" and self.site.walltime:
             clock = ["timeout", "--preserve-status", "--signal=TERM", f"{self.site.walltime - self._grace}"]

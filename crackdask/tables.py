@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crackdask import schema
+from crackdask.places import Place
 from crackdask.schema import Variable
 from crackdask.store import Axes, consolidate, create_array, fresh_group, write_array, write_state_coordinates
 
@@ -32,7 +32,7 @@ class TableWriter:
     Each group is made anew, so that a rewritten store holds nothing of before.
     """
 
-    def __init__(self, path: Path, axes: Axes, particles: int, shells: int) -> None:
+    def __init__(self, path: Place, axes: Axes, particles: int, shells: int) -> None:
         self._path, self._axes = path, axes
         self._arrays: dict[tuple[str, str], Any] = {}
         sizes = {

@@ -1,8 +1,9 @@
-"""The work folder beside a store: who holds it, which blocks are done, what the steps found.
+"""The work folder beside a store, on its disk or in its bucket: who holds it, which blocks are done, what was found.
 
 ``NAME.zarr.work/`` holds
 
-* ``lock`` - held by the one run that writes; the system lets go of it when that process ends, however it ends,
+* ``lock`` - held by the one run that writes; the system lets go of it when that process ends, however it ends
+  (in object storage: a lease, `crackdask.lease`),
 * ``blocks/UNIT/PASS/000123`` - the record of a finished block with its tally, gone when the unit is done,
 * ``results/UNIT`` - the tables a finished unit left, with the fingerprint of all that decided them,
 * ``volumes/NAME-STATE`` - what only the run needs, gone when the last step that reads it is done.
@@ -19,7 +20,8 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +31,15 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numcodecs.zstd import Zstd
 
-from crackdask.store import StoreError, flush
+from crackdask.lease import HeldError, holder, leased
+from crackdask.places import Place, Prefix, beginning, forget, names, remove, write_whole
+from crackdask.store import StoreError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
 _ZSTD = Zstd(level=1, checksum=True)
+#: Records that are fetched at once from object storage.
+_AHEAD = 8
 
 
 def pack(arrays: Arrays) -> bytes:
@@ -53,30 +59,14 @@ def unpack(data: bytes) -> dict[str, Array]:
         return {name: found[name] for name in found.files}
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that after any crash it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    flush(path.parent)
-
-
 @dataclass(frozen=True)
 class Records(Sequence[dict[str, Array]]):
     """Records of the finished blocks of one pass; as a sequence, their tallies in block order."""
 
-    folder: Path
+    folder: Place
     blocks: int
 
-    def path(self, number: int) -> Path:
+    def path(self, number: int) -> Place:
         """Return where a block's record lies."""
         return self.folder / f"{number:06d}"
 
@@ -88,10 +78,14 @@ class Records(Sequence[dict[str, Array]]):
 
     def missing(self) -> list[int]:
         """Return the blocks that have no record, or a damaged one."""
-        if not self.folder.exists():
-            return list(range(self.blocks))
-        there = {entry.name for entry in os.scandir(self.folder)}
-        return [n for n in range(self.blocks) if f"{n:06d}" not in there or not self._sound(n)]
+        there = set(names(self.folder))
+        found = [n for n in range(self.blocks) if f"{n:06d}" in there]
+        if isinstance(self.folder, Prefix):
+            with ThreadPoolExecutor(_AHEAD) as pool:
+                sound = {n for n, whole in zip(found, pool.map(self._sound, found), strict=True) if whole}
+        else:
+            sound = {n for n in found if self._sound(n)}
+        return [n for n in range(self.blocks) if n not in sound]
 
     def _sound(self, number: int) -> bool:
         try:
@@ -118,42 +112,61 @@ class Records(Sequence[dict[str, Array]]):
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         """Load one tally after the other."""
-        return (self[n] for n in range(self.blocks))
+        if not isinstance(self.folder, Prefix):
+            yield from (self[n] for n in range(self.blocks))
+            return
+        with ThreadPoolExecutor(_AHEAD) as pool:  # waits for answers, most of the time
+            for first in range(0, self.blocks, _AHEAD):
+                yield from pool.map(self.__getitem__, range(first, min(first + _AHEAD, self.blocks)))
 
 
 @dataclass(frozen=True)
 class Work:
     """The work folder of one store."""
 
-    folder: Path
+    folder: Place
 
     @classmethod
-    def beside(cls, store: Path) -> Work:
+    def beside(cls, store: Place) -> Work:
         """Return the work folder of a store (it need not exist yet)."""
         return cls(store.with_name(store.name + ".work"))
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the folder for one run.
+    def held(self, say: Callable[[str], None] = lambda words: None) -> Iterator[None]:
+        """Hold the folder for one run; `say` is told why that takes long.
 
         Raises
         ------
         StoreError
             If another run holds it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not isinstance(self.folder, Prefix):
+            with self._locked(self.folder):
+                yield
+            return
+        try:
+            with leased(self.folder / "lock", say):
+                yield
+        except HeldError as error:
+            raise self._held_by(str(error)) from None
+
+    def _held_by(self, who: str) -> StoreError:
+        return StoreError(
+            f"another run is writing this store ({who}); wait for it or stop it. "
+            f"`crackdask status {str(self.folder).removesuffix('.work')}` tells how far it is"
+        )
+
+    @contextmanager
+    def _locked(self, folder: Path) -> Iterator[None]:
+        folder.mkdir(parents=True, exist_ok=True)
         # Not at once: `status` holds the lock for a moment when it looks.
-        lock, owner = FileLock(self.folder / "lock", timeout=1), self.folder / "owner"
+        lock, owner = FileLock(folder / "lock", timeout=1), folder / "owner"
         try:
             lock.acquire()
         except Timeout:
-            who = owner.read_text().strip() if owner.exists() else "unknown"
-            raise StoreError(
-                f"another run is writing this store ({who}); wait for it or stop it. "
-                f"`crackdask status {str(self.folder).removesuffix('.work')}` tells how far it is"
-            ) from None
+            raise self._held_by(owner.read_text().strip() if owner.exists() else "unknown") from None
         try:
-            for left in (*self.folder.glob(".*.partial"), *(self.folder / "results").glob(".*.partial")):
+            for left in (*folder.glob(".*.partial"), *(folder / "results").glob(".*.partial")):
                 left.unlink()
             owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
             yield
@@ -163,6 +176,8 @@ class Work:
 
     def is_held(self) -> str | None:
         """Return who holds the folder, or None."""
+        if isinstance(self.folder, Prefix):
+            return holder(self.folder / "lock")
         if not (self.folder / "lock").exists():
             return None
         lock = FileLock(self.folder / "lock", timeout=0)
@@ -182,11 +197,13 @@ class Work:
 
     def keep_records(self, unit: str, key: str) -> None:
         """Drop a unit's records of other keys: what they tell of is about to be written over."""
-        for folder in (self.folder / "blocks" / unit).glob("*"):
-            if folder.name.rsplit("-", 2)[1] != key[:16]:
-                shutil.rmtree(folder)
+        folder = self.folder / "blocks" / unit
+        for name in names(folder):
+            if name.rsplit("-", 2)[1] != key[:16]:
+                stale = folder / name
+                stale.remove() if isinstance(stale, Prefix) else shutil.rmtree(stale)  # must be gone
 
-    def tables(self, unit: str) -> Path:
+    def tables(self, unit: str) -> Place:
         """Return the folder in which workers look up the tables of a unit at work."""
         return self.folder / "tables" / unit
 
@@ -207,8 +224,7 @@ class Work:
     def fingerprint(self, unit: str) -> str | None:
         """Return the fingerprint of a finished unit without its tables, or None."""
         try:
-            with (self.folder / "results" / unit).open("rb") as file:
-                return file.readline().decode().strip()
+            return beginning(self.folder / "results" / unit, 65).partition(b"\n")[0].decode()
         except (FileNotFoundError, ValueError):
             return None
 
@@ -223,8 +239,8 @@ class Work:
 
     def drop_records(self, unit: str) -> None:
         """Drop the block records of a finished unit, and the tables that its workers looked up."""
-        shutil.rmtree(self.folder / "blocks" / unit, ignore_errors=True)
-        shutil.rmtree(self.tables(unit), ignore_errors=True)
+        remove(self.folder / "blocks" / unit)
+        remove(self.tables(unit))
 
     def put_part(self, name: str, state: int, part: int, tables: Arrays) -> None:
         """Write part of what a volume's name and state stand for: tables too large to be held whole."""
@@ -236,15 +252,23 @@ class Work:
 
     def forget(self, unit: str) -> None:
         """Drop the result of a unit that must be done again."""
-        (self.folder / "results" / unit).unlink(missing_ok=True)
+        forget(self.folder / "results" / unit)
 
-    def volume(self, name: str, state: int) -> Path:
+    def volume(self, name: str, state: int) -> Place:
         """Return where a work volume lies."""
         return self.folder / "volumes" / f"{name}-{state}"
 
     def drop_volume(self, name: str, state: int) -> None:
         """Remove a work volume."""
-        shutil.rmtree(self.volume(name, state), ignore_errors=True)
+        remove(self.volume(name, state))
+
+    def at_work(self) -> set[str]:
+        """Return the units that have block records, or tables for workers."""
+        return {*names(self.folder / "blocks"), *names(self.folder / "tables")}
+
+    def volumes(self) -> list[str]:
+        """Return the names of the work volumes that are there."""
+        return names(self.folder / "volumes")
 
     def note(self, name: str, values: Any) -> None:
         """Write down a small fact for `status`, as JSON."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
+from crackdask.places import Place, Prefix, opened, place, zarr_at
 from crackdask.plan import Box
 from crackdask.sources.base import Source, SourceError, checked, chosen, read_raw
 
@@ -35,26 +36,29 @@ class ZarrSource(Source):
         """Slices in a chunk, or in a shard where there are shards."""
         return self.thick
 
-    def _files(self) -> Iterable[tuple[str, Path]]:
-        root = Path(self.location)
-        node = root / self.path.strip("/")
+    def _files(self) -> Iterable[tuple[str, Place]]:
+        root, inner = place(self.location), self.path.strip("/")
+        if isinstance(root, Prefix):
+            objects = (root / inner if inner else root).files()
+            return [(p.relative_to(root).as_posix(), p) for p in objects]
+        node = root / inner
         return [(p.relative_to(root).as_posix(), p) for p in node.rglob("*") if p.is_file()]
 
     def _load(self, box: Box) -> NDArray[Any]:
-        data = zarr_node(Path(self.location), self.path)
+        data = zarr_node(place(self.location), self.path)
         voxels: NDArray[Any] = np.asarray(data[box.slices])
         return voxels
 
 
-def is_zarr(path: Path) -> bool:
+def is_zarr(path: Place) -> bool:
     """Whether a folder is a Zarr array or group."""
     return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
-def zarr_node(path: Path, inner: str) -> Any:
+def zarr_node(path: Place, inner: str) -> Any:
     """Return an array or group, or None."""
     try:
-        return zarr.open(str(path), path=inner.strip("/"), mode="r")
+        return zarr.open(zarr_at(path), path=inner.strip("/"), mode="r")
     except (FileNotFoundError, zarr.errors.NodeNotFoundError):
         return None
 
@@ -65,7 +69,7 @@ def zarr_shapes(node: Any) -> dict[str, tuple[int, ...]]:
     return {f"/{name}": item.shape for name, item in members if len(getattr(item, "shape", ())) > 1}
 
 
-def open_zarr(path: Path, inner: str) -> ZarrSource:
+def open_zarr(path: Place, inner: str) -> ZarrSource:
     """Look at one array of a store."""
     root = zarr_node(path, "")
     if root is None and not inner:
@@ -89,21 +93,30 @@ class NpySource(Source):
 
     def _load(self, box: Box) -> NDArray[Any]:
         stored = np.dtype(self.stored)
+        where = place(self.location)
         if not self.fortran:
-            return read_raw(self.location, self.offset, stored, self.shape, box)
-        mapped = np.memmap(self.location, stored, "r", self.offset, self.shape, "F")
+            with opened(where) as file:
+                return read_raw(file, self.location, self.offset, stored, self.shape, box)
+        if isinstance(where, Prefix):
+            # In Fortran's order the file is a C-ordered volume of (x, y, z).
+            with opened(where) as file:
+                turned = Box(box.start[::-1], box.stop[::-1])
+                voxels = read_raw(file, self.location, self.offset, stored, self.shape[::-1], turned)
+            return np.array(voxels.T, self.dtype, order="C")
+        mapped = np.memmap(where, stored, "r", self.offset, self.shape, "F")
         return np.array(mapped[box.slices], self.dtype, order="C")
 
 
-def open_npy(path: Path) -> NpySource:
+def open_npy(path: Place) -> NpySource:
     """Look at the header of a numpy file."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
         found, fortran, stored = read(file)
         offset = file.tell()
+        size = file.seek(0, os.SEEK_END)
     shape, dtype = checked(str(path), found, stored)
     wanted = offset + prod(shape) * dtype.itemsize
-    if path.stat().st_size < wanted:
-        raise SourceError(f"{path}: truncated, {path.stat().st_size} bytes of {wanted}; copy it again")
+    if size < wanted:
+        raise SourceError(f"{path}: truncated, {size} bytes of {wanted}; copy it again")
     return NpySource(shape, dtype, "npy", str(path), offset, stored.str, fortran)

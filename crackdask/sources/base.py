@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from crackdask.places import Place, PlaceError, UnreachableError, place, stamps
 from crackdask.plan import Box, Triple
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Source(ABC):
     kind : str
         "slices", "tiff", "hdf5", "zarr" or "npy".
     location : str
-        Absolute path of the file or folder.
+        Absolute path, or URL, of the file or folder.
     """
 
     shape: Triple
@@ -81,15 +81,14 @@ class Source(ABC):
     def fingerprint(self) -> str:
         """Return a sha256 over what was scanned, not over where it lies.
 
-        Names (relative to the scan), sizes and modification times of its files, shape, dtype
-        and the path within the file.
+        Names (relative to the scan), sizes and modification times (in object storage: ETags) of its files, shape,
+        dtype and the path within the file.
         """
         digest = hashlib.sha256()
         digest.update(repr((self.kind, self.shape, self.dtype.name, self.inner)).encode())
         with named(self.location):
-            for name, path in sorted(self._files()):
-                found = path.stat()
-                digest.update(repr((name, found.st_size, found.st_mtime_ns)).encode())
+            for stamp in stamps(self._files()):
+                digest.update(repr(stamp).encode())
         return digest.hexdigest()
 
     @property
@@ -100,9 +99,9 @@ class Source(ABC):
     def _load(self, box: Box) -> NDArray[Any]:
         """Return the voxels of a box that lies within the scan."""
 
-    def _files(self) -> Iterable[tuple[str, Path]]:
+    def _files(self) -> Iterable[tuple[str, Place]]:
         """Return the files of the scan, each with the name that the fingerprint sees."""
-        path = Path(self.location)
+        path = place(self.location)
         return [(path.name, path)]
 
 
@@ -111,7 +110,7 @@ def named(location: str) -> Iterator[None]:
     """Turn a reader's failure into one that names the file; what may pass on a retry is kept."""
     try:
         yield
-    except (SourceError, MemoryError):
+    except (SourceError, MemoryError, PlaceError, UnreachableError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _PASSING:
@@ -139,7 +138,7 @@ def checked(where: str, shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Tri
     return (z, y, x), np.dtype(dtype.name)
 
 
-def chosen(path: Path, inner: str, found: dict[str, tuple[int, ...]]) -> str:
+def chosen(path: Place, inner: str, found: dict[str, tuple[int, ...]]) -> str:
     """Return the path of the one 3-D dataset, or list those that there are."""
     volumes = {name: shape for name, shape in found.items() if len(shape) == 3}
     listed = "; ".join(f"{name} {shape}" for name, shape in list(volumes.items())[:12])
@@ -152,16 +151,17 @@ def chosen(path: Path, inner: str, found: dict[str, tuple[int, ...]]) -> str:
     raise SourceError(f"{path}: {what}, and it has no 3-D dataset (it has {others or 'none'})")
 
 
-def read_raw(path: str, offset: int, stored: np.dtype[Any], shape: tuple[int, ...], box: Box) -> NDArray[Any]:
-    """Read a box of voxels that lie in C order behind `offset`, whole rows at a time."""
+def read_raw(
+    file: BinaryIO, path: str, offset: int, stored: np.dtype[Any], shape: tuple[int, ...], box: Box
+) -> NDArray[Any]:
+    """Read a box of voxels that lie in C order behind `offset` of a file, whole rows at a time."""
     _, ny, nx = shape
     (z0, y0, x0), (z1, y1, x1) = box.start, box.stop
     rows = np.empty((z1 - z0, y1 - y0, nx), stored)
     runs = [rows] if (y0, y1) == (0, ny) else list(rows)
-    with Path(path).open("rb") as file:
-        for i, run in enumerate(runs):
-            file.seek(offset + ((z0 + i) * ny + y0) * nx * stored.itemsize)
-            got = file.readinto(run.view(np.uint8).data)
-            if got < run.nbytes:
-                raise SourceError(f"{path}: truncated, it ends {run.nbytes - got} bytes early; copy it again")
+    for i, run in enumerate(runs):
+        file.seek(offset + ((z0 + i) * ny + y0) * nx * stored.itemsize)
+        got = file.readinto(run.view(np.uint8).data)  # type: ignore[attr-defined]
+        if got < run.nbytes:
+            raise SourceError(f"{path}: truncated, it ends {run.nbytes - got} bytes early; copy it again")
     return rows[:, :, x0:x1]

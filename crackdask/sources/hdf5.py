@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import h5py  # type: ignore[import-untyped, unused-ignore]
 import hdf5plugin  # noqa: F401 (registers the filters that detectors use)
 
+from crackdask.places import Place, Prefix, opened, place
 from crackdask.plan import Box
 from crackdask.sources.base import Source, SourceError, checked, chosen
 
@@ -38,12 +39,12 @@ class Hdf5Source(Source):
         """Slices in a chunk."""
         return self.thick
 
-    def _files(self) -> Iterable[tuple[str, Path]]:
-        home = Path(self.location)
+    def _files(self) -> Iterable[tuple[str, Place]]:
+        home = place(self.location)
         return [(home.name, home), *((Path(p).name, Path(p)) for p in self.others)]
 
     def _load(self, box: Box) -> NDArray[Any]:
-        with hdf5_file(Path(self.location)) as file:
+        with hdf5_file(place(self.location)) as file:
             data = file[self.path]
             if data.shape != self.shape:
                 raise SourceError(
@@ -55,8 +56,12 @@ class Hdf5Source(Source):
 
 
 @contextmanager
-def hdf5_file(path: Path) -> Iterator[Any]:
+def hdf5_file(path: Place) -> Iterator[Any]:
     """Open a file for reading."""
+    if isinstance(path, Prefix):
+        with opened(path) as stream, h5py.File(stream, "r") as file:
+            yield file
+        return
     with h5py.File(path, "r", locking="best-effort") as file:
         yield file
 
@@ -73,7 +78,7 @@ def hdf5_shapes(file: Any) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def open_hdf5(path: Path, inner: str) -> Hdf5Source:
+def open_hdf5(path: Place, inner: str) -> Hdf5Source:
     """Look at one dataset of a file."""
     with hdf5_file(path) as file:
         data: Any = file.get(inner) if inner else None
@@ -87,10 +92,17 @@ def open_hdf5(path: Path, inner: str) -> Hdf5Source:
     return Hdf5Source(shape, dtype, "hdf5", str(path), f"/{inner.strip('/')}", thick, others)
 
 
-def _elsewhere(path: Path, data: Any) -> tuple[str, ...]:
+def _elsewhere(path: Place, data: Any) -> tuple[str, ...]:
     """Return the other files that hold a dataset's voxels; HDF5 reads absent ones as zeros."""
     names = [source.file_name for source in data.virtual_sources()] if data.is_virtual else []
     names += [name for name, _, _ in data.external or ()]
+    if isinstance(path, Prefix):
+        if any(name != "." for name in names):
+            raise SourceError(
+                f"{path}: {data.name} has its voxels in other files ({names[0]}), which HDF5 finds on a disk only; "
+                "copy the scan to one, or gather it into one file (h5repack)"
+            )
+        return ()
     home = Path(data.file.filename)
     files = [str(home.parent / n) for n in dict.fromkeys(names) if n != "."]
     if home != path:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import tifffile
 
+from crackdask.places import Place, opened, place
 from crackdask.sources.arrays import is_zarr, zarr_node, zarr_shapes
 from crackdask.sources.base import Source, SourceError, named
 from crackdask.sources.hdf5 import HDF5, hdf5_file, hdf5_shapes
@@ -27,7 +28,7 @@ _MICRONS = {
 }  # fmt: skip
 
 
-def suggest(path: Path) -> list[dict[str, Any]]:
+def suggest(path: Place) -> list[dict[str, Any]]:
     """Return what there is at a path: one entry a scan, in natural order.
 
     A path may be a scan or a folder of scans. Each entry has `name`, `source` (for the recipe),
@@ -39,7 +40,7 @@ def suggest(path: Path) -> list[dict[str, Any]]:
     SourceError
         If there is no scan, or one that cannot be used.
     """
-    path = Path(path)
+    path = place(path)
     if path.is_dir() and not (is_zarr(path) or path.suffix.lower() == ".zarr"):
         seen = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=_natural)
         slices = [p for p in seen if p.suffix.lower() in TIFF and p.is_file()]
@@ -50,12 +51,12 @@ def suggest(path: Path) -> list[dict[str, Any]]:
     return [_entry(open_source(spec, Path())) for spec in _specs(path)]
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def _natural(path: Place) -> list[tuple[int, str]]:
     parts = re.split(r"(\d+)", path.name)
     return [(int(t), "") if i % 2 else (0, t) for i, t in enumerate(parts)]
 
 
-def _may_be_scan(path: Path) -> bool:
+def _may_be_scan(path: Place) -> bool:
     """Whether something in a folder is a scan by its name, or a folder that holds slices."""
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -67,13 +68,13 @@ def _may_be_scan(path: Path) -> bool:
     return suffix in (*TIFF, *HDF5, ".npy")
 
 
-def _is_stack(path: Path) -> bool:
+def _is_stack(path: Place) -> bool:
     """Whether a TIFF has more than one page."""
-    with named(str(path)), tifffile.TiffFile(path) as tif:
+    with named(str(path)), opened(path) as file, tifffile.TiffFile(file, name=str(path)) as tif:
         return tif.pages.is_multipage or len(tif.series[0].shape) > 2
 
 
-def _specs(path: Path) -> list[str]:
+def _specs(path: Place) -> list[str]:
     """Return the path, followed by that of its largest 3-D dataset where there is a choice."""
     shapes: Mapping[str, tuple[int, ...]] = {}
     if path.is_file() and path.suffix.lower() in HDF5:
@@ -90,7 +91,7 @@ def _specs(path: Path) -> list[str]:
 
 def _entry(source: Source) -> dict[str, Any]:
     """Describe one scan."""
-    path = Path(source.location)
+    path = place(source.location)
     inner = source.inner.strip("/")
     edges = _edges(source)
     return {
@@ -104,10 +105,10 @@ def _entry(source: Source) -> dict[str, Any]:
 
 def _edges(source: Source) -> Edges | None:
     """Return the voxel size in um (z, y, x) if the files say it; what they say may be nonsense."""
-    path = Path(source.location)
+    path = place(source.location)
     try:
         if source.kind == "tiff":
-            with tifffile.TiffFile(path) as tif:
+            with opened(path) as file, tifffile.TiffFile(file, name=str(path)) as tif:
                 edges = _ome(tif.ome_metadata) if tif.is_ome else _imagej(tif)
         elif source.kind == "hdf5":
             with hdf5_file(path) as file:
@@ -168,7 +169,7 @@ def _nexus(data: Any) -> Edges | None:
     return (sizes[0], sizes[1], sizes[2])
 
 
-def _ome_zarr(path: Path, inner: str) -> Edges | None:
+def _ome_zarr(path: Place, inner: str) -> Edges | None:
     """Read the multiscales that an OME-Zarr group keeps about its arrays."""
     parent, _, name = inner.rpartition("/")
     said = dict(zarr_node(path, parent).attrs)

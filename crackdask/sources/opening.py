@@ -13,6 +13,7 @@ import numpy as np
 from dask.array.core import normalize_chunks
 from dask.base import tokenize
 
+from crackdask.places import Place, Prefix, place
 from crackdask.plan import Box
 from crackdask.sources.arrays import is_zarr, open_npy, open_zarr
 from crackdask.sources.base import FORMATS, Source, SourceError, named
@@ -29,7 +30,7 @@ def open_source(spec: str, base: Path) -> Source:
     Parameters
     ----------
     spec : str
-        A path, for HDF5 and Zarr followed by ``::`` and the path of the dataset within.
+        A path or URL, for HDF5 and Zarr followed by ``::`` and the path of the dataset within.
     base : Path
         Folder that a relative path starts from.
 
@@ -39,9 +40,11 @@ def open_source(spec: str, base: Path) -> Source:
         If the scan is missing, empty, incomplete, unreadable, not 3-D, or of another type.
     """
     name, _, inner = spec.partition("::")
-    path = Path(os.path.abspath(base / Path(name).expanduser()))  # noqa: PTH100 - resolve() would follow links
+    path: Place = place(name)
+    if isinstance(path, Path):
+        path = Path(os.path.abspath(base / path.expanduser()))  # noqa: PTH100 - resolve() would follow links
     if not path.exists():
-        hint = f" (source = {spec!r}, taken relative to {base})"
+        hint = "" if isinstance(path, Prefix) else f" (source = {spec!r}, taken relative to {base})"
         raise SourceError(f"{path}: no such file or folder{hint}; correct the path")
     suffix = path.suffix.lower()
     with named(str(path)):

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
+from crackdask.places import Place, Prefix, fetched, opened, place
 from crackdask.plan import Box
 from crackdask.sources.base import FORMATS, Source, SourceError, checked, named, read_raw
 
@@ -30,15 +30,18 @@ class SliceFolder(Source):
 
     names: tuple[str, ...]
 
-    def _files(self) -> Iterable[tuple[str, Path]]:
-        return [(name, Path(self.location, name)) for name in self.names]
+    def _files(self) -> Iterable[tuple[str, Place]]:
+        folder = place(self.location)
+        if isinstance(folder, Prefix):  # one listing tells of all
+            return [(found.name, found) for found in folder.iterdir() if found.name in set(self.names)]
+        return [(name, folder / name) for name in self.names]
 
     def _load(self, box: Box) -> NDArray[Any]:
         (z0, y0, x0), (z1, y1, x1) = box.start, box.stop
         voxels = np.empty(box.shape, self.dtype)
         for z in range(z0, z1):
-            path = Path(self.location, self.names[z])
-            with named(str(path)), tifffile.TiffFile(path) as tif:
+            path = place(self.location) / self.names[z]
+            with named(str(path)), fetched(path) as file, tifffile.TiffFile(file, name=str(path)) as tif:
                 shape, dtype = _header(tif, path)
                 if (shape, dtype) != (self.shape[1:], self.dtype):
                     raise SourceError(
@@ -50,7 +53,7 @@ class SliceFolder(Source):
                     stored = self.dtype.newbyteorder(tif.byteorder)
                     flat = Box((0, y0, x0), (1, y1, x1))
                     start = page.dataoffsets[0]
-                    voxels[z - z0] = read_raw(str(path), start, stored, (1, *shape), flat)[0]
+                    voxels[z - z0] = read_raw(file, str(path), start, stored, (1, *shape), flat)[0]
                 else:
                     voxels[z - z0] = _rows(tif, page, y0, y1)[:, x0:x1]
         return voxels
@@ -65,11 +68,13 @@ class TiffStack(Source):
 
     def _load(self, box: Box) -> NDArray[Any]:
         if self.offset >= 0:
-            return read_raw(self.location, self.offset, np.dtype(self.stored), self.shape, box)
+            with opened(place(self.location)) as file:
+                return read_raw(file, self.location, self.offset, np.dtype(self.stored), self.shape, box)
         (z0, y0, x0), (z1, y1, x1) = box.start, box.stop
         voxels = np.empty(box.shape, self.dtype)
-        with tifffile.TiffFile(self.location) as tif:
-            pages = volume(tif, Path(self.location)).pages
+        where = place(self.location)
+        with opened(where) as file, tifffile.TiffFile(file, name=self.location) as tif:
+            pages = volume(tif, where).pages
             for z in range(z0, z1):
                 page = pages[z]
                 assert page is not None
@@ -78,7 +83,7 @@ class TiffStack(Source):
         return voxels
 
 
-def _header(tif: tifffile.TiffFile, path: Path) -> tuple[tuple[int, int], np.dtype[Any]]:
+def _header(tif: tifffile.TiffFile, path: Place) -> tuple[tuple[int, int], np.dtype[Any]]:
     """Return shape and dtype of a single image, after a look whether all of it is there."""
     page = tif.pages.first
     if tif.pages.is_multipage:
@@ -94,7 +99,7 @@ def _header(tif: tifffile.TiffFile, path: Path) -> tuple[tuple[int, int], np.dty
     return (page.shape[0], page.shape[1]), dtype
 
 
-def _complete(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, path: Path) -> None:
+def _complete(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, path: Place) -> None:
     """Check that a page's voxels lie within the file."""
     pairs = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     end = max((offset + size for offset, size in pairs), default=0)
@@ -126,7 +131,7 @@ def _rows(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, 
     return rows
 
 
-def volume(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+def volume(tif: tifffile.TiffFile, path: Place) -> tifffile.TiffPageSeries:
     """Return the one volume of a multipage file."""
     series = tif.series
     if any(s.keyframe.samplesperpixel != 1 for s in series):
@@ -137,9 +142,9 @@ def volume(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
     return series[0]
 
 
-def open_tiff(path: Path) -> TiffStack:
+def open_tiff(path: Place) -> TiffStack:
     """Look at a multipage file."""
-    with tifffile.TiffFile(path) as tif:
+    with opened(path) as file, tifffile.TiffFile(file, name=str(path)) as tif:
         series = volume(tif, path)
         end = tif.pages.next_page_offset
         if end is not None:
@@ -161,7 +166,7 @@ def open_tiff(path: Path) -> TiffStack:
     return TiffStack(shape, dtype, "tiff", str(path), offset, stored)
 
 
-def open_slices(folder: Path) -> SliceFolder:
+def open_slices(folder: Place) -> SliceFolder:
     """Look at every slice of a folder."""
     seen = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     slices = [p for p in seen if p.suffix.lower() in TIFF and p.is_file()]
@@ -177,8 +182,8 @@ def open_slices(folder: Path) -> SliceFolder:
         )
     slices = in_order(slices)
 
-    def look(path: Path) -> tuple[tuple[int, int], np.dtype[Any]]:
-        with named(str(path)), tifffile.TiffFile(path) as tif:
+    def look(path: Place) -> tuple[tuple[int, int], np.dtype[Any]]:
+        with named(str(path)), opened(path) as file, tifffile.TiffFile(file, name=str(path)) as tif:
             return _header(tif, path)
 
     with ThreadPoolExecutor(8) as pool:  # waits on the disk, most of the time
@@ -194,7 +199,7 @@ def open_slices(folder: Path) -> SliceFolder:
     return SliceFolder((len(names), *shape), dtype, "slices", str(folder), names)
 
 
-def in_order(slices: Sequence[Path]) -> list[Path]:
+def in_order(slices: Sequence[Place]) -> list[Place]:
     """Return slices by the numbers in their names, and see that none is missing.
 
     >>> [p.name for p in in_order([Path("a10.tif"), Path("a9.tif"), Path("a11.tif")])]
@@ -225,7 +230,7 @@ def in_order(slices: Sequence[Path]) -> list[Path]:
     return ordered
 
 
-def _no_gap(slices: Sequence[Path], numbers: Sequence[int]) -> None:
+def _no_gap(slices: Sequence[Place], numbers: Sequence[int]) -> None:
     """Raise if a number is missing; a series may be numbered in steps if all are the same."""
     jumps = [b - a for a, b in pairwise(numbers)]
     step = min(jumps) if len(jumps) > 2 else 1
