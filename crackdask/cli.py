@@ -29,8 +29,11 @@ from crackdask import demo as demonstration
 from crackdask.cluster import ClusterError, connect, recorded
 from crackdask.config import Recipe, load
 from crackdask.console import Display, columns, duration, facts, size
-from crackdask.export import ExportError, export_labels, export_table
+from crackdask.export import TABLES, ExportError, PaintError, export_labels, export_tables, property_of
+from crackdask.export import paint as paint_image
+from crackdask.export.paint import PAINT_BYTES
 from crackdask.init import draft
+from crackdask.opening import open_store
 from crackdask.planning import BASE_BYTES, estimate
 from crackdask.profile import profile as profile_of
 from crackdask.regions import AnalysisError
@@ -365,20 +368,81 @@ def report(
 def export(
     store: StorePath,
     to: Annotated[
-        Path | None, typer.Option(help="Folder to write to; by default NAME-export beside the store.")
+        Path | None, typer.Option("--out", "--to", help="Folder to write to; by default NAME-export beside the store.")
     ] = None,
-    table: Annotated[bool, typer.Option(help="The particle table, as CSV and Parquet.")] = True,
-    labels: Annotated[bool, typer.Option(help="The labels, as 16-bit TIFF slices.")] = False,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="parquet, csv or xlsx (one workbook); again for several. By default all tables as Parquet, and as "
+            "CSV but the long ones.",
+            show_default=False,
+        ),
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A table; again for several, by default all: {', '.join(TABLES)}.", show_default=False),
+    ] = None,
+    labels: Annotated[bool, typer.Option("--labels", help="The labels, as 16-bit TIFF slices.")] = False,
+    paint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROPERTY",
+            help="A property of the particles in place, as an OME-Zarr image (NGFF 0.5, float32): a column of "
+            "particles such as volume_um3, damage, damage_error, damage_class, damage_change, or cracks/COLUMN; "
+            "again for several.",
+            show_default=False,
+        ),
+    ] = None,
+    background: Annotated[
+        float, typer.Option(help="Painted outside particles and where there is no value: nan, or a number.")
+    ] = float("nan"),
+    cluster: ClusterOption = "local",
+    workers: WorkersOption = None,
 ) -> None:
-    """Write the particle table (CSV, Parquet) and, on request, the labels (TIFF) for other tools."""
+    """Write results for other tools: tables, labels as TIFF, properties as OME-Zarr images.
+
+    Tables are written where they are asked for (--table, --format), or where neither --labels nor --paint is.
+    """
     folder = to or store.resolve().with_name(f"{store.resolve().stem}-export")
-    written: list[Path] = []
     if labels:
-        written += export_labels(store, folder)
-    if table:
-        written += export_table(store, folder)
-    for path in written:
-        out.print(escape(str(path)))
+        for path in export_labels(store, folder):
+            out.print(escape(str(path)))
+    if table or kind or not (labels or paint):
+        made = export_tables(store, folder, table or (), kind or ())
+        out.print(escape(f"{folder}: {len(made.files)} files"))
+        for suffix in dict.fromkeys(path.suffix for path in made.files):
+            names = ", ".join(path.stem for path in made.files if path.suffix == suffix)
+            out.print(escape(f"  {suffix[1:]}: {names}"))
+        for words in made.notes:
+            out.print(f"[yellow]note:[/] {escape(words)}")
+    if paint:
+        _paint(store, paint, folder, background, cluster, workers)
+
+
+def _paint(store: Path, wanted: list[str], folder: Path, background: float, cluster: str, workers: int | None) -> None:
+    """Paint properties, after all of them are known to be there."""
+    tree = open_store(store)
+    for name in wanted:
+        property_of(tree, name)
+    names, shape = [str(state) for state in tree["volumes"].state.values], tree["volumes"].label.shape
+    try:
+        with (
+            connect(cluster, workers, PAINT_BYTES) as executor,
+            Display(err, names, prod(shape[1:]), executor.workers, executor.dashboard) as display,
+        ):
+            images = [
+                paint_image(store, name, folder, background=background, executor=executor, progress=display)
+                for name in wanted
+            ]
+    except PaintError as error:
+        err.print(f"[red]error:[/] {escape(str(error))}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        err.print("stopped; the image that was being painted is gone, and the same command paints it anew")
+        raise typer.Exit(130) from None
+    for image in images:
+        out.print(escape(str(image)))
 
 
 @app.command()

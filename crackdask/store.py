@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -355,3 +355,40 @@ def fresh_group(path: Path, name: str) -> zarr.Group:
 def volume(path: Path, name: str, state: int) -> Volume:
     """Return one state of one of the store's volumes."""
     return Volume(str(path / "volumes" / name), state)
+
+
+def create_image(
+    path: Path,
+    times: int,
+    shapes: Sequence[Triple],
+    chunks: Sequence[Triple],
+    dtype: str,
+    fill: float,
+    compression: Compression,
+) -> None:
+    """Make an empty image of several levels along (t, z, y, x), one array for each: ``0``, ``1``, ...
+
+    It has no attributes yet: without them no reader takes it for an image.
+    """
+    root = zarr.create_group(str(path), zarr_format=3)
+    for level, (shape, chunk) in enumerate(zip(shapes, chunks, strict=True)):
+        create_array(
+            root,
+            str(level),
+            shape=(times, *shape),
+            dtype=dtype,
+            dims=("t", *schema.SPATIAL),
+            chunks=(1, *chunk),
+            compression=compression,
+            attributes={},
+            fill=fill,
+        )
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a folder is an image that crackdask wrote."""
+    try:
+        found = zarr.open_group(str(path), mode="r").attrs
+    except (FileNotFoundError, ValueError):
+        return False
+    return "ome" in found and "crackdask" in found
