@@ -74,8 +74,8 @@ figures.relative_intensity(tree)
 # %% [markdown]
 # ## One particle
 #
-# The one of the selection that lost most. A window cuts it out of the volumes: its grey levels, which voxels are its own, and how deep
-# each of them lies.
+# The one of the selection that lost most. A window cuts it out of the volumes: its grey levels, which voxels are its
+# own, and how deep each of them lies.
 
 # %%
 one = int(change.sel(state=last, particle=round_and_large.particle).idxmin("particle"))

@@ -99,7 +99,7 @@ _SAID = ("units", "long_name")
 
 
 def pieces(sizes: Sequence[int], most: int) -> Iterator[tuple[slice, ...]]:
-    """Cut an array into runs of rows in their order, each of at most `most` places (but at least one row's).
+    """Cut an array into runs in the order of its rows, each of at most `most` places.
 
     >>> list(pieces((2, 5), 3))[:2]
     [(slice(0, 1, None), slice(0, 3, None)), (slice(0, 1, None), slice(3, 5, None))]
@@ -113,7 +113,7 @@ def pieces(sizes: Sequence[int], most: int) -> Iterator[tuple[slice, ...]]:
         yield whole
         return
     *lead, n = sizes[:axis]
-    step = max(1, most // max(1, inner))
+    step = max(1, most // inner)
     for before in product(*(range(k) for k in lead)):
         for first in range(0, n, step):
             yield (*(slice(k, k + 1) for k in before), slice(first, min(first + step, n)), *whole)

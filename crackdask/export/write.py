@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 
 from crackdask.export.frames import Frame
 from crackdask.export.properties import ExportError
@@ -206,8 +208,8 @@ def _csv(path: Path, made: Frame) -> Iterator[Sink]:
 @contextmanager
 def _workbook(path: Path, frames: list[Frame], names: set[str]) -> Iterator[Callable[[Frame], Sink]]:
     """Open a workbook of a sheet a table, after one that says what the columns are; rows leave the memory at once."""
-    with _under_its_name(path) as partial:
-        options = {"constant_memory": True, "tmpdir": str(path.parent), "strings_to_numbers": False}
+    with _under_its_name(path) as partial, TemporaryDirectory(dir=path.parent, prefix=".rows-") as rows:
+        options = {"constant_memory": True, "tmpdir": rows}
         book = xlsxwriter.Workbook(str(partial), options)
         bold = book.add_format({"bold": True})
 
@@ -219,9 +221,9 @@ def _workbook(path: Path, frames: list[Frame], names: set[str]) -> Iterator[Call
                 made.write_string(0, place, column, bold)
             below = 0
 
-            def write(rows: Iterable[Sequence[Any]]) -> None:
+            def write(more: Iterable[Sequence[Any]]) -> None:
                 nonlocal below
-                for row in rows:
+                for row in more:
                     below += 1
                     for place, value in enumerate(row):
                         if isinstance(value, str):
@@ -239,5 +241,13 @@ def _workbook(path: Path, frames: list[Frame], names: set[str]) -> Iterator[Call
 
         told = meanings([made for made in frames if made.name in names])
         sheet("columns", list(told.columns))(told.itertuples(index=False))
-        yield table
-        book.close()
+        try:
+            yield table
+        except BaseException:
+            with suppress(Exception):  # lets go of the files, which are about to be removed
+                book.close()
+            raise
+        try:
+            book.close()
+        except FileCreateError as error:  # a full disk, in the words of all other files
+            raise error.args[0] from None
