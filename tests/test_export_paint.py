@@ -83,7 +83,7 @@ def test_damage_of_the_tracked(cut_store: Path, tmp_path: Path) -> None:
         ("damage_class", analyse.classes(damage).severity_number),
         ("damage_change", analyse.changes(damage).change),
     ):
-        every = values.reindex(particle=np.arange(1, count + 1), state=damage.state)
+        every = values.reset_coords(drop=True).reindex(particle=np.arange(1, count + 1), state=damage.state)
         assert int(np.isnan(every).sum()) > 0
         found = level(paint_property(cut_store, name, tmp_path))
         np.testing.assert_array_equal(found, looked_up(cut_store, every.values), err_msg=name)
