@@ -90,11 +90,12 @@ def test_damage_of_the_tracked(cut_store: Path, tmp_path: Path) -> None:
 
 
 def test_numbers_of_ones_own(finished: Tiny, tmp_path: Path) -> None:
-    own = xr.DataArray([30.0, 10.0], {"particle": [3, 1]}, ["particle"], name="my score")
+    own = xr.DataArray([30.0, np.inf], {"particle": [3, 1]}, ["particle"], name="my score")
     image = paint_property(finished.store, own, tmp_path)
     assert image.name == "my_score.ome.zarr"
-    wanted = looked_up(finished.store, [[10, np.nan, 30]] * 2)
+    wanted = looked_up(finished.store, [[np.inf, np.nan, 30]] * 2)
     np.testing.assert_array_equal(level(image), wanted)
+    yaozarrs.validate_zarr_store(image)
 
 
 def test_cracks_are_there_to_paint(finished: Tiny, tmp_path: Path) -> None:
@@ -105,11 +106,12 @@ def test_cracks_are_there_to_paint(finished: Tiny, tmp_path: Path) -> None:
     for name in volume.dims:
         write_array(group, name, volume[name].values, (name,), volume[name].attrs)
     write_array(group, "crack_um3", volume.values * 0.5, volume.dims, volume.attrs)
+    write_array(group, "computed", np.array([False, True]), ("state",), {"units": "1", "long_name": "looked for"})
     consolidate(store)
     assert "cracks/crack_um3" in properties(package.open(store))
     image = paint_property(store, "cracks/crack_um3", tmp_path)
     assert image.name == "cracks_crack_um3.ome.zarr"
-    np.testing.assert_array_equal(level(image), looked_up(store, volume.values * 0.5))
+    np.testing.assert_array_equal(level(image), looked_up(store, [[np.nan] * 3, volume.values[1] * 0.5]))
 
 
 # ---------------------------------------------------------------- an image by the rules
@@ -163,9 +165,13 @@ def test_blocks_and_workers_do_not_matter(
         def advance(self, report: Any) -> None:
             assert report.bytes_written >= 0
 
+        def end(self, unit: str, seconds: float) -> None:
+            told.append((unit, 0))
+
     with connect(cluster, 2, 2**30) as executor:
         found = paint_property(cut_store, "grey_mean", tmp_path / "many", executor=executor, progress=Told())  # type: ignore[arg-type]
     assert dict(told)["level 0"] > 8
+    assert [unit for unit, blocks in told if not blocks] == [f"paint grey_mean-{state}" for state in range(3)]
     mine, theirs = contents(found), contents(wanted)
     assert list(mine) == list(theirs)
     for name, values in mine.items():
@@ -299,6 +305,7 @@ def test_the_command(finished: Tiny, tmp_path: Path) -> None:
     images = [tmp_path / f"{name}.ome.zarr" for name in ("volume_um3", "n_contacts")]
     assert said.out.splitlines() == [str(image) for image in images]
     assert "2 workers" in said.err
+    assert "done paint volume_um3 4.2 V" in said.err
     assert level(images[0]).max() > 0
     assert not np.isnan(level(images[0])).any()
     assert sorted(tmp_path.iterdir()) == sorted(images)
@@ -321,7 +328,10 @@ def test_an_unknown_property_names_what_there_is(finished: Tiny, tmp_path: Path)
         ),
         (xr.DataArray([1.0, 2, 3], dims="particle"), "needs a name"),
         (xr.DataArray([1.0, 2, 3], dims="shell", name="mine"), "needs a name and the dimensions particle"),
-        (xr.DataArray([1.0], {"particle": [9]}, ["particle"], name="mine"), "mine has no value for any particle"),
+        (
+            xr.DataArray([1.0], {"particle": [9]}, ["particle"], name="mine"),
+            "mine has no finite value for any particle",
+        ),
     ],
 )
 def test_numbers_that_cannot_be_painted(finished: Tiny, tmp_path: Path, own: xr.DataArray, wanted: str) -> None:
@@ -343,3 +353,15 @@ def test_a_stroke_reports_what_it_cost(finished: Tiny, tmp_path: Path) -> None:
     image = paint_property(finished.store, "grey_mean", tmp_path, executor=Kept())
     chunks = [path for path in image.rglob("*") if path.is_file() and path.name != "zarr.json"]
     assert sum(report.bytes_written for report in reports) == sum(path.stat().st_size for path in chunks)
+
+
+def test_stopped_by_hand(finished: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(self: Serial, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
+        yield (job := next(iter(jobs))), function(job)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Serial, "map", stopped)
+    said = crackdask("export", finished.store, "--paint", "voxels", "--cluster", "synchronous", "--out", tmp_path)
+    assert said.code == 130
+    assert "stopped; the image that was being painted is gone" in said.err
+    assert list(tmp_path.iterdir()) == []

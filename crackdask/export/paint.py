@@ -27,8 +27,9 @@ from crackdask.plan import Box, Grid, Triple, check_single_writer
 from crackdask.regions import state_names
 from crackdask.store import Compression, Volume, create_image, is_image, set_attributes, volume
 
-#: Edge of a block, unless chunks are larger. A coarser level reads twice as far along each axis.
+#: Edge of a block, about: whole chunks. A coarser level reads twice as far along each axis.
 BLOCK = 128
+_LARGEST_CHUNK = 128
 #: What a worker may take: its libraries, and a block with the finer one that it is made of.
 PAINT_BYTES = 2**30
 _MOST_LEVELS = 8
@@ -132,14 +133,19 @@ def paint(
     image.parent.mkdir(parents=True, exist_ok=True)
     with _under_its_name(image) as partial:
         label = tree["volumes"].to_dataset().label
-        levels = _levels(_triple(label.shape[1:]), _triple(label.encoding["chunks"][1:]))
-        chunks = [_triple(min(c, n) for c, n in zip(label.encoding["chunks"][1:], s, strict=True)) for s in levels]
+        chunk = _triple(min(c, _LARGEST_CHUNK) for c in label.encoding["chunks"][1:])
+        levels = _levels(_triple(label.shape[1:]), chunk)
+        chunks = [_triple(min(c, n) for c, n in zip(chunk, shape, strict=True)) for shape in levels]
         create_image(partial, label.sizes["state"], levels, chunks, "float32", background, Compression())
         for state in range(label.sizes["state"]):
             values = partial / f"values-{state}.npy"
-            np.save(values, np.nan_to_num(np.append(np.nan, found.values[state]), nan=background).astype(np.float32))
-            _paint_state(store, partial, state, levels, chunks, executor or Serial(), progress)
+            row = np.append(np.float32(np.nan), found.values[state])
+            np.save(values, np.where(np.isnan(row), np.float32(background), row))
+            unit, started = f"paint {str(found.name).replace('-', '_')}-{state}", time.monotonic()
+            _paint_state(store, partial, state, levels, chunks, executor or Serial(), unit, progress)
             values.unlink()
+            if progress:
+                progress.end(unit, time.monotonic() - started)
         set_attributes(partial, _described(found, tree, levels, background))
     return image
 
@@ -151,6 +157,7 @@ def _paint_state(
     levels: list[Triple],
     chunks: list[Triple],
     executor: Executor,
+    unit: str,
     progress: Progress | None,
 ) -> None:
     """Paint one state, one level after the other."""
@@ -163,7 +170,7 @@ def _paint_state(
         within = levels[max(0, level - 1)]
         jobs = [Stroke(k, box, source, target, within, values) for k, box in enumerate(grid)]
         if progress:
-            progress.begin(f"paint-{state}", f"level {level}", 0, len(jobs))
+            progress.begin(unit, f"level {level}", 0, len(jobs))
         _all(jobs, executor, progress)
 
 
@@ -218,7 +225,8 @@ def _described(found: xr.DataArray, tree: xr.DataTree, levels: list[Triple], bac
         }
         for level in range(len(levels))
     ]
-    low, high = float(found.min()), float(found.max())
+    finite = found.where(np.isfinite(found))
+    low, high = float(finite.min()), float(finite.max())
     window = {"min": low, "max": high, "start": low, "end": high if high > low else low + 1}
     multiscale = {
         "name": name,

@@ -57,7 +57,7 @@ def property_of(store: xr.DataTree, wanted: str | xr.DataArray) -> xr.DataArray:
     Raises
     ------
     ExportError
-        If there is no such property, or it has no number for any particle of the store.
+        If there is no such property, or it has no finite value for any particle of the store.
     AnalysisError
         If the store is not finished or does not carry the analysis.
     """
@@ -70,8 +70,8 @@ def property_of(store: xr.DataTree, wanted: str | xr.DataArray) -> xr.DataArray:
         if dim in made.dims and dim in made.coords:
             made = made.reindex({dim: along[dim]})
     made = made.expand_dims({dim: along[dim] for dim in _BOTH if dim not in made.dims}).transpose(*_BOTH).compute()
-    if not made.notnull().any():
-        raise ExportError(f"{name} has no value for any particle of this store")
+    if not np.isfinite(made).any():
+        raise ExportError(f"{name} has no finite value for any particle of this store")
     said = {"units": str(found.attrs.get("units", "")), "long_name": str(found.attrs.get("long_name", name))}
     return made.rename(name).assign_attrs(said)
 
@@ -82,7 +82,9 @@ def _named(store: xr.DataTree, wanted: str) -> xr.DataArray:
     if wanted in _ANALYSED:
         return _ANALYSED[wanted](store)
     group, _, column = wanted.rpartition("/")
-    return table_of(store, group or "particles")[column]
+    table = table_of(store, group or "particles")
+    # Cracks may have been looked for in some states only.
+    return table[column].where(table.computed) if "computed" in table else table[column]
 
 
 def _own(values: xr.DataArray, particles: xr.Dataset) -> xr.DataArray:

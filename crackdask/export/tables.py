@@ -13,6 +13,8 @@ from crackdask import analyse, schema
 from crackdask.export.frames import Frame
 from crackdask.regions import table_of
 
+_PARTICLE = ("state", "particle")
+
 
 class Results:
     """A finished store, and its damage factor, which is worked out once."""
@@ -77,7 +79,7 @@ def _transforms(results: Results) -> xr.Dataset:
 
 def _cracks(results: Results) -> xr.Dataset:
     found = table_of(results.store, "cracks")
-    return found[[name for name in found.data_vars if found[name].dims == ("state", "particle")]]
+    return found[[name for name in found.data_vars if set(found[name].dims) <= set(_PARTICLE)]]
 
 
 def _damage(results: Results) -> xr.Dataset:
@@ -98,7 +100,6 @@ def _tree(results: Results) -> xr.Dataset:
     return analyse.paths(results.damage).drop_vars(["path", "particle", "before", "after"])
 
 
-_PARTICLE = ("state", "particle")
 TABLES: dict[str, Table] = {
     "particles": Table("a particle in a state", _PARTICLE, _stored("particles", tuple(schema.PARTICLES))),
     "contacts": Table("two particles that share faces", ("contact",), _stored("contacts", tuple(schema.CONTACTS))),
