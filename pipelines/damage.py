@@ -15,8 +15,10 @@ import pandas as pd
 
 import crackdask
 from crackdask import analyse
+from crackdask.export import paint
 
-tree = crackdask.open(os.environ.get("CRACKDASK_STORE", "crackdask-demo/demo.zarr"))
+store = os.environ.get("CRACKDASK_STORE", "crackdask-demo/demo.zarr")
+tree = crackdask.open(store)
 analyse.evidence(tree)
 
 # %% [markdown]
@@ -80,6 +82,12 @@ figure.suptitle(f"the last state, {found['excess_void'].state.values[-1]}")
 # %%
 states = tree["particles"].state.values.tolist()
 analyse.ranking(analyse.paths(found["core_contrast"], states=states)).to_dataframe()
+
+# %% [markdown]
+# And it can be painted into the volume, as an OME-Zarr image for napari and its like.
+
+# %%
+paint(store, found["core_contrast"].damage.rename("core_contrast"), folder="painted")
 
 # %% [markdown]
 # ## One particle through the states

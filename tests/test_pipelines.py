@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from crackdask import analyse
 
@@ -36,7 +38,7 @@ def execute(name: str) -> dict[str, object]:
 
 
 @pytest.fixture(autouse=True)
-def _on_a_small_store(whole_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _on_a_small_store(whole_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import matplotlib.pyplot as plt
 
     monkeypatch.setenv("CRACKDASK_STORE", str(whole_store))
@@ -60,7 +62,7 @@ def test_selecting_particles(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert len(written) == chosen.sizes["particle"] * chosen.sizes["state"]
 
 
-def test_damage_of_ones_own() -> None:
+def test_damage_of_ones_own(tmp_path: Path) -> None:
     before = set(analyse.DAMAGE_FACTORS)
     try:
         known = execute("damage.py")
@@ -74,6 +76,10 @@ def test_damage_of_ones_own() -> None:
     lost = found["whole_darkening"].damage
     assert not lost[0].any()
     assert float(np.abs(lost[1:]).max()) > 1
+    painted = zarr.open_array(tmp_path / "painted" / "core_contrast.ome.zarr" / "0", mode="r")[...]
+    assert set(np.unique(painted[np.isfinite(painted)])) == set(
+        np.unique(found["core_contrast"].damage.values.astype(np.float32))
+    )
     windows = known["windows"]
     assert isinstance(windows, dict)
     assert all(window.inside.any() for window in windows.values())

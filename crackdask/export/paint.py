@@ -83,7 +83,7 @@ def stroke(job: Stroke) -> Report:
 def paint(
     store: str | Path,
     wanted: str | xr.DataArray,
-    folder: Path,
+    folder: str | Path,
     *,
     background: float = float("nan"),
     executor: Executor | None = None,
@@ -127,7 +127,7 @@ def paint(
     store = Path(store).resolve()
     tree = open_store(store)
     found = property_of(tree, wanted)
-    image = folder.resolve() / f"{folder_name(str(found.name))}.ome.zarr"
+    image = Path(folder).resolve() / f"{folder_name(str(found.name))}.ome.zarr"
     if image.exists() and not is_image(image):
         raise ExportError(f"{image} exists and is no image of crackdask; remove it, or choose another folder")
     image.parent.mkdir(parents=True, exist_ok=True)

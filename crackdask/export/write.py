@@ -49,7 +49,7 @@ class Exported:
 
 def export_tables(
     store: str | Path | xr.DataTree,
-    folder: Path,
+    folder: str | Path,
     tables: Sequence[str] = (),
     formats: Sequence[str] = (),
 ) -> Exported:
@@ -87,8 +87,8 @@ def export_tables(
     with _told(notes):
         frames = _frames(tree, tables, notes)
         plan = _plan(frames, formats, bool(tables), notes)
-        folder.mkdir(parents=True, exist_ok=True)
-        files = tuple(_write(frames, plan, folder))
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        files = tuple(_write(frames, plan, Path(folder)))
     return Exported(files, tuple(notes))
 
 
