@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -360,8 +360,8 @@ def volume(path: Path, name: str, state: int) -> Volume:
 def create_image(
     path: Path,
     times: int,
-    shapes: Sequence[Triple],
-    chunks: Sequence[Triple],
+    shapes: list[Triple],
+    chunks: list[Triple],
     dtype: str,
     fill: float,
     compression: Compression,
