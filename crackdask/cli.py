@@ -44,8 +44,9 @@ from crackdask.schema import STEPS
 from crackdask.status import Status
 from crackdask.status import status as read_status
 from crackdask.store import attributes
+from crackdask.tracing import BlockError, write_cracks
 
-_ORDER = ("demo", "init", "check", "run", "submit", "status", "report", "export", "explore")
+_ORDER = ("demo", "init", "check", "run", "submit", "status", "cracks", "report", "export", "explore")
 
 
 class _InOrder(TyperGroup):
@@ -344,6 +345,77 @@ def _print_status(store: Path, found: Status) -> None:
         first, last = found.rerun[0], found.rerun[-1]
         count = f"{len(found.rerun)} step{'s' * (len(found.rerun) > 1)}"
         out.print(escape(f"\na rerun would do {count}, from {first[0]} {first[1]} to {last[0]}"))
+
+
+@app.command()
+@_mistakes
+def cracks(
+    store: StorePath,
+    state: Annotated[
+        list[str] | None, typer.Option(help="A state, by name; may be given again. By default all.", show_default=False)
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Void fraction from which a voxel counts as crack; by default the recipe's.", show_default=False
+        ),
+    ] = None,
+    cluster: ClusterOption = "local",
+    workers: WorkersOption = None,
+) -> None:
+    """Measure the cracks of every particle, and add them to the store as the table `cracks`."""
+    facts = attributes(store)
+    changed: dict[str, Any] = {} if threshold is None else {"crack_threshold": threshold}
+    names = [found["name"] for found in facts["recipe"]["states"]]
+    started = time.monotonic()
+    try:
+        with (
+            connect(cluster, workers, 2**30) as executor,
+            Display(out, names, prod(facts["identity"]["shape"]), executor.workers, executor.dashboard) as display,
+        ):
+            done, kept = write_cracks(store.resolve(), executor, display, state or (), **changed)
+    except BlockError as error:
+        err.print(f"[red]error:[/] {escape(str(error))}; the same command continues with the states that are left")
+        raise typer.Exit(1) from None
+    if not done:
+        out.print(f"{escape(str(store))}: the cracks of {'these' if state else 'all'} states are there; nothing to do")
+        return
+    again = f", {len(kept)} there before" if kept else ""
+    out.print(f"{len(done)} state{'s' * (len(done) > 1)} done{again} in {duration(time.monotonic() - started)}")
+    _print_cracks(store)
+
+
+def _print_cracks(store: Path) -> None:
+    """Print a row for each state: sums over the tracked particles, or over all where none is tracked."""
+    from crackdask.cracks import table
+    from crackdask.opening import open_store
+
+    tree = open_store(store)
+    found = table(tree).load()
+    tracked = tree["particles"].to_dataset().tracked.isel(state=0).values
+    some = found.isel(particle=tracked) if tracked.any() else found
+    rows = []
+    for number in range(some.sizes["state"]):
+        here = some.isel(state=number)
+        if not bool(here.computed):
+            continue
+        error = float((here.crack_volume_partial_error_um3**2).sum() ** 0.5)
+        rows.append(
+            [
+                str(here.state.values),
+                f"{float(here.core_volume_um3.sum()):.0f}",
+                f"{float(here.crack_volume_partial_um3.sum()):.0f}",
+                f"{error:.0f}",
+                f"{float(here.crack_volume_um3.sum()):.0f}",
+                f"{float(here.skeleton_length_um.sum()):.0f}",
+                f"{float(here.thickness_mean_um.mean()):.2f}",
+            ]
+        )
+    heads = ["state", "cores um3", "void um3", "its error", "crack voxels um3", "skeleton um", "thickness um"]
+    out.print()
+    out.print(columns("", heads, rows))
+    which = "tracked" if tracked.any() else "found"
+    out.print(f"(sums over the {some.sizes['particle']} particles {which}; void by partial volume; mean thickness)")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -350,6 +350,11 @@ def fresh_group(path: Path, name: str) -> zarr.Group:
     """Return an empty group of a store, without what it held before."""
     shutil.rmtree(path / name, ignore_errors=True)
     return zarr.open_group(str(path), mode="r+").create_group(name)
+
+
+def open_arrays(path: Path, group: str, names: Iterable[str]) -> dict[str, zarr.Array[Any]]:
+    """Return arrays of a group, to be written."""
+    return {name: zarr.open_array(str(path / group / name), mode="r+") for name in names}
 
 
 def volume(path: Path, name: str, state: int) -> Volume:
