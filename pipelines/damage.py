@@ -15,6 +15,7 @@ import pandas as pd
 
 import crackdask
 from crackdask import analyse
+from crackdask.cracks import cracks_of
 from crackdask.export import paint
 
 store = os.environ.get("CRACKDASK_STORE", "crackdask-demo/demo.zarr")
@@ -104,3 +105,22 @@ for axis, (state, window) in zip(axes[0], windows.items(), strict=True):
     axis.set_title(f"{state}\n{float(damage.sel(state=state, particle=one)):.3f}", fontsize=9)
     axis.set_axis_off()
 figure.suptitle(f"particle {one}, and its damage")
+
+# %% [markdown]
+# ## Its cracks
+#
+# Crack voxels are those of the core that are dark against the particle's own solid. Here from above, how many of them
+# lie on each other; and how much they are, by counting and by partial volume, and how long and thick.
+
+# %%
+cracks = {state: cracks_of(tree, particle=one, state=state) for state in states}
+figure, axes = plt.subplots(1, len(states), figsize=(2.4 * len(states), 2.8), layout="constrained", squeeze=False)
+for axis, (state, here) in zip(axes[0], cracks.items(), strict=True):
+    axis.imshow(here.crack.sum("z").where(here.inside.any("z")), vmin=0)
+    axis.set_title(f"{state}\n{here.attrs['crack_volume_um3']:.1f} um3", fontsize=9)
+    axis.set_axis_off()
+figure.suptitle(f"crack voxels of particle {one}")
+
+# %%
+columns = ["crack_volume_um3", "crack_volume_partial_um3", "skeleton_length_um", "thickness_mean_um"]
+pd.DataFrame({state: [one_of.attrs[name] for name in columns] for state, one_of in cracks.items()}, columns).round(2)

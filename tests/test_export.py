@@ -216,21 +216,6 @@ def test_what_the_store_does_not_carry_is_told(tmp_path: Path) -> None:
     assert "cracks" not in told
 
 
-def test_cracks_go_along_where_there_are_any(electrode: xr.DataTree, tmp_path: Path) -> None:
-    particles = electrode["particles"].to_dataset()
-    looked = ("state", [True, False, True, True, True])
-    cracked = xr.Dataset(
-        {"crack_um3": particles.volume_um3 * 0.01, "computed": looked, "branches": ("branch", [1.0, 2.0])}
-    )
-    store = electrode.copy()
-    store["cracks"] = xr.DataTree(cracked)
-    export_tables(store, tmp_path, ["cracks"], ["parquet"])
-    found = pd.read_parquet(tmp_path / "cracks.parquet")
-    assert found.crack_um3.tolist() == (particles.volume_um3.values * 0.01).ravel().tolist()
-    assert found.computed.tolist() == [True] * 40 + [False] * 40 + [True] * 120
-    assert "branches" not in found
-
-
 # ---------------------------------------------------------------- size
 
 
@@ -295,7 +280,7 @@ def test_the_default_folder_lies_beside_the_store(tiny: Tiny) -> None:
     [
         (["--table", "particle"], "no table is named 'particle'; there are particles, contacts, transforms"),
         (["--format", "xls"], "no format is named 'xls'; there are parquet, csv, xlsx"),
-        (["--table", "cracks"], "the store has no table 'cracks'"),
+        (["--table", "cracks"], "the store has no table of cracks yet: `crackdask cracks STORE` makes it"),
     ],
 )
 def test_mistakes(finished: Tiny, tmp_path: Path, words: list[str], wanted: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import yaozarrs
@@ -23,10 +24,11 @@ from filelock import FileLock
 import crackdask as package
 from crackdask import analyse
 from crackdask.cluster import Serial, connect
-from crackdask.export import ExportError, PaintError, properties
+from crackdask.export import ExportError, PaintError, export_tables, properties
 from crackdask.export import paint as paint_property
 from crackdask.export.paint import BLOCK, stroke
-from crackdask.store import StoreError, consolidate, fresh_group, write_array
+from crackdask.schema import CRACKS
+from crackdask.store import StoreError
 from tests.tiny import Tiny, contents, crackdask
 
 paint_module = sys.modules["crackdask.export.paint"]
@@ -98,20 +100,24 @@ def test_numbers_of_ones_own(finished: Tiny, tmp_path: Path) -> None:
     yaozarrs.validate_zarr_store(image)
 
 
-def test_cracks_are_there_to_paint(finished: Tiny, tmp_path: Path) -> None:
+def test_cracks_are_there_to_paint(cut_store: Path, tmp_path: Path) -> None:
     store = tmp_path / "cracked.zarr"
-    shutil.copytree(finished.store, store)
-    volume = xr.open_zarr(store, group="particles").volume_um3.load()
-    group = fresh_group(store, "cracks")
-    for name in volume.dims:
-        write_array(group, name, volume[name].values, (name,), volume[name].attrs)
-    write_array(group, "crack_um3", volume.values * 0.5, volume.dims, volume.attrs)
-    write_array(group, "computed", np.array([False, True]), ("state",), {"units": "1", "long_name": "looked for"})
-    consolidate(store)
-    assert "cracks/crack_um3" in properties(package.open(store))
-    image = paint_property(store, "cracks/crack_um3", tmp_path)
-    assert image.name == "cracks_crack_um3.ome.zarr"
-    np.testing.assert_array_equal(level(image), looked_up(store, [[np.nan] * 3, volume.values[1] * 0.5]))
+    shutil.copytree(cut_store, store)
+    assert "cracks/crack_voxels" not in properties(package.open(store))
+    names = [str(name) for name in xr.open_zarr(store, group="particles").state.values]
+    said = crackdask("cracks", store, "--state", names[1], "--cluster", "synchronous")
+    assert said.code == 0, said.err
+    found = xr.open_zarr(store, group="cracks").crack_voxels.values.astype(float)
+    assert found[1].max() > 0
+    found[[0, 2]] = np.nan  # not looked for
+    image = paint_property(store, "cracks/crack_voxels", tmp_path)
+    assert image.name == "cracks_crack_voxels.ome.zarr"
+    np.testing.assert_array_equal(level(image), looked_up(store, found))
+    assert not export_tables(store, tmp_path, ["cracks"]).notes
+    rows = pd.read_parquet(tmp_path / "cracks.parquet")
+    assert list(rows.columns[5:]) == list(CRACKS)
+    assert rows.groupby("state", sort=False).computed.all().tolist() == [False, True, False]
+    np.testing.assert_array_equal(rows.crack_voxels[rows.computed], found[1])
 
 
 # ---------------------------------------------------------------- an image by the rules

@@ -83,6 +83,9 @@ def test_damage_of_ones_own(tmp_path: Path) -> None:
     windows = known["windows"]
     assert isinstance(windows, dict)
     assert all(window.inside.any() for window in windows.values())
+    cracks = known["cracks"]
+    assert isinstance(cracks, dict)
+    assert any(one.crack.any() for one in cracks.values())
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.py")))

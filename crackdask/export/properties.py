@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from crackdask import analyse
+from crackdask import analyse, cracks
 from crackdask.regions import table_of
 
 _BOTH = ("state", "particle")
@@ -82,7 +82,7 @@ def _named(store: xr.DataTree, wanted: str) -> xr.DataArray:
     if wanted in _ANALYSED:
         return _ANALYSED[wanted](store)
     group, _, column = wanted.rpartition("/")
-    table = table_of(store, group or "particles")
+    table = cracks.table(store) if group else table_of(store, "particles")
     # Cracks may have been looked for in some states only.
     return table[column].where(table.computed) if "computed" in table else table[column]
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
-from crackdask import analyse, schema
+from crackdask import analyse, cracks, schema
 from crackdask.export.frames import Frame
 from crackdask.regions import table_of
 
@@ -78,8 +78,7 @@ def _transforms(results: Results) -> xr.Dataset:
 
 
 def _cracks(results: Results) -> xr.Dataset:
-    found = table_of(results.store, "cracks")
-    return found[[name for name in found.data_vars if set(found[name].dims) <= set(_PARTICLE)]]
+    return cracks.table(results.store)[list(schema.CRACKS)]
 
 
 def _damage(results: Results) -> xr.Dataset:
