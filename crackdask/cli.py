@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from importlib.metadata import version
 from math import prod
@@ -30,18 +30,21 @@ from typer.core import TyperGroup
 
 from crackdask import demo as demonstration
 from crackdask.bench import USER_ERRORS
-from crackdask.cluster import Certificates, ClusterError, ClusterLostError, connect, recorded
+from crackdask.cluster import Certificates, ClusterError, ClusterLostError, Executor, connect, recorded
 from crackdask.config import Recipe, load, load_site
 from crackdask.console import Display, columns, duration, facts, size
-from crackdask.export import ExportError, export_labels, export_table
+from crackdask.export import TABLES, ExportError, PaintError, export_labels, export_tables, property_of
+from crackdask.export import paint as paint_image
+from crackdask.export.paint import PAINT_BYTES
 from crackdask.init import draft
+from crackdask.opening import open_store
 from crackdask.places import Place, Prefix, UnreachableError, place
 from crackdask.planning import BASE_BYTES, estimate
 from crackdask.profile import profile as profile_of
 from crackdask.regions import AnalysisError
 from crackdask.report import ReportError
 from crackdask.report import report as write_report
-from crackdask.resources import KINDS, Site
+from crackdask.resources import KINDS, ClusterParams, Site
 from crackdask.run import Outcome, Run
 from crackdask.scans import Scans
 from crackdask.schema import STEPS
@@ -49,9 +52,10 @@ from crackdask.status import Status
 from crackdask.status import status as read_status
 from crackdask.store import attributes
 from crackdask.submit import Submission
+from crackdask.tracing import BlockError, write_cracks
 from crackdask.work import Work
 
-_ORDER = ("demo", "init", "check", "run", "submit", "status", "report", "export", "explore")
+_ORDER = ("demo", "init", "check", "run", "submit", "status", "cracks", "report", "export", "explore")
 
 
 class _InOrder(TyperGroup):
@@ -337,6 +341,12 @@ def _beside(store: Place) -> Path:
     return Path.cwd() / folder.name if isinstance(folder, Prefix) else folder
 
 
+def _workers(store: Place, cluster: str | None, workers: int | None, memory: int) -> AbstractContextManager[Executor]:
+    """Return the workers of a command that reads a finished store."""
+    site = load_site(None, ClusterParams(), kind=cluster, workers=workers)
+    return connect(site.kind, site.workers, memory, site=site, folder=_beside(store.resolve()), say=_notice)
+
+
 def _notice(words: str) -> None:
     out.print(f"[yellow]note[/] {escape(words)}")
 
@@ -486,10 +496,82 @@ def _print_status(store: Place, found: Status) -> None:
         out.print(escape(f"\na rerun would do {count}, from {first[0]} {first[1]} to {last[0]}"))
 
 
-def _beside(store: Place, what: str) -> Path:
+def _made_of(store: Place, what: str) -> Path:
     """Return the folder for what is made of a store: beside it, or for one in a bucket in the working folder."""
     name = f"{store.resolve().stem}-{what}"
     return Path.cwd() / name if isinstance(store, Prefix) else store.resolve().with_name(name)
+
+
+@app.command()
+@_mistakes
+def cracks(
+    store: StoreName,
+    state: Annotated[
+        list[str] | None, typer.Option(help="A state, by name; may be given again. By default all.", show_default=False)
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Void fraction from which a voxel counts as crack; by default the recipe's.", show_default=False
+        ),
+    ] = None,
+    cluster: ClusterOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Measure the cracks of every particle, and add them to the store as the table `cracks`."""
+    where = place(store).resolve()
+    facts = attributes(where)
+    changed: dict[str, Any] = {} if threshold is None else {"crack_threshold": threshold}
+    names = [found["name"] for found in facts["recipe"]["states"]]
+    started = time.monotonic()
+    try:
+        with (
+            _workers(where, cluster, workers, 2**30) as executor,
+            Display(out, names, prod(facts["identity"]["shape"]), executor.workers, executor.dashboard) as display,
+        ):
+            done, kept = write_cracks(where, executor, display, state or (), **changed)
+    except BlockError as error:
+        err.print(f"[red]error:[/] {escape(str(error))}; the same command continues with the states that are left")
+        raise typer.Exit(1) from None
+    if not done:
+        out.print(f"{escape(str(store))}: the cracks of {'these' if state else 'all'} states are there; nothing to do")
+        return
+    again = f", {len(kept)} there before" if kept else ""
+    out.print(f"{len(done)} state{'s' * (len(done) > 1)} done{again} in {duration(time.monotonic() - started)}")
+    _print_cracks(where)
+
+
+def _print_cracks(store: Place) -> None:
+    """Print a row for each state: sums over the tracked particles, or over all where none is tracked."""
+    from crackdask.cracks import table
+    from crackdask.opening import open_store
+
+    tree = open_store(store)
+    found = table(tree).load()
+    tracked = tree["particles"].to_dataset().tracked.isel(state=0).values
+    some = found.isel(particle=tracked) if tracked.any() else found
+    rows = []
+    for number in range(some.sizes["state"]):
+        here = some.isel(state=number)
+        if not bool(here.computed):
+            continue
+        error = float((here.crack_volume_partial_error_um3**2).sum() ** 0.5)
+        rows.append(
+            [
+                str(here.state.values),
+                f"{float(here.core_volume_um3.sum()):.0f}",
+                f"{float(here.crack_volume_partial_um3.sum()):.0f}",
+                f"{error:.0f}",
+                f"{float(here.crack_volume_um3.sum()):.0f}",
+                f"{float(here.skeleton_length_um.sum()):.0f}",
+                f"{float(here.thickness_mean_um.mean()):.2f}",
+            ]
+        )
+    heads = ["state", "cores um3", "void um3", "its error", "crack voxels um3", "skeleton um", "thickness um"]
+    out.print()
+    out.print(columns("", heads, rows))
+    which = "tracked" if tracked.any() else "found"
+    out.print(f"(sums over the {some.sizes['particle']} particles {which}; void by partial volume; mean thickness)")
 
 
 @app.command()
@@ -503,7 +585,7 @@ def report(
 ) -> None:
     """Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV)."""
     where = place(store)
-    made = write_report(where, to or _beside(where, "report"))
+    made = write_report(where, to or _made_of(where, "report"))
     for title, why in made.missing.items():
         out.print(escape(f"not drawn: {title}: {why}"))
     for words in made.warnings:
@@ -517,21 +599,88 @@ def export(
     store: StoreName,
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder to write to; by default NAME-export beside the store (here, if it is in a bucket)."),
+        typer.Option(
+            "--out",
+            "--to",
+            help="Folder to write to; by default NAME-export beside the store (here, if it is in a bucket).",
+        ),
     ] = None,
-    table: Annotated[bool, typer.Option(help="The particle table, as CSV and Parquet.")] = True,
-    labels: Annotated[bool, typer.Option(help="The labels, as 16-bit TIFF slices.")] = False,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="parquet, csv or xlsx (one workbook); again for several. By default all tables as Parquet, and as "
+            "CSV but the long ones.",
+            show_default=False,
+        ),
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A table; again for several, by default all: {', '.join(TABLES)}.", show_default=False),
+    ] = None,
+    labels: Annotated[bool, typer.Option("--labels", help="The labels, as 16-bit TIFF slices.")] = False,
+    paint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROPERTY",
+            help="A property of the particles in place, as an OME-Zarr image (NGFF 0.5, float32): a column of "
+            "particles such as volume_um3, damage, damage_error, damage_class, damage_change, or cracks/COLUMN; "
+            "again for several.",
+            show_default=False,
+        ),
+    ] = None,
+    background: Annotated[
+        float, typer.Option(help="Painted outside particles and where there is no value: nan, or a number.")
+    ] = float("nan"),
+    cluster: ClusterOption = None,
+    workers: WorkersOption = None,
 ) -> None:
-    """Write the particle table (CSV, Parquet) and, on request, the labels (TIFF) for other tools."""
+    """Write results for other tools: tables, labels as TIFF, properties as OME-Zarr images.
+
+    Tables are written where they are asked for (--table, --format), or where neither --labels nor --paint is.
+    """
     where = place(store)
-    folder = to or _beside(where, "export")
-    written: list[Path] = []
+    folder = to or _made_of(where, "export")
     if labels:
-        written += export_labels(where, folder)
-    if table:
-        written += export_table(where, folder)
-    for path in written:
-        out.print(escape(str(path)))
+        for path in export_labels(where, folder):
+            out.print(escape(str(path)))
+    if table or kind or not (labels or paint):
+        made = export_tables(where, folder, table or (), kind or ())
+        out.print(escape(f"{folder}: {len(made.files)} files"))
+        for suffix in dict.fromkeys(path.suffix for path in made.files):
+            names = ", ".join(path.stem for path in made.files if path.suffix == suffix)
+            out.print(escape(f"  {suffix[1:]}: {names}"))
+        for words in made.notes:
+            out.print(f"[yellow]note:[/] {escape(words)}")
+    if paint:
+        _paint(where, paint, folder, background, cluster, workers)
+
+
+def _paint(
+    store: Place, wanted: list[str], folder: Path, background: float, cluster: str | None, workers: int | None
+) -> None:
+    """Paint properties, after all of them are known to be there."""
+    tree = open_store(store)
+    for name in wanted:
+        property_of(tree, name)
+    names, shape = [str(state) for state in tree["volumes"].state.values], tree["volumes"].label.shape
+    try:
+        with (
+            _workers(store, cluster, workers, PAINT_BYTES) as executor,
+            Display(err, names, prod(shape[1:]), executor.workers, executor.dashboard) as display,
+        ):
+            images = [
+                paint_image(store, name, folder, background=background, executor=executor, progress=display)
+                for name in wanted
+            ]
+    except PaintError as error:
+        err.print(f"[red]error:[/] {escape(str(error))}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        err.print("stopped; the image that was being painted is gone, and the same command paints it anew")
+        raise typer.Exit(130) from None
+    for image in images:
+        out.print(escape(str(image)))
 
 
 @app.command()

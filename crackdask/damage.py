@@ -96,12 +96,21 @@ def evidence(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
     """
     params = params_of(store, parameters)
     table = tracked(store, **parameters)
-    noise, noise_source = _noise(store, table, params)
-    void, void_source = _void(store, table, params)
+    (noise, noise_source), (void, void_source) = noise_and_void(store, table, params)
     shared = max(1.0, (2 * sqrt(pi) * params.noise_correlation) ** 3)
     error = noise * np.sqrt(shared / table.voxels.where(table.voxels > 0))
     made = table.assign(mean_grey_error=named(error, "1", "standard error of the mean grey level, from noise"))
     return made.assign_attrs(noise=noise, noise_source=noise_source, void_grey=void, void_grey_source=void_source)
+
+
+def noise_and_void(
+    store: xr.DataTree, table: xr.Dataset, params: AnalyseParams
+) -> tuple[tuple[float, str], tuple[float, str]]:
+    """Return the noise of a voxel and the grey level of a void, each with where it is from.
+
+    `table` names the particles that they are estimated from where the store does not tell, and the `reference`.
+    """
+    return _noise(store, table, params), _void(store, table, params)
 
 
 def _noise(store: xr.DataTree, table: xr.Dataset, params: AnalyseParams) -> tuple[float, str]:

@@ -51,6 +51,13 @@ def flush(path: Place) -> int:
         os.close(handle)
 
 
+def flush_all(folder: Place) -> None:
+    """Flush all that lies in a folder to the disk."""
+    if isinstance(folder, Path):
+        for file in folder.rglob("*"):
+            flush(file)
+
+
 def write_whole(path: Place, data: bytes) -> None:
     """Write a file so that after any crash it is there whole or not at all."""
     if isinstance(path, Prefix):

@@ -50,6 +50,9 @@ class AnalyseParams(BaseModel):
     noise_correlation: float = Field(
         0.0, ge=0, le=20, description="blur that would give white noise the scan's correlation, sigma in voxels"
     )
+    crack_threshold: float = Field(
+        0.2, gt=0, lt=1, description="void fraction from which a voxel of the core counts as crack"
+    )
     class_limits: Annotated[tuple[Limit, Limit], BeforeValidator(_tuple)] = Field(
         (0.03, 0.08), description="damage factors from which damage is moderate and high"
     )

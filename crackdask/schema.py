@@ -115,6 +115,44 @@ CONTACTS = {
     "faces": Variable("uint32", ("contact",), "1", "voxel faces between the two particles"),
     "area_um2": Variable("float64", ("contact",), "um2", "area between the two particles"),
 }
+#: What `crackdask cracks` adds; NaN or 0 in states that were not asked for, and where a particle is absent.
+CRACKS = {
+    "computed": Variable("bool", ("state",), "1", "whether the cracks of the state were measured"),
+    **_columns(
+        ("solid_grey", "float64", "1", "grey level of the particle's own solid"),
+        ("core_volume_um3", "float64", "um3", "volume of the core, the shells deeper than half of the deepest"),
+        ("crack_voxels", "uint32", "voxel", "voxels of the core whose void fraction is above the threshold"),
+        ("crack_volume_um3", "float64", "um3", "volume of the crack voxels, counted"),
+        (
+            "crack_volume_partial_um3",
+            "float64",
+            "um3",
+            "void volume of the core by partial volume; noise may bring it below 0",
+        ),
+        (
+            "crack_volume_partial_error_um3",
+            "float64",
+            "um3",
+            "standard error of the volume by partial volume, from noise",
+        ),
+        ("skeleton_voxels", "uint32", "voxel", "voxels of the cracks' skeleton"),
+        ("skeleton_length_um", "float64", "um", "length of the cracks' skeleton"),
+        ("branch_points", "uint32", "1", "voxels of the skeleton with three or more steps to others"),
+        ("end_points", "uint32", "1", "voxels of the skeleton with a single step to another"),
+        (
+            "thickness_mean_um",
+            "float64",
+            "um",
+            "mean local thickness of the cracks along the skeleton; NaN without a crack",
+        ),
+        (
+            "thickness_max_um",
+            "float64",
+            "um",
+            "largest local thickness of the cracks on the skeleton; NaN without a crack",
+        ),
+    ),
+}
 TRANSFORMS = {
     "matrix": Variable("float64", ("state", "row", "col"), "voxel", "stored voxel index to source voxel index"),
     "residual_voxels": Variable("float64", ("state",), "voxel", "residual of the registration"),

@@ -7,7 +7,7 @@ read any window and write whole chunks that they alone own.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -388,6 +388,48 @@ def fresh_group(path: Place, name: str) -> zarr.Group:
     return zarr.open_group(zarr_at(path), mode="r+", zarr_format=3).create_group(name)
 
 
+def open_arrays(path: Place, group: str, names: Iterable[str]) -> dict[str, zarr.Array[Any]]:
+    """Return arrays of a group, to be written."""
+    return {name: zarr.open_array(zarr_at(path / group / name), mode="r+") for name in names}
+
+
 def volume(path: Place, name: str, state: int) -> Volume:
     """Return one state of one of the store's volumes."""
     return Volume(str(path / "volumes" / name), state)
+
+
+def create_image(
+    path: Path,
+    times: int,
+    shapes: list[Triple],
+    chunks: list[Triple],
+    dtype: str,
+    fill: float,
+    compression: Compression,
+) -> None:
+    """Make an empty image of several levels along (t, z, y, x), one array for each: ``0``, ``1``, ...
+
+    It has no attributes yet: without them no reader takes it for an image.
+    """
+    root = zarr.create_group(str(path), zarr_format=3)
+    for level, (shape, chunk) in enumerate(zip(shapes, chunks, strict=True)):
+        create_array(
+            root,
+            str(level),
+            shape=(times, *shape),
+            dtype=dtype,
+            dims=("t", *schema.SPATIAL),
+            chunks=(1, *chunk),
+            compression=compression,
+            attributes={},
+            fill=fill,
+        )
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a folder is an image that crackdask wrote."""
+    try:
+        found = zarr.open_group(str(path), mode="r").attrs
+    except (FileNotFoundError, ValueError):
+        return False
+    return "ome" in found and "crackdask" in found

@@ -8,9 +8,17 @@ from typing import Any
 import numpy as np
 
 from crackdask import schema
-from crackdask.places import Place
+from crackdask.places import Place, flush_all
 from crackdask.schema import Variable
-from crackdask.store import Axes, consolidate, create_array, fresh_group, write_array, write_state_coordinates
+from crackdask.store import (
+    Axes,
+    consolidate,
+    create_array,
+    fresh_group,
+    open_arrays,
+    write_array,
+    write_state_coordinates,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
@@ -100,6 +108,36 @@ class TableWriter:
     def close(self) -> None:
         """Write the consolidated metadata."""
         consolidate(self._path)
+
+
+class CracksWriter:
+    """Writes the table of cracks, state by state; a state counts from the moment when `computed` says so."""
+
+    def __init__(self, path: Place, axes: Axes, particles: int, facts: Mapping[str, Any] | None) -> None:
+        """Make the group anew with some attributes, or go on with the one that is there where they are None."""
+        self._folder = path / "cracks"
+        if facts is None:
+            self._arrays = open_arrays(path, "cracks", schema.CRACKS)
+            return
+        group = fresh_group(path, "cracks")
+        write_state_coordinates(group, axes)
+        write_array(
+            group, "particle", np.arange(1, particles + 1, dtype=np.uint32), ("particle",),
+            schema.COORDINATES["particle"].attributes,
+        )  # fmt: skip
+        sizes = {"state": len(axes.names), "particle": particles}
+        self._arrays = {name: _array(group, name, variable, sizes) for name, variable in schema.CRACKS.items()}
+        group.attrs.update(dict(facts))
+        consolidate(path)
+
+    def write(self, state: int, columns: Mapping[str, Array]) -> None:
+        """Write a state, flush it to the disk, and only then say that it is there."""
+        self._arrays["computed"][state] = False
+        for name, values in columns.items():
+            self._arrays[name][state] = values
+        flush_all(self._folder)
+        self._arrays["computed"][state] = True
+        flush_all(self._folder / "computed")
 
 
 def _array(group: Any, name: str, variable: Variable, sizes: Mapping[str, int]) -> Any:

@@ -171,7 +171,7 @@ def test_paths_that_rich_would_take_for_colours(tiny: Tiny) -> None:
     assert f"the store is {tiny.store}\n" in said.out
     assert f"{tiny.store}: everything is done already" in tiny.run().out
     assert f"{tiny.store} (tiny): complete" in command("status", tiny.store).out
-    assert command("export", tiny.store).out.splitlines()[0] == str(tiny.folder / "[red]x-export" / "particles.csv")
+    assert command("export", tiny.store).out.startswith(f"{tiny.folder / '[red]x-export'}: ")
 
 
 def test_states_with_names_that_rich_would_take_for_colours(tiny: Tiny) -> None:

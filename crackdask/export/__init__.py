@@ -1,0 +1,22 @@
+"""Results for other tools: tables as CSV, Parquet and Excel, labels as TIFF slices, properties as OME-Zarr images."""
+
+from __future__ import annotations
+
+from crackdask.export.paint import PaintError, paint
+from crackdask.export.properties import ExportError, properties, property_of
+from crackdask.export.slices import export_labels
+from crackdask.export.tables import TABLES
+from crackdask.export.write import FORMATS, Exported, export_tables
+
+__all__ = [
+    "FORMATS",
+    "TABLES",
+    "ExportError",
+    "Exported",
+    "PaintError",
+    "export_labels",
+    "export_tables",
+    "paint",
+    "properties",
+    "property_of",
+]
