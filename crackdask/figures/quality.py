@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
-from crackdask.figures.images import volumes_of
+from crackdask.figures.pixels import volumes_of
 from crackdask.figures.style import (
     BLUE,
     GREY,
