@@ -11,12 +11,13 @@ try:
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise ImportError("figures need matplotlib: pip install 'crackdask[report]'") from error
 
-from crackdask.figures import fates, images, intensity, place, quality
+from crackdask.figures import fates, images, intensity, motion, place, quality
 from crackdask.figures.fates import damaged_on_charge, extreme_states, healed_on_discharge, tree_of_paths
 from crackdask.figures.images import line_profiles, slices
 from crackdask.figures.intensity import intensity_by_size, mean_intensity, relative_intensity
+from crackdask.figures.motion import before_and_after, registration
 from crackdask.figures.place import damage_in_place
-from crackdask.figures.quality import grey_histogram, particle_sizes, registration
+from crackdask.figures.quality import grey_histogram, particle_sizes
 from crackdask.figures.style import Panel
 
 #: All figures in the order of the paper, then those of quality.
@@ -27,11 +28,13 @@ PANELS: tuple[Panel, ...] = (
     *place.PANELS,
     images.PANELS[1],
     *quality.PANELS,
+    *motion.PANELS,
 )
 
 __all__ = [
     "PANELS",
     "Panel",
+    "before_and_after",
     "damage_in_place",
     "damaged_on_charge",
     "extreme_states",
