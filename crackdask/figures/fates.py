@@ -221,7 +221,7 @@ PANELS = (
         "3ab_extreme_states",
         "States of least and of most damage",
         "The state in which each tracked particle has its lowest and its highest damage factor; the earlier one of "
-        "equals.",
+        "equals. Discharge and aged are hatched.",
         analyse.extremes,
         draw_extreme_states,
         _states,

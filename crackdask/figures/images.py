@@ -204,7 +204,7 @@ PANELS = (
     Panel(
         "slices",
         "Slices with outlines of the particles",
-        f"The middle slice of every state, after registration, with the outline of each particle; of a field wider than "
+        "The middle slice of every state, after registration, with the outline of each particle; of a field wider than "
         f"{_MOST_PIXELS} voxels, its middle.",
         collect_slices,
         draw_slices,

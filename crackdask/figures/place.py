@@ -19,9 +19,9 @@ from scipy import ndimage
 from crackdask import analyse
 from crackdask.figures.pie import pie
 from crackdask.figures.pixels import bare, edges, extent, middle, scale_bar, volumes_of
-from crackdask.figures.style import SKY, WIDTH, Panel, figure, plain, short, state_names, styled
+from crackdask.figures.style import SKY, WIDTH, Panel, figure, plain, short, state_names, styled, telling
 from crackdask.history import SEVERITIES
-from crackdask.regions import AnalysisError, params_of, reference_of, table_of
+from crackdask.regions import params_of, reference_of, table_of
 
 _MOST_PIXELS = 320  # along a side: a third of the page
 _DEEPEST = 64  # voxels that are looked into
@@ -51,9 +51,7 @@ def damage_in_place(store: xr.DataTree, states: Sequence[str] | None = None, **p
     return draw_damage_in_place(collect_damage_in_place(store, states, **parameters))
 
 
-def collect_damage_in_place(
-    store: xr.DataTree, states: Sequence[str] | None = None, **parameters: Any
-) -> xr.Dataset:
+def collect_damage_in_place(store: xr.DataTree, states: Sequence[str] | None = None, **parameters: Any) -> xr.Dataset:
     """Return what is seen from above the middle of the volume, and the damage of all tracked particles.
 
     Looking along z from the middle plane, each pixel shows the first tracked particle within 64 voxels, and where there
@@ -62,12 +60,7 @@ def collect_damage_in_place(
     """
     volumes, table = volumes_of(store), table_of(store, "particles")
     found = analyse.damage(store, **parameters)
-    chosen = list(states) if states is not None else _chosen(table, reference_of(table, params_of(store, parameters)))
-    unknown = [name for name in chosen if name not in state_names(table)]
-    if unknown or not chosen:
-        raise AnalysisError(
-            f"no state is named {', '.join(map(repr, unknown))}; there are {', '.join(state_names(table))}"
-        )
+    chosen = telling(table, reference_of(table, params_of(store, parameters)), states)
     start = volumes.sizes["z"] // 2 if volumes.sizes["z"] > _DEEPEST else 0
     place = {"z": slice(start, start + _DEEPEST), **middle(volumes, _MOST_PIXELS)}
     seen = []
@@ -89,15 +82,6 @@ def collect_damage_in_place(
 
 def _limits(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if name == "class_limits"}
-
-
-def _chosen(table: xr.Dataset, reference: str) -> list[str]:
-    """Return the reference, the charged state of the highest voltage, and the last state, in their order."""
-    names = state_names(table)
-    charged = np.flatnonzero(table.step.values == "charge")
-    top = [names[charged[int(np.argmax(table.voltage.values[charged]))]]] if charged.size else []
-    wanted = {reference, *top, names[-1]}
-    return [name for name in names if name in wanted]
 
 
 def _look(slab: Any, known: Any) -> tuple[Any, Any]:
@@ -185,8 +169,8 @@ PANELS = (
         "Damage in place",
         "A part of the electrode in the reference state, at the top of charge and in the last state: what is seen "
         f"from above its middle plane, {_DEEPEST} voxels deep, each tracked particle in the colour of its damage "
-        "factor; others are seen through. Blue lines on the scale are the limits of the classes; the pies count all tracked particles by "
-        "class.",
+        "factor; others are seen through. Blue lines on the scale are the limits "
+        "of the classes; the pies count all tracked particles by class.",
         collect_damage_in_place,
         draw_damage_in_place,
         _rows,

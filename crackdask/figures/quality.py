@@ -212,7 +212,7 @@ PANELS = (
     Panel(
         "grey_histogram",
         "Grey levels, window and threshold",
-        f"Voxels of each grey level, in each state whole or in {_BOXES**3} cubes spread over it, voxels outside the scan "
+        f"Voxels of each grey level, in all of each state or {_BOXES**3} cubes spread over it, voxels outside the scan "
         "left out; blurred by two levels. The window maps raw values to 1 and 255 in all states alike. "
         "Dashed curves are discharge and aged.",
         collect_grey_histogram,
