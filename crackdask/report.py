@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crackdask.figures import Panel
 
 _DPI = 200
+_SMALL_BYTES = 2**28
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -108,6 +109,7 @@ def report(store: Path | xr.DataTree, folder: Path) -> Report:
     table_of(store, "particles")
     pictures = folder / "figures"
     pictures.mkdir(parents=True, exist_ok=True)
+    store = _at_hand(store)
     with _quiet():
         damage = damage_or_reason(store)
         parts, missing, files, histogram = [], {}, [], None
@@ -129,6 +131,17 @@ def report(store: Path | xr.DataTree, folder: Path) -> Report:
     page = folder / "report.html"
     page.write_text(_page(store, told, parts, damage), encoding="utf-8")
     return Report(page, (page, folder / "summary.csv", *files), missing, tuple(told.warnings))
+
+
+def _at_hand(store: xr.DataTree) -> xr.DataTree:
+    """Return a store whose tables are in memory if they are small: most figures read the same ones."""
+    tables = [name for name in ("particles", "shells") if name in store.children]
+    if sum(store[name].nbytes for name in tables) > _SMALL_BYTES:
+        return store
+    made = store.copy()
+    for name in tables:
+        made[name] = xr.DataTree(store[name].to_dataset().load())
+    return made
 
 
 def _panels() -> tuple[Panel, ...]:
@@ -170,6 +183,7 @@ def _write(panel: Panel, numbers: xr.Dataset, folder: Path) -> tuple[list[Path],
     paths = [folder / f"{panel.name}.{kind}" for kind in ("svg", "png", "csv")]
     with style():
         drawn.savefig(picture, format="svg", metadata={"Date": None})
+        drawn.set_layout_engine("none")  # everything has its place by now
         drawn.savefig(paths[1], dpi=_DPI, metadata={"Software": None})
     paths[0].write_bytes(picture.getvalue())
     panel.frame(numbers).to_csv(paths[2], index=False)

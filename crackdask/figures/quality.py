@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import dask
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -30,7 +31,7 @@ from crackdask.figures.style import (
 from crackdask.regions import AnalysisError, params_of, reference_of, table_of
 from crackdask.schema import GREY_LEVELS
 
-_BOX, _BOXES = 64, 3  # the histogram is taken from cubes of this edge, at most so many along each axis
+_BOX, _BOXES = 64, 2  # the histogram is taken from cubes of this edge, at most so many along each axis
 
 
 def grey_histogram(store: xr.DataTree) -> Figure:
@@ -59,8 +60,9 @@ def collect_grey_histogram(store: xr.DataTree) -> xr.Dataset:
     volumes = volumes_of(store)[["grey", "label"]]
     counts = np.zeros((2, volumes.sizes["state"], GREY_LEVELS), np.int64)
     for k in range(volumes.sizes["state"]):
-        for place in product(*(_cubes(volumes.sizes[axis]) for axis in "zyx")):
-            cut = volumes.isel(state=k).isel(dict(zip("zyx", place, strict=True))).load()
+        places = product(*(_cubes(volumes.sizes[axis]) for axis in "zyx"))
+        cubes = [volumes.isel(state=k).isel(dict(zip("zyx", place, strict=True))) for place in places]
+        for cut in dask.compute(*cubes):
             counts[0, k] += np.bincount(cut.grey.values.ravel(), minlength=GREY_LEVELS)
             counts[1, k] += np.bincount(cut.grey.values[cut.label.values == 0], minlength=GREY_LEVELS)
     counts[..., 0] = 0
@@ -82,12 +84,12 @@ def collect_grey_histogram(store: xr.DataTree) -> xr.Dataset:
 
 
 def _cubes(size: int) -> list[slice]:
-    """Return edges of cubes along an axis: all of it, or some spread over it, each within one chunk of the store.
+    """Return edges of cubes along an axis: all of it, or some spread over it; each is within few chunks of the store.
 
     >>> _cubes(100)
     [slice(0, 64, None), slice(64, 100, None)]
     >>> [place.start for place in _cubes(640)]
-    [64, 320, 512]
+    [128, 448]
     """
     number = -(-size // _BOX)
     wanted = range(number) if number <= _BOXES else [int((k + 0.5) * number / _BOXES) for k in range(_BOXES)]

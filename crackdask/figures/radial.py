@@ -89,8 +89,8 @@ PANELS = (
         "radial_profiles",
         "Radial profiles, by size",
         "Mean grey level of each shell of the tracked particles, by quartile of their radius in the reference state "
-        "(4: the largest), as deep below the surface as half of the quartile's particles reach. The bright rim is phase "
-        "contrast. Dashed: discharge and aged.",
+        "(4: the largest), as deep below the surface as half of the quartile's particles reach. The bright rim is "
+        "phase contrast. Dashed: discharge and aged.",
         collect_radial_profiles,
         draw_radial_profiles,
         _rows,
