@@ -229,7 +229,12 @@ def _next(store: Path) -> None:
     place = shlex.quote(str(store))
     look = shlex.quote(f"import crackdask; print(crackdask.open({json.dumps(str(store))}))")
     out.print(f"\nthe store is {escape(str(store))}\nnext, for instance:")
-    for command in (f"crackdask status {place}", f"crackdask export {place}", f"python -c {look}"):
+    for command in (
+        f"crackdask status {place}",
+        f"crackdask report {place}",
+        f"crackdask export {place}",
+        f"python -c {look}",
+    ):
         out.print(f"  {escape(command)}")
 
 
@@ -352,7 +357,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV)."""
-    made = write_report(store, to or store.resolve().with_name(f"{store.resolve().stem}-report"))
+    made = write_report(store, to or _report_folder(store))
     for title, why in made.missing.items():
         out.print(escape(f"not drawn: {title}: {why}"))
     for words in made.warnings:
@@ -408,14 +413,29 @@ def demo(
     cluster: ClusterOption = "local",
     workers: WorkersOption = None,
 ) -> None:
-    """Make a small operando experiment with known truth, and run everything on it."""
+    """Make a small operando experiment with known truth, run everything on it, and write the report."""
     count = workers or len(os.sched_getaffinity(0))
     recipe = demonstration.prepare(store.resolve(), count, out.print)
     _run(Scans.of(load(recipe), recipe.parent), store, None, cluster, workers)
     out.print("\ntracked particles whose core is more cracked than when pristine:")
     rows = [[state, f"{found:.0%}", f"{true:.0%}"] for state, found, true in demonstration.verdict(store.resolve())]
     out.print(columns("", ["state", "found", "programmed"], rows))
+    _report_if_it_can(store)
     _next(store)
+
+
+def _report_if_it_can(store: Path) -> None:
+    """Write the report beside a store, or say what it lacks."""
+    try:
+        made = write_report(store, _report_folder(store))
+    except ReportError as error:
+        out.print(escape(f"\nno report: {error}"))
+        return
+    out.print(escape(f"\nthe report is {made.page}"))
+
+
+def _report_folder(store: Path) -> Path:
+    return store.resolve().with_name(f"{store.resolve().stem}-report")
 
 
 def main() -> Any:

@@ -74,7 +74,15 @@ def collect_line_profiles(store: xr.DataTree, particle: int | None = None, **par
 
 
 def _exemplar(store: xr.DataTree, parameters: dict[str, Any]) -> int:
-    found = analyse.damage(store, **parameters)
+    """Return the particle whose damage changes most, or the largest where damage cannot be told of any."""
+    try:
+        found = analyse.damage(store, **parameters)
+    except AnalysisError:
+        table = table_of(store, "particles")
+        known = np.flatnonzero(table.tracked.isel(state=0).values)
+        if not known.size:
+            raise
+        return int(table.particle.values[known[int(np.argmax(table.voxels.isel(state=0).values[known]))]])
     larger = found.isel(particle=np.argsort(found.radius_um.values, kind="stable")[found.sizes["particle"] // 2 :])
     change = larger.damage.max("state") - larger.damage.min("state")
     return int(larger.particle.values[int(change.values.argmax())])
@@ -196,7 +204,7 @@ PANELS = (
         "One particle, state by state",
         "Central slice of one particle in every state, and its grey level along the dashed lines; dashed curves are "
         "discharge and aged. The particle is the one, among the larger half of those tracked, whose damage factor "
-        "changes most: an example, not an average.",
+        "changes most (or the largest, where damage cannot be told): an example, not an average.",
         collect_line_profiles,
         draw_line_profiles,
         _lines,

@@ -73,9 +73,8 @@ def collect_damage_in_place(store: xr.DataTree, states: Sequence[str] | None = N
         {"label": (dims, np.array([one for one, _ in seen])), "shade": (dims, np.array([one for _, one in seen]))},
         {"state": np.array(chosen, dtype=object), **coords},
     )
-    kept = {"damage": found.damage.sel(state=chosen), **{name: classes[name] for name in classes.data_vars}}
-    for name, column in kept.items():
-        made[name] = column.drop_vars([c for c in column.coords if c not in column.dims])
+    for column in (found.damage.sel(state=chosen), *classes.data_vars.values()):
+        made[column.name] = column.drop_vars([c for c in column.coords if c not in column.dims])
     limits = params_of(store, parameters).class_limits
     return made.assign_attrs(class_limits=list(limits), definition=found.attrs["definition"])
 
@@ -120,7 +119,7 @@ def draw_damage_in_place(numbers: xr.Dataset) -> Figure:
     low, high = numbers.attrs["class_limits"]
     tall = 0.86 * WIDTH / max(len(names), 2) * label.sizes["y"] / label.sizes["x"] + 0.55
     made = figure(height=tall + 2.4)
-    above, below = made.subfigures(2, 1, height_ratios=[tall, 2.4])
+    above, below = made.subfigures(2, 1, squeeze=False, height_ratios=[tall, 2.4]).ravel()
     seen, pies = (part.subplots(1, len(names), squeeze=False)[0] for part in (above, below))
     values = numbers.damage.values
     ends = min(0.0, float(np.percentile(values, 2))), max(1.5 * high, float(np.percentile(values, 98)))

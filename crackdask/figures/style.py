@@ -174,7 +174,7 @@ def shade_aged(axes: Axes, numbers: xr.Dataset) -> None:
     steps = numbers.step.values if "step" in numbers.coords else np.full(numbers.sizes["state"], "")
     for k in np.flatnonzero(steps == "aged"):
         axes.axvspan(k - 0.5, k + 0.5, color="#F6E7C4", lw=0, zorder=0)
-        axes.text(k, 0.99, "aged", ha="center", va="top", fontsize=8, transform=axes.get_xaxis_transform())
+        axes.text(float(k), 0.99, "aged", ha="center", va="top", fontsize=8, transform=axes.get_xaxis_transform())
 
 
 def telling(table: xr.Dataset, reference: str, states: Sequence[str] | None = None) -> list[str]:
