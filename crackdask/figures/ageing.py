@@ -77,9 +77,8 @@ def draw_intensity_of_deciles(numbers: xr.Dataset) -> Figure:
                 marker=_MARKERS[k % len(_MARKERS)], ls="--" if hollow[k] else "-",
                 mfc="white" if hollow[k] else colour, capsize=2.5, label=short(names[k], 24, 1),
             )  # fmt: skip
-        axes.set(title=title, xlabel="decile of radius (10: the largest)")
+        axes.set(title=title, xlabel="decile of radius (10: the largest)", ylabel="mean grey level (of 255)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panes[0].set_ylabel("mean grey level (of 255)")
     key(made, panes[0])
     return made
 
