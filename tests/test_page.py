@@ -22,7 +22,7 @@ BROWSER = next(
 # Without the background services a browser asks for nothing on its own.
 QUIET = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-dev-shm-usage",    "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
+    "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
 #: Tells, when the page is there, what it loaded and how its pictures came out, as an attribute of its root.
 PROBE = """<script>
