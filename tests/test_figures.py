@@ -329,4 +329,4 @@ def test_states_that_were_not_registered(store: xr.DataTree) -> None:
 def test_ticks_of_states() -> None:
     axes = Figure().add_subplot()
     along_states(axes, ["pristine", "a very long name of a state"])
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["pristine", "a very long\nname of a …"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["pristine", "a very long\n…of a state"]

@@ -156,11 +156,12 @@ def draw_tree_of_paths(numbers: xr.Dataset) -> Figure:
             bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "#5F6368", "lw": 0.5}, zorder=4,
         )  # fmt: skip
     total = int(sum(count for level, count, *_ in rows.values() if level == 1))
-    axes.text(0, height[""], f"{total}\nparticles", ha="center", va="center", zorder=4,
+    axes.text(0, height[""], f"{total}\nparticle{'s' * (total != 1)}", ha="center", va="center", zorder=4,
               bbox={"boxstyle": "round,pad=0.3", "fc": "white", "ec": "#5F6368", "lw": 0.5})  # fmt: skip
     names = [str(numbers.before.values[0]), *map(str, numbers.after.values)]
     axes.set_xticks(range(levels + 1), [short(name) for name in names])
-    axes.set(xlim=(-0.4, levels + 0.45), ylim=(len(leaves) - 0.4, -0.6), yticks=[])
+    spare = max(0.0, 5 - len(leaves)) / 2  # so that a single ribbon does not fill the page
+    axes.set(xlim=(-0.4, levels + 0.45), ylim=(len(leaves) - 0.4 + spare, -0.6 - spare), yticks=[])
     axes.set_xlabel("state, in electrochemical order (V vs Li/Li⁺)")
     axes.spines[["left", "bottom"]].set_visible(False)
     units = numbers.mean_change.attrs.get("units", "1")

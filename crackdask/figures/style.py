@@ -117,12 +117,19 @@ def state_names(numbers: xr.Dataset) -> list[str]:
 
 
 def short(name: str, width: int = 12, lines: int = 2) -> str:
-    r"""Return a name on a few short lines.
+    r"""Return a name on a few short lines; of a longer one the beginning and the end, where names differ.
 
     >>> short("4.2 V"), short("discharged to 2.5 V after ten cycles", 14)
-    ('4.2 V', 'discharged to\n2.5 V after …')
+    ('4.2 V', 'discharged to\n…er ten cycles')
+    >>> short("discharged to 2.5 V after ten cycles", 14, 1)
+    'dischar…cycles'
     """
-    return "\n".join(textwrap.wrap(name, width, max_lines=lines, placeholder=" …") or [name[:width]])
+    wrapped = textwrap.wrap(name, width)
+    if len(wrapped) <= lines:
+        return "\n".join(wrapped) or name[:width]
+    if lines == 1:
+        return f"{name[: width // 2].rstrip()}…{name[-(width - width // 2 - 1) :].lstrip()}"
+    return "\n".join([*wrapped[: lines - 1], f"…{name[1 - width :].lstrip()}"])
 
 
 def along_states(
