@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from crackdask import analyse, figures
+from crackdask import analyse, cli, figures
 from crackdask.phantom import FIVE_STATES
 from crackdask.regions import AnalysisError
 from crackdask.report import Report, report
@@ -245,7 +245,9 @@ def test_mistakes_are_told(tiny: Tiny) -> None:
     assert not (tiny.folder / "out-report").exists()
 
 
-def test_without_matplotlib(finished: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib(
+    finished: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or name == "crackdask.figures"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -253,3 +255,5 @@ def test_without_matplotlib(finished: Tiny, tmp_path: Path, monkeypatch: pytest.
     assert said.code == 2
     assert "matplotlib, which is not installed: pip install 'crackdask[report]'" in said.err
     assert not (tmp_path / "made").exists()
+    cli._report_if_it_can(finished.store)  # the demo goes on without
+    assert capsys.readouterr().out.startswith("\nno report: a report needs matplotlib")
