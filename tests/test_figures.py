@@ -216,6 +216,61 @@ def test_histogram_counts_every_voxel_of_its_slices(store: xr.DataTree, drawn: d
     np.testing.assert_allclose(numbers.background, 60, atol=1)
 
 
+def test_before_registration_is_the_scan_as_it_lay(store: xr.DataTree, numbers: dict[str, xr.Dataset]) -> None:
+    found = numbers["before_and_after"]
+    grey = store["volumes"].to_dataset().grey.values[:, 3].astype(float)
+    np.testing.assert_allclose(found.motion_voxels, [2, 4, 6, 8, 10])  # as the store's matrices say
+    np.testing.assert_array_equal(found.residual_voxels, store["transforms"].residual_voxels[1:])
+    for k in range(1, 6):
+        here = found.isel(state=k - 1)
+        np.testing.assert_array_equal(here.after, grey[k] - grey[0])
+        np.testing.assert_allclose(here.before[:, 2 * k :], grey[k, :, : -2 * k] - grey[0, :, 2 * k :], atol=1e-4)
+        assert np.isnan(here.before[:, : 2 * k]).all()  # from beyond the volume
+        assert here.rms_before > 2 * here.rms_after
+
+
+def test_damage_in_place_shows_each_particle_where_it_is(store: xr.DataTree, drawn: dict[str, Any]) -> None:
+    numbers, made = drawn["4gh_damage_in_place"]
+    assert numbers.state.values.tolist() == ["pristine", "4.4 V", "2.5 V 10 cycles"]
+    label = store["volumes"].to_dataset().label.sel(state="4.4 V").values
+    np.testing.assert_array_equal(numbers.label.sel(state="4.4 V"), label.max(axis=0))
+    damage = analyse.damage(store)
+    np.testing.assert_array_equal(numbers.damage, damage.damage.sel(state=numbers.state.values))
+    frame = figures.PANELS[NAMES.index("4gh_damage_in_place")].frame(numbers)
+    counted = frame.groupby(["state", "severity"]).size()
+    wanted = analyse.classes(damage)["count"]
+    for (state, severity), count in counted.items():
+        assert count == int(wanted.sel(state=state, severity=severity))
+    assert sorted(set(frame[frame.in_view].particle)) == [39, 40]
+    picture = made.axes[1].images[0].get_array()
+    assert (picture[0, 0] == 1).all()  # nothing there
+    (part,) = set(numbers.label.sel(state="4.4 V").values[20, 20:22])
+    value = float(numbers.damage.sel(state="4.4 V", particle=part))
+    (ends,) = [axes.get_ylim() for axes in made.axes if axes.get_label() == "<colorbar>"]
+    flat = picture[20, 20] / picture[20, 20].max()
+    colour = np.array(_COLOURS((value - ends[0]) / (ends[1] - ends[0]))[:3])
+    np.testing.assert_allclose(flat, colour / colour.max(), atol=0.02)  # but for the light
+
+
+def test_untracked_particles_are_seen_through() -> None:
+    slab = np.zeros((3, 2, 4), np.uint32)
+    slab[0, :, :2], slab[2, :, 1:3] = 7, 5
+    label, shade = figures.place._look(slab, np.array([5]))
+    assert label.tolist() == [[7, 5, 5, 0]] * 2
+    assert (shade[:, [0, 3]] == 1).all()
+    assert (shade[:, 1:3] < 1).all()
+
+
+def test_radial_profiles(store: xr.DataTree, drawn: dict[str, Any]) -> None:
+    numbers, made = drawn["radial_profiles"]
+    wanted = analyse.profiles(store, by="quartile").compute()
+    xr.testing.assert_identical(numbers["mean"].drop_vars("depth_um"), wanted["mean"])
+    np.testing.assert_allclose(numbers.depth_um, 0.5 * numbers.shell)
+    assert [axes.get_title() for axes in made.axes] == [f"quartile {k}, n = 10" for k in (1, 2, 3, 4)]
+    assert len(figures.radial_profiles(store, by="decile", start="centre", normalise="maximum").axes) == 10
+    assert len(figures.radial_profiles(store, by=None).axes) == 1
+
+
 def test_sizes_count_every_particle(drawn: dict[str, Any]) -> None:
     numbers = drawn["particle_sizes"][0]
     assert (int(numbers.found.sum()), int(numbers.tracked.sum())) == (40, 40)

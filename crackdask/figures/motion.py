@@ -110,7 +110,7 @@ def collect_before_and_after(store: xr.DataTree) -> xr.Dataset:
     y, x = np.meshgrid(*(np.arange(place[a].start, place[a].stop) for a in "yx"), indexing="ij")
     points = np.stack([np.full(y.shape, z), y, x, np.ones(y.shape)]).astype(float)
     others = [name for name in state_names(known) if name != reference]
-    back = {name: np.linalg.pinv(matrices.sel(state=name).values) for name in others if _usable(matrices, name)}
+    back = {name: np.linalg.inv(matrices.sel(state=name).values) for name in others if _usable(matrices, name)}
     if not back:
         raise AnalysisError("no state has a transform that can be undone")
     rows = []

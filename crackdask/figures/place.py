@@ -167,7 +167,7 @@ PANELS = (
         "4gh_damage_in_place",
         "Damage in place",
         "A part of the electrode in the reference state, at the top of charge and in the last state: what is seen "
-        f"from above its middle plane, {_DEEPEST} voxels deep, each tracked particle in the colour of its damage "
+        f"along z, at most {_DEEPEST} voxels deep, each tracked particle in the colour of its damage "
         "factor; others are seen through. Blue lines on the scale are the limits "
         "of the classes; the pies count all tracked particles by class.",
         collect_damage_in_place,
