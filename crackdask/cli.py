@@ -381,7 +381,12 @@ def _next(store: Place) -> None:
     place = shlex.quote(str(store))
     look = shlex.quote(f"import crackdask; print(crackdask.open({json.dumps(str(store))}))")
     out.print(f"\nthe store is {escape(str(store))}\nnext, for instance:")
-    for command in (f"crackdask status {place}", f"crackdask export {place}", f"python -c {look}"):
+    for command in (
+        f"crackdask status {place}",
+        f"crackdask report {place}",
+        f"crackdask export {place}",
+        f"python -c {look}",
+    ):
         out.print(f"  {escape(command)}")
 
 
@@ -710,7 +715,7 @@ def demo(
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
 ) -> None:
-    """Make a small operando experiment with known truth, and run everything on it."""
+    """Make a small operando experiment with known truth, run everything on it, and write the report."""
     where = place(store)
     if isinstance(where, Prefix):
         raise typer.BadParameter("the demo writes its scans beside the store, on a disk", param_hint="--store")
@@ -722,7 +727,18 @@ def demo(
     out.print("\ntracked particles whose core is more cracked than when pristine:")
     rows = [[state, f"{found:.0%}", f"{true:.0%}"] for state, found, true in demonstration.verdict(where.resolve())]
     out.print(columns("", ["state", "found", "programmed"], rows))
+    _report_if_it_can(where)
     _next(where)
+
+
+def _report_if_it_can(store: Place) -> None:
+    """Write the report beside a store, or say what it lacks."""
+    try:
+        made = write_report(store, _made_of(store, "report"))
+    except ReportError as error:
+        out.print(escape(f"\nno report: {error}"))
+        return
+    out.print(escape(f"\nthe report is {made.page}"))
 
 
 def main() -> Any:

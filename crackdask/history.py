@@ -107,7 +107,7 @@ def extremes(source: Source, **parameters: Any) -> xr.Dataset:
         count = np.bincount(pick.values, minlength=names.size)
         made[f"{word}_state"] = named(pick.copy(data=names[pick.values]), "1", f"state of {word} damage")
         for what, values in (("count", count), ("share", count / pick.size)):
-            column = xr.DataArray(values, {"state": found.state}, ["state"])
+            column = xr.DataArray(values, found.state.coords, ["state"])
             made[f"{word}_{what}"] = named(column, "1", f"{what} of particles with {word} damage here")
     return xr.Dataset(made)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from crackdask.figures import Panel
 
 _DPI = 200
+_SMALL_BYTES = 2**28
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
@@ -41,6 +44,8 @@ dd {{ margin: 0; overflow-wrap: anywhere; }}
 figure {{ margin: 0; break-inside: avoid; }}
 figure img {{ max-width: 100%; height: auto; }}
 figcaption, footer {{ color: #44484d; font-size: .9rem; }}
+.picture {{ overflow-x: auto; }}
+@media (max-width: 40rem) {{ .picture img {{ max-width: none; }} }}
 @media (max-width: 40rem) {{ dl {{ grid-template-columns: 1fr; gap: 0; }} dd {{ margin-bottom: .6rem; }} }}
 </style>
 </head>
@@ -52,7 +57,8 @@ figcaption, footer {{ color: #44484d; font-size: .9rem; }}
 {warnings}
 {panels}
 <footer><p>crackdask {version}. Figures as SVG and PNG, and the numbers behind each as CSV, are in the folder
-<code>figures</code> beside this page. {definition}</p></footer>
+<code>figures</code> beside this page. {definition}
+Parks et al. (2025): EES Batteries 1, 482, doi 10.1039/d5eb00008d.</p></footer>
 </body>
 </html>
 """
@@ -109,17 +115,18 @@ def report(store: Place | xr.DataTree, folder: Path) -> Report:
     table_of(store, "particles")
     pictures = folder / "figures"
     pictures.mkdir(parents=True, exist_ok=True)
+    store = _at_hand(store)
     with _quiet():
         damage = damage_or_reason(store)
-        parts, missing, files, histogram = [], {}, [], None
+        parts, files, histogram = [], [], None
+        missing: dict[Panel, str] = {}
         for panel in panels:
             try:
                 numbers = _numbers(panel, store, damage)
                 written, svg = _write(panel, numbers, pictures)
             except AnalysisError as error:
                 _remove(panel, pictures)
-                missing[panel.title] = str(error)
-                parts.append(_not_drawn(panel, str(error)))
+                missing[panel] = str(error)
                 continue
             if panel.name == "grey_histogram":
                 histogram = numbers
@@ -128,8 +135,21 @@ def report(store: Place | xr.DataTree, folder: Path) -> Report:
         told = summary(store, damage, histogram)
     told.frame().to_csv(folder / "summary.csv", index=False)
     page = folder / "report.html"
+    parts += _not_drawn(missing)
     page.write_text(_page(store, told, parts, damage), encoding="utf-8")
-    return Report(page, (page, folder / "summary.csv", *files), missing, tuple(told.warnings))
+    why = {panel.title: words for panel, words in missing.items()}
+    return Report(page, (page, folder / "summary.csv", *files), why, tuple(told.warnings))
+
+
+def _at_hand(store: xr.DataTree) -> xr.DataTree:
+    """Return a store whose tables are in memory if they are small: most figures read the same ones."""
+    tables = [name for name in ("particles", "shells") if name in store.children]
+    if sum(store[name].nbytes for name in tables) > _SMALL_BYTES:
+        return store
+    made = store.copy()
+    for name in tables:
+        made[name] = xr.DataTree(store[name].to_dataset().load())
+    return made
 
 
 def _panels() -> tuple[Panel, ...]:
@@ -171,6 +191,7 @@ def _write(panel: Panel, numbers: xr.Dataset, folder: Path) -> tuple[list[Path],
     paths = [folder / f"{panel.name}.{kind}" for kind in ("svg", "png", "csv")]
     with style():
         drawn.savefig(picture, format="svg", metadata={"Date": None})
+        drawn.set_layout_engine("none")  # everything has its place by now
         drawn.savefig(paths[1], dpi=_DPI, metadata={"Software": None})
     paths[0].write_bytes(picture.getvalue())
     panel.frame(numbers).to_csv(paths[2], index=False)
@@ -187,18 +208,28 @@ def _drawn(panel: Panel, svg: bytes) -> str:
     data = base64.b64encode(svg).decode("ascii")
     return (
         f'<section id="{escape(panel.name)}">\n<h2>{escape(panel.title)}</h2>\n<figure>\n'
-        f'<img alt="{escape(panel.title)}" src="data:image/svg+xml;base64,{data}">\n'
-        f"<figcaption>{escape(panel.caption)} "
+        f'<div class="picture"><img alt="{escape(panel.title)}" src="data:image/svg+xml;base64,{data}"></div>\n'
+        f"<figcaption>{escape(panel.caption)} {_in_the_paper(panel)}"
         f'<a href="figures/{escape(panel.name)}.csv">Numbers (CSV)</a></figcaption>\n'
         "</figure>\n</section>"
     )
 
 
-def _not_drawn(panel: Panel, why: str) -> str:
-    return (
-        f'<section id="{escape(panel.name)}">\n<h2>{escape(panel.title)}</h2>\n'
-        f'<p class="missing">Not drawn: {escape(why)}</p>\n</section>'
-    )
+def _in_the_paper(panel: Panel) -> str:
+    """Say which figure of the paper shows the same, if one does."""
+    found = re.match(r"(\d)([a-z]+)_", panel.name)
+    return f"Compare Fig. {found[1]}{', '.join(found[2])} of Parks et al. (2025). " if found else ""
+
+
+def _not_drawn(missing: dict[Panel, str]) -> list[str]:
+    """Return what this store cannot show, at the end of the page, so that figures stand together."""
+    if not missing:
+        return []
+    words = [
+        f'<p class="missing" id="{escape(panel.name)}">Not drawn: <b>{escape(panel.title)}</b>: {escape(why)}</p>'
+        for panel, why in missing.items()
+    ]
+    return ["<section>\n<h2>What this store cannot show</h2>", *words, "</section>"]
 
 
 def _page(store: xr.DataTree, told: Summary, parts: list[str], damage: xr.Dataset | AnalysisError) -> str:

@@ -17,8 +17,11 @@ from crackdask.regions import AnalysisError, state_names, table_of
 FEW_PARTICLES, FEW_SHARE = 100, 0.3
 #: A residual from which a voxel at a particle's edge is as likely a neighbour's.
 POOR_RESIDUAL = 0.5
-#: A background that moves by this share of the contrast between solid and background looks like damage.
-DRIFT = 0.01
+#: A background that moves by this share of the contrast between solid and background looks like damage; so does the
+#: commonest grey level inside particles, which cracks leave where it is: they darken some voxels, not most.
+DRIFT, SOLID_DRIFT = 0.01, 0.02
+#: Share of voxels beyond the grey window from which the window is too narrow.
+CLIPPED = 0.01
 _REASONS = (
     ("on_border", "on the image border"),
     ("on_invalid", "at the edge of a scan"),
@@ -62,7 +65,7 @@ def summary(
     damage
         What :func:`crackdask.analyse.damage` returned or raised, so that it is worked out once.
     histogram
-        What ``crackdask.figures.quality.collect_grey_histogram`` returned, for the drift of the background.
+        What ``crackdask.figures.quality.collect_grey_histogram`` returned, for the drift of grey levels.
 
     Raises
     ------
@@ -73,6 +76,7 @@ def summary(
     table = table_of(store, "particles")
     _found(made, table)
     _registered(made, store)
+    _clipped(made, store)
     if histogram is not None:
         _drift(made, histogram)
     if damage is None:
@@ -153,19 +157,45 @@ def _registered(made: Summary, store: xr.DataTree) -> None:
 
 
 def _drift(made: Summary, histogram: xr.Dataset) -> None:
-    level, names = histogram.background.values, state_names(histogram)
-    solid = histogram.attrs.get("solid")
-    if solid is None or not np.isfinite(level[0]) or float(solid) == level[0]:
+    """Warn where the grey levels of background or particles move from state to state."""
+    first, names = float(histogram.background.values[0]), state_names(histogram)
+    solid = float(histogram.attrs.get("solid", histogram.inside.values[0]))
+    if not np.isfinite([first, solid]).all() or solid == first:
         return
-    share = (level - level[0]) / abs(float(solid) - level[0])
-    drifting = [k for k in range(len(names)) if abs(share[k]) > DRIFT]
-    made.numbers["largest_background_drift"] = float(np.nanmax(np.abs(share)))
-    if drifting:
-        moved = ", ".join(f"{names[k]} ({level[k] - level[0]:+.1f} grey levels)" for k in drifting)
+    for what, column, limit, meaning in (
+        (
+            "background",
+            "background",
+            DRIFT,
+            "If the solid drifts alike, a damage factor of this size means nothing",
+        ),
+        (
+            "grey scale of the particles",
+            "inside",
+            SOLID_DRIFT,
+            "Cracks darken some voxels and leave the commonest level; either all particles changed alike, or the grey "
+            "scale of the scans did",
+        ),
+    ):
+        level = histogram[column].values
+        share = np.nan_to_num(np.abs(level - level[0]) / abs(solid - first))
+        made.numbers[f"largest_{what.split()[0]}_drift"] = float(share.max())
+        drifting = np.flatnonzero(share > limit)
+        if drifting.size:
+            moved = ", ".join(f"{names[k]} ({level[k] - level[0]:+.1f} grey levels)" for k in drifting)
+            made.warnings.append(
+                f"Drifting {what}: {moved}, against {names[0]}; the largest is {share.max():.1%} of the contrast of "
+                f'solid and background. {meaning}; normalise = "peaks" under [grey] takes a drift of the scans out.'
+            )
+
+
+def _clipped(made: Summary, store: xr.DataTree) -> None:
+    """Warn where the grey window cuts off more than stray voxels."""
+    shares = {name: float(sum(ends)) for name, ends in store.attrs.get("found", {}).get("clipped_share", {}).items()}
+    cut = [f"{name} ({share:.1%})" for name, share in shares.items() if share > CLIPPED]
+    if cut:
         made.warnings.append(
-            f"Drifting background: {moved}, against {names[0]}, which is {max(abs(share[k]) for k in drifting):.1%} of "
-            "the contrast. If the solid drifts alike, a damage factor of this size means nothing; "
-            'normalise = "peaks" under [grey] takes it out.'
+            f"Voxels beyond the grey window: {', '.join(cut)}; differences there are lost. Widen window under [grey]."
         )
 
 

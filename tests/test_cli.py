@@ -152,11 +152,11 @@ def test_run_ends_with_what_was_found_and_what_to_type_next(tiny: Tiny) -> None:
     assert heads in words(said.out)
     assert re.search(r"pristine +3\.00 +3 +4\.99 +\d+\.\d\d +0\.000\n", said.out)
     assert "3 particles found, 3 tracked through all states" in said.out
-    tail = [line.strip() for line in said.out.splitlines()[-3:]]
-    assert tail[:2] == [f"crackdask status '{tiny.store}'", f"crackdask export '{tiny.store}'"]
-    for line in tail[:2]:
+    tail = [line.strip() for line in said.out.splitlines()[-4:]]
+    assert tail[:3] == [f"crackdask {command} '{tiny.store}'" for command in ("status", "report", "export")]
+    for line in (tail[0], tail[2]):
         assert command(*shlex.split(line)[1:]).code == 0
-    name, option, code = shlex.split(tail[2])
+    name, option, code = shlex.split(tail[3])
     assert (name, option) == ("python", "-c")
     assert repr(str(tiny.store)).strip("'") in code
     exec(code, {})  # what is to be copied works
@@ -186,8 +186,7 @@ def test_states_with_names_that_rich_would_take_for_colours(tiny: Tiny) -> None:
 # ---------------------------------------------------------------- the demo
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
+def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = Phantom(shape=(32, 48, 48), states=states(2), seed=3, max_shift=1.0, radius_median=5.0,
                     radius_range=(4.0, 7.0))  # fmt: skip
     monkeypatch.setattr(demo, "DEMO", small)
@@ -201,15 +200,19 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool) 
         return recipe
 
     monkeypatch.setattr(demo, "prepare", quickly)
-    for _ in range(1 + again):
+    for again in (False, True):
         said = command("demo", "--store", store, "--cluster", "synchronous")
         assert said.code == 0, said.err
-    assert ("nothing to do" in said.out) == again
-    assert "more cracked than when pristine:" in said.out
-    assert "state found programmed" in words(said.out)
-    assert f"the store is {store}" in said.out
-    assert f"  crackdask status {store}\n  crackdask export {store}\n" in said.out
-    assert max(len(line) for line in said.out.splitlines() if str(tmp_path) not in line) < 80
+        assert ("nothing to do" in said.out) == again
+        assert "more cracked than when pristine:" in said.out
+        assert "state found programmed" in words(said.out)
+        assert f"the report is {tmp_path / 'demo-report' / 'report.html'}\n" in said.out
+        assert f"the store is {store}" in said.out
+        assert f"  crackdask status {store}\n  crackdask report {store}\n  crackdask export {store}\n" in said.out
+        assert max(len(line) for line in said.out.splitlines() if str(tmp_path) not in line) < 80
+    assert "<h1>crackdask report: phantom</h1>" in (tmp_path / "demo-report" / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 # ---------------------------------------------------------------- progress

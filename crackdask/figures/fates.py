@@ -16,11 +16,12 @@ from matplotlib.path import Path
 
 from crackdask import analyse
 from crackdask.damage import Source
-from crackdask.figures.style import BLUE, ORANGE, SKY, WIDTH, Panel, figure, plain, ramp, readable_on, short, styled
+from crackdask.figures.pie import pie
+from crackdask.figures.style import BLUE, ORANGE, SKY, WIDTH, Panel, discharged, figure, plain, ramp, short, styled
 from crackdask.regions import AnalysisError
 
 _MOST_LEAVES = 64
-_LEAST_WEDGE = 0.05  # share from which a wedge has room for its percentage
+_BREADTH = 1.3  # of a ribbon of all particles, in distances between leaves
 
 
 def extreme_states(source: Source, **parameters: Any) -> Figure:
@@ -106,7 +107,7 @@ def draw_extreme_states(numbers: xr.Dataset) -> Figure:
     made = figure(height=max(3.0, 0.2 * len(names) + 2.6))
     colours = ramp(len(names))
     for axes, word in zip(made.subplots(1, 2), ("least", "most"), strict=True):
-        _pie(axes, numbers[f"{word}_count"].values, names, colours)
+        pie(axes, numbers[f"{word}_count"].values, names, colours, discharged(numbers))
         axes.set_title(f"state of {word} damage")
     return made
 
@@ -125,29 +126,8 @@ def draw_healed_on_discharge(numbers: xr.Dataset) -> Figure:
 
 def _single(numbers: xr.Dataset, colours: list[Any]) -> Figure:
     made = figure(WIDTH / 2, 3.1)
-    _pie(made.add_subplot(), numbers["count"].values, [short(str(p), 42) for p in numbers.part.values], colours)
+    pie(made.add_subplot(), numbers["count"].values, [short(str(p), 42) for p in numbers.part.values], colours)
     return made
-
-
-def _pie(axes: Axes, counts: Any, names: list[str], colours: list[Any]) -> None:
-    """Draw a pie from the top, clockwise, with a key of counts and percentages below."""
-    share = counts / counts.sum()
-    some = np.flatnonzero(counts)
-    wedges = axes.pie(
-        counts[some], colors=[colours[k] for k in some], startangle=90, counterclock=False,
-        wedgeprops={"edgecolor": "white", "linewidth": 1}, radius=1.0,
-    )[0]  # fmt: skip
-    for k, wedge in zip(some, wedges, strict=True):
-        if share[k] >= _LEAST_WEDGE:
-            angle = np.deg2rad((wedge.theta1 + wedge.theta2) / 2)
-            reach = 0.0 if some.size == 1 else 0.68
-            axes.text(
-                reach * np.cos(angle), reach * np.sin(angle), f"{share[k]:.0%}",
-                ha="center", va="center", color=readable_on(colours[k]),
-            )  # fmt: skip
-    handles = [PathPatch(Path([(0, 0)]), facecolor=colours[k], edgecolor="none") for k in range(len(names))]
-    labels = [f"{name}: {n} ({part:.1%})" for name, n, part in zip(names, counts, share, strict=True)]
-    axes.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), handlelength=1, handleheight=1)
 
 
 @styled
@@ -169,17 +149,19 @@ def draw_tree_of_paths(numbers: xr.Dataset) -> Figure:
     widest = max(abs(change) for *_, change in rows.values()) or 1.0
     scale = ScalarMappable(Normalize(-widest, widest), "PuOr_r")
     for branch, (level, count, share, change) in rows.items():
-        _stream(axes, (level - 1, height[branch[:-1]]), (level, height[branch]), share, scale.to_rgba(np.array(change)))
+        place = level - 1, _leaves_at(rows, height, branch), level, height[branch]
+        _stream(axes, place, share, scale.to_rgba(np.array(change)))
         axes.text(
             level, height[branch], f"{branch[-1]}  {count} ({share:.1%})", ha="center", va="center", fontsize=7.5,
             bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "#5F6368", "lw": 0.5}, zorder=4,
         )  # fmt: skip
     total = int(sum(count for level, count, *_ in rows.values() if level == 1))
-    axes.text(0, height[""], f"{total}\nparticles", ha="center", va="center", zorder=4,
+    axes.text(0, height[""], f"{total}\nparticle{'s' * (total != 1)}", ha="center", va="center", zorder=4,
               bbox={"boxstyle": "round,pad=0.3", "fc": "white", "ec": "#5F6368", "lw": 0.5})  # fmt: skip
     names = [str(numbers.before.values[0]), *map(str, numbers.after.values)]
     axes.set_xticks(range(levels + 1), [short(name) for name in names])
-    axes.set(xlim=(-0.4, levels + 0.45), ylim=(len(leaves) - 0.4, -0.6), yticks=[])
+    spare = max(0.0, 5 - len(leaves)) / 2  # so that a single ribbon does not fill the page
+    axes.set(xlim=(-0.4, levels + 0.45), ylim=(len(leaves) - 0.4 + spare, -0.6 - spare), yticks=[])
     axes.set_xlabel("state, in electrochemical order (V vs Li/Li⁺)")
     axes.spines[["left", "bottom"]].set_visible(False)
     units = numbers.mean_change.attrs.get("units", "1")
@@ -198,13 +180,25 @@ def _heights(rows: dict[str, Any], leaves: list[str]) -> dict[str, float]:
     return height
 
 
-def _stream(axes: Axes, start: tuple[float, float], end: tuple[float, float], share: float, colour: Any) -> None:
-    """Draw a branch: as broad as its share of the particles."""
-    (x0, y0), (x1, y1) = start, end
-    middle = (x0 + x1) / 2
-    path = Path([start, (middle, y0), (middle, y1), end], [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
-    for width, tint in ((1.2 + 26 * share + 1.0, "#5F6368"), (1.2 + 26 * share, colour)):
-        axes.add_patch(PathPatch(path, fc="none", ec=tint, lw=width, capstyle="butt", zorder=2))
+def _leaves_at(rows: dict[str, Any], height: dict[str, float], branch: str) -> float:
+    """Return where a branch leaves the one before: damaged above healed, together as broad as that one."""
+    parent = branch[:-1]
+    whole = sum(rows[parent + letter][2] for letter in "DH" if parent + letter in rows)
+    above = 0.0 if branch[-1] == "D" or parent + "D" not in rows else rows[parent + "D"][2]
+    return height[parent] + _BREADTH * (above + rows[branch][2] / 2 - whole / 2)
+
+
+def _stream(axes: Axes, place: tuple[float, float, float, float], share: float, colour: Any) -> None:
+    """Draw a branch as a ribbon, as broad as its share of the particles."""
+    x0, y0, x1, y1 = place
+    middle, half = (x0 + x1) / 2, max(_BREADTH * share, 0.05) / 2
+    corners = [
+        (x0, y0 - half), (middle, y0 - half), (middle, y1 - half), (x1, y1 - half),
+        (x1, y1 + half), (middle, y1 + half), (middle, y0 + half), (x0, y0 + half), (x0, y0 - half),
+    ]  # fmt: skip
+    curve, line = Path.CURVE4, Path.LINETO
+    path = Path(corners, [Path.MOVETO, curve, curve, curve, line, curve, curve, curve, line])
+    axes.add_patch(PathPatch(path, fc=colour, ec="#5F6368", lw=0.5, zorder=2))
 
 
 def _states(numbers: xr.Dataset) -> pd.DataFrame:
@@ -228,7 +222,7 @@ PANELS = (
         "3ab_extreme_states",
         "States of least and of most damage",
         "The state in which each tracked particle has its lowest and its highest damage factor; the earlier one of "
-        "equals.",
+        "equals. Discharge and aged are hatched.",
         analyse.extremes,
         draw_extreme_states,
         _states,

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from crackdask import analyse
+from crackdask.figures.pixels import image, middle, outline, scale_bar, volumes_of
 from crackdask.figures.style import (
     ORANGE,
     SKY,
@@ -30,7 +29,7 @@ from crackdask.figures.style import (
 from crackdask.regions import AnalysisError, table_of
 
 _MARGIN = 4  # voxels around a particle
-_MOST_PIXELS = 700  # along a side of a slice
+_MOST_PIXELS = 480  # along a side of a slice: what a third of the page has room for
 
 
 def line_profiles(store: xr.DataTree, particle: int | None = None, **parameters: Any) -> Figure:
@@ -75,17 +74,18 @@ def collect_line_profiles(store: xr.DataTree, particle: int | None = None, **par
 
 
 def _exemplar(store: xr.DataTree, parameters: dict[str, Any]) -> int:
-    found = analyse.damage(store, **parameters)
+    """Return the particle whose damage changes most, or the largest where damage cannot be told of any."""
+    try:
+        found = analyse.damage(store, **parameters)
+    except AnalysisError:
+        table = table_of(store, "particles")
+        known = np.flatnonzero(table.tracked.isel(state=0).values)
+        if not known.size:
+            raise
+        return int(table.particle.values[known[int(np.argmax(table.voxels.isel(state=0).values[known]))]])
     larger = found.isel(particle=np.argsort(found.radius_um.values, kind="stable")[found.sizes["particle"] // 2 :])
     change = larger.damage.max("state") - larger.damage.min("state")
     return int(larger.particle.values[int(change.values.argmax())])
-
-
-def volumes_of(store: xr.DataTree) -> xr.Dataset:
-    """Return the volumes of a store."""
-    if "volumes" not in store.children:
-        raise AnalysisError("the store has no volumes to cut a slice from, only tables")
-    return store["volumes"].to_dataset()
 
 
 @styled
@@ -107,11 +107,11 @@ def draw_line_profiles(numbers: xr.Dataset) -> Figure:
         if k >= len(names):
             axes.remove()
             continue
-        _image(axes, grey.isel(state=k), low, high)
+        image(axes, grey.isel(state=k), low, high)
         axes.set_title(short(names[k]))
         axes.axhline(y, color=ORANGE, lw=0.8, ls="--")
         axes.axvline(x, color=SKY, lw=0.8, ls="--")
-    _scale_bar(panes[0], grey)
+    scale_bar(panes[0], grey)
     plots = bottom.subplots(1, 2, sharey=True)
     hollow = discharged(numbers)
     for axis, other, axes in zip("xy", "yx", plots, strict=True):
@@ -141,15 +141,13 @@ def slices(store: xr.DataTree, z: int | None = None) -> Figure:
 
 
 def collect_slices(store: xr.DataTree, z: int | None = None) -> xr.Dataset:
-    """Return `grey` and `label` of one plane (state, y, x), thinned for the page, and which labels are `tracked`."""
+    """Return `grey` and `label` of the middle of one plane (state, y, x), and which labels are `tracked`."""
     volumes, table = volumes_of(store), table_of(store, "particles")
     depth = volumes.sizes["z"]
     plane = depth // 2 if z is None else z
     if not 0 <= plane < depth:
         raise AnalysisError(f"there is no plane {plane}; they go from 0 to {depth - 1}")
-    stride = max(1, -(-max(volumes.sizes["y"], volumes.sizes["x"]) // _MOST_PIXELS))
-    thin = {"y": slice(None, None, stride), "x": slice(None, None, stride)}
-    cut = volumes[["grey", "label"]].isel(z=plane).isel(thin).load()
+    cut = volumes[["grey", "label"]].isel(z=plane).isel(middle(volumes, _MOST_PIXELS)).load()
     known = table.particle.values[table.tracked.isel(state=0).values]
     cut["tracked"] = (cut.label.dims, np.isin(cut.label.values, known))
     return cut.assign_attrs(plane=plane, z_um=float(cut.z))
@@ -170,60 +168,13 @@ def draw_slices(numbers: xr.Dataset) -> Figure:
         if k >= len(names):
             axes.remove()
             continue
-        _image(axes, grey.isel(state=k), low, high)
-        _outline(axes, numbers.isel(state=k))
+        image(axes, grey.isel(state=k), low, high)
+        outline(axes, numbers.isel(state=k))
         axes.set_title(short(names[k], 24))
-    _scale_bar(panes[0], grey)
+    scale_bar(panes[0], grey)
     keys = [Line2D([], [], color=ORANGE, label="tracked"), Line2D([], [], color=SKY, label="found, not tracked")]
     made.legend(handles=keys, loc="outside lower center", ncols=2)
     return made
-
-
-def _extent(grey: xr.DataArray) -> tuple[float, float, float, float]:
-    (y0, y1), (x0, x1) = (_ends(grey[axis].values) for axis in "yx")
-    return x0, x1, y1, y0
-
-
-def _ends(centres: Any) -> tuple[float, float]:
-    half = (centres[1] - centres[0]) / 2 if centres.size > 1 else 0.5
-    return float(centres[0] - half), float(centres[-1] + half)
-
-
-def _image(axes: Axes, grey: xr.DataArray, low: float, high: float) -> None:
-    axes.imshow(grey.values, cmap="gray", vmin=low, vmax=max(high, low + 1), extent=_extent(grey),
-                interpolation="nearest")  # fmt: skip
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-
-
-def _outline(axes: Axes, cut: xr.Dataset) -> None:
-    """Colour the pixels of particles that have another label beside or below them."""
-    label = cut.label.values
-    edge = np.zeros(label.shape, bool)
-    edge[:-1] |= label[:-1] != label[1:]
-    edge[1:] |= label[1:] != label[:-1]
-    edge[:, :-1] |= label[:, :-1] != label[:, 1:]
-    edge[:, 1:] |= label[:, 1:] != label[:, :-1]
-    edge &= label > 0
-    paint = np.zeros((*label.shape, 4))
-    paint[edge] = (*to_rgb(SKY), 1.0)
-    paint[edge & cut.tracked.values] = (*to_rgb(ORANGE), 1.0)
-    axes.imshow(paint, extent=_extent(cut.label), interpolation="nearest")
-
-
-def _scale_bar(axes: Axes, grey: xr.DataArray) -> None:
-    """Draw a bar of a round length in um, about a quarter of the image."""
-    x0, x1, y1, y0 = _extent(grey)
-    wanted = (x1 - x0) / 3
-    power = 10.0 ** np.floor(np.log10(wanted))
-    length = max(step for step in (1, 2, 5) if step * power <= wanted) * power
-    left, level = x0 + 0.05 * (x1 - x0), y1 - 0.07 * (y1 - y0)
-    axes.plot([left, left + length], [level, level], color="black", lw=5, solid_capstyle="butt")
-    axes.plot([left, left + length], [level, level], color="white", lw=2.5, solid_capstyle="butt")
-    axes.text(
-        left + length / 2, level - 0.035 * (y1 - y0), f"{length:g} µm", ha="center", va="bottom", color="black",
-        bbox={"fc": "white", "ec": "none", "alpha": 0.85, "pad": 1}, fontsize=7,
-    )  # fmt: skip
 
 
 def _lines(numbers: xr.Dataset) -> pd.DataFrame:
@@ -253,7 +204,7 @@ PANELS = (
         "One particle, state by state",
         "Central slice of one particle in every state, and its grey level along the dashed lines; dashed curves are "
         "discharge and aged. The particle is the one, among the larger half of those tracked, whose damage factor "
-        "changes most: an example, not an average.",
+        "changes most (or the largest, where damage cannot be told): an example, not an average.",
         collect_line_profiles,
         draw_line_profiles,
         _lines,
@@ -261,7 +212,8 @@ PANELS = (
     Panel(
         "slices",
         "Slices with outlines of the particles",
-        "The middle slice of every state, after registration, with the outline of each particle.",
+        "The middle slice of every state, after registration, with the outline of each particle; of a field wider than "
+        f"{_MOST_PIXELS} voxels, its middle.",
         collect_slices,
         draw_slices,
         _in_plane,

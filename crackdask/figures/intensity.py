@@ -20,6 +20,7 @@ from crackdask.figures.style import (
     plain,
     ramp,
     series,
+    shade_aged,
     state_names,
     styled,
 )
@@ -32,6 +33,7 @@ _WORDS = {
 }
 _COLUMNS = ["mean", "standard_error", "error_bar", "particles"]
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+CAPTION_BARS = "Bars are two standard errors over particles."
 _NOT_DRAWN = "no tracked particle is large enough for"
 
 
@@ -54,8 +56,8 @@ def mean_intensity(store: xr.DataTree, **parameters: Any) -> Figure:
 
 
 def collect_mean_intensity(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
-    """Return the mean pixel intensity of whole particles and cores."""
-    return _some(analyse.intensity(store, **parameters).sel(region=["full", "core"]).compute())
+    """Return the mean pixel intensity of whole particles and cores, in the states before ageing."""
+    return some(_young(analyse.intensity(store, **parameters).sel(region=["full", "core"])).compute())
 
 
 def relative_intensity(store: xr.DataTree, **parameters: Any) -> Figure:
@@ -66,9 +68,16 @@ def relative_intensity(store: xr.DataTree, **parameters: Any) -> Figure:
     return draw_relative_intensity(collect_relative_intensity(store, **parameters))
 
 
-def collect_relative_intensity(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
+def collect_relative_intensity(store: xr.DataTree, aged: bool = False, **parameters: Any) -> xr.Dataset:
     """Return the relative mean pixel intensity of whole particles and without their rims."""
-    return _some(analyse.rmpi(store, **parameters).sel(region=["full", "phase_removed"]).compute())
+    found = analyse.rmpi(store, **parameters).sel(region=["full", "phase_removed"])
+    return some((found if aged else _young(found)).compute())
+
+
+def _young(numbers: xr.Dataset) -> xr.Dataset:
+    """Leave out the aged states, as the paper's Fig. 2 does; not where fewer than two would stay."""
+    kept = np.flatnonzero(numbers.step.values != "aged")
+    return numbers.isel(state=kept) if kept.size > 1 else numbers
 
 
 def intensity_by_size(store: xr.DataTree, smallest: int = 5, **parameters: Any) -> Figure:
@@ -86,17 +95,21 @@ def intensity_by_size(store: xr.DataTree, smallest: int = 5, **parameters: Any) 
     return draw_intensity_by_size(collect_intensity_by_size(store, smallest, **parameters))
 
 
-def collect_intensity_by_size(store: xr.DataTree, smallest: int = 5, **parameters: Any) -> xr.Dataset:
+def collect_intensity_by_size(
+    store: xr.DataTree, smallest: int = 5, aged: bool = False, **parameters: Any
+) -> xr.Dataset:
     """Return the relative mean pixel intensity per volume of the larger deciles."""
     if not 0 <= smallest < 10:
         raise AnalysisError(f"of ten deciles 0 to 9 can be left out, not {smallest}")
-    found = analyse.rmpi_per_volume(store, **parameters).isel(decile=slice(smallest, None)).compute()
+    found = analyse.rmpi_per_volume(store, **parameters).isel(decile=slice(smallest, None))
+    found = (found if aged else _young(found)).compute()
     if not np.isfinite(found["mean"].values).any():
         raise AnalysisError(f"{_NOT_DRAWN} the region without the bright rim; lower rim_shells")
     return found
 
 
-def _some(numbers: xr.Dataset) -> xr.Dataset:
+def some(numbers: xr.Dataset) -> xr.Dataset:
+    """Return averages, if every region has one."""
     for region in numbers.region.values:
         if not np.isfinite(numbers["mean"].sel(region=region).values).any():
             raise AnalysisError(f"{_NOT_DRAWN} the region {_WORDS[str(region)]!r}")
@@ -127,6 +140,7 @@ def _regions(numbers: xr.Dataset, label: str, zero: bool) -> Figure:
         count = int(here.particles.values.min())
         series(axes, here, f"{_WORDS[str(name)]}, {count} particles", colour, marker, shift)
     along_states(axes, state_names(numbers))
+    shade_aged(axes, numbers)
     axes.set_ylabel(label)
     axes.margins(y=0.1)
     made.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
@@ -147,6 +161,7 @@ def draw_intensity_by_size(numbers: xr.Dataset) -> Figure:
         here = scaled.sel(decile=decile)
         series(axes, here, f"decile {decile}", colour, marker, float(shift))
     along_states(axes, state_names(numbers))
+    shade_aged(axes, numbers)
     axes.set_ylabel(f"RMPI per volume ({prefix}grey levels mm⁻³)")
     axes.margins(y=0.1)
     made.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5)
@@ -163,7 +178,8 @@ def _thousands(largest: float) -> tuple[float, str]:
     return 10.0**exponent, f"10{str(exponent).translate(_RAISED)} " if exponent else ""
 
 
-def _frame(numbers: xr.Dataset) -> pd.DataFrame:
+def frame_of(numbers: xr.Dataset) -> pd.DataFrame:
+    """Return averages as a table."""
     kept = [*_COLUMNS, *(["volume_mm3"] if "volume_mm3" in numbers else [])]
     return plain(numbers[kept].to_dataframe().reset_index())
 
@@ -172,21 +188,20 @@ PANELS = (
     Panel(
         "2a_mean_intensity",
         "Mean pixel intensity",
-        "Mean grey level of the tracked particles: whole, and in the core. Bars are two standard errors over "
-        "particles. Filled: pristine and charge; hollow: discharge and aged.",
+        "Mean grey level of the tracked particles: whole, and in the core. Filled: pristine and charge; hollow: "
+        f"discharge. {CAPTION_BARS}",
         collect_mean_intensity,
         draw_mean_intensity,
-        _frame,
+        frame_of,
     ),
     Panel(
         "2b_relative_intensity",
         "Relative mean pixel intensity (RMPI)",
         "Each particle's mean grey level minus its own in the reference state, averaged; below 0 is darker, so more "
-        "damaged. Bars are two standard errors over particles. Filled: pristine and charge; hollow: discharge and "
-        "aged.",
+        f"damaged. {CAPTION_BARS} Filled: pristine and charge; hollow: discharge.",
         collect_relative_intensity,
         draw_relative_intensity,
-        _frame,
+        frame_of,
     ),
     Panel(
         "2c_intensity_by_size",
@@ -196,6 +211,6 @@ PANELS = (
         "drawn side by side only to keep the bars apart.",
         collect_intensity_by_size,
         draw_intensity_by_size,
-        _frame,
+        frame_of,
     ),
 )

@@ -1,23 +1,24 @@
-"""Whether the data can carry a conclusion: grey levels, sizes, registration."""
+"""Whether the data can carry a conclusion: grey levels and sizes."""
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
+import dask
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from crackdask.figures.images import volumes_of
+from crackdask.figures.pixels import volumes_of
 from crackdask.figures.style import (
     BLUE,
     GREY,
     VERMILION,
     Panel,
-    along_states,
     discharged,
     figure,
     key,
@@ -30,7 +31,7 @@ from crackdask.figures.style import (
 from crackdask.regions import AnalysisError, params_of, reference_of, table_of
 from crackdask.schema import GREY_LEVELS
 
-_PLANES = 8  # slices of each state that the histogram is taken from
+_BOX, _BOXES = 64, 2  # the histogram is taken from cubes of this edge, at most so many along each axis
 
 
 def grey_histogram(store: xr.DataTree) -> Figure:
@@ -50,24 +51,23 @@ def grey_histogram(store: xr.DataTree) -> Figure:
 
 
 def collect_grey_histogram(store: xr.DataTree) -> xr.Dataset:
-    """Return the grey levels of a few slices spread over each state: `voxels`, and those `outside` of particles.
+    """Return the grey levels of cubes spread over each state: `voxels`, and those `outside` of particles.
 
     Along (state, grey), without voxels outside the scan; `smooth_share`, the share of `voxels` as it is drawn;
-    `background`, (state,), is the peak of grey levels outside the particles, NaN where there is none. Attributes:
-    `window`, `threshold`, `solid`, where the store tells them.
+    `background` and `inside`, (state,), are the peaks of grey levels outside of and within the particles, NaN where
+    there is none. Attributes: `window`, `threshold`, `solid`, where the store tells them.
     """
     volumes = volumes_of(store)[["grey", "label"]]
-    depth = volumes.sizes["z"]
-    planes = np.unique(((np.arange(_PLANES) + 0.5) * depth / _PLANES).astype(int))
     counts = np.zeros((2, volumes.sizes["state"], GREY_LEVELS), np.int64)
     for k in range(volumes.sizes["state"]):
-        for z in planes:
-            cut = volumes.isel(state=k, z=int(z)).load()
+        places = product(*(_cubes(volumes.sizes[axis]) for axis in "zyx"))
+        cubes = [volumes.isel(state=k).isel(dict(zip("zyx", place, strict=True))) for place in places]
+        for cut in dask.compute(*cubes):
             counts[0, k] += np.bincount(cut.grey.values.ravel(), minlength=GREY_LEVELS)
             counts[1, k] += np.bincount(cut.grey.values[cut.label.values == 0], minlength=GREY_LEVELS)
     counts[..., 0] = 0
     if not counts.any():
-        raise AnalysisError("the slices that were looked at hold no voxel inside the scan")
+        raise AnalysisError("the parts that were looked at hold no voxel inside the scan")
     along = {name: volumes[name] for name in ("state", "voltage", "step", "cycle") if name in volumes.coords}
     made = xr.Dataset(
         {
@@ -75,11 +75,25 @@ def collect_grey_histogram(store: xr.DataTree) -> xr.Dataset:
             "smooth_share": (("state", "grey"), _smooth(counts[0])),
             "outside": (("state", "grey"), counts[1]),
             "background": ("state", [_peak(row) for row in counts[1]]),
+            "inside": ("state", [_peak(row) for row in counts[0] - counts[1]]),
         },
         {**along, "grey": np.arange(GREY_LEVELS)},
     ).compute()
     found = store.attrs.get("found", {})
     return made.assign_attrs({name: found[name] for name in ("window", "threshold", "solid") if name in found})
+
+
+def _cubes(size: int) -> list[slice]:
+    """Return edges of cubes along an axis: all of it, or some spread over it; each is within few chunks of the store.
+
+    >>> _cubes(100)
+    [slice(0, 64, None), slice(64, 100, None)]
+    >>> [place.start for place in _cubes(640)]
+    [128, 448]
+    """
+    number = -(-size // _BOX)
+    wanted = range(number) if number <= _BOXES else [int((k + 0.5) * number / _BOXES) for k in range(_BOXES)]
+    return [slice(k * _BOX, min((k + 1) * _BOX, size)) for k in wanted]
 
 
 def _peak(counts: Any) -> float:
@@ -99,9 +113,10 @@ def _peak(counts: Any) -> float:
 
 
 def _smooth(counts: Any) -> Any:
-    """Return the share of each grey level, averaged over five: scans of few raw values leave a comb of gaps."""
+    """Return the share of each grey level, blurred by two levels: scans of few raw values leave a comb of gaps."""
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    return np.array([np.convolve(row, np.full(5, 0.2), mode="same") for row in share])
+    weights = np.exp(-(np.arange(-8, 9) ** 2) / 8)
+    return np.array([np.convolve(row, weights / weights.sum(), mode="same") for row in share])
 
 
 @styled
@@ -191,53 +206,6 @@ def draw_particle_sizes(numbers: xr.Dataset) -> Figure:
     return made
 
 
-def registration(store: xr.DataTree) -> Figure:
-    """Draw the residual of the registration of each state, with the limit of the recipe.
-
-    Arguments and errors are those of :func:`grey_histogram`.
-    """
-    return draw_registration(collect_registration(store))
-
-
-def collect_registration(store: xr.DataTree) -> xr.Dataset:
-    """Return `residual_voxels` of each state; attributes: `limit`, and the `reference` they were registered to."""
-    recipe = store.attrs.get("recipe", {}).get("register", {})
-    if recipe.get("transform") == "none":
-        raise AnalysisError("the states were not registered (transform is none), so there is no residual")
-    table = table_of(store, "transforms")[["residual_voxels"]].load()
-    names = state_names(table)
-    if len(names) < 2:
-        raise AnalysisError("there is a single state, and nothing to register it to")
-    attrs = {"limit": float(recipe.get("max_residual_voxels", 1.0)), "reference": recipe.get("reference") or names[0]}
-    return table.assign_attrs(attrs)
-
-
-@styled
-def draw_registration(numbers: xr.Dataset) -> Figure:
-    """Draw what :func:`collect_registration` returned."""
-    made = figure(height=3.0)
-    axes = made.add_subplot()
-    names, residual = state_names(numbers), numbers.residual_voxels.values
-    limit, is_reference = numbers.attrs["limit"], np.array(state_names(numbers)) == numbers.attrs["reference"]
-    seen = np.isfinite(residual) & (residual > 0)
-    bottom, top = 0.3 * min([limit, *residual[seen]]), 3 * max([limit, *residual[seen]])
-    axes.set_yscale("log")
-    axes.plot(np.flatnonzero(seen), residual[seen], "o", color=BLUE)
-    for k, value in enumerate(residual):
-        words = "reference" if is_reference[k] else f"{value:.3g}" if np.isfinite(value) else "failed"
-        height = value if seen[k] else bottom if is_reference[k] else top / 2
-        axes.annotate(words, (k, height), (0, 5), textcoords="offset points", ha="center", va="bottom", fontsize=8)
-    axes.axhline(
-        limit, color=VERMILION, lw=1.2, ls="--", label=f"limit of the recipe, {limit:g} voxel{'s' * (limit != 1)}"
-    )
-    along_states(axes, names)
-    axes.set_ylim(bottom, top)
-    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.set_ylabel("residual (voxels)")
-    made.legend(*axes.get_legend_handles_labels(), loc="outside upper center")
-    return made
-
-
 def _frame(numbers: xr.Dataset) -> pd.DataFrame:
     return plain(numbers.to_dataframe().reset_index())
 
@@ -246,8 +214,8 @@ PANELS = (
     Panel(
         "grey_histogram",
         "Grey levels, window and threshold",
-        f"Voxels of each grey level in up to {_PLANES} slices spread over each state, voxels outside the scan left "
-        "out; averaged over five levels. The window maps raw values to 1 and 255 in all states alike. "
+        f"Voxels of each grey level, in all of each state or {_BOXES**3} cubes spread over it, voxels outside the scan "
+        "left out; blurred by two levels. The window maps raw values to 1 and 255 in all states alike. "
         "Dashed curves are discharge and aged.",
         collect_grey_histogram,
         draw_grey_histogram,
@@ -260,14 +228,6 @@ PANELS = (
         "those tracked.",
         collect_particle_sizes,
         draw_particle_sizes,
-        _frame,
-    ),
-    Panel(
-        "registration",
-        "Registration",
-        "How far, as a root mean square, sub-blocks of each state lie from the reference state after registration.",
-        collect_registration,
-        draw_registration,
         _frame,
     ),
 )

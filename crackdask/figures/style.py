@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 
+from crackdask.regions import AnalysisError
+
 P = ParamSpec("P")
 
 WIDTH = 7.2  # inches; two columns of a journal
@@ -115,12 +117,19 @@ def state_names(numbers: xr.Dataset) -> list[str]:
 
 
 def short(name: str, width: int = 12, lines: int = 2) -> str:
-    r"""Return a name on a few short lines.
+    r"""Return a name on a few short lines; of a longer one the beginning and the end, where names differ.
 
     >>> short("4.2 V"), short("discharged to 2.5 V after ten cycles", 14)
-    ('4.2 V', 'discharged to\n2.5 V after …')
+    ('4.2 V', 'discharged to\n…er ten cycles')
+    >>> short("discharged to 2.5 V after ten cycles", 14, 1)
+    'dischar…cycles'
     """
-    return "\n".join(textwrap.wrap(name, width, max_lines=lines, placeholder=" …") or [name[:width]])
+    wrapped = textwrap.wrap(name, width)
+    if len(wrapped) <= lines:
+        return "\n".join(wrapped) or name[:width]
+    if lines == 1:
+        return f"{name[: width // 2].rstrip()}…{name[-(width - width // 2 - 1) :].lstrip()}"
+    return "\n".join([*wrapped[: lines - 1], f"…{name[1 - width :].lstrip()}"])
 
 
 def along_states(
@@ -165,6 +174,34 @@ def discharged(numbers: xr.Dataset) -> np.ndarray[Any, np.dtype[np.bool_]]:
     if "step" not in numbers.coords:
         return np.zeros(numbers.sizes["state"], bool)
     return np.array([str(step) in ("discharge", "aged") for step in numbers.step.values])
+
+
+def shade_aged(axes: Axes, numbers: xr.Dataset) -> None:
+    """Shade the states after cycling on an axis of states, and say so."""
+    steps = numbers.step.values if "step" in numbers.coords else np.full(numbers.sizes["state"], "")
+    for k in np.flatnonzero(steps == "aged"):
+        axes.axvspan(k - 0.5, k + 0.5, color="#F6E7C4", lw=0, zorder=0)
+        axes.text(float(k), 0.99, "aged", ha="center", va="top", fontsize=8, transform=axes.get_xaxis_transform())
+
+
+def telling(table: xr.Dataset, reference: str, states: Sequence[str] | None = None) -> list[str]:
+    """Return these states, or the reference, the charged one of the highest voltage and the last, in their order.
+
+    Raises
+    ------
+    AnalysisError
+        If there is no state of some name, or none is named.
+    """
+    names = state_names(table)
+    if states is not None:
+        unknown = [name for name in states if name not in names]
+        if unknown or not states:
+            raise AnalysisError(f"no state is named {', '.join(map(repr, unknown))}; there are {', '.join(names)}")
+        return list(states)
+    charged = np.flatnonzero(table.step.values == "charge")
+    top = [names[charged[int(np.argmax(table.voltage.values[charged]))]]] if charged.size else []
+    wanted = {reference, *top, names[-1]}
+    return [name for name in names if name in wanted]
 
 
 def series(
