@@ -11,7 +11,8 @@ try:
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise ImportError("figures need matplotlib: pip install 'crackdask[report]'") from error
 
-from crackdask.figures import fates, images, intensity, quality
+from crackdask.figures import cracks, fates, images, intensity, quality
+from crackdask.figures.cracks import crack_skeleton, crack_surface
 from crackdask.figures.fates import damaged_on_charge, extreme_states, healed_on_discharge, tree_of_paths
 from crackdask.figures.images import line_profiles, slices
 from crackdask.figures.intensity import intensity_by_size, mean_intensity, relative_intensity
@@ -23,6 +24,7 @@ PANELS: tuple[Panel, ...] = (
     images.PANELS[0],
     *intensity.PANELS,
     *fates.PANELS,
+    *cracks.PANELS,
     images.PANELS[1],
     *quality.PANELS,
 )
@@ -30,6 +32,8 @@ PANELS: tuple[Panel, ...] = (
 __all__ = [
     "PANELS",
     "Panel",
+    "crack_skeleton",
+    "crack_surface",
     "damaged_on_charge",
     "extreme_states",
     "grey_histogram",
