@@ -11,8 +11,9 @@ try:
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise ImportError("figures need matplotlib: pip install 'crackdask[report]'") from error
 
-from crackdask.figures import ageing, fates, images, intensity, motion, place, quality, radial
+from crackdask.figures import ageing, cracks, fates, images, intensity, motion, place, quality, radial
 from crackdask.figures.ageing import aged_by_size, aged_intensity, intensity_of_deciles
+from crackdask.figures.cracks import crack_skeleton, crack_surface
 from crackdask.figures.fates import damaged_on_charge, extreme_states, healed_on_discharge, tree_of_paths
 from crackdask.figures.images import line_profiles, slices
 from crackdask.figures.intensity import intensity_by_size, mean_intensity, relative_intensity
@@ -29,6 +30,7 @@ PANELS: tuple[Panel, ...] = (
     *fates.PANELS,
     *ageing.PANELS,
     *place.PANELS,
+    *cracks.PANELS,
     *radial.PANELS,
     images.PANELS[1],
     *quality.PANELS,
@@ -41,6 +43,8 @@ __all__ = [
     "aged_by_size",
     "aged_intensity",
     "before_and_after",
+    "crack_skeleton",
+    "crack_surface",
     "damage_in_place",
     "damaged_on_charge",
     "extreme_states",

@@ -1,0 +1,333 @@
+"""Cracks: kernels against plain loops, planted volumes, the table whatever the blocks, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+import crackdask
+from crackdask import tracing
+from crackdask.cluster import Serial, Threads
+from crackdask.cracks import TRACED, cracks_of, table
+from crackdask.kernels import crack
+from crackdask.regions import AnalysisError
+from crackdask.solid import solid
+from crackdask.store import set_attributes
+from crackdask.tracing import write_cracks
+from crackdask.work import Work
+from tests.silence import Silent
+from tests.tabled import VOXEL_UM, balls, replaced, tables
+from tests.tiny import Tiny
+from tests.tiny import crackdask as command
+
+UNIT = (1, 1, 1), 1
+SHAPE = (36, 60, 84)
+RADII = (12.0, 9.5, 11.0, 10.0, 8.0)
+CENTRES = ((17, 16, 16), (18, 44, 15), (17, 17, 45), (17, 44, 42), (18, 30, 68))
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def plain_graph(skeleton):
+    """Return steps by direction, branch points and end points, voxel by voxel."""
+    there = {tuple(p) for p in np.argwhere(skeleton).tolist()}
+    steps, degree = np.zeros(len(crack.STEPS), int), dict.fromkeys(there, 0)
+    known = {tuple(step): k for k, step in enumerate(crack.STEPS.tolist())}
+    for p in there:
+        for move in product((-1, 0, 1), repeat=3):
+            q = tuple(a + b for a, b in zip(p, move, strict=True))
+            if move == (0, 0, 0) or q not in there:
+                continue
+            box = set(product(*(sorted({a, b}) for a, b in zip(p, q, strict=True))))
+            if (box & there) == {p, q}:
+                degree[p] += 1
+                steps[known.get(move, 0)] += move in known
+    count = list(degree.values())
+    return steps, sum(d >= 3 for d in count), sum(d == 1 for d in count)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.02, 0.4))
+def test_graph_is_that_of_a_plain_loop(seed, share):
+    skeleton = np.pad(np.random.default_rng(seed).random((5, 6, 7)) < share, 1)
+    steps, branches, ends = crack.graph(skeleton)
+    wanted = plain_graph(skeleton)
+    np.testing.assert_array_equal(steps, wanted[0])
+    assert (branches, ends) == wanted[1:]
+
+
+def test_a_line_a_corner_and_a_fork():
+    line = np.zeros((3, 3, 12), bool)
+    line[1, 1, 1:11] = True
+    steps, branches, ends = crack.graph(line)
+    assert (int(steps[2]), int(steps.sum()), branches, ends) == (9, 9, 0, 2)
+    corner = np.zeros((3, 4, 4), bool)
+    corner[1, 1, 1] = corner[1, 1, 2] = corner[1, 2, 2] = True
+    steps, branches, ends = crack.graph(corner)
+    assert (int(steps[1]), int(steps[2]), int(steps.sum()), ends) == (1, 1, 2, 2)  # the corner is not cut
+    line[1, 2, 5] = True
+    assert crack.graph(np.pad(line, 1))[1:] == (1, 3)
+
+
+@pytest.mark.parametrize("bright", [True, False])
+def test_crack_voxels_are_those_of_a_plain_loop(bright):
+    rng = np.random.default_rng(3)
+    grid = np.indices((15, 17, 16)) - 7.5
+    mine = (grid**2).sum(axis=0) <= 49
+    grey = rng.integers(1, 255, mine.shape).astype(np.uint8)
+    grey[7, 8, 8] = 0  # outside the scan
+    depth = np.rint(ndimage.distance_transform_edt(np.pad(mine, 1))[1:-1, 1:-1, 1:-1]).astype(int)
+    limits = np.where(np.arange(depth.max() + 1) * 2 > depth.max(), 120.0 + np.arange(depth.max() + 1), np.nan)
+    found = crack.cracks(grey, mine, limits, bright, *UNIT)
+    wanted = np.zeros(mine.shape, bool)
+    for p in np.argwhere(mine & (grey > 0)).tolist():
+        near = [grey[tuple(p)]] * 2
+        for axis, side in product(range(3), (-1, 1)):
+            q = list(p)
+            q[axis] += side
+            if all(0 <= a < n for a, n in zip(q, mine.shape, strict=True)) and mine[tuple(q)] and grey[tuple(q)]:
+                near.append(grey[tuple(q)])
+        mean, limit = np.mean(near, dtype=float), limits[depth[tuple(p)]]
+        wanted[tuple(p)] = mean < limit if bright else mean > limit
+    assert 0 < wanted.sum() < mine.sum() / 2
+    np.testing.assert_array_equal(found.crack, wanted)
+    exact = ndimage.distance_transform_edt(np.pad(wanted, 1))[1:-1, 1:-1, 1:-1]
+    np.testing.assert_allclose(np.sqrt(found.squared), exact)
+    assert (found.skeleton <= found.crack).all()
+    assert found.skeleton.any()
+
+
+def test_the_rim_is_that_of_a_blurred_ball():
+    radius, spread = 12.0, 2.0
+    z, y, x = np.ogrid[:50, :49, :49]
+    away = np.sqrt((z - 24.5) ** 2 + (y - 24) ** 2 + (x - 24) ** 2)
+    blurred = ndimage.gaussian_filter(np.clip(radius + 0.5 - away, 0, 1), spread)
+    missing = crack.rim_shape(13, np.array([radius]), spread)[0]
+    along = 1 - blurred[12:25, 24, 24]
+    np.testing.assert_allclose(missing[3:], along[3:], atol=0.01)
+    assert missing[3] > 0.1
+
+
+# ---------------------------------------------------------------- void by partial volume
+
+
+def test_void_volume_of_planted_tables_and_its_error():
+    """Uncracked particles have about 0, cracked ones what was planted, with a rim and noise on."""
+    rng = np.random.default_rng(8)
+    radii, noise, void_grey = rng.uniform(8, 16, 500), 6.0, 60.0
+    voxels = balls(radii, 5)
+    shell = np.arange(voxels.shape[2] + 1)
+    core = 2 * shell[1:] > np.floor(radii)[:, None]
+    own = 150 + rng.normal(0, 1.0, radii.size)
+    rim = 36 * crack.rim_shape(shell.size, np.cbrt(voxels[0].sum(axis=1) * 3 / 4 / np.pi), 2.0)[:, 1:]
+    void = np.zeros((5, radii.size))
+    void[1:] = rng.uniform(0.02, 0.2, (4, radii.size))
+    grey = own[:, None] + rim - np.where(core, void[..., None] * (own[:, None] - void_grey), 0)
+    grey = grey + rng.normal(0, 1, grey.shape) * noise / np.sqrt(np.maximum(voxels, 1))
+    found = solid(tables(voxels, grey, noise=noise))
+    planted = void * np.where(core, voxels, 0).sum(axis=2) * VOXEL_UM**3
+    volume, error = found.crack_volume_partial_um3.values, found.crack_volume_partial_error_um3.values
+    np.testing.assert_allclose(volume[1:].sum(axis=1), planted[1:].sum(axis=1), rtol=0.02)
+    assert abs(volume[0].sum()) < 0.02 * planted[1].sum()
+    assert np.mean(np.abs(volume - planted) < 2 * error) > 0.88
+    assert found.attrs["rim_spread"] == pytest.approx(2.0, abs=0.25)
+    assert (found.solid_grey.values.std(axis=1) > 0.6).all(), "the levels are the particles' own"
+    dark = tables(voxels, 255 - grey, noise=noise, found={"noise": noise, "background": 255 - void_grey})
+    np.testing.assert_allclose(solid(dark).crack_volume_partial_um3, volume, atol=0.2)
+
+
+def test_a_void_among_the_solid_levels_is_refused():
+    voxels = balls(np.linspace(8, 12, 30), 5)
+    with pytest.raises(AnalysisError, match=r"of a void, 200 \(given\), is not outside those .*give void_grey"):
+        solid(tables(voxels, 200 + 0 * voxels), void_grey=200)
+
+
+# ---------------------------------------------------------------- a store with planted cracks
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Return a finished store of five balls; in the second state, two rods of void cross in their inner halves."""
+    made = Tiny(tmp_path_factory.mktemp("cracks"))
+    grid = np.indices(SHAPE)
+    rng = np.random.default_rng(4)
+    for state, name in enumerate("ab"):
+        density = np.zeros(SHAPE)
+        for centre, radius in zip(CENTRES, RADII, strict=True):
+            away = [g - c for g, c in zip(grid, centre, strict=True)]
+            square = sum(a * a for a in away)
+            density[square <= radius**2] = 1
+            if state:
+                near = [np.abs(a) <= 1 for a in away]
+                density[(square <= (0.42 * radius) ** 2) & near[0] & (near[1] | near[2])] = 0
+        voxels = 1000 + 2000 * ndimage.gaussian_filter(density, 0.6) + rng.normal(0, 120, SHAPE)
+        made.write_slices(made.folder / "scans" / name, voxels.astype(np.uint16))
+        if state:
+            np.save(made.folder / "density.npy", density)
+    made.content |= {"labels": {"max_radius": 16}, "compute": {"chunk": list(SHAPE), "block": list(SHAPE)}}
+    said = made.run()
+    assert said.code == 0, said.err
+    return made
+
+
+@pytest.fixture
+def copy(store: Tiny, tmp_path: Path) -> Path:
+    shutil.copytree(store.store, tmp_path / "copy.zarr")
+    return tmp_path / "copy.zarr"
+
+
+def written(path: Path, executor=None, states=(), **more) -> xr.Dataset:
+    write_cracks(path, executor or Serial(), Silent(), states, **more)
+    return table(crackdask.open(path)).load()
+
+
+def test_planted_cracks_are_found(store: Tiny, copy: Path) -> None:
+    found = written(copy)
+    tree = crackdask.open(copy)
+    label = tree["volumes"].label.isel(state=1).values
+    density = np.load(store.folder / "density.npy")
+    true = np.array([(1 - density)[label == i].sum() for i in found.particle.values])
+    inner = np.array([((1 - density) * _core(label == i)).sum() for i in found.particle.values]) * 0.5**3
+    assert found.sizes["particle"] == 5
+    assert (true > 30).all()
+    cracked, before = found.isel(state=1), found.isel(state=0)
+    assert float(cracked.crack_volume_partial_um3.sum()) == pytest.approx(inner.sum(), rel=0.1)
+    assert abs(float(before.crack_volume_partial_um3.sum())) < 0.05 * inner.sum()
+    assert int(before.crack_voxels.sum()) < 0.01 * int(cracked.crack_voxels.sum())
+    assert int((cracked.skeleton_length_um > 4).sum()) >= 3  # rods of 8 voxels and more, 0.5 um each
+    assert (cracked.thickness_max_um <= 5).all()
+    for name, column in found.variables.items():
+        assert {"units", "long_name"} <= set(column.attrs), name
+
+
+def _core(mine):
+    depth = np.rint(ndimage.distance_transform_edt(np.pad(mine, 1))[1:-1, 1:-1, 1:-1])
+    return 2 * depth > depth.max()
+
+
+@pytest.mark.parametrize(
+    ("block", "together", "executor"),
+    [((9, 14, 17), 5, Serial()), ((64, 64, 64), 1, Threads(3)), ((36, 30, 40), 3, Threads(2))],
+)
+def test_blocks_and_workers_do_not_show(copy: Path, block, together, executor) -> None:
+    tree = crackdask.open(copy)
+    levels = solid(tree).load()
+    parts = list(tracing.batches(copy, tree, levels, 1, block))
+    assert sum(part.rows.size for part in parts) == 5
+    assert len(parts) == together
+    found = written(copy, executor, block=block)
+    for state, particle in product(found.state.values, found.particle.values.tolist()):
+        alone = cracks_of(tree, particle, str(state))
+        row = found.sel(state=state, particle=particle)
+        for name in (*TRACED, "solid_grey", "crack_volume_partial_um3"):
+            np.testing.assert_array_equal(float(row[name]), float(alone.attrs[name]), err_msg=name)
+        assert int(alone.crack.sum()) == int(row.crack_voxels)
+        assert bool(((alone.thickness_um > 0) == alone.skeleton).all())
+
+
+def test_states_are_added_kept_and_made_anew(copy: Path) -> None:
+    assert write_cracks(copy, Serial(), Silent(), ["4.2 V"]) == (["4.2 V"], [])
+    half = table(crackdask.open(copy)).load()
+    assert half.computed.values.tolist() == [False, True]
+    assert np.isnan(half.crack_volume_um3.sel(state="pristine")).all()
+    assert write_cracks(copy, Serial(), Silent()) == (["pristine"], ["4.2 V"])
+    both = table(crackdask.open(copy)).load()
+    xr.testing.assert_identical(both.sel(state="4.2 V"), half.sel(state="4.2 V"))
+    assert write_cracks(copy, Serial(), Silent(), crack_threshold=0.4)[0] == ["pristine", "4.2 V"]
+    fewer = table(crackdask.open(copy)).load()
+    assert 0 < int(fewer.crack_voxels.sum()) < int(both.crack_voxels.sum())
+    steps = dict(crackdask.open(copy).attrs["steps"])
+    set_attributes(copy, {"steps": {**steps, "track-0": {**steps["track-0"], "fingerprint": "another"}}})
+    with pytest.raises(AnalysisError, match="the store was run again since: `crackdask cracks STORE` makes it"):
+        table(crackdask.open(copy))
+    assert write_cracks(copy, Serial(), Silent(), ["pristine"])[0] == ["pristine"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from crackdask import tables, tracing
+from crackdask.cluster import Serial
+from tests.silence import Silent
+flush, left = tables.flush, [int(sys.argv[2])]
+def dying(file):
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return flush(file)
+tables.flush = dying
+tracing.write_cracks(Path(sys.argv[1]), Serial(), Silent())
+"""
+
+
+@pytest.mark.parametrize("flushes", [1, 60])
+def test_killed_while_a_state_is_written(store: Tiny, copy: Path, flushes: int) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, copy, str(flushes)], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    there = xr.open_zarr(copy, group="cracks").computed.values
+    assert there.tolist() == [flushes > 1, False]
+    for group in ("particles", "shells"):
+        xr.testing.assert_identical(
+            xr.open_zarr(copy, group=group).load(), xr.open_zarr(store.store, group=group).load()
+        )
+    assert command("status", copy).code == 0
+    done, kept = write_cracks(copy, Serial(), Silent())
+    assert (len(done), len(kept)) == ((1, 1) if flushes > 1 else (2, 0))
+    whole = copy.with_name("again.zarr")
+    shutil.copytree(store.store, whole)
+    xr.testing.assert_identical(table(crackdask.open(copy)).load(), written(whole))
+
+
+# ---------------------------------------------------------------- the command, and what is refused
+
+
+def test_the_command(copy: Path) -> None:
+    said = command("cracks", copy, "--cluster", "synchronous", "--state", "4.2 V")
+    assert said.code == 0, said.err
+    assert "1 state done" in said.out
+    assert "void by partial volume" in said.out
+    again = command("cracks", copy, "--cluster", "synchronous", "--state", "4.2 V")
+    assert "nothing to do" in again.out
+
+
+def test_what_is_refused(copy: Path) -> None:
+    def refused(*words: str) -> str:
+        said = command("cracks", copy, "--cluster", "synchronous", *words)
+        assert said.code == 2, said.out
+        return said.err
+
+    assert "no state is named '5 V'; there are pristine, 4.2 V" in refused("--state", "5 V")
+    assert "crack_threshold" in refused("--threshold", "1.5")
+    with Work.beside(copy).held():
+        assert "another run is writing this store" in refused()
+    set_attributes(copy, {"complete": False})
+    assert "the run of this store is not finished" in refused()
+    assert not (copy / "cracks").exists()
+    shutil.rmtree(copy)
+    assert "there is no store" in refused()
+
+
+def test_particles_that_are_not_there(copy: Path) -> None:
+    tree = crackdask.open(copy)
+    with pytest.raises(AnalysisError, match="no particle 6; labels go from 1 to 5"):
+        cracks_of(tree, 6, "pristine")
+    with pytest.raises(AnalysisError, match=r"no state '5 V'; there are pristine, 4\.2 V"):
+        cracks_of(tree, 1, "5 V")
+    with pytest.raises(AnalysisError, match="no table of cracks yet"):
+        table(tree)
+    gone = tree["shells"].to_dataset().load().copy(deep=True)
+    gone.voxels[1, 2], gone.grey_sum[1, 2] = 0, 0
+    with pytest.raises(AnalysisError, match=r"particle 3 is absent in state '4\.2 V'"):
+        cracks_of(replaced(tree, shells=gone), 3, "4.2 V")
