@@ -50,6 +50,12 @@ class AnalyseParams(BaseModel):
     noise_correlation: float = Field(
         0.0, ge=0, le=20, description="blur that would give white noise the scan's correlation, sigma in voxels"
     )
+    scale_error: float = Field(
+        0.03,
+        ge=0,
+        lt=1,
+        description="share of a damage, or of its change, that phase contrast and blur may hide or add",
+    )
     class_limits: Annotated[tuple[Limit, Limit], BeforeValidator(_tuple)] = Field(
         (0.03, 0.08), description="damage factors from which damage is moderate and high"
     )

@@ -1,0 +1,165 @@
+"""What a damage factor is made from: grey levels of a particle's parts, and how sure they are (damage.md).
+
+Arithmetic on the tables of a store; no voxel is read, and nothing is lazy that does not stay so.
+"""
+
+from __future__ import annotations
+
+import warnings
+from math import pi, sqrt
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from crackdask.kernels.curve import MAD, robust_band
+from crackdask.kernels.layers import layer_means
+from crackdask.regions import AnalyseParams, named, params_of, table_of, tracked
+
+#: Shares of a particle's volume, from its middle: in a ball, the inner half of the radius, and 0.63 to 0.79 of it.
+LAYERS = {"inner": (0.0, 1 / 8), "control": (1 / 5, 2 / 5)}
+
+
+def evidence(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
+    """Return what a damage factor is made from, lazily.
+
+    Besides the regions there are two layers of a particle's volume, counted from its middle: `inner`, the innermost
+    eighth, where damage is looked for, and `control`, from a quarter to a half, which the same scan sees and which
+    cracks less. They cut through shells, so they do not jump where the number of a particle's shells does; the
+    region `core` does, by up to half of its voxels.
+
+    The error of a mean is noise * sqrt(c / voxels), where c is the number of voxels that share one independent
+    value: 1 for white noise, and (2 sqrt(pi) L)^3, at least 1, for noise as correlated as white noise after a Gaussian
+    blur of L = `noise_correlation` voxels (the sum of its autocorrelation). Resampling correlates white noise too, but
+    leaves the error of a mean as it was, so the noise of the reference serves all states. A correlation in the scan
+    also hides part of the noise from the measurement, which takes neighbours for independent: then give `noise` too.
+    Streaks, a state's grey scale and the edges of the mask are no noise; see :func:`scan_spread`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :func:`crackdask.regions.tracked`, with `mean_grey_error`, (state, particle, region), and `layer_grey` and
+        `layer_grey_error`, (state, particle, layer). Attributes, besides: `noise` and `void_grey` in grey levels,
+        where they are from, `noise_source` and `void_grey_source`, and `scale_error`.
+    """
+    params = params_of(store, parameters)
+    table = tracked(store, **parameters)
+    noise, noise_source = _noise(store, table, params)
+    void, void_source = _void(store, table, params)
+    shared = max(1.0, (2 * sqrt(pi) * params.noise_correlation) ** 3)
+    error = noise * np.sqrt(shared / table.voxels.where(table.voxels > 0))
+    grey, per_noise = _layers(store, table)
+    made = table.assign(
+        mean_grey_error=named(error, "1", "standard error of the mean grey level, from noise"),
+        layer_grey=named(grey, "1", "mean grey level of the layer"),
+        layer_grey_error=named(per_noise * noise * sqrt(shared), "1", "its standard error, from noise"),
+    )
+    return made.assign_attrs(
+        noise=noise,
+        noise_source=noise_source,
+        void_grey=void,
+        void_grey_source=void_source,
+        scale_error=params.scale_error,
+    )
+
+
+def scan_spread(table: xr.Dataset) -> xr.DataArray:
+    """Return by how much a particle's grey level is off in each state, besides noise, in grey levels: (state,).
+
+    The robust distance of the control layer from that in the state where it is most alike, over all particles, halved
+    as two scans share it, less what noise makes of it. Streaks, motion, resampling, the edges of the mask and a drift
+    of the scan's grey scale move that layer as they move the inner one. Cracks that come to it in one scan and not in
+    any other are counted in, so the spread is then too large. One state alone has none.
+
+    Parameters
+    ----------
+    table
+        What :func:`evidence` returns, loaded.
+    """
+    control = table.sel(layer="control", drop=True)
+    grey = control.layer_grey.transpose("state", "particle").values
+    noise = (control.layer_grey_error**2).median("particle")
+    nearest = np.array(
+        [
+            min((_middle(grey[s] - other) for k, other in enumerate(grey) if k != s), default=0.0)
+            for s in range(len(grey))
+        ]
+    )
+    return np.sqrt(np.maximum(noise.copy(data=(MAD * nearest) ** 2 / 2) - noise, 0))
+
+
+def own_spread(table: xr.Dataset) -> xr.DataArray:
+    """Return by how much a particle's grey level is its own in all states, in grey levels: (particle,).
+
+    The robust spread of the control layer in the reference state, about what is typical of the particle's size, less
+    what noise makes of it: shape, neighbours and streaks make some particles brighter than others, uncracked ones too.
+
+    Parameters
+    ----------
+    table
+        What :func:`evidence` returns, loaded.
+    """
+    control = table.sel(layer="control", state=table.attrs["reference"], drop=True)
+    radius = table.radius_um.values
+    _, spread, _ = robust_band(radius, control.layer_grey.values, radius)
+    square = spread**2 - control.layer_grey_error**2
+    return np.sqrt(np.maximum(square, 0))
+
+
+def _middle(values: NDArray[np.float64]) -> float:
+    return float(np.median(np.abs(values)))
+
+
+def _layers(store: xr.DataTree, table: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    shells = table_of(store, "shells").sel(particle=table.particle)
+    whole = (
+        column if column.chunks is None else column.chunk({"shell": -1}) for column in (shells.voxels, shells.grey_sum)
+    )
+    grey, error = xr.apply_ufunc(
+        layer_means,
+        *whole,
+        kwargs={"layers": tuple(LAYERS.values())},
+        input_core_dims=[["shell"], ["shell"]],
+        output_core_dims=[["layer"], ["layer"]],
+        dask="parallelized",
+        dask_gufunc_kwargs={"output_sizes": {"layer": len(LAYERS)}},
+        output_dtypes=[np.float64, np.float64],
+    )
+    layer = np.array(list(LAYERS), dtype=object)
+    return grey.assign_coords(layer=layer), error.assign_coords(layer=layer)
+
+
+def _noise(store: xr.DataTree, table: xr.Dataset, params: AnalyseParams) -> tuple[float, str]:
+    measured = store.attrs.get("found", {}).get("noise")
+    if not isinstance(params.noise, str):
+        return float(params.noise), "given"
+    if measured is not None:
+        return float(measured), "measured in the reference"
+    shells = table_of(store, "shells").sel(state=table.attrs["reference"], particle=table.particle)
+    deepest = shells.shell.where(shells.voxels > 0, 0).max("shell")
+    core = shells.where((shells.voxels > 0) & (2 * shells.shell > deepest))
+    square = (core.grey_sumsq - core.grey_sum**2 / core.voxels).sum("shell") / core.voxels.sum("shell")
+    found = float(np.sqrt(np.median(np.maximum(square.values, 0))))
+    source = "estimated: spread of grey levels within shells of the core, fine cracks included"
+    _say(f"the store does not tell the noise of a voxel; {found:.3g} grey levels is {source}")
+    return found, source
+
+
+def _void(store: xr.DataTree, table: xr.Dataset, params: AnalyseParams) -> tuple[float, str]:
+    measured = store.attrs.get("found", {}).get("background")
+    if not isinstance(params.void_grey, str):
+        return float(params.void_grey), "given"
+    if measured is not None:
+        return float(measured), "background peak of the reference"
+    counts = table_of(store, "histograms").voxels.sel(state=table.attrs["reference"], particle=table.particle)
+    below = np.cumsum(counts.sum("particle").values)
+    edge, solid = (float(np.searchsorted(below, q * below[-1])) for q in (0.02, 0.5))
+    found = max(0.0, 2 * edge - solid)
+    source = "estimated: as far below the darkest 2% of the particles' voxels as these are below their median"
+    _say(f"the store does not tell the background's grey level; {found:.3g} is {source}")
+    return found, source
+
+
+def _say(what: str) -> None:
+    warnings.warn(f"{what} (give it by name, or run the store again)", UserWarning, stacklevel=4)
