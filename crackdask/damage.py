@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from crackdask.evidence import evidence, own_spread, scan_spread
+from crackdask.evidence import evidence, leak, own_spread, scan_spread
 from crackdask.kernels.curve import robust_band
 from crackdask.regions import AnalyseParams, AnalysisError, named, params_of
 
@@ -42,8 +42,9 @@ class DamageFactor:
     function
         Takes what :func:`crackdask.evidence.evidence` returns, loaded; returns the damage, (state, particle), or a
         Dataset of `damage` and `standard_error`. Where it knows them, it adds the part of that error that is noise,
-        `noise_error`, and that with what else differs from scan to scan, `scan_error`; else both are the whole error.
-        A bare DataArray has no standard error (NaN).
+        `noise_error`, and that with what else differs from scan to scan, `scan_error`; else both are the whole error;
+        and the share of a change that may be wrong, `scale_error` (particle,), else 0. A bare DataArray has no
+        standard error (NaN).
     units
         Of the damage.
     definition
@@ -89,7 +90,7 @@ def excess_void(table: xr.Dataset) -> xr.Dataset:
     eighth is the inner half of the radius, which the region `core` is rounded to whole shells.
 
     The standard error counts noise, what else differs between scans, what is the particle's own in all scans, the error
-    of G_ref, and the share `scale_error` of the damage itself.
+    of G_ref, and the share of the damage that optics may have moved.
     """
     core = table.sel(layer="inner", drop=True)
     radius = table.radius_um.values
@@ -106,8 +107,10 @@ def excess_void(table: xr.Dataset) -> xr.Dataset:
     noise = core.layer_grey_error / np.abs(contrast)
     scan = np.hypot(noise, scan_spread(table) / np.abs(contrast))
     own = np.hypot(own_spread(table), doubt) / np.abs(contrast)
-    error = np.sqrt(scan**2 + own**2 + (table.attrs["scale_error"] * void) ** 2)
-    return xr.Dataset({"damage": void, "noise_error": noise, "scan_error": scan, "standard_error": error})
+    scale = leak(table)
+    error = np.sqrt(scan**2 + own**2 + (scale * void) ** 2)
+    errors = {"noise_error": noise, "scan_error": scan, "scale_error": scale, "standard_error": error}
+    return xr.Dataset({"damage": void, **errors})
 
 
 @define_damage("core_darkening", "1", "the core's mean grey level in the reference state minus that in the state")
@@ -118,14 +121,12 @@ def core_darkening(table: xr.Dataset) -> xr.Dataset:
     """
     core = table.sel(layer="inner", drop=True)
     change = core.layer_grey.sel(state=table.attrs["reference"], drop=True) - core.layer_grey
-    noise = core.layer_grey_error
+    noise, scale = core.layer_grey_error, leak(table)
     scan = np.hypot(noise, scan_spread(table))
-    error = np.hypot(
-        np.hypot(scan, scan.sel(state=table.attrs["reference"], drop=True)), change * table.attrs["scale_error"]
-    )
+    error = np.sqrt(scan**2 + scan.sel(state=table.attrs["reference"], drop=True) ** 2 + (scale * change) ** 2)
     there = core.state == table.attrs["reference"]
-    errors = {"noise_error": noise, "scan_error": scan, "standard_error": error.where(~there, 0.0)}
-    return xr.Dataset({"damage": change, **errors})
+    errors = {"noise_error": noise, "scan_error": scan, "scale_error": scale}
+    return xr.Dataset({"damage": change, **errors, "standard_error": error.where(~there, 0.0)})
 
 
 def damage(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
@@ -143,8 +144,8 @@ def damage(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
     xarray.Dataset
         (state, particle): `damage`; its `standard_error`, and of that the `noise_error` and the `scan_error` (noise and
         what else differs from scan to scan); `core_grey`, the mean grey level of the innermost eighth of the volume.
-        Coordinate `radius_um`. Attributes as those of :func:`crackdask.evidence.evidence`, and `definition`;
-        `scale_error` is 0 where the definition does not tell a `scan_error`.
+        `scale_error` (particle,), the share of a damage that optics may have moved. Coordinate `radius_um`. Attributes
+        as those of :func:`crackdask.evidence.evidence`, and `definition`.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def damage(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
             f"damage factor {params.damage!r} must return a DataArray, or a Dataset of damage and standard_error, "
             f"not {type(made).__name__}{' of ' + ', '.join(map(str, made)) if isinstance(made, xr.Dataset) else ''}"
         )
-    scale = table.attrs["scale_error"] if "scan_error" in made else 0.0
+    scale = made.get("scale_error", xr.zeros_like(table.radius_um))
     made = made.assign({name: made.get(name, made.standard_error) for name in _ERRORS})
     _check_values(params.damage, made, table)
     words = {"damage": factor.definition, **_ERRORS}
@@ -175,8 +176,11 @@ def damage(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
         name: named(made[name].transpose(*_BOTH).astype(float).compute(), factor.units, words[name]) for name in words
     }
     core = named(table.layer_grey.sel(layer="inner", drop=True), "1", "mean grey level of the innermost eighth")
-    found = xr.Dataset({**columns, "core_grey": core}, coords=table.drop_dims(["region", "layer"]).coords)
-    return found.assign_attrs(table.attrs, definition=factor.definition, scale_error=scale)
+    scale = named(scale.astype(float).drop_attrs(), "1", "share of a damage that optics may have moved")
+    found = xr.Dataset(
+        {**columns, "scale_error": scale, "core_grey": core}, coords=table.drop_dims(["region", "layer"]).coords
+    )
+    return found.assign_attrs(table.attrs, definition=factor.definition)
 
 
 def _check_values(name: str, made: xr.Dataset, table: xr.Dataset) -> None:

@@ -51,7 +51,7 @@ def changes(source: Source, since: str = "previous", **parameters: Any) -> xr.Da
     noise_error, scan_error = (
         change.copy(data=np.hypot(after[name].values, before[name].values)) for name in ("noise_error", "scan_error")
     )
-    error = np.hypot(scan_error, found.attrs["scale_error"] * change)
+    error = np.hypot(scan_error, found.scale_error * change)
     middle = change.median("particle")
     spread = MAD * np.abs(change - middle).median("particle")
     noise, sure = (change / each.where(each > 0) for each in (noise_error, error))

@@ -50,11 +50,8 @@ class AnalyseParams(BaseModel):
     noise_correlation: float = Field(
         0.0, ge=0, le=20, description="blur that would give white noise the scan's correlation, sigma in voxels"
     )
-    scale_error: float = Field(
-        0.03,
-        ge=0,
-        lt=1,
-        description="share of a damage, or of its change, that phase contrast and blur may hide or add",
+    scale_error: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = Field(
+        "auto", description="share of a damage that blur and phase contrast may hide or add; auto: as measured"
     )
     class_limits: Annotated[tuple[Limit, Limit], BeforeValidator(_tuple)] = Field(
         (0.03, 0.08), description="damage factors from which damage is moderate and high"

@@ -381,3 +381,28 @@ def test_damage_of_a_single_state():
     found = analyse.damage(cracked(np.zeros((1, 40)), np.linspace(6, 12, 40), FIVE_STATES[:1]))
     np.testing.assert_allclose(found.scan_error, found.noise_error)
     assert np.isfinite(found.standard_error).all()
+
+
+@pytest.mark.parametrize("leaking", [0.0, 0.08])
+def test_what_leaks_from_the_core_is_measured_by_size(leaking):
+    rng = np.random.default_rng(11)
+    void = np.concatenate([np.zeros((2, 240)), rng.uniform(0, 0.2, (3, 240))])
+    radii = rng.uniform(8, 16, 240)
+    tree = cracked(void, radii)
+    shells = tree["shells"].to_dataset().copy(deep=True)
+    voxels = shells.voxels.values
+    between = 3 * np.arange(1, voxels.shape[2] + 1) <= 1.7 * np.floor(radii)[:, None]
+    solid = (170 - 60 * np.exp(-radii / 7))[:, None]
+    lost = void[..., None] * (VOID - solid)
+    grey = solid + np.where(between, leaking * lost, lost)
+    shells["grey_sum"] = shells.grey_sum.copy(data=(voxels * grey).round().astype(np.uint64))
+    found = analyse.damage(replaced(tree, shells=shells))
+    wanted = np.hypot(0.03, leaking * 1.6)
+    np.testing.assert_allclose(found.scale_error.median(), wanted, rtol=0.3)
+
+
+def test_cracks_that_reach_far_out_are_no_leak():
+    void = np.concatenate([np.zeros((2, 60)), np.random.default_rng(2).uniform(0, 0.2, (3, 60))])
+    found = analyse.damage(cracked(void, np.linspace(8, 14, 60)))
+    np.testing.assert_allclose(found.scale_error, np.hypot(0.03, 0.25))
+    assert (analyse.damage(cracked(void, np.linspace(8, 14, 60)), scale_error=0.1).scale_error == 0.1).all()

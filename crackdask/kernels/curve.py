@@ -62,7 +62,8 @@ def robust_band(
     if x.size < _FEWEST:
         middle = float(np.median(y))
         apart = MAD * float(np.median(np.abs(y - middle)))
-        return tuple(np.full(at.shape, value) for value in (middle, apart, apart * np.sqrt(np.pi / 2 / x.size)))  # type: ignore[return-value]
+        error = apart * np.sqrt(np.pi / 2 / x.size)
+        return np.full(at.shape, middle), np.full(at.shape, apart), np.full(at.shape, error)
     order = np.argsort(x, kind="stable")
     x, y = x[order].astype(np.float64), y[order].astype(np.float64)
     places = np.unique(np.quantile(x, np.linspace(0, 1, min(knots, x.size))))

@@ -47,7 +47,7 @@ def layer_means(
         weight /= end - begin
         made.append((weight * mean).sum(axis=-1))
         error.append(np.sqrt(np.nansum(weight**2 / some, axis=-1)))
-    there = count.any(axis=-1)[..., None]
+    there = count.sum(axis=-1, keepdims=True) > 0
     return np.where(there, np.stack(made, axis=-1), np.nan), np.where(there, np.stack(error, axis=-1), np.nan)
 
 
