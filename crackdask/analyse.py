@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from crackdask.damage import DAMAGE_FACTORS, DamageFactor, damage, define_damage, evidence
+from crackdask.damage import DAMAGE_FACTORS, DamageFactor, damage, define_damage
+from crackdask.evidence import evidence
 from crackdask.history import changes, classes, damaged_on_charge, extremes, healed_on_discharge
 from crackdask.paths import paths, ranking
 from crackdask.regions import (

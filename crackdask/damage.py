@@ -7,29 +7,27 @@ formula is in a glossary that is not open; the definitions here are crackdask's.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import pi, sqrt
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from crackdask.kernels.curve import robust_curve
-from crackdask.regions import (
-    AnalyseParams,
-    AnalysisError,
-    named,
-    params_of,
-    table_of,
-    tracked,
-)
+from crackdask.evidence import evidence, leak, own_spread, scan_spread
+from crackdask.kernels.curve import robust_band
+from crackdask.regions import AnalyseParams, AnalysisError, named, params_of
 
 _BOTH = ("state", "particle")
 #: Parameters that decide the damage factor itself; the others only decide what is made of it.
-_DECISIVE = ("reference", "rim_shells", "damage", "void_grey", "noise", "noise_correlation")
+_DECISIVE = ("reference", "rim_shells", "damage", "void_grey", "noise", "noise_correlation", "scale_error")
+#: Errors of a damage factor, each with all that are before it.
+_ERRORS = {
+    "noise_error": "standard error of the damage factor, from noise",
+    "scan_error": "standard error of the damage factor, from noise and what else differs from scan to scan",
+    "standard_error": "standard error of the damage factor",
+}
 
 Definition = Callable[[xr.Dataset], xr.DataArray | xr.Dataset]
 Source = xr.DataTree | xr.Dataset
@@ -42,8 +40,11 @@ class DamageFactor:
     Attributes
     ----------
     function
-        Takes the :func:`evidence` and returns the damage, (state, particle), or a Dataset of `damage` and
-        `standard_error`. A bare DataArray has no standard error (NaN).
+        Takes what :func:`crackdask.evidence.evidence` returns, loaded; returns the damage, (state, particle), or a
+        Dataset of `damage` and `standard_error`. Where it knows them, it adds the part of that error that is noise,
+        `noise_error`, and that with what else differs from scan to scan, `scan_error`; else both are the whole error;
+        and the share of a change that may be wrong, `scale_error` (particle,), else 0. A bare DataArray has no
+        standard error (NaN).
     units
         Of the damage.
     definition
@@ -77,111 +78,55 @@ def define_damage(name: str, units: str, definition: str) -> Callable[[Definitio
     return register
 
 
-def evidence(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
-    """Return what a damage factor is made from, lazily.
-
-    The error of a region's mean is noise * sqrt(c / voxels), where c is the number of voxels that share one independent
-    value: 1 for white noise, and (2 sqrt(pi) L)^3, at least 1, for noise as correlated as white noise after a Gaussian
-    blur of L = `noise_correlation` voxels (the sum of its autocorrelation). Resampling correlates white noise too, but
-    leaves the error of a mean as it was, so the noise of the reference serves all states. A correlation in the scan
-    also hides part of the noise from the measurement, which takes neighbours for independent: then give `noise` too.
-    Streaks, a state's grey scale and the edges of the mask are no noise; :func:`changes` holds changes against what
-    all particles do, too.
-
-    Returns
-    -------
-    xarray.Dataset
-        As :func:`crackdask.regions.tracked`, with `mean_grey_error`, (state, particle, region). Attributes, besides:
-        `noise` and `void_grey` in grey levels, and where they are from, `noise_source` and `void_grey_source`.
-    """
-    params = params_of(store, parameters)
-    table = tracked(store, **parameters)
-    (noise, noise_source), (void, void_source) = noise_and_void(store, table, params)
-    shared = max(1.0, (2 * sqrt(pi) * params.noise_correlation) ** 3)
-    error = noise * np.sqrt(shared / table.voxels.where(table.voxels > 0))
-    made = table.assign(mean_grey_error=named(error, "1", "standard error of the mean grey level, from noise"))
-    return made.assign_attrs(noise=noise, noise_source=noise_source, void_grey=void, void_grey_source=void_source)
-
-
-def noise_and_void(
-    store: xr.DataTree, table: xr.Dataset, params: AnalyseParams
-) -> tuple[tuple[float, str], tuple[float, str]]:
-    """Return the noise of a voxel and the grey level of a void, each with where it is from.
-
-    `table` names the particles that they are estimated from where the store does not tell, and the `reference`.
-    """
-    return _noise(store, table, params), _void(store, table, params)
-
-
-def _noise(store: xr.DataTree, table: xr.Dataset, params: AnalyseParams) -> tuple[float, str]:
-    measured = store.attrs.get("found", {}).get("noise")
-    if not isinstance(params.noise, str):
-        return float(params.noise), "given"
-    if measured is not None:
-        return float(measured), "measured in the reference"
-    shells = table_of(store, "shells").sel(state=table.attrs["reference"], particle=table.particle)
-    deepest = shells.shell.where(shells.voxels > 0, 0).max("shell")
-    core = shells.where((shells.voxels > 0) & (2 * shells.shell > deepest))
-    square = (core.grey_sumsq - core.grey_sum**2 / core.voxels).sum("shell") / core.voxels.sum("shell")
-    found = float(np.sqrt(np.median(np.maximum(square.values, 0))))
-    source = "estimated: spread of grey levels within shells of the core, fine cracks included"
-    _say(f"the store does not tell the noise of a voxel; {found:.3g} grey levels is {source}")
-    return found, source
-
-
-def _void(store: xr.DataTree, table: xr.Dataset, params: AnalyseParams) -> tuple[float, str]:
-    measured = store.attrs.get("found", {}).get("background")
-    if not isinstance(params.void_grey, str):
-        return float(params.void_grey), "given"
-    if measured is not None:
-        return float(measured), "background peak of the reference"
-    counts = table_of(store, "histograms").voxels.sel(state=table.attrs["reference"], particle=table.particle)
-    below = np.cumsum(counts.sum("particle").values)
-    edge, solid = (float(np.searchsorted(below, q * below[-1])) for q in (0.02, 0.5))
-    found = max(0.0, 2 * edge - solid)
-    source = "estimated: as far below the darkest 2% of the particles' voxels as these are below their median"
-    _say(f"the store does not tell the background's grey level; {found:.3g} is {source}")
-    return found, source
-
-
-def _say(what: str) -> None:
-    warnings.warn(f"{what} (give it by name, or run the store again)", UserWarning, stacklevel=4)
-
-
 @define_damage(
     "excess_void", "1", "void fraction of the core beyond that of a typical particle of its size, as pristine"
 )
 def excess_void(table: xr.Dataset) -> xr.Dataset:
-    """Return (G_ref(r) - core mean) / (G_ref(r) - G_void).
+    """Return (G_ref(r) - core mean) / (G_ref(r) - G_void), the core being the innermost eighth of the volume.
 
     G_ref(r) is the typical core mean of particles of radius r in the reference state (a robust local line), so that
     phase contrast and blur, which make small particles brighter or darker, cancel. It reads as an excess void fraction:
-    0 is a typical pristine particle, 1 a hollow one, below 0 one that is denser than typical. The standard error is
-    that of the core mean; G_ref and G_void are common to all states of a particle, and their errors are left out.
+    0 is a typical pristine particle, 1 a hollow one, below 0 one that is denser than typical. In a ball, the innermost
+    eighth is the inner half of the radius, which the region `core` is rounded to whole shells.
+
+    The standard error counts noise, what else differs between scans, what is the particle's own in all scans, the error
+    of G_ref, and the share of the damage that optics may have moved.
     """
-    core = table.mean_grey.sel(region="core", drop=True)
+    core = table.sel(layer="inner", drop=True)
     radius = table.radius_um.values
-    seen = core.sel(state=table.attrs["reference"]).values
-    typical = xr.DataArray(robust_curve(radius, seen, radius), dims="particle")
-    contrast = typical - table.attrs["void_grey"]
+    seen = core.layer_grey.sel(state=table.attrs["reference"]).values
+    level, _, doubt = (xr.DataArray(column, dims="particle") for column in robust_band(radius, seen, radius))
+    contrast = level - table.attrs["void_grey"]
     if abs(int(np.sign(contrast).sum())) != contrast.size:
-        low, high = float(typical.min()), float(typical.max())
+        low, high = float(level.min()), float(level.max())
         raise AnalysisError(
             f"the grey level of a void, {table.attrs['void_grey']:g} ({table.attrs['void_grey_source']}), is not "
             f"outside those of the particles' cores, {low:g} to {high:g}; give void_grey"
         )
-    error = table.mean_grey_error.sel(region="core", drop=True) / np.abs(contrast)
-    return xr.Dataset({"damage": (typical - core) / contrast, "standard_error": error})
+    void = (level - core.layer_grey) / contrast
+    noise = core.layer_grey_error / np.abs(contrast)
+    scan = np.hypot(noise, scan_spread(table) / np.abs(contrast))
+    own = np.hypot(own_spread(table), doubt) / np.abs(contrast)
+    scale = leak(table)
+    error = np.sqrt(scan**2 + own**2 + (scale * void) ** 2)
+    errors = {"noise_error": noise, "scan_error": scan, "scale_error": scale, "standard_error": error}
+    return xr.Dataset({"damage": void, **errors})
 
 
 @define_damage("core_darkening", "1", "the core's mean grey level in the reference state minus that in the state")
 def core_darkening(table: xr.Dataset) -> xr.Dataset:
-    """Return the loss of grey level since the reference state, in grey levels; 0 in the reference itself."""
-    core = table.sel(region="core", drop=True)
-    pristine = core.sel(state=table.attrs["reference"], drop=True)
-    error = np.sqrt(core.mean_grey_error**2 + pristine.mean_grey_error**2)
+    """Return the loss of grey level since the reference state, in grey levels; 0 in the reference itself.
+
+    The core is the innermost eighth of the volume.
+    """
+    core = table.sel(layer="inner", drop=True)
+    change = core.layer_grey.sel(state=table.attrs["reference"], drop=True) - core.layer_grey
+    noise, scale = core.layer_grey_error, leak(table)
+    scan = np.hypot(noise, scan_spread(table))
+    error = np.sqrt(scan**2 + scan.sel(state=table.attrs["reference"], drop=True) ** 2 + (scale * change) ** 2)
     there = core.state == table.attrs["reference"]
-    return xr.Dataset({"damage": pristine.mean_grey - core.mean_grey, "standard_error": error.where(~there, 0.0)})
+    errors = {"noise_error": noise, "scan_error": scan, "scale_error": scale}
+    return xr.Dataset({"damage": change, **errors, "standard_error": error.where(~there, 0.0)})
 
 
 def damage(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
@@ -197,8 +142,10 @@ def damage(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        `damage`, `standard_error` and `core_grey`, (state, particle); coordinate `radius_um`; attributes as those of
-        :func:`evidence`, and `definition`.
+        (state, particle): `damage`; its `standard_error`, and of that the `noise_error` and the `scan_error` (noise and
+        what else differs from scan to scan); `core_grey`, the mean grey level of the innermost eighth of the volume.
+        `scale_error` (particle,), the share of a damage that optics may have moved. Coordinate `radius_um`. Attributes
+        as those of :func:`crackdask.evidence.evidence`, and `definition`.
 
     Raises
     ------
@@ -221,19 +168,24 @@ def damage(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
             f"damage factor {params.damage!r} must return a DataArray, or a Dataset of damage and standard_error, "
             f"not {type(made).__name__}{' of ' + ', '.join(map(str, made)) if isinstance(made, xr.Dataset) else ''}"
         )
+    scale = made.get("scale_error", xr.zeros_like(table.radius_um))
+    made = made.assign({name: made.get(name, made.standard_error) for name in _ERRORS})
     _check_values(params.damage, made, table)
-    words = {"damage": factor.definition, "standard_error": "standard error of the damage factor, from noise"}
+    words = {"damage": factor.definition, **_ERRORS}
     columns = {
         name: named(made[name].transpose(*_BOTH).astype(float).compute(), factor.units, words[name]) for name in words
     }
-    core = named(table.mean_grey.sel(region="core", drop=True), "1", "mean grey level of the core")
-    found = xr.Dataset({**columns, "core_grey": core}, coords=table.drop_dims("region").coords)
+    core = named(table.layer_grey.sel(layer="inner", drop=True), "1", "mean grey level of the innermost eighth")
+    scale = named(scale.astype(float).drop_attrs(), "1", "share of a damage that optics may have moved")
+    found = xr.Dataset(
+        {**columns, "scale_error": scale, "core_grey": core}, coords=table.drop_dims(["region", "layer"]).coords
+    )
     return found.assign_attrs(table.attrs, definition=factor.definition)
 
 
 def _check_values(name: str, made: xr.Dataset, table: xr.Dataset) -> None:
     wanted = {dim: table.sizes[dim] for dim in _BOTH}
-    for column in ("damage", "standard_error"):
+    for column in ("damage", *reversed(_ERRORS)):
         if dict(made[column].sizes) != wanted:
             raise AnalysisError(
                 f"damage factor {name!r} must give one {column} for each state and particle, {wanted}, "

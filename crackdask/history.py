@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from crackdask.damage import Source, damage_of
+from crackdask.kernels.curve import MAD
 from crackdask.regions import AnalysisError, listed, named, needs_states, reference_of, state_names
 
 SEVERITIES = ("minimal", "moderate", "high")
-_MAD = 1.4826  # times the median absolute deviation is the standard deviation of a normal variable
 
 
 def changes(source: Source, since: str = "previous", **parameters: Any) -> xr.Dataset:
@@ -32,10 +32,11 @@ def changes(source: Source, since: str = "previous", **parameters: Any) -> xr.Da
     Returns
     -------
     xarray.Dataset
-        (state, particle), the states that are compared: `change`, positive is damage; `standard_error`; `z_noise`, the
-        change over it; `z_spread`, the change less the median change of all particles, over `spread` (state), their
-        robust spread from scan to scan; `beyond_noise` and `beyond_spread`, where these are `significance` or more.
-        Coordinate `since`. A damage factor without standard error has no `z_noise`.
+        (state, particle), the states that are compared: `change`, positive is damage; `noise_error`, from noise alone,
+        and `standard_error`, from noise, what else differs from scan to scan, and scale; `z_noise` and `z`, the change
+        over these; `z_spread`, the change less the median change of all particles, over `spread` (state), their robust
+        spread; `beyond_noise`, `significant` and `beyond_spread`, where these three are `significance` or more.
+        Coordinate `since`. A damage factor without standard error has no `z_noise` and no `z`.
     """
     found, params = damage_of(source, parameters)
     needs_states(found)
@@ -47,21 +48,26 @@ def changes(source: Source, since: str = "previous", **parameters: Any) -> xr.Da
     before, after = (found.sel(state=[pair[k] for pair in pairs]) for k in (0, 1))
     before = before.assign_coords(state=after.state)
     change = after.damage - before.damage.drop_vars(["voltage", "step", "cycle"], errors="ignore")
-    error = xr.DataArray(
-        np.hypot(after.standard_error.values, before.standard_error.values), change.coords, change.dims
+    noise_error, scan_error = (
+        change.copy(data=np.hypot(after[name].values, before[name].values)) for name in ("noise_error", "scan_error")
     )
+    error = np.hypot(scan_error, found.scale_error * change)
     middle = change.median("particle")
-    spread = _MAD * np.abs(change - middle).median("particle")
-    noise, usual = change / error.where(error > 0), (change - middle) / spread.where(spread > 0)
+    spread = MAD * np.abs(change - middle).median("particle")
+    noise, sure = (change / each.where(each > 0) for each in (noise_error, error))
+    usual = (change - middle) / spread.where(spread > 0)
     units = found.damage.attrs["units"]
     made = xr.Dataset(
         {
             "change": named(change, units, "change of the damage factor"),
-            "standard_error": named(error, units, "standard error of the change, from noise"),
-            "z_noise": named(noise, "1", "change over its standard error"),
+            "noise_error": named(noise_error, units, "standard error of the change, from noise"),
+            "standard_error": named(error, units, "standard error of the change"),
+            "z_noise": named(noise, "1", "change over its standard error from noise"),
+            "z": named(sure, "1", "change over its standard error"),
             "spread": named(spread, units, "robust spread of the change over all particles"),
             "z_spread": named(usual, "1", "change beyond the median change over the spread"),
             "beyond_noise": named(np.abs(noise) >= params.significance, "1", "change is more than noise"),
+            "significant": named(np.abs(sure) >= params.significance, "1", "change is more than its error"),
             "beyond_spread": named(np.abs(usual) >= params.significance, "1", "change is unlike that of the others"),
         }
     )

@@ -53,6 +53,9 @@ class AnalyseParams(BaseModel):
     crack_threshold: float = Field(
         0.2, gt=0, lt=1, description="void fraction from which a voxel of the core counts as crack"
     )
+    scale_error: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = Field(
+        "auto", description="share of a damage that blur and phase contrast may hide or add; auto: as measured"
+    )
     class_limits: Annotated[tuple[Limit, Limit], BeforeValidator(_tuple)] = Field(
         (0.03, 0.08), description="damage factors from which damage is moderate and high"
     )

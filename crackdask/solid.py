@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from crackdask.damage import noise_and_void
+from crackdask.evidence import noise_and_void
 from crackdask.kernels.crack import rim_shape
 from crackdask.regions import AnalysisError, named, params_of, reference_of, state_names, table_of
 
