@@ -14,6 +14,8 @@ from distributed.cli import dask_scheduler, dask_worker
 from distributed.security import Security
 
 from crackdask.cli import app
+from crackdask.cluster.kubernetes import resources
+from crackdask.resources import Site
 from tests.manifests import FILES, VERSIONS, Object, documents, errors, everything, misspelt, named, pods
 
 CLUSTER = named("cluster.yaml", "DaskCluster")
@@ -76,7 +78,21 @@ def test_a_wrong_value_is_refused(made: Object, place: str, value: Any) -> None:
     assert errors(broken) != []
 
 
-@pytest.mark.parametrize("made", [CLUSTER, JOB], ids=lambda made: made["kind"])
+#: What `crackdask run --cluster kubernetes` asks for.
+SITE = Site(image="registry.example.org/crackdask:0.1.0", namespace="crackdask", claim="crackdask-data", mount="/data")
+OWN_SECRET, OWN_CLUSTER = resources("crackdask-own", 3, 2**31, SITE, {"ca.pem": "Zm9v"})
+
+
+def test_what_a_run_asks_for_by_itself_is_valid() -> None:
+    assert errors(OWN_SECRET) == []
+    assert errors(OWN_CLUSTER) == []
+    (_, scheduler), _ = pods(OWN_CLUSTER)
+    (port,) = OWN_CLUSTER["spec"]["scheduler"]["service"]["ports"]
+    listening = {found["name"]: found["containerPort"] for found in scheduler["spec"]["containers"][0]["ports"]}
+    assert listening[port["targetPort"]] == port["port"]
+
+
+@pytest.mark.parametrize("made", [CLUSTER, JOB, OWN_CLUSTER], ids=lambda made: made["metadata"]["name"] + made["kind"])
 def test_what_the_operator_makes_of_it_is_valid(made: Object) -> None:
     for _, pod in pods(made):
         core = {"apiVersion": "v1", "kind": "Pod", "metadata": pod["metadata"], "spec": pod["spec"]}

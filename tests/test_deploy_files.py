@@ -15,6 +15,8 @@ import pytest
 import typer.main
 
 from crackdask.cli import app
+from crackdask.config import load_site
+from crackdask.resources import ClusterParams
 from tests.manifests import DEPLOY
 from tests.slurm import Slurm
 from tests.tiny import Tiny
@@ -104,6 +106,17 @@ def test_scripts_call_crackdask_as_it_wants_to_be_called(path: Path) -> None:
         filled = re.sub(r"\$(\w+|\{[^}]*\})", "2", words)
         context = group.commands[command].make_context(command, shlex.split(filled))
         assert context.params["cluster"]
+
+
+@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("site.toml")), ids=lambda path: path.parent.name)
+def test_what_a_site_may_be_asked_for(path: Path, tmp_path: Path) -> None:
+    """As it stands, and with every line that is a comment now."""
+    everything = tmp_path / "site.toml"
+    everything.write_text(re.sub(r"^# (?=\w+ = )", "", path.read_text(), flags=re.MULTILINE))
+    assert everything.read_text() != path.read_text()
+    for file in (path, everything):
+        site = load_site(file, ClusterParams(), kind=path.parent.name)
+        assert (site.workers, site.cores, site.memory) == (64, 8, 20 * 2**30)
 
 
 @pytest.mark.parametrize("path", sorted(DEPLOY.glob("pbs/*.pbs")), ids=lambda path: path.name)
