@@ -125,7 +125,7 @@ class Machine:
                 stderr=log,
             )
 
-    def run(self, container: Object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, container: Object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a container to its end."""
         return subprocess.run(
             self.words(container),
@@ -191,7 +191,7 @@ def operator(folder: Path, port: int) -> Iterator[None]:
 
 
 async def made_of(
-    asked: Object, folder: Path, wanted: Mapping[str, int], timeout: float = 60
+    asked: Object, folder: Path, wanted: Mapping[str, int], timeout: float = 180
 ) -> dict[str, dict[str, Object]]:
     """Give an object to an API server on which the operator works, and return the objects that come of it.
 

@@ -130,8 +130,7 @@ def test_the_probe_tells_a_scheduler_that_lives(machine: Machine) -> None:
         assert machine.run({"command": elsewhere}).returncode != 0
 
 
-def test_settings_of_the_certificate_are_yaml() -> None:
-    """The README's secret holds what the settings name."""
+def test_the_secret_holds_what_the_settings_name() -> None:
     settings = yaml.safe_load(named("settings.yaml", "ConfigMap", "crackdask-dask")["data"]["crackdask.yaml"])
     wanted = settings["distributed"]["comm"]["tls"]["ca-file"].rpartition("/")[2]
     assert f"--from-file={wanted}=" in README
