@@ -39,6 +39,7 @@ DaskCluster = new_class("DaskCluster", "kubernetes.dask.org/v1")
 
 _PATIENCE = 3600  # images are pulled, nodes are added
 _PORT = 8786
+_HEALTH = 8787
 _CERTIFICATES = "/etc/crackdask/tls"
 #: For the libraries of a worker beside what its blocks take: the pod's limit, above the one that dask keeps.
 _BESIDE = 2**28
@@ -66,12 +67,12 @@ def resources(
     meta = {"name": name, "namespace": site.namespace or "default", "labels": labels}
     shown = {"ca": "--tls-ca-file", "cert": "--tls-cert", "key": "--tls-key"}
     proof = [word for stem, option in shown.items() for word in (option, f"{certificates}/{stem}.pem")]
-    quiet = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+    quiet = ["--no-dashboard", "--dashboard-address"]
     each = site.memory or max(memory, COMPILING)
-    scheduler = ["dask", "scheduler", "--protocol", "tls", "--port", str(_PORT), *quiet, *proof]
+    scheduler = ["dask", "scheduler", "--protocol", "tls", "--port", str(_PORT), *quiet, f"127.0.0.1:{_HEALTH}", *proof]
     worker = [
         "dask", "worker", f"tls://{name}-scheduler:{_PORT}", "--name", "$(DASK_WORKER_NAME)", "--protocol", "tls",
-        "--nthreads", "1", "--memory-limit", str(each), "--death-timeout", "300", *quiet, *proof,
+        "--nthreads", "1", "--memory-limit", str(each), "--death-timeout", "300", *quiet, "127.0.0.1:0", *proof,
     ]  # fmt: skip
     cluster = {
         "apiVersion": "kubernetes.dask.org/v1",
@@ -80,11 +81,11 @@ def resources(
         "spec": {
             "idleTimeout": 0,  # the operator would have to ask the scheduler without a certificate
             "scheduler": {
-                "spec": _pod("scheduler", site, scheduler, 2 * COMPILING, name, _ready()),
+                "spec": _pod("scheduler", site, scheduler, 2 * COMPILING, name, _found_and_asked()),
                 "service": {
                     "type": "ClusterIP",
                     "selector": {"dask.org/cluster-name": name, "dask.org/component": "scheduler"},
-                    "ports": [{"name": "tcp-comm", "protocol": "TCP", "port": _PORT, "targetPort": _PORT}],
+                    "ports": [{"name": "tcp-comm", "protocol": "TCP", "port": _PORT, "targetPort": "tcp-comm"}],
                 },
             },
             "worker": {"replicas": workers, "spec": _pod("worker", site, worker, each + _BESIDE, name, {}, data=True)},
@@ -94,9 +95,17 @@ def resources(
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "data": encoded}, cluster
 
 
-def _ready() -> dict[str, Any]:
-    """Return the scheduler's probe: a connection, for anything more would need a certificate."""
-    return {"readinessProbe": {"tcpSocket": {"port": _PORT}, "periodSeconds": 5}}
+def _found_and_asked() -> dict[str, Any]:
+    """Return the scheduler's port and probe.
+
+    The port has a name because the operator's definition takes no number where a service refers to it. The probe asks
+    inside the pod: one from the node would come without a certificate, and each would be a warning in the log.
+    """
+    ask = f'import urllib.request; urllib.request.urlopen("http://127.0.0.1:{_HEALTH}/health", timeout=5)'
+    return {
+        "ports": [{"name": "tcp-comm", "containerPort": _PORT, "protocol": "TCP"}],
+        "readinessProbe": {"exec": {"command": ["python", "-Ic", ask]}, "periodSeconds": 5, "timeoutSeconds": 10},
+    }
 
 
 def _pod(
