@@ -1,7 +1,7 @@
 """The commands; thin: they read arguments, call the package and say what happened.
 
-Exit 0 when everything is done, 1 when blocks failed or the disk is full, 2 for a mistake of the user's, 130 after
-Ctrl-C.
+Exit 0 when everything is done, 1 when blocks failed, the disk is full or the cluster went away, 2 for a mistake of the
+user's, 130 after Ctrl-C, 143 after the SIGTERM with which a batch system ends a job.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +27,14 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from crackdask import demo as demonstration
-from crackdask.cluster import ClusterError, connect, recorded
+from crackdask.cluster import (
+    ClusterError,
+    ClusterLostError,
+    TerminatedError,
+    connect,
+    recorded,
+    stopped_in_order,
+)
 from crackdask.config import Recipe, load
 from crackdask.console import Display, columns, duration, facts, size
 from crackdask.export import ExportError, export_labels, export_table
@@ -85,7 +93,8 @@ def _mistakes(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with stopped_in_order():
+                return command(*args, **kwargs)
         except _MISTAKES as error:
             err.print(f"[red]error:[/] {escape(str(error))}")
             raise typer.Exit(2) from None
@@ -93,6 +102,15 @@ def _mistakes(command: Callable[P, R]) -> Callable[P, R]:
             place = error.filename or kwargs.get("store") or "the disk"
             err.print(f"[red]error:[/] {escape(_refused(error, place))}")
             raise typer.Exit(2 if error.errno in _FORBIDDEN else 1) from None
+        except ClusterLostError as error:
+            err.print(
+                f"[red]error:[/] {escape(str(error))}; the finished blocks are kept: start a scheduler and workers "
+                "again, then run the same command (with their address)"
+            )
+            raise typer.Exit(1) from None
+        except TerminatedError:
+            err.print("stopped by SIGTERM; the finished blocks are kept, and the same command continues")
+            raise typer.Exit(128 + signal.SIGTERM) from None
         except KeyboardInterrupt:
             err.print("stopped; the finished blocks are kept, and the same command continues")
             raise typer.Exit(130) from None
@@ -126,8 +144,8 @@ def _crackdask(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    # Workers that end with the run are no news.
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    # Workers that end with the run are no news; what is comes as an exception, and is told in words.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 @app.command()

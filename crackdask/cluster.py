@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import dask
-from distributed import Client, LocalCluster, as_completed, performance_report
+from distributed import Client, KilledWorker, LocalCluster, as_completed, performance_report
 
 Job = TypeVar("Job")
 Outcome = Any | BaseException
@@ -36,6 +38,14 @@ _PLANNED_MEMORY = {
 
 class ClusterError(ValueError):
     """No cluster could be had; the message says why and the way out."""
+
+
+class WorkersLostError(RuntimeError):
+    """A block takes every worker with it."""
+
+
+class ClusterLostError(RuntimeError):
+    """The cluster is gone; what was finished is kept."""
 
 
 class Executor(Protocol):
@@ -110,7 +120,21 @@ class Distributed:
         return str(link) if link else None
 
     def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
-        """Yield each job with its result or the exception it ended in."""
+        """Yield each job with its result or the exception it ended in.
+
+        Raises
+        ------
+        ClusterLostError
+            If the scheduler goes away.
+        """
+        try:
+            yield from self._map(function, jobs)
+        except Exception as error:
+            if self.client.status == "running":
+                raise
+            raise ClusterLostError(f"the scheduler at {self.client.scheduler.address} went away") from error
+
+    def _map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         waiting = iter(jobs)
         running: dict[Any, Job] = {}
         finished = as_completed(raise_errors=False)
@@ -125,14 +149,25 @@ class Distributed:
         while running:
             future = next(finished)
             job = running.pop(future)
-            outcome = future.exception() if future.status == "error" else None
-            if future.status == "cancelled":
-                outcome = ConnectionError("the scheduler went away or cancelled the block")
-            elif outcome is None:
-                outcome = future.result()
+            outcome = self._outcome(future)
             future.release()
             submit(1)
             yield job, outcome
+
+    def _outcome(self, future: Any) -> Outcome:
+        try:
+            return future.result()
+        except CancelledError as error:
+            if self.client.status != "running":
+                raise
+            return ConnectionError(f"the scheduler dropped the block: {error}")
+        except KilledWorker as error:
+            return WorkersLostError(
+                f"{error.allowed_failures + 1} workers died at it one after the other, most likely for want of memory: "
+                "raise [compute] memory or make its block smaller"
+            )
+        except Exception as error:
+            return error
 
 
 def cap_threads() -> None:
@@ -157,12 +192,41 @@ def _workers_deaf_to_interrupts() -> Iterator[None]:
     Threads and processes that begin inside have the signal blocked, and so have those that they begin; here it
     arrives when the block is left.
     """
-    resource_tracker.ensure_running()  # its start would unblock the signal
+    # The tracker's start would unblock the signal. It is told not to warn of what killed workers leave: it clears
+    # that away, and the last lines are for what to do.
+    quiet = "ignore:resource_tracker"
+    sys.warnoptions.append(quiet)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class TerminatedError(BaseException):
+    """SIGTERM came: a batch system gives a job some seconds to end."""
+
+
+@contextmanager
+def stopped_in_order() -> Iterator[None]:
+    """Have SIGTERM raise where the work is, as Ctrl-C does, so that workers end with their run; a second one waits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise TerminatedError
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

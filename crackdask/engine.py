@@ -128,12 +128,26 @@ class Job:
     records: Records
 
 
+class RunOverError(RuntimeError):
+    """A block came to its end when nobody wanted it any more; nothing of it was written."""
+
+
 def run_block(job: Job) -> Report:
-    """Do one block: read, compute, write, flush, record."""
+    """Do one block: read, compute, write, flush, record.
+
+    Raises
+    ------
+    RunOverError
+        If the run that asked for it ended, and another one did its unit or began it with another recipe.
+    """
     started = time.perf_counter()
+    if job.records.has(job.number):  # its worker was lost after it had recorded it, and before it could tell
+        return Report(job.number, 0.0, 0, 0, peak_bytes())
     block = StoredBlock(job.grid, job.number, job.step.reads, job.inputs, job.tables)
     result = job.step.kernel(block)
     box = job.grid.box(job.number)
+    if not job.records.is_open():
+        raise RunOverError(f"block {job.number} of {job.step.name} is no longer wanted")
     written = 0
     for name in job.step.writes:
         written += job.outputs[name].write(box, result.volumes[name])
@@ -228,6 +242,8 @@ class Engine:
     def _blocks(self, unit: str, job: Job) -> None:
         missing = job.records.missing()
         self.progress.begin(unit, job.step.name, len(job.grid) - len(missing), len(job.grid))
+        if missing:
+            job.records.begin()
 
         def note(number: int, report: Report) -> None:
             self.reports.append((unit, job.step.name, report))
@@ -279,7 +295,10 @@ def _is_hopeless(error: object) -> bool:
 
 
 def _key(fingerprint: str, grid: Grid, outputs: Mapping[str, Volume]) -> str:
-    """Return the key of a unit's records: what decides the result, how it is cut, and where the voxels went."""
-    places = sorted((name, "/".join(Path(volume.path).parts[-2:])) for name, volume in outputs.items())
+    """Return the key of a unit's records: what decides the result, how it is cut, and where the voxels went.
+
+    A volume that was removed and made again is another one: what was written to the first is not in it.
+    """
+    places = sorted((name, "/".join(Path(volume.path).parts[-2:]), volume.made) for name, volume in outputs.items())
     facts = json.dumps([fingerprint, grid.shape, grid.block, places])
     return hashlib.sha256(facts.encode()).hexdigest()

@@ -40,7 +40,7 @@ from crackdask.read import histogram_of, levels
 from crackdask.read import passes as read_passes
 from crackdask.register import Level, RegistrationError, register
 from crackdask.sources import Source, SourceError, open_source
-from crackdask.store import Compression, StoreError, Volume
+from crackdask.store import Compression, DamagedError, StoreError, Volume
 from crackdask.tables import TableWriter, ranges
 from crackdask.track import track
 from crackdask.transfer import CARRIED
@@ -187,7 +187,7 @@ class Run:
                 return Outcome((), len(plan), (), ())
             self._mark(complete=False)
             self.work.note("failed", [])
-            outcome = self._perform(todo, len(plan) - len(todo))
+            outcome = self._perform_mending(todo, len(plan) - len(todo), until)
             if not outcome.failures and until is None:
                 self._mark(complete=True)
             return outcome
@@ -218,8 +218,28 @@ class Run:
             and all(steps.get(u.name, {}).get("fingerprint") == self.scans.fingerprints[u.name] for u in plan)
         )
 
-    def _perform(self, todo: Sequence[Unit], skipped: int) -> Outcome:
+    def _perform_mending(self, todo: Sequence[Unit], skipped: int, until: str | None) -> Outcome:
+        """Do units; where the disk damaged what one of them wrote, that one is done again, once."""
         done: list[str] = []
+        mended: set[str] = set()
+        while True:
+            try:
+                return self._perform(todo, skipped, done)
+            except DamagedError as error:
+                maker = next(u for u in units(self.recipe) if (error.name, error.state) in _made_by(u))
+                if maker.name in mended:
+                    raise
+                mended.add(maker.name)
+                self.progress.warn(maker.name, f"{error.found}; it is made anew")
+                self.work.forget(maker.name)
+                self.work.drop_records(maker.name)
+                if not self._is_stored(error.name):
+                    self.work.drop_volume(error.name, error.state)
+                todo = self.outstanding(until)
+                again = {unit.name for unit in todo}
+                done = [name for name in done if name not in again]
+
+    def _perform(self, todo: Sequence[Unit], skipped: int, done: list[str]) -> Outcome:
         failures: list[Failure] = []
         blocked: list[str] = []
         cause: BaseException | None = None
@@ -404,6 +424,10 @@ class Run:
     def _mark(self, *, complete: bool) -> None:
         store.set_attributes(self.path, {"complete": complete})
         store.consolidate(self.path)
+
+
+def _made_by(unit: Unit) -> tuple[VolumeKey, ...]:
+    return (*unit.writes, *((name, unit.state) for name in INTERNAL.get(unit.step, ())))
 
 
 def _upto(unit: Unit, until: str) -> bool:

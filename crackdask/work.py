@@ -29,11 +29,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numcodecs.zstd import Zstd
 
-from crackdask.store import StoreError, flush
+from crackdask.store import DamagedError, StoreError, flush
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
 _ZSTD = Zstd(level=1, checksum=True)
+#: Lies among the records of a pass from its first block until its unit is done.
+_OPEN = ".open"
 
 
 def pack(arrays: Arrays) -> bytes:
@@ -79,6 +81,22 @@ class Records(Sequence[dict[str, Array]]):
     def path(self, number: int) -> Path:
         """Return where a block's record lies."""
         return self.folder / f"{number:06d}"
+
+    def begin(self) -> None:
+        """Open the records to the blocks of a run; they are closed when the pass's unit is done, or done otherwise."""
+        write_whole(self.folder / _OPEN, b"")
+
+    def is_open(self) -> bool:
+        """Tell whether the run that asked for a block still wants it.
+
+        A worker whose run was killed, or whose link was cut, may be at a block of a unit that is long done, or done
+        by another recipe: it must not write then.
+        """
+        return (self.folder / _OPEN).exists()
+
+    def has(self, number: int) -> bool:
+        """Tell whether a block has a sound record."""
+        return self.path(number).exists() and self._sound(number)
 
     def add(self, number: int, tally: Arrays) -> int:
         """Record a finished block with its tally; return the bytes written."""
@@ -231,8 +249,21 @@ class Work:
         write_whole(self.volume(name, state) / str(part), pack(tables))
 
     def part(self, name: str, state: int, part: int) -> dict[str, Array]:
-        """Return what `put_part` wrote."""
-        return unpack((self.volume(name, state) / str(part)).read_bytes())
+        """Return what `put_part` wrote.
+
+        Raises
+        ------
+        DamagedError
+            If it is not there whole.
+        """
+        path = self.volume(name, state) / str(part)
+        try:
+            return unpack(path.read_bytes())
+        except (FileNotFoundError, RuntimeError, ValueError, EOFError) as error:
+            found = f"{path}: damaged on the disk or by a copy ({error})"
+            raise DamagedError(
+                found, f"to have it made anew, remove {path.parent} and run again", name, state
+            ) from error
 
     def forget(self, unit: str) -> None:
         """Drop the result of a unit that must be done again."""
