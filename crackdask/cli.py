@@ -145,7 +145,8 @@ def _crackdask(
     ] = False,
 ) -> None:
     # Workers that end with the run are no news; what is comes as an exception, and is told in words.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # the second has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from crackdask.blocks import Array, Pass, Reach, Tables, reach
-from crackdask.cluster import Executor
+from crackdask.cluster import Executor, WorkersLostError
 from crackdask.plan import Box, Grid, Halo
 from crackdask.store import Volume
 from crackdask.work import Records, Work
@@ -262,27 +262,33 @@ class Engine:
     ) -> None:
         """Sweep over blocks until all are done; those that fail are tried again a few times."""
         at, missing = dict(zip(numbers, boxes, strict=True)), list(numbers)
-        failed: dict[int, BaseException] = {}
+        aside: dict[int, BaseException] = {}
         for attempt in range(self.retries + 1):
-            failed = {}
+            failed: list[int] = []
             for number, outcome in sweep(missing):
                 if isinstance(outcome, self.fatal) or _is_hopeless(outcome):
                     raise outcome
-                if isinstance(outcome, BaseException):
-                    failed[number] = outcome
-                    self.progress.failed(unit, step, number, outcome, attempt < self.retries)
-                else:
+                if not isinstance(outcome, BaseException):
                     keep(number, outcome)
+                    continue
+                # What took several workers with it was tried by each of them.
+                again = attempt < self.retries and not isinstance(outcome, WorkersLostError)
+                self.progress.failed(unit, step, number, outcome, again)
+                if again:
+                    failed.append(number)
+                else:
+                    aside[number] = outcome
             missing = sorted(failed)
             if not missing:
-                return
-        raise BlocksFailedError(
-            [
-                Failure(unit, step, number, at[number], f"{type(error).__name__}: {error}")
-                for number, error in sorted(failed.items())
-            ],
-            next(iter(failed.values())),
-        )
+                break
+        if aside:
+            raise BlocksFailedError(
+                [
+                    Failure(unit, step, number, at[number], f"{type(error).__name__}: {error}")
+                    for number, error in sorted(aside.items())
+                ],
+                next(iter(aside.values())),
+            )
 
     def _sweep(self, job: Job, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
         jobs = (Job(job.step, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from crackdask.schema import STEPS
 from crackdask.status import Status, status
@@ -117,6 +117,15 @@ class Process:
         return found
 
 
+class Running(Protocol):
+    """A run at work, wherever it is."""
+
+    @property
+    def said(self) -> str: ...
+
+    def alive(self) -> bool: ...
+
+
 @dataclass
 class Lab:
     """A folder with scans, a recipe and whatever runs there; everything started is ended by its pid."""
@@ -153,9 +162,31 @@ class Lab:
         self.processes.append(process)
         return process
 
-    def run(self, *options: str | Path) -> Process:
-        """Start a run."""
-        return self.start(*CRACKDASK, "run", self.recipe, "--store", self.store, *options, name="-run")
+    def run(self, *options: str | Path, before: Sequence[str] = ()) -> Process:
+        """Start a run, by default on two threads of its own."""
+        command = CRACKDASK if "--cluster" in options else (sys.executable, PRELOAD)
+        options = options or ("--cluster", "threads", "--workers", "2")
+        return self.start(*before, *command, "run", self.recipe, "--store", self.store, *options, name="-run")
+
+    def held_at(self, block: str, *options: str | Path) -> Process:
+        """Start a run and return when it is at a block, which it holds until the file `go` is there."""
+        self.ask({"block": block, "how": "hold", "times": 1, "until": [str(self.folder / "go")]})
+        run = self.run(*options)
+
+        def there() -> bool:
+            assert run.alive(), run.said
+            return ("begin", block) in {(word, what) for word, _, what in self.lines()}
+
+        until(there, 90, lambda: run.said)
+        self.ask()
+        return run
+
+    def fails(self, code: int, *options: str | Path) -> str:
+        """Run, see that it ends in an exit code and without a traceback, and return its last line."""
+        run = self.run(*options)
+        assert run.wait() == code, run.said
+        assert "Traceback" not in run.said
+        return run.said.splitlines()[-1]
 
     def finish(self, *options: str | Path) -> str:
         """Run to the end, and return what it says."""
@@ -184,7 +215,7 @@ class Lab:
         return [(word, int(pid), block) for word, pid, block in (line.split(" ", 2) for line in whole)]
 
     def begun(self, unit: str) -> int:
-        return sum(word == "begin" and block.startswith(f"{unit} ") for word, _, block in self.lines())
+        return sum(word == "begin" and f"{block} ".startswith(f"{unit} ") for word, _, block in self.lines())
 
     def at_work(self) -> list[int]:
         """Return the processes that do a block now, the last first."""
@@ -205,7 +236,7 @@ class Lab:
             if word == "begin":
                 assert block not in ended, f"{block} was done and was done again"
                 begun[block] += 1
-            else:
+            elif word == "end":
                 ended.add(block)
         again = sum(begun.values()) - len(begun)
         print(f"{again} of {len(begun)} blocks were begun again, {in_flight} may be")
@@ -226,31 +257,45 @@ class Lab:
         assert told.complete
         assert (told.running, told.at_work, told.failed, told.rerun) == (None, (), (), ())
 
-    def status(self, run: Process | None = None) -> Status:
+    def held_by(self) -> int | None:
+        """Return the process that holds the store, if there is one: by the system's list of locks, not by asking."""
+        lock = self.work / "lock"
+        if not lock.exists():
+            return None
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        held = [int(words[4]) for words in locks if words[5].endswith(f":{lock.stat().st_ino}")]
+        return held[0] if held else None
+
+    def status(self, run: Process | int | None = None) -> Status:
         """Return what `status` tells, having held it against the files, the workers' notes and the processes."""
-        results = {path.name for path in (self.work / "results").glob("[a-z]*")}
-        ended = Counter(" ".join(block.split()[:2]) for word, _, block in set(self.lines()) if word == "end")
+        pid = run.pid if isinstance(run, Process) else run
+        results, before = self._results(), self._blocks("end")
         told = status(self.store)
-        later = {path.name for path in (self.work / "results").glob("[a-z]*")}
-        noted = {" ".join(block.split()[:2]): 0 for _, _, block in self.lines()}
-        for word, _, block in {(word, 0, block) for word, _, block in self.lines()}:
-            noted[" ".join(block.split()[:2])] += word == "begin"
-        names = ["pristine" if n == 0 else s for n, s in enumerate(self.names)]
+        later, begun = self._results(), self._blocks("begin")
+        names = self.names
         done = {f"{step.step}-{names.index(state)}" for step in told.steps for state in step.done}
         assert results <= done <= later, (results, done, later)
         for step, state, passed, blocks, of in told.at_work:
             key = f"{step}-{names.index(state)} {passed}"
             assert f"{step}-{names.index(state)}" not in results
             # One more than noted may be recorded: a worker may be killed between its record and its note.
-            assert ended[key] <= blocks <= noted[key] <= of, (key, ended[key], blocks, noted[key], of)
-        if run is None:
+            assert before[key] <= blocks <= begun[key] <= of, (key, before[key], blocks, begun[key], of)
+        if pid is None:
             assert told.running is None
             assert told.complete == (not told.rerun)
         else:
-            assert told.running is None or told.running.startswith(f"process {run.pid} on "), (told.running, run.pid)
+            assert (told.running or "").startswith(f"process {pid} on ") or not Path(f"/proc/{pid}").exists()
         left = {f"{step.step}-{names.index(state)}" for step in told.steps for state in step.left}
         assert left <= {f"{step}-{names.index(state)}" for step, state in told.rerun}
         return told
+
+    def _results(self) -> set[str]:
+        return {path.name for path in (self.work / "results").glob("[a-z]*")}
+
+    def _blocks(self, wanted: str) -> Counter[str]:
+        """Return how many blocks of each pass were noted, each once."""
+        noted = {block for word, _, block in self.lines() if word == wanted}
+        return Counter(block.rpartition(" ")[0] for block in noted)
 
     @property
     def names(self) -> list[str]:
@@ -268,7 +313,13 @@ class Cluster:
 
     lab: Lab
     workers: int = 2
-    options: tuple[str, ...] = ("--nanny",)
+    threads: int = 1
+    memory: str = "2GiB"
+    host: str = "127.0.0.1"
+    #: What stands before the commands that start them.
+    before_scheduler: tuple[str, ...] = ()
+    before_worker: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         with socket.socket() as held:
@@ -280,32 +331,31 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        return f"tcp://127.0.0.1:{self.port}"
+        return f"tcp://{self.host}:{self.port}"
 
     def start_scheduler(self) -> None:
         self.scheduler = self.lab.start(
-            sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(self.port),
-            "--no-dashboard", name="-scheduler",
+            *self.before_scheduler, sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", self.host,
+            "--port", str(self.port), "--no-dashboard", name="-scheduler", env=self.env,
         )  # fmt: skip
-        until(self._answers, 30, lambda: self.scheduler.said)
-
-    def _answers(self) -> bool:
-        with socket.socket() as knock:
-            return knock.connect_ex(("127.0.0.1", self.port)) == 0
+        until(lambda: "Scheduler at:" in self.scheduler.said, 30, lambda: self.scheduler.said)
 
     def add(self, count: int = 1) -> None:
         """Start workers and wait for them."""
-        new = [
-            self.lab.start(
-                sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--host", "127.0.0.1",
-                "--nthreads", "1", "--no-dashboard", "--memory-limit", "2GiB", "--death-timeout", "30",
-                "--local-directory", self.lab.folder, *self.options, name="-worker",
-            )
-            for _ in range(count)
-        ]  # fmt: skip
-        for worker in new:
+        self.wait([self.start_worker(self.before_worker, self.host) for _ in range(count)])
+
+    def start_worker(self, before: Sequence[str], host: str, *options: str) -> Process:
+        worker = self.lab.start(
+            *before, sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--host", host,
+            "--nthreads", str(self.threads), "--no-dashboard", "--memory-limit", self.memory, "--death-timeout", "30",
+            "--local-directory", self.lab.folder, *options, name="-worker", env=self.env,
+        )  # fmt: skip
+        self.running.append(worker)
+        return worker
+
+    def wait(self, workers: Sequence[Process]) -> None:
+        for worker in workers:
             until(lambda worker=worker: "Registered to" in worker.said, 60, lambda worker=worker: worker.said)
-        self.running += new
 
     def worker_pids(self) -> list[int]:
         """Return the worker processes that nannies look after."""
@@ -353,7 +403,10 @@ class Moments:
     blocks: Mapping[str, int]
     seconds: Mapping[str, float]
 
-    def wait(self, unit: str, run: Process) -> None:
+    def order(self, unit: str) -> int:
+        return IN_ORDER.index(unit)
+
+    def wait(self, unit: str, run: Running) -> None:
         """Wait for a random moment within a unit."""
         blocks = self.blocks.get(unit, 0)
         number, delay = self.rng.randint(1, max(1, blocks)), self.rng.random()
@@ -367,7 +420,7 @@ class Moments:
             self._until(lambda: self.lab.is_done(before), run)
             time.sleep(0.5 * delay * self.seconds[unit])
 
-    def _until(self, ready: Callable[[], bool], run: Process) -> None:
+    def _until(self, ready: Callable[[], bool], run: Running) -> None:
         def there() -> bool:
             assert run.alive(), run.said
             return ready()

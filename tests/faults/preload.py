@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,11 +36,15 @@ def dask_setup(worker: Any) -> None:
             _note(asked["log"], "begin", block)
             time.sleep(asked["pause"])
             for fault in asked["faults"]:
-                if fault["block"] == block and _again(asked["log"], fault):
-                    _HURTS[fault["how"]](fault)
+                if fault["block"] == block and (before := _before(asked["log"], fault)) < fault["times"]:
+                    _HURTS[fault["how"]](fault, before)
             return job.step.kernel(own)
 
-        report = sound(replace(job, step=replace(job.step, kernel=kernel)))
+        try:
+            report = sound(replace(job, step=replace(job.step, kernel=kernel)))
+        except BaseException:
+            _note(asked["log"], "fail", block)
+            raise
         if begun:
             _note(asked["log"], "end", block)
         return report
@@ -53,22 +58,20 @@ def _note(log: str, word: str, block: str) -> None:
     os.close(handle)
 
 
-def _again(log: str, fault: dict[str, Any]) -> bool:
-    """Tell whether a fault still happens, and count it in a file: the process may not live to remember."""
-    happened = Path(f"{log}.{fault['how']}")
+def _before(log: str, fault: dict[str, Any]) -> int:
+    """Return how often a fault happened before; counted in a file, for the process may not live to remember."""
+    happened = Path(f"{log}.{fault['how']}.{fault['block'].replace(' ', '.')}")
     count = len(happened.read_bytes()) if happened.exists() else 0
-    if count >= fault["times"]:
-        return False
     with happened.open("ab") as file:
         file.write(b".")
-    return True
+    return count
 
 
-def _fail(fault: dict[str, Any]) -> None:
+def _fail(fault: dict[str, Any], before: int) -> None:
     raise RuntimeError("a kernel that fails")
 
 
-def _allocate(fault: dict[str, Any]) -> None:
+def _allocate(fault: dict[str, Any], before: int) -> None:
     taken = []
     until = time.monotonic() + 20
     for _ in range(fault["bytes"] >> 26):
@@ -78,8 +81,26 @@ def _allocate(fault: dict[str, Any]) -> None:
         time.sleep(0.1)
 
 
-def _sleep(fault: dict[str, Any]) -> None:
-    time.sleep(fault["seconds"])
+def _reserve(fault: dict[str, Any], before: int) -> None:
+    np.empty(2**62, np.uint8)
 
 
-_HURTS: dict[str, Callable[[dict[str, Any]], None]] = {"fail": _fail, "allocate": _allocate, "sleep": _sleep}
+def _hold(fault: dict[str, Any], before: int) -> None:
+    until = time.monotonic() + 60
+    while not Path(fault["until"][before]).exists() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+_HURTS: dict[str, Callable[[dict[str, Any], int], None]] = {
+    "fail": _fail,
+    "allocate": _allocate,
+    "reserve": _reserve,
+    "hold": _hold,
+}
+
+if __name__ == "__main__":  # a run whose workers are threads of its own
+    from crackdask.cli import main
+
+    dask_setup(None)
+    sys.argv[0] = "crackdask"
+    main()

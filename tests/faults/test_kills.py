@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 
@@ -66,8 +67,7 @@ def test_the_scheduler_in_every_step(lab: Lab, moments: Moments) -> None:
         print(f"ended {time.monotonic() - began:.1f} s after its scheduler")
         assert "Traceback" not in run.said
         last = run.said.splitlines()[-1]
-        assert f"the scheduler at {cluster.address} went away; the finished blocks are kept: start a scheduler" in last
-        assert last.endswith("then run the same command (with their address)")
+        assert re.search("the scheduler.* went away; the finished blocks are kept.* the same command", last), last
         lab.status()
         cluster.restart()
     lab.finish("--cluster", cluster.address)
@@ -117,8 +117,9 @@ def test_sigterm_as_a_batch_system_sends_it(lab: Lab, moments: Moments, everybod
         assert run.wait(20) == 128 + signal.SIGTERM, run.said
         print(f"ended {time.monotonic() - began:.1f} s after the SIGTERM")
         COUNTS.kills += 1
-        last = "stopped by SIGTERM; the finished blocks are kept, and the same command continues"
-        assert run.said.splitlines()[-1] == last, run.said
+        last = run.said.splitlines()[-1]
+        assert last.startswith("stopped by "), run.said
+        assert last.endswith("; the finished blocks are kept, and the same command continues")
         assert "Traceback" not in run.said
         until(lambda run=run: not run.others(), 10, lambda run=run: f"{run.others()} outlive their run")
         assert not lab.status().complete
