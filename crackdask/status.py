@@ -11,7 +11,7 @@ from crackdask.config import check
 from crackdask.schema import STEPS
 from crackdask.store import attributes
 from crackdask.units import outstanding, units
-from crackdask.work import Work
+from crackdask.work import Records, Work
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,6 @@ def _at_work(work: Work, names: list[str]) -> list[tuple[str, str, str, int, int
             records = sum(not entry.name.startswith(".") for entry in os.scandir(folder))
         except FileNotFoundError:  # the unit was finished meanwhile
             continue
-        if records < int(blocks):
+        if records < int(blocks) and Records(folder, int(blocks)).is_open():
             found.append((step, names[int(state)], name, records, int(blocks)))
     return found

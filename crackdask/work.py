@@ -14,6 +14,7 @@ damaged it later, and then the block counts as not done.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -69,6 +70,16 @@ def write_whole(path: Path, data: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     flush(path.parent)
+
+
+def _is_locked(path: Path) -> bool:
+    """Tell whether somebody holds a lock, without the right to write."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -165,9 +176,8 @@ class Work:
         try:
             lock.acquire()
         except Timeout:
-            who = owner.read_text().strip() if owner.exists() else "unknown"
             raise StoreError(
-                f"another run is writing this store ({who}); wait for it or stop it. "
+                f"another run is writing this store ({self._owner()}); wait for it or stop it. "
                 f"`crackdask status {str(self.folder).removesuffix('.work')}` tells how far it is"
             ) from None
         try:
@@ -187,12 +197,15 @@ class Work:
         try:
             lock.acquire()
         except Timeout:
-            owner = self.folder / "owner"
-            return owner.read_text().strip() if owner.exists() else "unknown"
-        except OSError:
-            return None  # a place that cannot be written: nobody writes there
+            return self._owner()
+        except OSError:  # it cannot be written from here, but perhaps from elsewhere
+            return self._owner() if _is_locked(self.folder / "lock") else None
         lock.release()
         return None
+
+    def _owner(self) -> str:
+        owner = self.folder / "owner"
+        return owner.read_text().strip() if owner.exists() else "unknown"
 
     def records(self, unit: str, step: str, key: str, blocks: int) -> Records:
         """Return the records of one pass; those of another key do not count."""

@@ -262,7 +262,7 @@ class Lab:
         lock = self.work / "lock"
         if not lock.exists():
             return None
-        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" not in line]
         held = [int(words[4]) for words in locks if words[5].endswith(f":{lock.stat().st_ino}")]
         return held[0] if held else None
 

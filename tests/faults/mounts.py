@@ -47,9 +47,10 @@ def small_disk(place: Path, kind: str, megabytes: int) -> Iterator[Path]:
 
 
 @contextmanager
-def read_only(place: Path) -> Iterator[None]:
-    """Have a folder that cannot be written, not even by root."""
-    mounted("--bind", place, place)
+def read_only(folder: Path, place: Path) -> Iterator[None]:
+    """Have a folder that cannot be written, not even by root, seen at a place (that may be its own)."""
+    place.mkdir(exist_ok=True)
+    mounted("--bind", folder, place)
     try:
         mounted("-o", "remount,bind,ro", place)
         yield

@@ -44,11 +44,11 @@ class JobRun:
 def submitted(slurm: Slurm, lab: Lab, *options: str) -> JobRun:
     """Submit a run that is a job by itself, with threads for workers."""
     words = [sys.executable, PRELOAD, "run", lab.recipe, "--store", lab.store, "--cluster", "threads", "--workers", "2"]
-    command = " ".join(shlex.quote(str(word)) for word in words)
-    exports = " ".join(f"{key}={shlex.quote(value)}" for key, value in lab.env.items())
+    exports = [f"{key}={value}" for key, value in lab.env.items()]
+    command = shlex.join(["env", *exports, *map(str, words)])
     number = slurm.command(
         "sbatch", "--parsable", "-n1", "-c2", "--mem=2000", "-J", "run", "--requeue", "--open-mode=append",
-        "-o", str(lab.folder / "%j.out"), "--chdir", str(lab.folder), *options, "--wrap", f"exec env {exports} {command}",
+        "-o", str(lab.folder / "%j.out"), "--chdir", str(lab.folder), *options, "--wrap", f"exec {command}",
     )  # fmt: skip
     return JobRun(slurm, lab, int(number))
 
