@@ -1,7 +1,7 @@
 """The commands; thin: they read arguments, call the package and say what happened.
 
 Exit 0 when everything is done, 1 when blocks failed, the disk is full or the cluster went away, 2 for a mistake of the
-user's, 130 after Ctrl-C, 143 after the SIGTERM with which a batch system ends a job.
+user's, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from importlib.metadata import version
 from math import prod
@@ -27,15 +29,9 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from crackdask import demo as demonstration
-from crackdask.cluster import (
-    ClusterError,
-    ClusterLostError,
-    TerminatedError,
-    connect,
-    recorded,
-    stopped_in_order,
-)
-from crackdask.config import Recipe, load
+from crackdask.bench import USER_ERRORS
+from crackdask.cluster import Certificates, ClusterError, ClusterLostError, connect, recorded
+from crackdask.config import Recipe, load, load_site
 from crackdask.console import Display, columns, duration, facts, size
 from crackdask.export import ExportError, export_labels, export_table
 from crackdask.init import draft
@@ -44,11 +40,14 @@ from crackdask.profile import profile as profile_of
 from crackdask.regions import AnalysisError
 from crackdask.report import ReportError
 from crackdask.report import report as write_report
-from crackdask.run import USER_ERRORS, Outcome, Run, Scans
+from crackdask.resources import KINDS, Site
+from crackdask.run import Outcome, Run
+from crackdask.scans import Scans
 from crackdask.schema import STEPS
 from crackdask.status import Status
 from crackdask.status import status as read_status
 from crackdask.store import attributes
+from crackdask.work import Work
 
 _ORDER = ("demo", "init", "check", "run", "submit", "status", "report", "export", "explore")
 
@@ -76,9 +75,17 @@ R = TypeVar("R")
 StorePath = Annotated[Path, typer.Argument(help="The store, NAME.zarr.", show_default=False)]
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)]
 ClusterOption = Annotated[
-    str, typer.Option(help="local, threads, synchronous, or a scheduler's address: tcp://host:port, tls://host:port.")
+    str | None,
+    typer.Option(
+        help=f"{', '.join(KINDS)}, or a scheduler's address: tls://host:port, tcp://host:port. "
+        "By default what [cluster] in the recipe says, or local.",
+        show_default=False,
+    ),
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; by default one for each core.")]
+SiteOption = Annotated[
+    Path | None, typer.Option("--cluster-config", help="A file of your own with keys of [cluster].", show_default=False)
+]
 
 _MISTAKES: tuple[type[BaseException], ...] = (*USER_ERRORS, ClusterError, ExportError, AnalysisError, ReportError)
 
@@ -93,29 +100,50 @@ def _mistakes(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with stopped_in_order():
-                return command(*args, **kwargs)
+            return command(*args, **kwargs)
         except _MISTAKES as error:
             err.print(f"[red]error:[/] {escape(str(error))}")
             raise typer.Exit(2) from None
+        except ClusterLostError as error:
+            err.print(f"[red]stopped:[/] {escape(str(error))}")
+            raise typer.Exit(1) from None
         except OSError as error:
             place = error.filename or kwargs.get("store") or "the disk"
             err.print(f"[red]error:[/] {escape(_refused(error, place))}")
             raise typer.Exit(2 if error.errno in _FORBIDDEN else 1) from None
-        except ClusterLostError as error:
-            err.print(
-                f"[red]error:[/] {escape(str(error))}; the finished blocks are kept: start a scheduler and workers "
-                "again, then run the same command (with their address)"
-            )
-            raise typer.Exit(1) from None
-        except TerminatedError:
-            err.print("stopped by SIGTERM; the finished blocks are kept, and the same command continues")
-            raise typer.Exit(128 + signal.SIGTERM) from None
+        except _Ended:
+            err.print("stopped by a signal to end; the finished blocks are kept, and the same command continues")
+            raise typer.Exit(143) from None
         except KeyboardInterrupt:
             err.print("stopped; the finished blocks are kept, and the same command continues")
             raise typer.Exit(130) from None
 
     return guarded
+
+
+class _Ended(BaseException):
+    """The machine or a batch system wants this process to end."""
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """End as after Ctrl-C when a batch system announces the end of a job, so that workers are sent home.
+
+    That is SIGTERM nearly everywhere; Grid Engine announces it by SIGUSR2 (`-notify`).
+    """
+
+    def end(*_: object) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # once is enough: what follows must come to its own end
+        raise _Ended
+
+    here = threading.current_thread() is threading.main_thread()  # elsewhere signals do not arrive
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGUSR2) if here}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _refused(error: OSError, place: object) -> str:
@@ -155,8 +183,16 @@ def run(
     recipe: RecipePath,
     store: Annotated[Path, typer.Option(help="Where the store is or will be, NAME.zarr.", show_default=False)],
     until: Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")] = None,
-    cluster: ClusterOption = "local",
+    cluster: ClusterOption = None,
     workers: WorkersOption = None,
+    cluster_config: SiteOption = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="Authority of a tls:// scheduler.", show_default=False)] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Own certificate for it.", show_default=False)] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Key of the certificate.", show_default=False)] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let another machine's tcp:// do without TLS.")] = False,
+    patience: Annotated[
+        str | None, typer.Option(help="How long to wait while there is no worker, such as '2 h'.", show_default=False)
+    ] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Print what each step cost.")] = False,
     performance_report: Annotated[
         Path | None, typer.Option(help="Write dask's performance report (HTML) of the run.", show_default=False)
@@ -167,7 +203,9 @@ def run(
         raise typer.BadParameter(f"{until!r} is no step; the steps are {', '.join(STEPS)}", param_hint="--until")
     found = load(recipe)
     scans = Scans.of(found, recipe.resolve().parent)
-    did = _run(scans, store, until, cluster, workers, performance_report)
+    site = load_site(cluster_config, found.cluster, kind=cluster, workers=workers, patience=patience)
+    certificates = Certificates(tls_ca, tls_cert, tls_key)
+    did = _run(scans, store, until, site, performance_report, certificates, insecure=insecure)
     if profile:
         _print_profile(store)
     if did and until is None:
@@ -201,21 +239,41 @@ def _run(
     scans: Scans,
     store: Path,
     until: str | None,
-    cluster: str,
-    workers: int | None,
+    site: Site,
     performance_report: Path | None = None,
+    certificates: Certificates | None = None,
+    *,
+    insecure: bool = False,
 ) -> bool:
     """Run, say how it ended, and tell whether anything was done."""
     started = time.monotonic()
     recipe = scans.recipe
-    scans.plan(workers or len(os.sched_getaffinity(0)))  # too little memory is told before workers start with it
-    with connect(cluster, workers, recipe.compute.memory) as executor, recorded(executor, performance_report):
+    scans.plan(site.workers or len(os.sched_getaffinity(0)))  # too little memory is told before workers start with it
+    shared = Path(site.folder).expanduser() if site.folder else Work.beside(store.resolve()).folder
+    with (
+        _ending_in_order(),
+        connect(
+            site.kind,
+            site.workers,
+            recipe.compute.memory,
+            site=site,
+            folder=shared,
+            certificates=certificates,
+            insecure=insecure,
+            say=_notice,
+        ) as executor,
+        recorded(executor, performance_report),
+    ):
         names = [state.name for state in recipe.states]
         with Display(out, names, prod(scans.shape), executor.workers, executor.dashboard) as display:
             job = Run(scans, store.resolve(), executor, display)
             outcome = job(until)
     _conclude(outcome, store, until, time.monotonic() - started)
     return bool(outcome.done)
+
+
+def _notice(words: str) -> None:
+    out.print(f"[yellow]note[/] {escape(words)}")
 
 
 def _conclude(outcome: Outcome, store: Path, until: str | None, seconds: float) -> None:
@@ -297,11 +355,11 @@ def _summary(store: Path) -> None:
 
 @app.command()
 @_mistakes
-def check(recipe: RecipePath, cluster: ClusterOption = "local", workers: WorkersOption = None) -> None:
+def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOption = None) -> None:
     """Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel."""
     found = load(recipe)
     scans = Scans.of(found, recipe.resolve().parent)
-    count = workers or len(os.sched_getaffinity(0))
+    count = load_site(None, found.cluster, kind=cluster, workers=workers).workers or len(os.sched_getaffinity(0))
     _print_plan(found, scans, count)
 
 
@@ -424,13 +482,15 @@ def demo(
     store: Annotated[Path, typer.Option(help="Where the store goes; scans and recipe lie beside it.")] = Path(
         "crackdask-demo/demo.zarr"
     ),
-    cluster: ClusterOption = "local",
+    cluster: ClusterOption = None,
     workers: WorkersOption = None,
 ) -> None:
     """Make a small operando experiment with known truth, and run everything on it."""
     count = workers or len(os.sched_getaffinity(0))
     recipe = demonstration.prepare(store.resolve(), count, out.print)
-    _run(Scans.of(load(recipe), recipe.parent), store, None, cluster, workers)
+    found = load(recipe)
+    site = load_site(None, found.cluster, kind=cluster, workers=workers)
+    _run(Scans.of(found, recipe.parent), store, None, site)
     out.print("\ntracked particles whose core is more cracked than when pristine:")
     rows = [[state, f"{found:.0%}", f"{true:.0%}"] for state, found, true in demonstration.verdict(store.resolve())]
     out.print(columns("", ["state", "found", "programmed"], rows))

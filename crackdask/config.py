@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,12 +27,10 @@ from crackdask.measure import MeasureParams
 from crackdask.plan import Triple
 from crackdask.regions import AnalyseParams
 from crackdask.register import RegisterParams
+from crackdask.resources import SITE_ONLY, ClusterParams, Site, nbytes
 from crackdask.transfer import TransferParams
 
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
-_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-_UNITS |= {"tib": 2**40, "tb": 10**12}
-_LEAST_MEMORY = 2**20
 
 
 class RecipeError(ValueError):
@@ -58,17 +55,6 @@ def _pair(value: Any) -> Any:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(f"two numbers, [first, end], not {_shown(value)}")
     return tuple(value)
-
-
-def _nbytes(value: Any) -> Any:
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
-        if not match or match[2].lower() not in _UNITS:
-            raise ValueError(f"a size such as '2 GiB' or '800 MB', not {value!r}")
-        value = int(float(match[1]) * _UNITS[match[2].lower()])
-    if isinstance(value, int) and not isinstance(value, bool) and value < _LEAST_MEMORY:
-        raise ValueError(f"at least 1 MiB, not {value} bytes")
-    return value
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -125,7 +111,7 @@ class Compute(BaseModel):
     chunk: Cube = Field((64, 64, 64), description="voxels of a chunk in the store")
     shard: Cube | None = Field(None, description="voxels of a shard (a file of several chunks), or none")
     block: Literal["auto"] | Cube = Field("auto", description="voxels of a block, or auto: by memory")
-    memory: Annotated[int, BeforeValidator(_nbytes)] = Field(
+    memory: Annotated[int, BeforeValidator(nbytes)] = Field(
         2 * 2**30, description="memory of one worker, such as '2 GiB'"
     )
     compression: Literal["zstd", "lz4", "none"] = Field("zstd", description="codec of the volumes")
@@ -168,6 +154,7 @@ class Recipe(BaseModel):
     measure: MeasureParams = MeasureParams()
     analyse: AnalyseParams = AnalyseParams()
     compute: Compute = Compute()
+    cluster: ClusterParams = ClusterParams()
 
     @property
     def reference(self) -> int:
@@ -187,8 +174,8 @@ class Recipe(BaseModel):
         return tuple(limits)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the resolved recipe as plain values."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Return the resolved recipe as plain values; where it ran is not part of it."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"cluster"})
 
 
 def load(path: Path) -> Recipe:
@@ -199,21 +186,43 @@ def load(path: Path) -> Recipe:
     RecipeError
         With one line for each complaint: its key, what was found and what was wanted.
     """
+    return check(_read(path, "recipe", "`crackdask init SCAN... -o {path}` writes one"), where=str(path))
+
+
+def load_site(path: Path | None, recipe: ClusterParams, **options: Any) -> Site:
+    """Return what a run asks of a cluster: the recipe's section, over it a site's file, over both the options given.
+
+    Raises
+    ------
+    RecipeError
+        With one line for each complaint about the file or an option.
+    """
+    content = _read(path, "file", "name one with --cluster-config") if path else {}
+    if set(content) == {"cluster"} and isinstance(content["cluster"], dict):
+        content = content["cluster"]  # headed as in a recipe
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return Site.model_validate({**recipe.model_dump(exclude_unset=True), **content, **given})
+    except ValidationError as error:
+        raise _refusal(str(path) if path else "cluster", _complaints(error, Site)) from None
+
+
+def _read(path: Path, what: str, hint: str) -> dict[str, Any]:
+    """Return the content of a TOML file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise RecipeError(f"there is no recipe {path}; `crackdask init SCAN... -o {path}` writes one") from None
+        raise RecipeError(f"there is no {what} {path}; {hint.format(path=path)}") from None
     except IsADirectoryError:
-        raise RecipeError(f"{path} is a folder; name the recipe in it, such as {path / 'recipe.toml'}") from None
+        raise RecipeError(f"{path} is a folder; name the {what} in it, such as {path / f'{what}.toml'}") from None
     except UnicodeDecodeError:
-        raise RecipeError(f"{path} cannot be read: it is not UTF-8 text; a recipe is a TOML file") from None
+        raise RecipeError(f"{path} cannot be read: it is not UTF-8 text; a {what} is a TOML file") from None
     except OSError as error:
-        raise RecipeError(f"the recipe {path} cannot be read: {error.strerror or error}") from None
+        raise RecipeError(f"the {what} {path} cannot be read: {error.strerror or error}") from None
     try:
-        content = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is not valid TOML: {error}") from None
-    return check(content, where=str(path))
 
 
 def check(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -225,9 +234,13 @@ def check(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
         lines += _complaints(error)
     lines += _contradictions(content)
     if lines:
-        count = f"{len(lines)} mistake{'s' * (len(lines) > 1)}"
-        raise RecipeError("\n".join([f"{where}: {count}", *(f"  {line}" for line in lines)]))
+        raise _refusal(where, lines)
     return recipe
+
+
+def _refusal(where: str, lines: list[str]) -> RecipeError:
+    count = f"{len(lines)} mistake{'s' * (len(lines) > 1)}"
+    return RecipeError("\n".join([f"{where}: {count}", *(f"  {line}" for line in lines)]))
 
 
 def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:
@@ -252,17 +265,17 @@ def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:
             yield f"analyse.path_states[{number}]: no state is named {wanted!r}; there are {known}"
 
 
-def _complaints(error: ValidationError) -> list[str]:
+def _complaints(error: ValidationError, root: type[BaseModel] = Recipe) -> list[str]:
     """Return one line for each key that is wrong; where a key may be of several kinds, all are named."""
     by_key: dict[str, list[ErrorDetails]] = {}
     for found in error.errors(include_url=False):
-        by_key.setdefault(_key(found["loc"]), []).append(found)
+        by_key.setdefault(_key(found["loc"], root), []).append(found)
     lines = []
     for key, several in by_key.items():
         inner = any(other.startswith(f"{key}[") for other in by_key)
         if inner and all(found["type"] in ("too_short", "literal_error") for found in several):
             continue  # said more precisely of an item
-        said = list(dict.fromkeys(_wanted(found) for found in several))
+        said = list(dict.fromkeys(_wanted(found, root) for found in several))
         if len(several) > 1:
             said = [words.partition(", not ")[0].partition(", found ")[0] for words in said]
             said = [" or ".join([said[0], *(words.removeprefix("should be ") for words in said[1:])])]
@@ -284,10 +297,12 @@ _KINDS = {
 }
 
 
-def _wanted(found: ErrorDetails) -> str:
+def _wanted(found: ErrorDetails, root: type[BaseModel]) -> str:
     kind, shown = found["type"], _shown(found["input"])
     if kind == "extra_forbidden":
-        return f"unknown key; {_known(found['loc'])}"
+        if found["loc"][:-1] == ("cluster",) and found["loc"][-1] in SITE_ONLY:
+            return "stands in a file of your own (--cluster-config), never in a recipe, which others may have written"
+        return f"unknown key; {_known(found['loc'], root)}"
     if kind == "missing":
         return "missing"
     if kind == "too_short":
@@ -303,9 +318,9 @@ def _shown(value: Any) -> str:
     return words if len(words) <= 60 else f"{words[:57]}..."
 
 
-def _key(path: tuple[int | str, ...]) -> str:
+def _key(path: tuple[int | str, ...], root: type[BaseModel]) -> str:
     """Return the path of a key as `states[1].voltage`; what pydantic adds for the kinds of a value is left out."""
-    text, model = "", cast("type[BaseModel] | None", Recipe)
+    text, model = "", cast("type[BaseModel] | None", root)
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
@@ -315,9 +330,9 @@ def _key(path: tuple[int | str, ...]) -> str:
     return text
 
 
-def _known(path: tuple[int | str, ...]) -> str:
+def _known(path: tuple[int | str, ...], root: type[BaseModel]) -> str:
     """Name the keys that are known where an unknown one was found."""
-    model: type[BaseModel] = Recipe
+    model = root
     for part in path[:-1]:
         if isinstance(part, str):
             model = _section(model, part) or model

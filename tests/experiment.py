@@ -15,7 +15,8 @@ import xarray as xr
 from crackdask.cluster import connect
 from crackdask.config import check
 from crackdask.phantom import Phantom, states, write
-from crackdask.run import Outcome, Run, Scans
+from crackdask.run import Outcome, Run
+from crackdask.scans import Scans
 from tests.silence import Silent
 
 SMALL = Phantom(

@@ -14,7 +14,8 @@ from crackdask.cluster import connect
 from crackdask.config import load
 from crackdask.phantom import Phantom, states, write
 from crackdask.plan import Box
-from crackdask.run import Run, Scans
+from crackdask.run import Run
+from crackdask.scans import Scans
 from tests.scoring import corner_error, f1, matches
 from tests.silence import Silent
 

@@ -13,8 +13,8 @@ from crackdask import analyse
 from crackdask.analyse import AnalysisError
 from crackdask.config import RecipeError, check
 from crackdask.kernels.curve import robust_curve
+from crackdask.perform import _phases
 from crackdask.phantom import FIVE_STATES, TWELVE_STATES, states
-from crackdask.run import _phases
 from crackdask.units import fingerprints
 from tests.tabled import VOXEL_UM, balls, replaced, tables
 

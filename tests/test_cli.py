@@ -98,7 +98,7 @@ def test_a_step_that_does_not_exist(tiny: Tiny) -> None:
 )
 def test_no_such_cluster(tiny: Tiny, cluster: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if "://" in cluster:
-        monkeypatch.setattr("crackdask.cluster.Client", _refusing)
+        monkeypatch.setattr("crackdask.cluster.address.Client", _refusing)
     found = tiny.run("--cluster", cluster)
     assert found.code == 2
     assert said in words(found.err)
@@ -114,7 +114,7 @@ def test_ctrl_c(tiny: Tiny, finished: Tiny, monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("crackdask.run.otsu", pressed)
+        patch.setattr("crackdask.perform.otsu", pressed)
         said = tiny.run()
     assert said.code == 130
     assert said.err == "stopped; the finished blocks are kept, and the same command continues\n"

@@ -10,7 +10,7 @@ import pytest
 
 from crackdask.config import RecipeError, check
 from crackdask.planning import estimate, passes_by_step, plan_blocks
-from crackdask.run import Scans
+from crackdask.scans import Scans
 
 FULL_FIELD = (2160, 2560, 2560)
 TWELVE = [

@@ -12,7 +12,8 @@ import xarray as xr
 import crackdask
 from crackdask.cluster import Serial
 from crackdask.config import check
-from crackdask.run import Run, Scans
+from crackdask.run import Run
+from crackdask.scans import Scans
 from tests.silence import Silent
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

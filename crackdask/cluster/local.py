@@ -1,0 +1,67 @@
+"""Worker processes on this machine; nobody else on it can speak to them."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+
+import dask
+from distributed import Client, LocalCluster
+
+from crackdask.cluster import guard, tls
+from crackdask.cluster.executors import Distributed, Say
+from crackdask.cluster.workers import COMPILING, cap_threads, in_configuration
+from crackdask.resources import Site
+
+_PATIENCE = 300
+
+
+class _GuardedCluster(LocalCluster):  # type: ignore[misc, unused-ignore]
+    async def _start(self) -> None:
+        self.scheduler_spec["cls"] = guard.GuardedScheduler
+        await super()._start()
+
+
+@contextmanager
+def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distributed]:
+    """Hold some workers on this machine, bound to loopback, with certificates that exist in memory only."""
+    with _deaf_to_interrupts(), dask.config.set(in_configuration()):
+        cluster = _GuardedCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=max(memory, COMPILING),
+            host="127.0.0.1",
+            security=tls.temporary(),
+            dashboard_address=site.dashboard,
+            silence_logs=logging.CRITICAL,
+        )
+    with cluster, Client(cluster) as client:
+        client.run(cap_threads)
+        client.register_worker_callbacks(cap_threads)
+        yield Distributed(client, workers, site.patience or _PATIENCE, say, guard.link(cluster.scheduler))
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Leave Ctrl-C to this process: a terminal sends it to the workers too, and each would print a traceback.
+
+    Threads and processes that begin inside have the signal blocked, and so have those that they begin; here it
+    arrives when the block is left.
+    """
+    # The tracker's start would unblock the signal. It is told not to warn of what killed workers leave: it clears
+    # that away, and the last lines are for what to do.
+    quiet = "ignore:resource_tracker"
+    sys.warnoptions.append(quiet)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

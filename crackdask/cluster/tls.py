@@ -1,0 +1,87 @@
+"""Certificates, so that nobody but a run's own processes can speak to its scheduler.
+
+A dask scheduler runs any code for anyone who can open its port. With mutual TLS both ends of every connection must show
+a certificate that the cluster's own authority signed. Those made here are their own authority, live for one
+run, and whoever can read the key belongs to the cluster: it lies in a folder that only its owner can enter.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dask
+from distributed.security import Security
+
+from crackdask.cluster.errors import ClusterError
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Files that belong to a scheduler which somebody else started."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def security(self, address: str) -> Security:
+        """Return how to speak to a scheduler; what is not given is taken from dask's own configuration.
+
+        Raises
+        ------
+        ClusterError
+            If there are no certificates, or one is not there.
+        """
+        given = {"tls_ca_file": self.ca, "tls_client_cert": self.cert, "tls_client_key": self.key}
+        for option, path in zip(("--tls-ca", "--tls-cert", "--tls-key"), given.values(), strict=True):
+            if path is not None and not path.is_file():
+                raise ClusterError(f"{option}: there is no file {path}")
+        found = Security(
+            require_encryption=True, **{name: str(path) for name, path in given.items() if path is not None}
+        )
+        if not (found.tls_ca_file and found.tls_client_cert):
+            raise ClusterError(
+                f"{address} speaks TLS and wants to see a certificate: give --tls-ca, --tls-cert and --tls-key, or set "
+                "distributed.comm.tls in dask's configuration"
+            )
+        return found
+
+
+def temporary() -> Security:
+    """Return new certificates that exist in memory only."""
+    return Security.temporary()
+
+
+@contextmanager
+def in_files(folder: Path) -> Iterator[Security]:
+    """Hold new certificates as files that other machines can read as this user, and nobody else can.
+
+    Parameters
+    ----------
+    folder
+        Where a folder for them is made; it is removed at the end.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    private = Path(tempfile.mkdtemp(prefix="tls-", dir=folder))  # made with 0700
+    try:
+        made = temporary()
+        paths = {}
+        for name, text in (("ca", made.tls_ca_file), ("cert", made.tls_worker_cert), ("key", made.tls_worker_key)):
+            paths[name] = private / f"{name}.pem"
+            paths[name].touch(mode=0o600)
+            paths[name].write_text(text)
+        files = {"tls_ca_file": str(paths["ca"])}
+        for role in ("client", "scheduler", "worker"):
+            files |= {f"tls_{role}_cert": str(paths["cert"]), f"tls_{role}_key": str(paths["key"])}
+        yield Security(require_encryption=True, **files)
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def configured() -> bool:
+    """Tell whether dask's own configuration names certificates."""
+    return bool(dask.config.get("distributed.comm.tls.ca-file", None))
