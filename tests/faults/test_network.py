@@ -84,7 +84,7 @@ def test_the_link_of_a_worker_is_cut_and_restored(lab: Lab, moments: Moments, ne
     cluster = Cluster(lab, workers=0, host=f"{NET}.1", before_scheduler=net.at("s"), env=soon)
     cluster.wait([cluster.start_worker(net.at(host), f"{NET}.1{host}", "--no-nanny") for host in ("1", "2")])
     lab.ask(pause=0.08)
-    run = lab.run("--cluster", cluster.address, before=net.at("s"))
+    run = lab.run("--cluster", cluster.address, "--insecure", before=net.at("s"))
     moments.wait("grey-0", run)
     net.cut("1")
     time.sleep(1)

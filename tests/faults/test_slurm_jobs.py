@@ -1,4 +1,4 @@
-"""A run that is a job of a real Slurm: cancelled, killed, requeued, its node set down, its walltime over."""
+"""Jobs of a real Slurm, with workers or with the run itself: cancelled, killed, requeued, out of time, on a lost node."""
 
 from __future__ import annotations
 
@@ -106,4 +106,43 @@ def test_a_walltime_that_ends_while_the_run_is_at_work(lab: Lab, slurm: Slurm) -
     run = submitted(slurm, lab)
     run.wait_for("COMPLETED", seconds=90)
     lab.check_lost(in_flight=2)
+    lab.check_same()
+
+
+def workers(slurm: Slurm, besides: set[int]) -> list[int]:
+    """Return the jobs whose workers are at work, without some."""
+    return [job.number for job in slurm.jobs(state="RUNNING") if job.number not in besides]
+
+
+def test_jobs_of_workers_that_are_taken_from_a_run(lab: Lab, moments: Moments, slurm: Slurm) -> None:
+    """Each is replaced, and the run goes on with what is left until then."""
+    site = lab.folder / "site.toml"
+    site.write_text('interface = "lo"\nwalltime = "10 min"\nmemory = "1500 MiB"\n')
+    lab.ask(pause=0.05)
+    run = lab.run("--cluster", "slurm", "--workers", "2", "--cluster-config", site)
+    lost: set[int] = set()
+    hows = ["cancelled", "killed", "requeued", "node down"]
+    units = sorted(moments.rng.sample(one_of_every_step(moments.rng)[1:-1], 4), key=moments.order)
+    for how, unit in zip(hows, units, strict=True):
+        moments.wait(unit, run)
+        found = until(lambda: workers(slurm, lost), 60, lambda: f"{slurm.jobs()}\n{run.said}")
+        victim = moments.rng.choice(found)
+        print(f"{how}: job {victim} of {found}")
+        lost.add(victim)
+        COUNTS.kills += 1
+        if how == "cancelled":
+            slurm.command("scancel", str(victim))
+        elif how == "killed":
+            slurm.command("scancel", "--full", "-s", "KILL", str(victim))
+        elif how == "requeued":
+            slurm.command("scontrol", "requeue", str(victim))
+        else:
+            node = next(job.nodes for job in slurm.jobs() if job.number == victim)
+            slurm.down(node)
+            slurm.up(node)
+        told = lab.status(run)
+        assert not told.complete
+    assert run.wait(120) == 0, run.said
+    until(lambda: not slurm.jobs(), 30, lambda: str(slurm.jobs()))
+    lab.check_lost(in_flight=4 * 2)
     lab.check_same()
