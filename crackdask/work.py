@@ -9,7 +9,9 @@
 
 Truth is in these files, never in a scheduler. A record is written after the block's voxels were flushed, under another
 name first and then renamed, so that it is there whole or not at all; its checksum tells if the disk
-damaged it later, and then the block counts as not done.
+damaged it later, and then the block counts as not done. A file ``.open`` among the records of a pass says that its
+blocks are wanted: one that a lost worker is still at when the unit is done, or done otherwise, finds it gone and writes
+nothing.
 """
 
 from __future__ import annotations

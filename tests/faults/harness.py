@@ -315,6 +315,8 @@ class Cluster:
     workers: int = 2
     threads: int = 1
     memory: str = "2GiB"
+    #: Whether each worker has a process beside it that starts it again.
+    nanny: bool = True
     host: str = "127.0.0.1"
     #: What stands before the commands that start them.
     before_scheduler: tuple[str, ...] = ()
@@ -348,7 +350,7 @@ class Cluster:
         worker = self.lab.start(
             *before, sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--host", host,
             "--nthreads", str(self.threads), "--no-dashboard", "--memory-limit", self.memory, "--death-timeout", "30",
-            "--local-directory", self.lab.folder, *options, name="-worker", env=self.env,
+            "--local-directory", self.lab.folder, *([] if self.nanny else ["--no-nanny"]), *options, name="-worker", env=self.env,
         )  # fmt: skip
         self.running.append(worker)
         return worker

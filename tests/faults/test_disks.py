@@ -38,7 +38,6 @@ def fill(place: Path, stop: Event) -> None:
     [
         ("tmpfs", "grey-1", ("--cluster", "local", "--workers", "2")),
         ("ext4", "mask-0", ()),
-        ("tmpfs", "transfer-1", ()),
         ("ext4", "measure-1", ()),
     ],
 )
@@ -246,7 +245,7 @@ def test_torn_records(lab: Lab) -> None:
 
 
 def test_two_runs_started_on_one_store(lab: Lab) -> None:
-    for _ in range(3):
+    for _ in range(2):
         runs = [lab.run(), lab.run()]
         COUNTS.faults += 1
         until(lambda runs=runs: not all(run.alive() for run in runs), 60)
@@ -257,7 +256,7 @@ def test_two_runs_started_on_one_store(lab: Lab) -> None:
         winner.kill()
         COUNTS.kills += 1
     lab.finish()
-    lab.check_lost(in_flight=3 * 2)
+    lab.check_lost(in_flight=2 * 2)
     lab.check_same()
 
 

@@ -36,7 +36,7 @@ def test_a_worker_in_every_step(lab: Lab, moments: Moments) -> None:
 
 def test_all_workers_in_every_step(lab: Lab, moments: Moments) -> None:
     """No worker is left, and nothing that would start one: the run waits until others come."""
-    cluster = Cluster(lab)
+    cluster = Cluster(lab, nanny=False)
     run = lab.run("--cluster", cluster.address)
     for unit in one_of_every_step(moments.rng):
         moments.wait(unit, run)
@@ -48,13 +48,13 @@ def test_all_workers_in_every_step(lab: Lab, moments: Moments) -> None:
         assert run.alive(), run.said
         cluster.add(cluster.workers)
     assert run.wait() == 0, run.said
-    lab.check_lost(in_flight=9 * cluster.workers)
+    lab.check_lost(in_flight=9 * 2)
     lab.check_same()
 
 
 def test_the_scheduler_in_every_step(lab: Lab, moments: Moments) -> None:
     """The run ends and says so; with another scheduler it goes on."""
-    cluster = Cluster(lab)
+    cluster = Cluster(lab, workers=1, threads=2, nanny=False)
     for unit in one_of_every_step(moments.rng):
         run = lab.run("--cluster", cluster.address)
         moments.wait(unit, run)
@@ -71,13 +71,13 @@ def test_the_scheduler_in_every_step(lab: Lab, moments: Moments) -> None:
         lab.status()
         cluster.restart()
     lab.finish("--cluster", cluster.address)
-    lab.check_lost(in_flight=9 * cluster.workers)
+    lab.check_lost(in_flight=9 * 2)
     lab.check_same()
 
 
 def test_the_client_in_every_step(lab: Lab, moments: Moments) -> None:
     """What its workers were at is done by them or by the next run, and not written by both."""
-    cluster = Cluster(lab)
+    cluster = Cluster(lab, workers=1, threads=2, nanny=False)
     for unit in one_of_every_step(moments.rng):
         run = lab.run("--cluster", cluster.address)
         moments.wait(unit, run)
@@ -88,41 +88,39 @@ def test_the_client_in_every_step(lab: Lab, moments: Moments) -> None:
     promised = list(told.rerun)
     said = lab.finish("--cluster", cluster.address)
     assert lab.said_to_be_done(said) == promised
-    lab.check_lost(in_flight=9 * cluster.workers)
+    lab.check_lost(in_flight=9 * 2)
     lab.check_same()
 
 
 def test_a_client_killed_alone_leaves_no_worker_behind(lab: Lab, moments: Moments) -> None:
-    for unit in ("denoise-0", "transfer-1"):
-        run = lab.run("--cluster", "local", "--workers", "2")
-        moments.wait(unit, run)
-        run.send(signal.SIGKILL)
-        COUNTS.kills += 1
-        assert run.wait() == -signal.SIGKILL
-        lab.status()
-        until(lambda run=run: not run.others(), 20, lambda run=run: f"{run.others()} outlive their run")
+    run = lab.run("--cluster", "local", "--workers", "2")
+    moments.wait("transfer-1", run)
+    run.send(signal.SIGKILL)
+    COUNTS.kills += 1
+    assert run.wait() == -signal.SIGKILL
+    lab.status()
+    until(lambda: not run.others(), 20, lambda: f"{run.others()} outlive their run")
     lab.finish("--cluster", "local", "--workers", "2")
-    lab.check_lost(in_flight=4)
+    lab.check_lost(in_flight=2)
     lab.check_same()
 
 
-@pytest.mark.parametrize("everybody", [False, True], ids=["client", "whole job"])
-def test_sigterm_as_a_batch_system_sends_it(lab: Lab, moments: Moments, everybody: bool) -> None:
+@pytest.mark.parametrize(("everybody", "unit"), [(False, "register-1"), (True, "mask-1")], ids=["client", "whole job"])
+def test_sigterm_as_a_batch_system_sends_it(lab: Lab, moments: Moments, everybody: bool, unit: str) -> None:
     """To the command alone or to all processes of its job; what does not end within the grace is killed."""
-    for unit in ("denoise-0", "transfer-1") if everybody else ("register-1", "mask-1"):
-        run = lab.run("--cluster", "local", "--workers", "2")
-        moments.wait(unit, run)
-        run.send(signal.SIGTERM, everybody=everybody)
-        began = time.monotonic()
-        assert run.wait(20) == 128 + signal.SIGTERM, run.said
-        print(f"ended {time.monotonic() - began:.1f} s after the SIGTERM")
-        COUNTS.kills += 1
-        last = run.said.splitlines()[-1]
-        assert last.startswith("stopped by "), run.said
-        assert last.endswith("; the finished blocks are kept, and the same command continues")
-        assert "Traceback" not in run.said
-        until(lambda run=run: not run.others(), 10, lambda run=run: f"{run.others()} outlive their run")
-        assert not lab.status().complete
+    run = lab.run("--cluster", "local", "--workers", "2")
+    moments.wait(unit, run)
+    run.send(signal.SIGTERM, everybody=everybody)
+    began = time.monotonic()
+    assert run.wait(20) == 128 + signal.SIGTERM, run.said
+    print(f"ended {time.monotonic() - began:.1f} s after the SIGTERM")
+    COUNTS.kills += 1
+    last = run.said.splitlines()[-1]
+    assert last.startswith("stopped by "), run.said
+    assert last.endswith("; the finished blocks are kept, and the same command continues")
+    assert "Traceback" not in run.said
+    until(lambda: not run.others(), 10, lambda: f"{run.others()} outlive their run")
+    assert not lab.status().complete
     lab.finish("--cluster", "local", "--workers", "2")
-    lab.check_lost(in_flight=4)
+    lab.check_lost(in_flight=2)
     lab.check_same()

@@ -81,8 +81,8 @@ def test_the_link_of_a_worker_is_cut_and_restored(lab: Lab, moments: Moments, ne
         "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
         "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
     }
-    cluster = Cluster(lab, workers=0, host=f"{NET}.1", before_scheduler=net.at("s"), env=soon)
-    cluster.wait([cluster.start_worker(net.at(host), f"{NET}.1{host}", "--no-nanny") for host in ("1", "2")])
+    cluster = Cluster(lab, workers=0, nanny=False, host=f"{NET}.1", before_scheduler=net.at("s"), env=soon)
+    cluster.wait([cluster.start_worker(net.at(host), f"{NET}.1{host}") for host in ("1", "2")])
     lab.ask(pause=0.08)
     run = lab.run("--cluster", cluster.address, "--insecure", before=net.at("s"))
     moments.wait("grey-0", run)

@@ -1,4 +1,4 @@
-"""Jobs of a real Slurm, with workers or with the run itself: cancelled, killed, requeued, out of time, on a lost node."""
+"""Jobs of a real Slurm, those of workers and of the run itself: cancelled, killed, requeued, out of time, node lost."""
 
 from __future__ import annotations
 
