@@ -347,10 +347,11 @@ class Cluster:
         self.wait([self.start_worker(self.before_worker, self.host) for _ in range(count)])
 
     def start_worker(self, before: Sequence[str], host: str, *options: str) -> Process:
+        alone = () if self.nanny else ("--no-nanny",)
         worker = self.lab.start(
             *before, sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--host", host,
             "--nthreads", str(self.threads), "--no-dashboard", "--memory-limit", self.memory, "--death-timeout", "30",
-            "--local-directory", self.lab.folder, *([] if self.nanny else ["--no-nanny"]), *options, name="-worker", env=self.env,
+            "--local-directory", self.lab.folder, *alone, *options, name="-worker", env=self.env,
         )  # fmt: skip
         self.running.append(worker)
         return worker
