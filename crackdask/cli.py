@@ -47,6 +47,7 @@ from crackdask.schema import STEPS
 from crackdask.status import Status
 from crackdask.status import status as read_status
 from crackdask.store import attributes
+from crackdask.submit import Submission
 from crackdask.work import Work
 
 _ORDER = ("demo", "init", "check", "run", "submit", "status", "report", "export", "explore")
@@ -172,8 +173,8 @@ def _crackdask(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    # Workers that end with the run are no news; what is comes as an exception, and is told in words.
-    for name in ("distributed", "distributed.client"):  # the second has a level of its own
+    # Workers that end with the run are no news, and what is lost is told in a line of the command's own.
+    for name in ("distributed", "distributed.client", "distributed.core", "distributed.comm"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
@@ -199,8 +200,7 @@ def run(
     ] = None,
 ) -> None:
     """Do everything that is not done yet; call it again to continue after any stop."""
-    if until is not None and until not in STEPS:
-        raise typer.BadParameter(f"{until!r} is no step; the steps are {', '.join(STEPS)}", param_hint="--until")
+    _check_step(until)
     found = load(recipe)
     scans = Scans.of(found, recipe.resolve().parent)
     site = load_site(cluster_config, found.cluster, kind=cluster, workers=workers, patience=patience)
@@ -210,6 +210,50 @@ def run(
         _print_profile(store)
     if did and until is None:
         _next(store)
+
+
+@app.command()
+@_mistakes
+def submit(
+    recipe: RecipePath,
+    store: Annotated[Path, typer.Option(help="Where the store is or will be, NAME.zarr.", show_default=False)],
+    until: Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")] = None,
+    cluster: ClusterOption = None,
+    workers: WorkersOption = None,
+    cluster_config: SiteOption = None,
+    spread: Annotated[bool, typer.Option("--spread", help="Give each worker a job of its own.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job's script and submit nothing.")] = False,
+) -> None:
+    """Submit a job of a batch system that holds the whole run: scheduler, client and workers."""
+    _check_step(until)
+    found = load(recipe)
+    site = load_site(cluster_config, found.cluster, kind=cluster, workers=workers)
+    count = site.workers or max(1, site.cores)
+    Scans.of(found, recipe.resolve().parent).plan(count)  # mistakes are told here, not in the job's log
+    words = ["--until", until] if until else []
+    words += ["--cluster-config", str(cluster_config.resolve())] if cluster_config else []
+    job = Submission(
+        site.kind, recipe.resolve(), store.resolve(), count, found.compute.memory, site, spread, tuple(words)
+    )
+    if dry_run:
+        sys.stdout.write(job.script())
+        return
+    if who := Work.beside(store.resolve()).is_held():
+        raise ClusterError(f"another run is writing this store ({who}); wait for it or stop it")
+    out.print(escape(job.submit()))
+    place = shlex.quote(str(store))
+    out.print(
+        escape(
+            f"watch it:     crackdask status {place}\n              {job.batch.queue}\n"
+            f"              its log in {job.logs}\n"
+            "if it ends before it is done, submit it again by the same command: it continues"
+        )
+    )
+
+
+def _check_step(until: str | None) -> None:
+    if until is not None and until not in STEPS:
+        raise typer.BadParameter(f"{until!r} is no step; the steps are {', '.join(STEPS)}", param_hint="--until")
 
 
 def _print_profile(store: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from crackdask.cluster.errors import ClusterError
 from crackdask.resources import SYSTEMS, Site
@@ -73,6 +75,21 @@ BATCHES = {
         Batch("sge", "qsub", "qstat", "#$", ("qstat", "-j"), ("do not exist",)),
     )
 }
+
+
+def check_nameable(folder: Path) -> None:
+    """Refuse a folder that no job script can name, for batch systems know no quotes.
+
+    Raises
+    ------
+    ClusterError
+        If it holds spaces or special characters.
+    """
+    if "%" in str(folder) or shlex.quote(str(folder)) != str(folder):
+        raise ClusterError(
+            f"scripts of jobs cannot name the folder {str(folder)!r}: put the store where the path has no spaces and "
+            "special characters, or give another `folder` in the file of --cluster-config"
+        )
 
 
 def check_cores(site: Site, cores: int, system: str) -> None:

@@ -22,7 +22,7 @@ from distributed.utils import get_ip
 from tornado.ioloop import PeriodicCallback
 
 from crackdask.cluster import guard, tls
-from crackdask.cluster.batch import BATCHES, Batch, check_cores
+from crackdask.cluster.batch import BATCHES, Batch, check_cores, check_nameable
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.executors import Distributed, Say, spoken
 from crackdask.cluster.workers import COMPILING, cap_threads, in_environment
@@ -170,11 +170,7 @@ def make(system: str, workers: int, memory: int, site: Site, folder: Path, secur
     batch = BATCHES[system]
     cores = min(site.cores, workers)
     check_cores(site, cores, system)
-    if "%" in str(folder) or shlex.quote(str(folder)) != str(folder):
-        raise ClusterError(
-            f"scripts of jobs cannot name the folder {str(folder)!r}: give one without spaces and special characters "
-            "as `folder` in the file of --cluster-config"
-        )
+    check_nameable(folder)
     extra = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     options: dict[str, Any] = {}
     if site.walltime:

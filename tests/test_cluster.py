@@ -1,0 +1,305 @@
+"""Nobody but a run's own processes speaks to its scheduler or sees its dashboard; what goes away is told in a line."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, build_opener, urlopen
+
+import psutil
+import pytest
+from distributed import Client
+from distributed.security import Security
+
+from crackdask.cluster import ClusterLostError, Distributed, connect
+from crackdask.cluster.address import is_loopback
+from crackdask.cluster.tls import in_files
+from tests.tiny import Tiny, assert_same_store
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Distributed]:
+    with connect("local", 1, 2**30) as executor:
+        assert isinstance(executor, Distributed)
+        yield executor
+
+
+def address(executor: Distributed) -> str:
+    return str(executor.client.scheduler.address)
+
+
+def code_of(link: str) -> int:
+    try:
+        with urlopen(link, timeout=5) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
+
+
+# ---------------------------------------------------------------- a cluster on this machine
+
+
+def test_only_its_own_certificates_open_a_local_cluster(local: Distributed) -> None:
+    assert address(local).startswith("tls://127.0.0.1:")
+    with Client(address(local), security=local.client.security, timeout="5s") as same:
+        assert same.submit(sum, [1, 2]).result(timeout=10) == 3, "the way in that everything else is refused"
+    bare = address(local).replace("tls://", "tcp://")
+    for where, security in ((bare, None), (address(local), Security.temporary())):
+        with pytest.raises(OSError, match=REFUSED):
+            Client(where, security=security, timeout="1s")
+    with pytest.raises(TypeError, match="ssl_context"):
+        Client(address(local), timeout="1s")
+
+
+REFUSED = "Timed out|closed|certificate does not match"
+
+
+def test_scheduler_and_workers_hang_up_on_who_shows_no_certificate_or_another(local: Distributed) -> None:
+    foreign = Security.temporary().get_connection_args("client")["ssl_context"]
+    nobody = ssl.create_default_context()
+    own = local.client.security.get_connection_args("client")["ssl_context"]
+    places = [address(local), *local.client.scheduler_info()["workers"]]
+    assert len(places) == 2
+    for place in places:
+        assert place.startswith("tls://127.0.0.1:")
+        assert greeting(place, own), "the way in that everything else is refused"
+        for context in (nobody, foreign):  # which would speak to anyone
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            assert greeting(place, context) == b""
+
+
+def greeting(place: str, context: ssl.SSLContext) -> bytes:
+    """Return the first that a server says, nothing if it hangs up."""
+    host, port = place.removeprefix("tls://").split(":")
+    try:
+        with (
+            socket.create_connection((host, int(port)), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname="dask-internal") as connection,
+        ):
+            return connection.recv(8)
+    except (ssl.SSLError, ConnectionError):
+        return b""
+
+
+def test_the_dashboard_opens_for_the_printed_link_alone(local: Distributed) -> None:
+    link = local.dashboard or ""
+    place, _, token = link.partition("/status?token=")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", place)
+    assert len(token) >= 32
+    pages = ("/status", "/info/main/workers.html", "/sitemap.json", "/metrics", "/status?token=" + token[:-1] + "-")
+    for page in pages:
+        assert code_of(place + page) == 403, page
+    visitor = build_opener(HTTPCookieProcessor())
+    with visitor.open(link, timeout=10) as answer:
+        assert answer.status == 200
+        assert "token" not in answer.url, "what stays in the browser's history opens nothing"
+    with visitor.open(place + "/info/main/workers.html", timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_a_local_cluster_listens_on_loopback_alone_and_its_workers_tell_nothing(local: Distributed) -> None:
+    me = psutil.Process()
+    heard = {
+        connection.laddr
+        for process in (me, *me.children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert len(heard) >= 4  # scheduler, its pages, nanny, worker
+    assert {place.ip for place in heard} == {"127.0.0.1"}
+    for worker in local.client.scheduler_info()["workers"].values():
+        pages = f"http://127.0.0.1:{worker['services']['dashboard']}"
+        for page in ("/status", "/info/main/workers.html", "/metrics", "/json/counts.json"):
+            assert code_of(pages + page) == 404, page
+
+
+def test_workers_keep_to_planned_memory_and_one_core(local: Distributed) -> None:
+    def found() -> dict[str, object]:
+        import dask
+        import numba
+
+        memory = dask.config.get("distributed.worker.memory")
+        names = ("MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS")
+        return {
+            "spill": memory["spill"], "terminate": memory["terminate"], "numba": numba.get_num_threads(),
+            **{name: os.environ[name] for name in names},
+        }  # fmt: skip
+
+    [seen] = local.client.run(found).values()
+    assert seen == {
+        "spill": False, "terminate": 1.0, "numba": 1,
+        "MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": str(2**26), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- somebody else's scheduler
+
+
+@pytest.mark.parametrize(
+    ("where", "inside"),
+    [
+        ("tcp://127.0.0.1:1", True), ("tcp://127.8.9.1:1", True), ("tcp://localhost:1", True), ("tcp://[::1]:1", True),
+        ("tcp://10.1.2.3:1", False), ("tcp://0.0.0.0:1", False), ("tcp://localhost.evil.org:1", False),
+        ("tcp://127.0.0.1.evil.org:1", False), ("tcp://127.0.0.1@evil.org:1", False), ("tcp://:1", False),
+    ],
+)  # fmt: skip
+def test_which_addresses_stay_on_this_machine(where: str, inside: bool) -> None:
+    assert is_loopback(where) == inside
+
+
+def test_another_machine_without_tls_is_refused_unless_it_is_said(tiny: Tiny) -> None:
+    # An address of TEST-NET: nobody answers there, and a refusal must come before anyone is asked.
+    said = tiny.run("--cluster", "tcp://192.0.2.1:8786")
+    assert said.code == 2
+    assert "without TLS anyone on the way can run code" in said.err
+    assert "--insecure" in said.err
+    tiny.change("cluster", kind="tcp://192.0.2.1:8786")
+    said = tiny.crackdask("run", tiny.recipe, "--store", tiny.store)
+    assert "without TLS anyone" in said.err
+    assert not tiny.store.exists()
+
+
+def test_tls_without_certificates_says_how_to_give_them(tiny: Tiny) -> None:
+    said = tiny.run("--cluster", "tls://192.0.2.1:8786")
+    assert said.code == 2
+    assert "give --tls-ca, --tls-cert and --tls-key" in said.err
+    said = tiny.run("--cluster", "tls://192.0.2.1:8786", "--tls-ca", str(tiny.folder / "no.pem"))
+    assert said.code == 2
+    assert f"--tls-ca: there is no file {tiny.folder / 'no.pem'}" in said.err
+
+
+def test_certificates_lie_where_only_their_owner_reads_and_go_with_the_run(tmp_path: Path) -> None:
+    with in_files(tmp_path) as security:
+        paths = {security.tls_ca_file, security.tls_worker_key, security.tls_client_cert}
+        assert len(paths) == 3
+        for path in map(Path, paths):
+            assert path.stat().st_mode & 0o777 == 0o600
+            assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as started:
+        try:
+            yield started
+        finally:
+            if started.poll() is None:
+                os.killpg(started.pid, signal.SIGKILL)
+
+
+def until(ready: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@dataclass
+class Elsewhere:
+    """A scheduler with TLS in a process of its own, and the way to it."""
+
+    folder: Path
+    proof: tuple[str, ...]
+    scheduler: subprocess.Popen[bytes]
+    address: str
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--no-nanny", "--nthreads", "1",
+             "--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--local-directory", self.folder,
+             *self.proof],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def run(self, tiny: Tiny, *more: str) -> subprocess.Popen[str]:
+        names = {"--tls-ca-file": "--tls-ca"}
+        words = [names.get(word, word) for word in self.proof]
+        command = [sys.executable, "-m", "crackdask", "run", tiny.recipe, "--store", tiny.store]
+        return subprocess.Popen(
+            [*command, "--cluster", self.address, *words, *more],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
+    with in_files(tmp_path) as security:
+        proof = ("--tls-ca-file", security.tls_ca_file, "--tls-cert", security.tls_worker_cert,
+                 "--tls-key", security.tls_worker_key)  # fmt: skip
+        words = ("-m", "distributed.cli.dask_scheduler", "--protocol", "tls", "--host", "127.0.0.1", "--port", "0",
+                 "--no-dashboard", "--dashboard-address", "127.0.0.1:0", *proof)  # fmt: skip
+        with process(*words) as scheduler:
+            assert scheduler.stdout
+            line = next(line for line in scheduler.stdout if b"Scheduler at:" in line)
+            where = line.split()[-1].decode()
+            yield Elsewhere(tmp_path, proof, scheduler, where)
+
+
+def test_a_run_on_a_scheduler_with_tls_waits_for_workers_and_ends_in_a_line_with_the_scheduler(
+    elsewhere: Elsewhere, tiny: Tiny, finished: Tiny
+) -> None:
+    worker = elsewhere.worker()
+    until(lambda: psutil.Process(worker.pid).net_connections("inet"))
+    time.sleep(2)  # it registers
+    run = elsewhere.run(tiny, "--patience", "60 s")
+    blocks = tiny.store.with_name("out.zarr.work") / "blocks"
+    until(lambda: blocks.exists() and any(blocks.iterdir()))
+    worker.kill()
+    worker.wait()
+    time.sleep(5)
+    assert run.poll() is None, "it waits"
+    other = elsewhere.worker()
+    until(lambda: (blocks.parent / "results" / "grey-0").exists())
+    elsewhere.scheduler.kill()
+    out, err = run.communicate(timeout=60)
+    other.kill()
+    other.wait()
+    assert run.returncode == 1
+    assert "no worker is left; waiting up to 1 min for others" in out
+    assert "1 worker is back" in out
+    wanted = "the scheduler went away; the finished blocks are kept; call the same command again to continue"
+    assert err == f"stopped: {wanted}\n"
+    assert tiny.run().code == 0
+    assert_same_store(tiny.store, finished.store)
+
+
+def test_patience_with_workers_that_do_not_come_ends(elsewhere: Elsewhere) -> None:
+    security = Security(require_encryption=True, **dict(zip(
+        ("tls_ca_file", "tls_client_cert", "tls_client_key"), elsewhere.proof[1::2], strict=True
+    )))  # fmt: skip
+    said: list[str] = []
+    with Client(elsewhere.address, security=security, timeout="20s") as client:
+        executor = Distributed(client, 2, 1, said.append)
+        with pytest.raises(ClusterLostError, match=r"none came back within 1 s.*call the same command again"):
+            next(executor.map(abs, [1]))
+    assert said == ["no worker is left; waiting up to 1 s for others"]
+
+
+def test_a_signal_to_end_sends_the_workers_home(tiny: Tiny, finished: Tiny) -> None:
+    command = [sys.executable, "-m", "crackdask", "run", str(tiny.recipe), "--store", str(tiny.store), "--workers", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        until(lambda: (tiny.store.with_name("out.zarr.work") / "blocks").exists())
+        children = psutil.Process(run.pid).children(recursive=True)
+        assert children
+        run.send_signal(signal.SIGTERM)
+        _, err = run.communicate(timeout=30)
+    assert run.returncode == 143
+    assert err == "stopped by a signal to end; the finished blocks are kept, and the same command continues\n"
+    _, left = psutil.wait_procs(children, timeout=10)
+    assert not left
+    assert tiny.run().code == 0
+    assert_same_store(tiny.store, finished.store)

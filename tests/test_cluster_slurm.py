@@ -1,0 +1,112 @@
+"""Runs through a real Slurm give the store of a local run, and say what is wrong when Slurm or a job does not do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm import Slurm
+from tests.tiny import Tiny, assert_same_store
+
+pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: pip install crackdask[hpc]")
+
+SITE = """
+kind = "slurm"
+workers = 2
+interface = "lo"
+queue = "main"
+walltime = 00:10:00
+"""
+
+
+@pytest.fixture
+def queue(slurm: Slurm) -> Iterator[Slurm]:
+    yield slurm
+    slurm.clear()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    path = tmp_path / "site.toml"
+    path.write_text(SITE)
+    return path
+
+
+def command(tiny: Tiny, site: Path, name: str = "run") -> list[str]:
+    words = ("-m", "crackdask", name, tiny.recipe, "--store", tiny.store, "--cluster-config", site)
+    return [sys.executable, *map(str, words)]
+
+
+def test_a_run_in_two_jobs_of_which_one_is_cancelled_gives_the_store_of_a_local_run(
+    queue: Slurm, tiny: Tiny, finished: Tiny, site: Path
+) -> None:
+    with subprocess.Popen(command(tiny, site), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        results = tiny.store.with_name("out.zarr.work") / "results"
+        queue.wait(lambda: (results / "grey-0").exists(), 90)
+        began = queue.jobs(name="crackdask-worker", state="RUNNING")
+        assert len(began) == 2
+        assert [job.nodes for job in began if job.nodes not in queue.nodes] == []
+        queue.command("scancel", str(began[0].number))
+        out, err = run.communicate(timeout=150)
+    assert run.returncode == 0, (out, err)
+    assert "asked Slurm for 2 jobs" in out
+    assert queue.state(began[0].number) == "CANCELLED"
+    assert max(job.number for job in began) < int(queue.command("sbatch", "--parsable", "--wrap", "true")) - 1, (
+        "another job took the place of the cancelled one"
+    )
+    assert [job for job in queue.jobs(name="crackdask-worker") if job.state != "COMPLETING"] == []
+    assert not list(results.parent.glob("tls-*"))
+    assert_same_store(tiny.store, finished.store)
+
+
+def test_a_submitted_run_is_told_to_end_and_continues_when_it_is_submitted_again(
+    queue: Slurm, tiny: Tiny, finished: Tiny, site: Path
+) -> None:
+    tiny.change("compute", memory="1 GiB")
+    said = tiny.crackdask("submit", tiny.recipe, "--store", tiny.store, "--cluster-config", site)
+    assert said.code == 0, said.err
+    assert "Submitted batch job" in said.out
+    assert f"crackdask status {tiny.store}" in said.out
+    [job] = queue.jobs(name="crackdask")
+    results = tiny.store.with_name("out.zarr.work") / "results"
+    queue.wait((results / "grey-0").exists, 90)
+    assert "run" in tiny.crackdask("status", tiny.store).out
+    again = tiny.crackdask("submit", tiny.recipe, "--store", tiny.store, "--cluster-config", site)
+    assert again.code == 2
+    assert "another run is writing this store" in again.err
+    queue.command("scancel", "--signal=TERM", "--batch", str(job.number))  # as before the walltime ends
+    queue.wait(lambda: queue.state(job.number) == "FAILED", 30)
+    log = results.parent / "logs" / f"run-{job.number}.log"
+    assert log.stat().st_mode & 0o077 == 0 or log.parent.stat().st_mode & 0o077 == 0
+    assert "stopped by a signal to end; the finished blocks are kept" in log.read_text()
+    said = tiny.crackdask("submit", tiny.recipe, "--store", tiny.store, "--cluster-config", site)
+    [job] = queue.jobs(name="crackdask")
+    queue.wait(lambda: queue.state(job.number) == "COMPLETED", 120)
+    assert_same_store(tiny.store, finished.store)
+
+
+def test_what_slurm_refuses_is_told(queue: Slurm, tiny: Tiny, site: Path) -> None:
+    site.write_text(SITE.replace("main", "night"))
+    for name in ("run", "submit"):
+        said = tiny.crackdask(name, tiny.recipe, "--store", tiny.store, "--cluster-config", site)
+        assert said.code == 2
+        assert "Slurm refused the job" in said.err
+        assert "invalid partition specified: night" in said.err
+    assert queue.jobs() == []
+
+
+def test_jobs_that_end_before_their_worker_comes_are_no_endless_resubmission(
+    queue: Slurm, tiny: Tiny, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.write_text(SITE + 'python = "/no/such/python"\n')
+    monkeypatch.setattr("crackdask.cluster.jobqueue._ASK", 0.5)
+    said = tiny.crackdask("run", tiny.recipe, "--store", tiny.store, "--cluster-config", site)
+    assert said.code == 2
+    assert "jobs ended before their worker came: see the last logs in" in said.err
+    logs = list((tiny.store.with_name("out.zarr.work") / "logs").glob("crackdask-worker-*.err"))
+    assert 3 <= len(logs) <= 8
+    assert "/no/such/python" in logs[0].read_text()
