@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.faults.harness import COUNTS, PRELOAD, Lab, Moments, one_of_every_step, until
+import pytest
+
+from tests.faults.harness import COUNTS, CRACKDASK, Lab, Moments, one_of_every_step, until
 from tests.slurm import Slurm
 
 
@@ -22,7 +24,7 @@ class JobRun:
 
     @property
     def said(self) -> str:
-        path = self.lab.folder / f"{self.number}.out"
+        path = self.lab.work / "logs" / f"run-{self.number}.log"
         return path.read_text() if path.exists() else ""
 
     def alive(self) -> bool:
@@ -41,46 +43,57 @@ class JobRun:
         return subprocess.run(words, capture_output=True, timeout=20, check=False).returncode == 0
 
 
-def submitted(slurm: Slurm, lab: Lab, *options: str) -> JobRun:
-    """Submit a run that is a job by itself, with threads for workers."""
-    words = [sys.executable, PRELOAD, "run", lab.recipe, "--store", lab.store, "--cluster", "threads", "--workers", "2"]
-    exports = [f"{key}={value}" for key, value in lab.env.items()]
-    command = shlex.join(["env", *exports, *map(str, words)])
-    number = slurm.command(
-        "sbatch", "--parsable", "-n1", "-c2", "--mem=2000", "-J", "run", "--requeue", "--open-mode=append",
-        "-o", str(lab.folder / "%j.out"), "--chdir", str(lab.folder), *options, "--wrap", f"exec {command}",
+@pytest.fixture
+def queue(slurm: Slurm) -> Iterator[Slurm]:
+    """Return the Slurm, which has no jobs and all its nodes afterwards."""
+    yield slurm
+    slurm.clear()
+    for node in slurm.nodes:
+        slurm.up(node)
+
+
+def submitted(slurm: Slurm, lab: Lab, walltime: str = "10 min") -> JobRun:
+    """Submit a run as a job, with two workers in it."""
+    site = lab.folder / "site.toml"
+    site.write_text(f'memory = "2 GiB"\nwalltime = "{walltime}"\n')
+    submit = lab.start(
+        *CRACKDASK, "submit", lab.recipe, "--store", lab.store, "--cluster", "slurm", "--workers", "2",
+        "--cluster-config", site, name="-submit",
     )  # fmt: skip
-    return JobRun(slurm, lab, int(number))
+    assert submit.wait() == 0, submit.said
+    found = re.search(r"job (\d+)", submit.said)
+    assert found, submit.said
+    return JobRun(slurm, lab, int(found[1]))
 
 
-def test_a_run_in_a_job_that_is_taken_from_it(lab: Lab, moments: Moments, slurm: Slurm) -> None:
+def test_a_run_in_a_job_that_is_taken_from_it(lab: Lab, moments: Moments, queue: Slurm) -> None:
     """Each time it goes on where it was, by itself where Slurm starts the job again."""
     run = None
     hows = ["cancelled", "killed", "requeued", "node down"]
     units = sorted(moments.rng.sample(one_of_every_step(moments.rng)[1:-1], 4), key=moments.order)
     for how, unit in zip(hows, units, strict=True):
-        run = run or submitted(slurm, lab)
+        run = run or submitted(queue, lab)
         moments.wait(unit, run)
         print(how)
         COUNTS.kills += 1
         if how == "cancelled":
-            slurm.command("scancel", str(run.number))
+            queue.command("scancel", str(run.number))
             run.wait_for("CANCELLED")
             until(lambda run=run: "stopped by" in run.said, 20, lambda run=run: run.said)
             assert run.said.splitlines()[-1].endswith("the finished blocks are kept, and the same command continues")
             run = None
         elif how == "killed":
-            slurm.command("scancel", "--full", "-s", "KILL", str(run.number))
+            queue.command("scancel", "--full", "-s", "KILL", str(run.number))
             run.wait_for("FAILED", "CANCELLED")
             run = None
         elif how == "requeued":
-            slurm.command("scontrol", "requeue", str(run.number))
+            queue.command("scontrol", "requeue", str(run.number))
             run.again()
         else:
-            node = next(job.nodes for job in slurm.jobs() if job.number == run.number)
-            slurm.down(node)
+            node = next(job.nodes for job in queue.jobs() if job.number == run.number)
+            queue.down(node)
             run.again()
-            slurm.up(node)
+            queue.up(node)
         assert not lab.status(lab.held_by()).complete
     assert run
     run.wait_for("COMPLETED", seconds=90)
@@ -89,21 +102,21 @@ def test_a_run_in_a_job_that_is_taken_from_it(lab: Lab, moments: Moments, slurm:
     lab.check_same()
 
 
-def test_a_walltime_that_ends_while_the_run_is_at_work(lab: Lab, slurm: Slurm) -> None:
-    """Slurm sends SIGTERM, and SIGKILL some seconds later; a job of the same command goes on."""
+def test_a_walltime_that_ends_while_the_run_is_at_work(lab: Lab, queue: Slurm) -> None:
+    """Slurm sends SIGTERM some seconds before, and the run ends in order; a job of the same command goes on."""
     lab.ask({"block": "mask-1 holes 5", "how": "hold", "times": 1, "until": [str(lab.folder / "never")]})
-    run = submitted(slurm, lab, "--time=1")
+    run = submitted(queue, lab, walltime="1 min")  # the least that Slurm knows
     until(lambda: lab.begun("mask-1 holes 5"), 60, lambda: run.said)
-    # A minute is the least that can be asked for, and root may bring the end forward.
-    slurm.command("scontrol", "update", f"jobid={run.number}", "EndTime=now")
     began = time.monotonic()
-    run.wait_for("TIMEOUT", seconds=100)
-    print(f"ended {time.monotonic() - began:.1f} s after its time was over")
+    run.wait_for("TIMEOUT", "FAILED", seconds=100)
+    print(f"ended after {time.monotonic() - began:.1f} s")
     COUNTS.kills += 1
+    assert run.said.splitlines()[-1].startswith("stopped by ")
+    assert run.said.splitlines()[-1].endswith("the finished blocks are kept, and the same command continues")
     until(lambda: not lab.held_by(), 20)
     assert not lab.status().complete
     lab.ask()
-    run = submitted(slurm, lab)
+    run = submitted(queue, lab)
     run.wait_for("COMPLETED", seconds=90)
     lab.check_lost(in_flight=2)
     lab.check_same()
@@ -114,7 +127,7 @@ def workers(slurm: Slurm, besides: set[int]) -> list[int]:
     return [job.number for job in slurm.jobs(state="RUNNING") if job.number not in besides]
 
 
-def test_jobs_of_workers_that_are_taken_from_a_run(lab: Lab, moments: Moments, slurm: Slurm) -> None:
+def test_jobs_of_workers_that_are_taken_from_a_run(lab: Lab, moments: Moments, queue: Slurm) -> None:
     """Each is replaced, and the run goes on with what is left until then."""
     site = lab.folder / "site.toml"
     site.write_text('interface = "lo"\nwalltime = "10 min"\nmemory = "1500 MiB"\n')
@@ -125,24 +138,24 @@ def test_jobs_of_workers_that_are_taken_from_a_run(lab: Lab, moments: Moments, s
     units = sorted(moments.rng.sample(one_of_every_step(moments.rng)[1:-1], 4), key=moments.order)
     for how, unit in zip(hows, units, strict=True):
         moments.wait(unit, run)
-        found = until(lambda: workers(slurm, lost), 60, lambda: f"{slurm.jobs()}\n{run.said}")
+        found = until(lambda: workers(queue, lost), 60, lambda: f"{queue.jobs()}\n{run.said}")
         victim = moments.rng.choice(found)
         print(f"{how}: job {victim} of {found}")
         lost.add(victim)
         COUNTS.kills += 1
         if how == "cancelled":
-            slurm.command("scancel", str(victim))
+            queue.command("scancel", str(victim))
         elif how == "killed":
-            slurm.command("scancel", "--full", "-s", "KILL", str(victim))
+            queue.command("scancel", "--full", "-s", "KILL", str(victim))
         elif how == "requeued":
-            slurm.command("scontrol", "requeue", str(victim))
+            queue.command("scontrol", "requeue", str(victim))
         else:
-            node = next(job.nodes for job in slurm.jobs() if job.number == victim)
-            slurm.down(node)
-            slurm.up(node)
+            node = next(job.nodes for job in queue.jobs() if job.number == victim)
+            queue.down(node)
+            queue.up(node)
         told = lab.status(run)
         assert not told.complete
     assert run.wait(120) == 0, run.said
-    until(lambda: not slurm.jobs(), 30, lambda: str(slurm.jobs()))
+    until(lambda: not queue.jobs(), 30, lambda: str(queue.jobs()))
     lab.check_lost(in_flight=4 * 2)
     lab.check_same()
