@@ -54,7 +54,7 @@ def until(ready: Callable[[], Any], seconds: float, why: Callable[[], str] = str
     end = time.monotonic() + seconds
     while not (found := ready()):
         assert time.monotonic() < end, f"not so after {seconds:g} s: {why()}"
-        time.sleep(0.002)
+        time.sleep(0.005)
     return found
 
 

@@ -21,6 +21,8 @@ class JobRun:
     slurm: Slurm
     lab: Lab
     number: int
+    state: str = "PENDING"
+    looked: float = 0.0
 
     @property
     def said(self) -> str:
@@ -28,15 +30,18 @@ class JobRun:
         return path.read_text() if path.exists() else ""
 
     def alive(self) -> bool:
-        return self.slurm.state(self.number) in ("PENDING", "CONFIGURING", "RUNNING")
+        if time.monotonic() > self.looked + 0.5:
+            self.looked = time.monotonic()
+            self.state = self.slurm.state(self.number)
+        return self.state in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING")
 
     def wait_for(self, *states: str, seconds: float = 40) -> None:
-        until(lambda: self.slurm.state(self.number) in states, seconds, lambda: self.slurm.state(self.number))
+        self.slurm.wait(lambda: self.slurm.state(self.number) in states, seconds)
 
     def again(self) -> None:
         """Have a job that was requeued start at once; Slurm makes it wait for two minutes by itself."""
         self.wait_for("PENDING")
-        until(self._released, 30)
+        self.slurm.wait(self._released, 30)
 
     def _released(self) -> bool:
         words = ["scontrol", "update", f"jobid={self.number}", "StartTime=now"]
@@ -156,6 +161,6 @@ def test_jobs_of_workers_that_are_taken_from_a_run(lab: Lab, moments: Moments, q
         told = lab.status(run)
         assert not told.complete
     assert run.wait(120) == 0, run.said
-    until(lambda: not queue.jobs(), 30, lambda: str(queue.jobs()))
+    queue.wait(lambda: not queue.jobs(), 30)
     lab.check_lost(in_flight=4 * 2)
     lab.check_same()
