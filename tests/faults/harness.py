@@ -102,9 +102,12 @@ class Process:
 
     def kill(self) -> None:
         """Kill the process and all that it started, and see that it is gone."""
-        with contextlib.suppress(ProcessLookupError):
+        if self.alive():
             os.killpg(self.pid, signal.SIGKILL)
-        self.popen.wait(20)
+            self.popen.wait(20)
+        for pid in self.others():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def others(self) -> list[int]:
         """Return the processes of its session that are there still."""
