@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from crackdask.blocks import Array, Pass, Reach, Tables, reach
-from crackdask.cluster import Executor
+from crackdask.cluster import Executor, WorkersLostError
 from crackdask.places import Place, UnreachableError, mapped
 from crackdask.plan import Box, Grid, Halo
 from crackdask.store import Volume
@@ -129,12 +129,26 @@ class Job:
     records: Records
 
 
+class RunOverError(RuntimeError):
+    """A block came to its end when nobody wanted it any more; nothing of it was written."""
+
+
 def run_block(job: Job) -> Report:
-    """Do one block: read, compute, write, flush, record."""
+    """Do one block: read, compute, write, flush, record.
+
+    Raises
+    ------
+    RunOverError
+        If the run that asked for it ended, and another one did its unit or began it with another recipe.
+    """
     started = time.perf_counter()
+    if job.records.has(job.number):  # its worker was lost after it had recorded it, and before it could tell
+        return Report(job.number, 0.0, 0, 0, peak_bytes())
     block = StoredBlock(job.grid, job.number, job.step.reads, job.inputs, job.tables)
     result = job.step.kernel(block)
     box = job.grid.box(job.number)
+    if not job.records.is_open():
+        raise RunOverError(f"block {job.number} of {job.step.name} is no longer wanted")
     written = 0
     for name in job.step.writes:
         written += job.outputs[name].write(box, result.volumes[name])
@@ -229,6 +243,8 @@ class Engine:
     def _blocks(self, unit: str, job: Job) -> None:
         missing = job.records.missing()
         self.progress.begin(unit, job.step.name, len(job.grid) - len(missing), len(job.grid))
+        if missing:
+            job.records.begin()
 
         def note(number: int, report: Report) -> None:
             self.reports.append((unit, job.step.name, report))
@@ -247,27 +263,33 @@ class Engine:
     ) -> None:
         """Sweep over blocks until all are done; those that fail are tried again a few times."""
         at, missing = dict(zip(numbers, boxes, strict=True)), list(numbers)
-        failed: dict[int, BaseException] = {}
+        aside: dict[int, BaseException] = {}
         for attempt in range(self.retries + 1):
-            failed = {}
+            failed: list[int] = []
             for number, outcome in sweep(missing):
                 if isinstance(outcome, self.fatal) or _is_hopeless(outcome):
                     raise outcome
-                if isinstance(outcome, BaseException):
-                    failed[number] = outcome
-                    self.progress.failed(unit, step, number, outcome, attempt < self.retries)
-                else:
+                if not isinstance(outcome, BaseException):
                     keep(number, outcome)
+                    continue
+                # What took several workers with it was tried by each of them.
+                again = attempt < self.retries and not isinstance(outcome, WorkersLostError)
+                self.progress.failed(unit, step, number, outcome, again)
+                if again:
+                    failed.append(number)
+                else:
+                    aside[number] = outcome
             missing = sorted(failed)
             if not missing:
-                return
-        raise BlocksFailedError(
-            [
-                Failure(unit, step, number, at[number], f"{type(error).__name__}: {error}")
-                for number, error in sorted(failed.items())
-            ],
-            next(iter(failed.values())),
-        )
+                break
+        if aside:
+            raise BlocksFailedError(
+                [
+                    Failure(unit, step, number, at[number], f"{type(error).__name__}: {error}")
+                    for number, error in sorted(aside.items())
+                ],
+                next(iter(aside.values())),
+            )
 
     def _sweep(self, job: Job, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
         jobs = (Job(job.step, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers)
@@ -282,7 +304,10 @@ def _is_hopeless(error: object) -> bool:
 
 
 def _key(fingerprint: str, grid: Grid, outputs: Mapping[str, Volume]) -> str:
-    """Return the key of a unit's records: what decides the result, how it is cut, and where the voxels went."""
-    places = sorted((name, "/".join(Path(volume.path).parts[-2:])) for name, volume in outputs.items())
+    """Return the key of a unit's records: what decides the result, how it is cut, and where the voxels went.
+
+    A volume that was removed and made again is another one: what was written to the first is not in it.
+    """
+    places = sorted((name, "/".join(Path(volume.path).parts[-2:]), volume.made) for name, volume in outputs.items())
     facts = json.dumps([fingerprint, grid.shape, grid.block, places])
     return hashlib.sha256(facts.encode()).hexdigest()

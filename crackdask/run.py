@@ -25,7 +25,7 @@ from crackdask.perform import PERFORM
 from crackdask.places import names
 from crackdask.plan import Triple, check_single_writer
 from crackdask.profile import Cost
-from crackdask.store import Compression, StoreError
+from crackdask.store import Compression, DamagedError, StoreError
 from crackdask.units import INTERNAL, KEPT_ON_REQUEST, STORED, Unit, VolumeKey, outstanding, units
 from crackdask.work import Work
 
@@ -65,7 +65,7 @@ class Run(Bench):
                 return Outcome((), len(plan), (), ())
             self._mark(complete=False)
             self.work.note("failed", [])
-            outcome = self._perform(todo, len(plan) - len(todo))
+            outcome = self._perform_mending(todo, len(plan) - len(todo), until)
             if not outcome.failures and until is None:
                 self._mark(complete=True)
             return outcome
@@ -96,8 +96,28 @@ class Run(Bench):
             and all(steps.get(u.name, {}).get("fingerprint") == self.scans.fingerprints[u.name] for u in plan)
         )
 
-    def _perform(self, todo: Sequence[Unit], skipped: int) -> Outcome:
+    def _perform_mending(self, todo: Sequence[Unit], skipped: int, until: str | None) -> Outcome:
+        """Do units; where the disk damaged what one of them wrote, that one is done again, once."""
         done: list[str] = []
+        mended: set[str] = set()
+        while True:
+            try:
+                return self._perform(todo, skipped, done)
+            except DamagedError as error:
+                maker = next(u for u in units(self.recipe) if (error.name, error.state) in _made_by(u))
+                if maker.name in mended:
+                    raise
+                mended.add(maker.name)
+                self.progress.warn(maker.name, f"{error.found}; it is made anew")
+                self.work.forget(maker.name)
+                self.work.drop_records(maker.name)
+                if not self.is_stored(error.name):
+                    self.work.drop_volume(error.name, error.state)
+                todo = self.outstanding(until)
+                again = {unit.name for unit in todo}
+                done = [name for name in done if name not in again]
+
+    def _perform(self, todo: Sequence[Unit], skipped: int, done: list[str]) -> Outcome:
         failures: list[Failure] = []
         blocked: list[str] = []
         cause: BaseException | None = None
@@ -232,6 +252,10 @@ class Run(Bench):
     def _mark(self, *, complete: bool) -> None:
         store.set_attributes(self.path, {"complete": complete})
         store.consolidate(self.path)
+
+
+def _made_by(unit: Unit) -> tuple[VolumeKey, ...]:
+    return (*unit.writes, *((name, unit.state) for name in INTERNAL.get(unit.step, ())))
 
 
 def _upto(unit: Unit, until: str) -> bool:

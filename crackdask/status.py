@@ -11,7 +11,7 @@ from crackdask.places import names as listed
 from crackdask.schema import STEPS
 from crackdask.store import attributes
 from crackdask.units import outstanding, units
-from crackdask.work import Work
+from crackdask.work import Records, Work
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,6 @@ def _at_work(work: Work, names: list[str]) -> list[tuple[str, str, str, int, int
         step, state = folder.parent.name.split("-")
         name, _, count = folder.name.rsplit("-", 2)
         records = sum(not record.startswith(".") for record in listed(folder))
-        if 0 < records < int(count):  # none: the unit was finished meanwhile
+        if records < int(count) and Records(folder, int(count)).is_open():  # closed: the unit was finished meanwhile
             found.append((step, names[int(state)], name, records, int(count)))
     return found

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import numpy as np
 import zarr
@@ -29,6 +30,17 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 class StoreError(ValueError):
     """The store is not what was expected; the message says what it is and the way out."""
+
+
+class DamagedError(StoreError):
+    """What was written is no longer what is read; a run makes it anew."""
+
+    def __init__(self, found: str, remedy: str, name: str, state: int) -> None:
+        super().__init__(found, remedy, name, state)
+        self.found, self.name, self.state, self._remedy = found, name, state, remedy
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self._remedy}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ class Volume:
 
         Raises
         ------
-        StoreError
+        DamagedError
             If a chunk is not what was written: its checksum tells.
         """
         array = self._array()
@@ -73,10 +85,16 @@ class Volume:
         try:
             return np.asarray(array[index])
         except (ValueError, RuntimeError) as error:
-            raise StoreError(
+            name, state = Path(self.path).name, self.state
+            if state is None:
+                name, _, number = name.rpartition("-")
+                state = int(number)
+            raise DamagedError(
                 f"{self.path}: damaged on the disk or by a copy, in the chunks of "
-                f"{'' if self.state is None else f'state {self.state}, '}voxels {box.start} to {box.stop} ({error}); "
-                f"to have it made anew, remove {self._record()} and run again"
+                f"{'' if self.state is None else f'state {self.state}, '}voxels {box.start} to {box.stop} ({error})",
+                f"to have it made anew, remove {self._record()} and run again",
+                name,
+                state,
             ) from error
 
     def _array(self) -> zarr.Array[Any]:
@@ -84,6 +102,13 @@ class Volume:
         if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
             return zarr.open_array(zarr_at(where), mode="r+", zarr_format=3)
         return _opened(self.path, (where / "zarr.json").stat().st_mtime_ns)
+
+    @property
+    def made(self) -> str:
+        """What tells a work volume from another one that lay at the same place before."""
+        if self.state is not None:
+            return ""
+        return str(self._array().attrs.get("made", ""))
 
     def _record(self) -> str:
         """Return the file or folder without which a run makes the volume again."""
@@ -159,6 +184,7 @@ def make_volume(path: Place, shape: Triple, dtype: str, chunk: Triple, compressi
         dimension_names=schema.SPATIAL,
         # One folder for all chunks: one directory entry to flush.
         chunk_key_encoding={"name": "default", "separator": "."},
+        attributes={"made": uuid4().hex},
     )
     flush(path / "zarr.json")
     return Volume(str(path))

@@ -10,11 +10,14 @@
 
 Truth is in these files, never in a scheduler. A record is written after the block's voxels were flushed, under another
 name first and then renamed, so that it is there whole or not at all; its checksum tells if the disk
-damaged it later, and then the block counts as not done.
+damaged it later, and then the block counts as not done. A file ``.open`` among the records of a pass says that its
+blocks are wanted: one that a lost worker is still at when the unit is done, or done otherwise, finds it gone and writes
+nothing.
 """
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -33,13 +36,15 @@ from numcodecs.zstd import Zstd
 
 from crackdask.lease import HeldError, holder, leased
 from crackdask.places import Place, Prefix, beginning, forget, names, remove, write_whole
-from crackdask.store import StoreError
+from crackdask.store import DamagedError, StoreError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
 _ZSTD = Zstd(level=1, checksum=True)
 #: Records that are fetched at once from object storage.
 _AHEAD = 8
+#: Lies among the records of a pass from its first block until its unit is done.
+_OPEN = ".open"
 
 
 def pack(arrays: Arrays) -> bytes:
@@ -59,6 +64,16 @@ def unpack(data: bytes) -> dict[str, Array]:
         return {name: found[name] for name in found.files}
 
 
+def _is_locked(path: Path) -> bool:
+    """Tell whether somebody holds a lock, without the right to write."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 @dataclass(frozen=True)
 class Records(Sequence[dict[str, Array]]):
     """Records of the finished blocks of one pass; as a sequence, their tallies in block order."""
@@ -69,6 +84,22 @@ class Records(Sequence[dict[str, Array]]):
     def path(self, number: int) -> Place:
         """Return where a block's record lies."""
         return self.folder / f"{number:06d}"
+
+    def begin(self) -> None:
+        """Open the records to the blocks of a run; they are closed when the pass's unit is done, or done otherwise."""
+        write_whole(self.folder / _OPEN, b"")
+
+    def is_open(self) -> bool:
+        """Tell whether the run that asked for a block still wants it.
+
+        A worker whose run was killed, or whose link was cut, may be at a block of a unit that is long done, or done
+        by another recipe: it must not write then.
+        """
+        return (self.folder / _OPEN).exists()
+
+    def has(self, number: int) -> bool:
+        """Tell whether a block has a sound record."""
+        return self.path(number).exists() and self._sound(number)
 
     def add(self, number: int, tally: Arrays) -> int:
         """Record a finished block with its tally; return the bytes written."""
@@ -164,7 +195,7 @@ class Work:
         try:
             lock.acquire()
         except Timeout:
-            raise self._held_by(owner.read_text().strip() if owner.exists() else "unknown") from None
+            raise self._held_by(self._owner(folder)) from None
         try:
             for left in (*folder.glob(".*.partial"), *(folder / "results").glob(".*.partial")):
                 left.unlink()
@@ -176,20 +207,25 @@ class Work:
 
     def is_held(self) -> str | None:
         """Return who holds the folder, or None."""
-        if isinstance(self.folder, Prefix):
-            return holder(self.folder / "lock")
-        if not (self.folder / "lock").exists():
+        folder = self.folder
+        if isinstance(folder, Prefix):
+            return holder(folder / "lock")
+        if not (folder / "lock").exists():
             return None
-        lock = FileLock(self.folder / "lock", timeout=0)
+        lock = FileLock(folder / "lock", timeout=0)
         try:
             lock.acquire()
         except Timeout:
-            owner = self.folder / "owner"
-            return owner.read_text().strip() if owner.exists() else "unknown"
-        except OSError:
-            return None  # a place that cannot be written: nobody writes there
+            return self._owner(folder)
+        except OSError:  # it cannot be written from here, but perhaps from elsewhere
+            return self._owner(folder) if _is_locked(folder / "lock") else None
         lock.release()
         return None
+
+    @staticmethod
+    def _owner(folder: Path) -> str:
+        owner = folder / "owner"
+        return owner.read_text().strip() if owner.exists() else "unknown"
 
     def records(self, unit: str, step: str, key: str, blocks: int) -> Records:
         """Return the records of one pass; those of another key do not count."""
@@ -247,8 +283,21 @@ class Work:
         write_whole(self.volume(name, state) / str(part), pack(tables))
 
     def part(self, name: str, state: int, part: int) -> dict[str, Array]:
-        """Return what `put_part` wrote."""
-        return unpack((self.volume(name, state) / str(part)).read_bytes())
+        """Return what `put_part` wrote.
+
+        Raises
+        ------
+        DamagedError
+            If it is not there whole.
+        """
+        path = self.volume(name, state) / str(part)
+        try:
+            return unpack(path.read_bytes())
+        except (FileNotFoundError, RuntimeError, ValueError, EOFError) as error:
+            found = f"{path}: damaged on the disk or by a copy ({error})"
+            raise DamagedError(
+                found, f"to have it made anew, remove {path.parent} and run again", name, state
+            ) from error
 
     def forget(self, unit: str) -> None:
         """Drop the result of a unit that must be done again."""

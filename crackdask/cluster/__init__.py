@@ -1,7 +1,7 @@
 """Where the work runs: in this process, on threads, on local workers, in a batch system's jobs, in pods, elsewhere."""
 
 from crackdask.cluster.connecting import connect, recorded
-from crackdask.cluster.errors import ClusterError, ClusterLostError
+from crackdask.cluster.errors import ClusterError, ClusterLostError, WorkersLostError
 from crackdask.cluster.executors import Distributed, Executor, Job, Outcome, Serial, Threads
 from crackdask.cluster.tls import Certificates
 from crackdask.cluster.workers import cap_threads
@@ -16,6 +16,7 @@ __all__ = [
     "Outcome",
     "Serial",
     "Threads",
+    "WorkersLostError",
     "cap_threads",
     "connect",
     "recorded",

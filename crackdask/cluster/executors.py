@@ -10,9 +10,9 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from distributed import Client
+from distributed import Client, KilledWorker
 
-from crackdask.cluster.errors import ClusterLostError
+from crackdask.cluster.errors import ClusterLostError, WorkersLostError
 
 Job = TypeVar("Job")
 Outcome = Any | BaseException
@@ -151,6 +151,11 @@ class Distributed:
     def _outcome(self, future: Any) -> Outcome:
         try:
             return future.result()
+        except KilledWorker as error:
+            return WorkersLostError(
+                f"{error.allowed_failures + 1} workers died at it one after the other, most likely for want of memory: "
+                "raise [compute] memory or make its block smaller"
+            )
         except (CancelledError, Exception) as error:
             if self.client.status != "running" or isinstance(error, CancelledError):
                 raise _scheduler_lost() from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -51,7 +52,14 @@ def _deaf_to_interrupts() -> Iterator[None]:
     Threads and processes that begin inside have the signal blocked, and so have those that they begin; here it
     arrives when the block is left.
     """
-    resource_tracker.ensure_running()  # its start would unblock the signal
+    # The tracker's start would unblock the signal. It is told not to warn of what killed workers leave: it clears
+    # that away, and the last lines are for what to do.
+    quiet = "ignore:resource_tracker"
+    sys.warnoptions.append(quiet)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
