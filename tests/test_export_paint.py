@@ -159,8 +159,8 @@ def test_blocks_and_workers_do_not_matter(
     cut_store: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = paint_property(cut_store, "grey_mean", tmp_path / "one")
-    monkeypatch.setattr(paint_module, "BLOCK", 16)
-    assert BLOCK != 16
+    monkeypatch.setattr(paint_module, "BLOCK", 24)
+    assert BLOCK != 24
     told: list[tuple[str, int]] = []
 
     @dataclass
@@ -321,7 +321,7 @@ def test_an_unknown_property_names_what_there_is(finished: Tiny, tmp_path: Path)
     said = crackdask("export", finished.store, "--paint", "voxels", "--paint", "volume", "--out", tmp_path / "made")
     assert said.code == 2
     assert "nothing to paint is named 'volume'; there are axis_1_um," in said.err
-    assert "volume_um3, voxels, damage, damage_error, damage_class, damage_change" in said.err
+    assert "volume_um3, voxels, damage, damage_error, damage_class, damage_change; and cracks/COLUMN, once" in said.err
     assert not (tmp_path / "made").exists()
 
 

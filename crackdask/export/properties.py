@@ -78,7 +78,8 @@ def property_of(store: xr.DataTree, wanted: str | xr.DataArray) -> xr.DataArray:
 
 def _named(store: xr.DataTree, wanted: str) -> xr.DataArray:
     if wanted not in properties(store):
-        raise ExportError(f"nothing to paint is named {wanted!r}; there are {', '.join(properties(store))}")
+        more = "" if "cracks" in store.children else "; and cracks/COLUMN, once `crackdask cracks STORE` measured them"
+        raise ExportError(f"nothing to paint is named {wanted!r}; there are {', '.join(properties(store))}{more}")
     if wanted in _ANALYSED:
         return _ANALYSED[wanted](store)
     group, _, column = wanted.rpartition("/")
