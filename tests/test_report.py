@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,14 @@ from tests.pictured import PARTICLES, electrode
 from tests.tiny import Tiny, crackdask
 
 NAMES = [panel.name for panel in figures.PANELS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse() -> Iterator[None]:
+    """Write small PNGs, to save time: the page holds the SVGs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("crackdask.report._DPI", 40)
+        yield
 
 
 @pytest.fixture(scope="module")
