@@ -286,6 +286,8 @@ def _client(url: str, environment: Environment, patience: timedelta) -> Any:
     # Plain http only where the address itself says so.
     plain = any("ENDPOINT" in name and value.startswith("http://") for name, value in environment)
     options: dict[str, Any] = {"allow_http": True} if plain else {}
+    if patience <= FIRST_PATIENCE:
+        options["timeout"] = timedelta(seconds=10)  # one request that hangs must not outlast a lease
     retry: Any = {"max_retries": 12, "retry_timeout": patience}
     return from_url(url, client_options=options, retry_config=retry)  # type: ignore[call-overload, unused-ignore]
 
