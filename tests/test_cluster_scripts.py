@@ -175,7 +175,7 @@ def test_pods_speak_tls_with_the_certificates_of_their_secret(tmp_path: Path) ->
     site = Site.model_validate({"image": "registry/crackdask:1", "namespace": "beam", "claim": "scans", "mount": "/d"})
     with in_files(tmp_path) as security:
         folder = Path(security.tls_ca_file).parent
-        files = {path.name: path.read_text() for path in folder.iterdir()}
+        files = {path.name: path.read_text() for path in folder.glob("*.pem")}
         secret, cluster = kubernetes.resources("crackdask-x", 3, 2**31, site, files, str(folder))
         assert sorted(secret["data"]) == ["ca.pem", "cert.pem", "key.pem"]
         assert cluster["spec"]["worker"]["replicas"] == 3
