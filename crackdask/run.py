@@ -201,6 +201,8 @@ class Run(Bench):
 
     def _check_place(self) -> None:
         """Refuse a place that holds something else, before anything is made beside it."""
+        for folder in (self.path, self.work.folder):
+            store.refuse_links(folder)
         if store.is_there(self.path):
             store.attributes(self.path)
         elif store.is_begun(self.path):

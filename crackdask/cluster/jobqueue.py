@@ -61,7 +61,7 @@ class _Lasting:
     workers: dict[Any, Any]
     worker_spec: dict[Any, Any]
     scheduler_info: dict[str, Any]
-    _watch: PeriodicCallback
+    _watch: PeriodicCallback | None = None
 
     async def _start(self) -> None:
         await super()._start()  # type: ignore[misc]
@@ -69,7 +69,8 @@ class _Lasting:
         self._watch.start()
 
     async def _close(self) -> None:
-        self._watch.stop()
+        if self._watch is not None:
+            self._watch.stop()
         await super()._close()  # type: ignore[misc]
 
     def _workers_of(self, name: Any) -> set[str]:
@@ -155,7 +156,9 @@ def lifetime(walltime: int) -> tuple[int, int]:
     return walltime - margin - stagger, stagger
 
 
-def make(system: str, workers: int, memory: int, site: Site, folder: Path, security: Any) -> Any:
+def make(
+    system: str, workers: int, memory: int, site: Site, folder: Path, security: Any, asynchronous: bool = False
+) -> Any:
     """Return the cluster, without jobs yet.
 
     Parameters
@@ -170,6 +173,8 @@ def make(system: str, workers: int, memory: int, site: Site, folder: Path, secur
         Where logs go.
     security
         Certificates as files, or None for those who only look at the script.
+    asynchronous
+        Whether the caller awaits it; otherwise its scheduler is started.
     """
     batch = BATCHES[system]
     cores = min(site.cores, workers)
@@ -203,6 +208,7 @@ def make(system: str, workers: int, memory: int, site: Site, folder: Path, secur
         scheduler_cls=guard.GuardedScheduler,
         scheduler_options={"dashboard_address": site.dashboard, **where},
         silence_logs=logging.CRITICAL,
+        asynchronous=asynchronous,
         **options,
     )
 
