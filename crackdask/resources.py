@@ -36,11 +36,13 @@ def nbytes(value: Any) -> Any:
 
 
 def seconds(value: Any) -> int:
-    """Return a time such as '4 h', '90 min', '12:00:00' or '2-12:00:00' in seconds.
+    """Return a time such as '4 h', '90 min', '12:00:00' or '2-12:00:00' in seconds; a number is seconds already.
 
-    >>> seconds("90 min"), seconds("1-02:00:00")
-    (5400, 93600)
+    >>> seconds("90 min"), seconds("1-02:00:00"), seconds(60)
+    (5400, 93600, 60)
     """
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
     if isinstance(value, time):  # what TOML makes of 04:00:00 without quotes
         value = value.isoformat("seconds")
     if isinstance(value, str):
@@ -99,7 +101,7 @@ class ClusterParams(BaseModel):
     image: Word | None = Field(None, description="container image with crackdask, for kubernetes")
     namespace: Word | None = Field(None, description="namespace, for kubernetes")
     claim: Word | None = Field(None, description="volume claim that holds scans and store, for kubernetes")
-    mount: str | None = Field(None, pattern=r"^(/[\w.-]+)+$", description="where pods mount it, for kubernetes")
+    mount: str | None = Field(None, pattern=r"^(/\w[\w.-]*)+$", description="where pods mount it, for kubernetes")
     patience: Seconds | None = Field(None, description="how long to wait when there is no worker")
     dashboard: Annotated[str, BeforeValidator(_address)] = Field(
         "127.0.0.1:0", description="where the dashboard listens"

@@ -167,6 +167,8 @@ class Run(Bench):
 
     def _check_place(self) -> None:
         """Refuse a place that holds something else, before anything is made beside it."""
+        for folder in (self.path, self.work.folder):
+            store.refuse_links(folder)
         if (self.path / "zarr.json").exists():
             store.attributes(self.path)
         elif self.path.exists() and not self.path.is_dir():

@@ -36,7 +36,7 @@ class State:
         >>> State("4.2 V DC", 4.2, "discharge").folder
         '4.2_V_DC'
         """
-        return "".join(c if c.isalnum() or c in ".-" else "_" for c in self.name)
+        return "".join(c if c.isalnum() or c in ".-" else "_" for c in self.name).strip(".") or "_"
 
 
 FIVE_STATES = (

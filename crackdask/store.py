@@ -206,6 +206,24 @@ def attributes(path: Path) -> dict[str, Any]:
     return found
 
 
+def refuse_links(path: Path) -> None:
+    """Refuse a store or work folder of which a part lies elsewhere: a run would write there.
+
+    Raises
+    ------
+    StoreError
+        If a group, an array or a folder of records is a symbolic link that leads out.
+    """
+    home = path.resolve()
+    for pattern in ("*", "*/*", "*/*/*/"):
+        for found in path.glob(pattern):
+            if found.is_symlink() and not found.resolve().is_relative_to(home):
+                raise StoreError(
+                    f"{found} is a link to {found.resolve()}, outside of {path.name}, and a run would write there; "
+                    "put the folder itself in its place, or choose another store"
+                )
+
+
 def set_attributes(path: Path, values: Mapping[str, Any]) -> None:
     """Change root attributes of a store."""
     zarr.open_group(str(path), mode="r+").attrs.update(dict(values))

@@ -186,6 +186,11 @@ def test_certificates_lie_where_only_their_owner_reads_and_go_with_the_run(tmp_p
         for path in map(Path, paths):
             assert path.stat().st_mode & 0o777 == 0o600
             assert path.parent.stat().st_mode & 0o777 == 0o700
+        left = tmp_path / "tls-left-by-a-run-that-was-killed"
+        left.mkdir()
+        with in_files(tmp_path):
+            assert len(list(tmp_path.iterdir())) == 2, "another run's own, at the same time"
+        assert all(Path(path).exists() for path in paths)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -214,6 +219,7 @@ class Elsewhere:
 
     folder: Path
     proof: tuple[str, ...]
+    security: Security
     scheduler: subprocess.Popen[bytes]
     address: str
 
@@ -225,14 +231,14 @@ class Elsewhere:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def run(self, tiny: Tiny, *more: str) -> subprocess.Popen[str]:
+    def run(self, tiny: Tiny, out: Path, *more: str) -> subprocess.Popen[str]:
         names = {"--tls-ca-file": "--tls-ca"}
         words = [names.get(word, word) for word in self.proof]
         command = [sys.executable, "-m", "crackdask", "run", tiny.recipe, "--store", tiny.store]
-        return subprocess.Popen(
-            [*command, "--cluster", self.address, *words, *more],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        with out.open("w") as file:
+            return subprocess.Popen(
+                [*command, "--cluster", self.address, *words, *more], stdout=file, stderr=subprocess.PIPE, text=True
+            )
 
 
 @pytest.fixture
@@ -246,31 +252,29 @@ def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
             assert scheduler.stdout
             line = next(line for line in scheduler.stdout if b"Scheduler at:" in line)
             where = line.split()[-1].decode()
-            yield Elsewhere(tmp_path, proof, scheduler, where)
+            yield Elsewhere(tmp_path, proof, security, scheduler, where)
 
 
 def test_a_run_on_a_scheduler_with_tls_waits_for_workers_and_ends_in_a_line_with_the_scheduler(
     elsewhere: Elsewhere, tiny: Tiny, finished: Tiny
 ) -> None:
-    worker = elsewhere.worker()
-    until(lambda: psutil.Process(worker.pid).net_connections("inet"))
-    time.sleep(2)  # it registers
-    run = elsewhere.run(tiny, "--patience", "60 s")
+    worker, out = elsewhere.worker(), tiny.folder / "out.txt"
+    with Client(elsewhere.address, security=elsewhere.security, timeout="20s") as client:
+        client.wait_for_workers(1, timeout=60)
+    run = elsewhere.run(tiny, out, "--patience", "2 min")
     blocks = tiny.store.with_name("out.zarr.work") / "blocks"
     until(lambda: blocks.exists() and any(blocks.iterdir()))
     worker.kill()
     worker.wait()
-    time.sleep(5)
-    assert run.poll() is None, "it waits"
+    until(lambda: "no worker is left; waiting up to 2 min for others" in out.read_text())
     other = elsewhere.worker()
     until(lambda: (blocks.parent / "results" / "grey-0").exists())
     elsewhere.scheduler.kill()
-    out, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=60)
     other.kill()
     other.wait()
     assert run.returncode == 1
-    assert "no worker is left; waiting up to 1 min for others" in out
-    assert "1 worker is back" in out
+    assert "1 worker is back" in out.read_text()
     wanted = "the scheduler went away; the finished blocks are kept; call the same command again to continue"
     assert err == f"stopped: {wanted}\n"
     assert tiny.run().code == 0
@@ -278,11 +282,8 @@ def test_a_run_on_a_scheduler_with_tls_waits_for_workers_and_ends_in_a_line_with
 
 
 def test_patience_with_workers_that_do_not_come_ends(elsewhere: Elsewhere) -> None:
-    security = Security(require_encryption=True, **dict(zip(
-        ("tls_ca_file", "tls_client_cert", "tls_client_key"), elsewhere.proof[1::2], strict=True
-    )))  # fmt: skip
     said: list[str] = []
-    with Client(elsewhere.address, security=security, timeout="20s") as client:
+    with Client(elsewhere.address, security=elsewhere.security, timeout="20s") as client:
         executor = Distributed(client, 2, 1, said.append)
         with pytest.raises(ClusterLostError, match=r"none came back within 1 s.*call the same command again"):
             next(executor.map(abs, [1]))

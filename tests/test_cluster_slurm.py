@@ -83,9 +83,12 @@ def test_a_submitted_run_is_told_to_end_and_continues_when_it_is_submitted_again
     log = results.parent / "logs" / f"run-{job.number}.log"
     assert log.stat().st_mode & 0o077 == 0 or log.parent.stat().st_mode & 0o077 == 0
     assert "stopped by a signal to end; the finished blocks are kept" in log.read_text()
-    said = tiny.crackdask("submit", tiny.recipe, "--store", tiny.store, "--cluster-config", site)
+    # And again, its workers now in jobs of their own.
+    said = tiny.crackdask("submit", tiny.recipe, "--store", tiny.store, "--cluster-config", site, "--spread")
     [job] = queue.jobs(name="crackdask")
+    queue.wait(lambda: len(queue.jobs(name="crackdask-worker", state="RUNNING")) == 2, 60)
     queue.wait(lambda: queue.state(job.number) == "COMPLETED", 120)
+    queue.wait(lambda: not queue.jobs(), 20)
     assert_same_store(tiny.store, finished.store)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import dask
 from distributed import Client
+from distributed.deploy.spec import ProcessInterface
 from distributed.utils import get_ip
 from tornado.ioloop import PeriodicCallback
 
@@ -60,7 +61,7 @@ class _Lasting:
     workers: dict[Any, Any]
     worker_spec: dict[Any, Any]
     scheduler_info: dict[str, Any]
-    _watch: PeriodicCallback
+    _watch: PeriodicCallback | None = None
 
     async def _start(self) -> None:
         await super()._start()  # type: ignore[misc]
@@ -68,7 +69,8 @@ class _Lasting:
         self._watch.start()
 
     async def _close(self) -> None:
-        self._watch.stop()
+        if self._watch is not None:
+            self._watch.stop()
         await super()._close()  # type: ignore[misc]
 
     def _workers_of(self, name: Any) -> set[str]:
@@ -100,8 +102,11 @@ class _Lasting:
 
     async def _look(self) -> None:
         for name, job in list(self.workers.items()):
-            waits = job.job_id and not self._workers_of(name) & self._present()
-            if waits and await self._is_over(job.job_id) and name in self.workers:
+            if self._workers_of(name) & self._present():
+                continue
+            if job.job_id is None:
+                self._drop(name)
+            elif await self._is_over(job.job_id) and name in self.workers:
                 self.stillborn += 1
                 self._drop(name)
 
@@ -120,14 +125,14 @@ def _made(system: str) -> type[Any]:
     class Job(cluster.job_cls):  # type: ignore[misc, name-defined]
         refused: str | None = None
 
-        async def _submit_job(self, script: str) -> Any:
+        async def start(self) -> None:
             try:
-                said = await super()._submit_job(script)
-            except (RuntimeError, OSError) as error:
+                await super().start()
+                Job.refused = None
+            except (RuntimeError, OSError, ValueError) as error:
+                # A job that never was; the look for lost ones has it asked for again, after a while.
                 Job.refused = _what_was_said(error)
-                raise
-            Job.refused = None
-            return said
+                await ProcessInterface.start(self)
 
     return type(f"Lasting{cluster.__name__}", (_Lasting, cluster), {"batch": batch, "job_cls": Job})
 
@@ -151,7 +156,9 @@ def lifetime(walltime: int) -> tuple[int, int]:
     return walltime - margin - stagger, stagger
 
 
-def make(system: str, workers: int, memory: int, site: Site, folder: Path, security: Any) -> Any:
+def make(
+    system: str, workers: int, memory: int, site: Site, folder: Path, security: Any, asynchronous: bool = False
+) -> Any:
     """Return the cluster, without jobs yet.
 
     Parameters
@@ -166,6 +173,8 @@ def make(system: str, workers: int, memory: int, site: Site, folder: Path, secur
         Where logs go.
     security
         Certificates as files, or None for those who only look at the script.
+    asynchronous
+        Whether the caller awaits it; otherwise its scheduler is started.
     """
     batch = BATCHES[system]
     cores = min(site.cores, workers)
@@ -199,6 +208,7 @@ def make(system: str, workers: int, memory: int, site: Site, folder: Path, secur
         scheduler_cls=guard.GuardedScheduler,
         scheduler_options={"dashboard_address": site.dashboard, **where},
         silence_logs=logging.CRITICAL,
+        asynchronous=asynchronous,
         **options,
     )
 

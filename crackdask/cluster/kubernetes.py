@@ -158,7 +158,7 @@ def pods(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribute
     name = f"crackdask-{person}-{secrets.token_hex(3)}"
     with tempfile.TemporaryDirectory() as place, tls.in_files(Path(place)) as security, ExitStack() as held:
         folder = Path(security.tls_ca_file).parent
-        made = resources(name, workers, memory, site, {path.name: path.read_text() for path in folder.iterdir()})
+        made = resources(name, workers, memory, site, {path.name: path.read_text() for path in folder.glob("*.pem")})
         try:
             for kind, content in zip((Secret, DaskCluster), made, strict=True):
                 resource = kind(content)

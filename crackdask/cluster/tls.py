@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import dask
 from distributed.security import Security
+from filelock import FileLock, Timeout
 
 from crackdask.cluster.errors import ClusterError
 
@@ -66,7 +66,10 @@ def in_files(folder: Path) -> Iterator[Security]:
         Where a folder for them is made; it is removed at the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
     private = Path(tempfile.mkdtemp(prefix="tls-", dir=folder))  # made with 0700
+    held = FileLock(private / "lock")
+    held.acquire()
     try:
         made = temporary()
         paths = {}
@@ -79,9 +82,17 @@ def in_files(folder: Path) -> Iterator[Security]:
             files |= {f"tls_{role}_cert": str(paths["cert"]), f"tls_{role}_key": str(paths["key"])}
         yield Security(require_encryption=True, **files)
     finally:
+        held.release()
         shutil.rmtree(private, ignore_errors=True)
 
 
-def configured() -> bool:
-    """Tell whether dask's own configuration names certificates."""
-    return bool(dask.config.get("distributed.comm.tls.ca-file", None))
+def _clear(folder: Path) -> None:
+    """Remove what runs left that were killed: nobody holds it any more."""
+    for left in folder.glob("tls-*"):
+        lock = FileLock(left / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except (Timeout, OSError):
+            continue
+        lock.release()
+        shutil.rmtree(left, ignore_errors=True)

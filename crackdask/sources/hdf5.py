@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,6 +97,11 @@ def _elsewhere(path: Path, data: Any) -> tuple[str, ...]:
     if home != path:
         files.append(str(home))
     for name in files:
+        if not Path(os.path.abspath(name)).is_relative_to(Path(os.path.abspath(path)).parent):  # noqa: PTH100
+            raise SourceError(
+                f"{path}: {data.name} takes its voxels from {name}, outside the folder of the file; a file from others "
+                "could name any file of yours so: name that file itself as source, or put both into one folder"
+            )
         if not Path(name).exists():
             raise SourceError(f"{path}: {data.name} points to {name}, which does not exist")
     return tuple(files)
