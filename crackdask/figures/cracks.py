@@ -92,7 +92,7 @@ def collect_cracks(
         {"state": names, **{a: (low[k] + np.arange(shape[k]) + 0.5) * edges[k] for k, a in enumerate("zyx")}},
     )
     for k, (place, one) in enumerate(zip(first - low, found, strict=True)):
-        at = (k, *(slice(p, p + n) for p, n in zip(place, one.crack.shape, strict=True)))
+        at: tuple[Any, ...] = (k, *(slice(p, p + n) for p, n in zip(place, one.crack.shape, strict=True)))
         for name in ("inside", "crack", "thickness_um"):
             made[name].values[at] = one[name].values
     return made.assign_attrs(particle=number, voxel_um=tuple(edges.tolist()))
