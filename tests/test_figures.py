@@ -20,7 +20,9 @@ from tests.tabled import balls, replaced, tables
 
 RADII = np.linspace(4, 11, 40)
 NAMES = [panel.name for panel in figures.PANELS]
-TABLES_ONLY = [name for name in NAMES if name not in ("1a_line_profiles", "slices", "grey_histogram", "registration")]
+CRACKS = ("4i_crack_surface", "4j_crack_skeleton")
+NOT_ONLY_TABLES = ("1a_line_profiles", *CRACKS, "slices", "grey_histogram", "registration")
+TABLES_ONLY = [name for name in NAMES if name not in NOT_ONLY_TABLES]
 
 
 def electrode(states: Any = None, tracked: Any = None) -> xr.DataTree:
@@ -43,6 +45,8 @@ def electrode(states: Any = None, tracked: Any = None) -> xr.DataTree:
         for end, known, other in zip("01", ends, (first, last), strict=True):
             column = np.broadcast_to(np.where(np.arange(40) == 39, known, other), (count, 40))
             particles[f"bbox_{axis}{end}"] = (("state", "particle"), column)
+    # No cracks are looked for in particles that are not in the volume.
+    particles["touches_invalid"] = (("state", "particle"), np.broadcast_to(np.arange(40) != 39, (count, 40)))
     particles["voxels"] = (("state", "particle"), voxels.sum(axis=2).astype(np.uint32))
     along = {name: particles[name] for name in ("state", "voltage", "step", "cycle")}
     places = {axis: (np.arange(n) + 0.5) * 0.5 for axis, n in zip("zyx", label.shape[1:], strict=True)}
@@ -98,7 +102,7 @@ def test_axes_say_what_they_show_and_in_which_unit(drawn: dict[str, Any], name: 
     if name in ("3ab_extreme_states", "3c_damaged_on_charge", "3d_healed_on_discharge"):
         assert "%" in seen
         return
-    if name in ("1a_line_profiles", "slices"):
+    if name in ("1a_line_profiles", "slices", *CRACKS):
         assert "µm" in seen
     for axes in made.axes:
         assert axes.has_data() or axes.patches or axes.collections
@@ -255,7 +259,7 @@ def test_sizes_count_every_particle(drawn: dict[str, Any]) -> None:
 
 def test_a_single_state() -> None:
     alone = electrode([State("pristine", 3.0, "pristine", 0)])
-    could = {"2a_mean_intensity", "slices", "grey_histogram", "particle_sizes", "1a_line_profiles"}
+    could = {"2a_mean_intensity", "slices", "grey_histogram", "particle_sizes", "1a_line_profiles", *CRACKS}
     for panel in figures.PANELS:
         if panel.name in could:
             panel.draw(panel.collect(alone))
@@ -277,7 +281,7 @@ def test_no_particle_is_tracked() -> None:
 
 def test_a_store_without_volumes(store: xr.DataTree) -> None:
     bare = tables(balls(RADII, 5), np.full((5, 40, 11), 200.0))
-    for name in ("slices", "grey_histogram", "line_profiles"):
+    for name in ("slices", "grey_histogram", "line_profiles", "crack_surface"):
         with pytest.raises(AnalysisError, match="no volumes"):
             getattr(figures, name)(bare)
     with pytest.raises(AnalysisError, match="no table 'transforms'"):
