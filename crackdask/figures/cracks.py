@@ -192,7 +192,7 @@ def _particle(axes: Axes3D, numbers: xr.Dataset, here: xr.Dataset) -> None:
     length = max(step for step in (1, 2, 5) if step * power <= (x1 - x0) / 2) * power
     middle = (x0 + x1) / 2
     axes.plot([middle - length / 2, middle + length / 2], [y0, y0], [z0, z0], color="black", lw=2)
-    axes.text2D(0.5, 0.0, f"bar: {length:g} µm along x", transform=axes.transAxes, ha="center", va="bottom", fontsize=7)
+    axes.text2D(0.5, -0.02, f"bar: {length:g} µm along x", transform=axes.transAxes, ha="center", va="top", fontsize=7)
 
 
 def _surface(
