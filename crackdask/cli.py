@@ -410,9 +410,8 @@ def _print_cracks(store: Path) -> None:
     out.print()
     out.print(columns("", heads, rows))
     which = "tracked" if tracked.any() else "found"
-    out.print(
-        f"(sums over the {some.sizes['particle']} particles {which}; void: by partial volume; cracks: voxels counted; mean thickness)"
-    )
+    words = "void: by partial volume; cracks: voxels counted; mean thickness"
+    out.print(f"(sums over the {some.sizes['particle']} particles {which}; {words})")
 
 
 @app.command()
