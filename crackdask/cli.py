@@ -560,23 +560,22 @@ def _print_cracks(store: Place) -> None:
         here = some.isel(state=number)
         if not bool(here.computed):
             continue
-        error = float((here.crack_volume_partial_error_um3**2).sum() ** 0.5)
         rows.append(
             [
                 str(here.state.values),
                 f"{float(here.core_volume_um3.sum()):.0f}",
                 f"{float(here.crack_volume_partial_um3.sum()):.0f}",
-                f"{error:.0f}",
                 f"{float(here.crack_volume_um3.sum()):.0f}",
                 f"{float(here.skeleton_length_um.sum()):.0f}",
                 f"{float(here.thickness_mean_um.mean()):.2f}",
             ]
         )
-    heads = ["state", "cores um3", "void um3", "its error", "crack voxels um3", "skeleton um", "thickness um"]
+    heads = ["state", "cores um3", "void um3", "cracks um3", "skeleton um", "thickness um"]
     out.print()
     out.print(columns("", heads, rows))
     which = "tracked" if tracked.any() else "found"
-    out.print(f"(sums over the {some.sizes['particle']} particles {which}; void by partial volume; mean thickness)")
+    words = "void: by partial volume; cracks: voxels counted; mean thickness"
+    out.print(f"(sums over the {some.sizes['particle']} particles {which}; {words})")
 
 
 @app.command()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import edt
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import ndimage
 
 import crackdask
 from crackdask.cluster import connect
@@ -16,6 +19,7 @@ from crackdask.phantom import Phantom, states, write
 from crackdask.plan import Box
 from crackdask.run import Run
 from crackdask.scans import Scans
+from crackdask.solid import solid
 from tests.scoring import corner_error, f1, matches
 from tests.silence import Silent
 
@@ -91,3 +95,23 @@ def test_sign_of_every_change(store: xr.DataTree, truth: xr.Dataset, pairs: Any)
             right += (np.sign(change) == -np.sign(np.diff(void[:, i]))).tolist()
     assert len(right) > 1000
     assert np.mean(right) >= 0.98, f"{np.mean(right):.4f} of {len(right)}"
+
+
+@pytest.mark.parametrize("state", [1, 3])
+def test_void_volumes_sum_to_the_truth(store: xr.DataTree, state: int) -> None:
+    """The true void of the same core voxels, drawn without blur and noise and moved into the store's frame."""
+    sharp = replace(PHANTOM, blur_sd=0.0, rim=0.0, streak=0.0, noise_sd=0.0, dtype="uint16")
+    clean = (sharp.clean(state, Box.whole(PHANTOM.shape)).astype(float) - 3000) / 200
+    void = (PHANTOM.solid_grey - clean) / (PHANTOM.solid_grey - PHANTOM.background_grey)
+    void = ndimage.affine_transform(void, PHANTOM.matrix(state), order=1, cval=1.0)
+    label = store["volumes"].to_dataset().label[state].values
+    depth = np.rint(edt.edt(label, black_border=True))
+    deepest = ndimage.maximum(depth, label, np.arange(label.max() + 1))
+    core = (label > 0) & (2 * depth > deepest[label])
+    table = store["particles"].to_dataset()
+    true = np.bincount(label[core], void[core], table.sizes["particle"] + 1)[1:] * PHANTOM.voxel_um**3
+    found = solid(store).crack_volume_partial_um3.isel(state=state).values
+    tracked = table.tracked.isel(state=0).values
+    assert tracked.sum() > 100
+    assert found[tracked].sum() == pytest.approx(true[tracked].sum(), rel=0.1)
+    assert np.corrcoef(found[tracked], true[tracked])[0, 1] > 0.95

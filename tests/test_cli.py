@@ -21,7 +21,7 @@ from crackdask.phantom import Phantom, states
 from tests.tiny import Tiny, assert_same_store
 from tests.tiny import crackdask as command
 
-COMMANDS = ("demo", "init", "check", "run", "status", "report", "export")
+COMMANDS = ("demo", "init", "check", "run", "status", "cracks", "report", "export")
 
 
 def words(text: str) -> str:

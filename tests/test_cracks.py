@@ -261,30 +261,29 @@ from pathlib import Path
 from crackdask import tables, tracing
 from crackdask.cluster import Serial
 from tests.silence import Silent
-flush, left = tables.flush, [int(sys.argv[2])]
-def dying(file):
-    left[0] -= 1
-    if left[0] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return flush(file)
-tables.flush = dying
+class Dying(tables.CracksWriter):
+    def write(self, state, columns):
+        if state == int(sys.argv[2]):
+            tables.flush = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+        super().write(state, columns)
+tracing.CracksWriter = Dying
 tracing.write_cracks(Path(sys.argv[1]), Serial(), Silent())
 """
 
 
-@pytest.mark.parametrize("flushes", [1, 60])
-def test_killed_while_a_state_is_written(store: Tiny, copy: Path, flushes: int) -> None:
-    killed = subprocess.run([sys.executable, "-c", KILLED, copy, str(flushes)], check=False, capture_output=True)
+@pytest.mark.parametrize("state", [0, 1])
+def test_killed_while_a_state_is_written(store: Tiny, copy: Path, state: int) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, copy, str(state)], check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     there = xr.open_zarr(copy, group="cracks").computed.values
-    assert there.tolist() == [flushes > 1, False]
+    assert there.tolist() == [state > 0, False]
     for group in ("particles", "shells"):
         xr.testing.assert_identical(
             xr.open_zarr(copy, group=group).load(), xr.open_zarr(store.store, group=group).load()
         )
     assert command("status", copy).code == 0
     done, kept = write_cracks(copy, Serial(), Silent())
-    assert (len(done), len(kept)) == ((1, 1) if flushes > 1 else (2, 0))
+    assert (len(done), len(kept)) == (2 - state, state)
     whole = copy.with_name("again.zarr")
     shutil.copytree(store.store, whole)
     xr.testing.assert_identical(table(crackdask.open(copy)).load(), written(whole))
@@ -297,7 +296,7 @@ def test_the_command(copy: Path) -> None:
     said = command("cracks", copy, "--cluster", "synchronous", "--state", "4.2 V")
     assert said.code == 0, said.err
     assert "1 state done" in said.out
-    assert "void by partial volume" in said.out
+    assert "void: by partial volume" in " ".join(said.out.split())
     again = command("cracks", copy, "--cluster", "synchronous", "--state", "4.2 V")
     assert "nothing to do" in again.out
 

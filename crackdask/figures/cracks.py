@@ -76,6 +76,8 @@ def collect_cracks(
     if not 1 <= len(names) <= _MOST_STATES:
         raise AnalysisError(f"{len(names)} states were asked for; a page has room for 1 to {_MOST_STATES}")
     found = [cracks_of(store, number, name, levels) for name in names]
+    if not all(one.inside.values.any() for one in found):
+        raise AnalysisError(f"the labels of the store do not hold particle {number} where its tables say")
     edges = np.array(edges_of(store))
     first = [np.array([int(np.rint(float(one[a][0]) / e - 0.5)) for a, e in zip("zyx", edges, strict=True)])
              for one in found]  # fmt: skip
@@ -92,9 +94,9 @@ def collect_cracks(
         {"state": names, **{a: (low[k] + np.arange(shape[k]) + 0.5) * edges[k] for k, a in enumerate("zyx")}},
     )
     for k, (place, one) in enumerate(zip(first - low, found, strict=True)):
-        at: tuple[Any, ...] = (k, *(slice(p, p + n) for p, n in zip(place, one.crack.shape, strict=True)))
+        z, y, x = (slice(p, p + n) for p, n in zip(place.tolist(), one.crack.shape, strict=True))
         for name in ("inside", "crack", "thickness_um"):
-            made[name].values[at] = one[name].values
+            made[name].values[k, z, y, x] = one[name].values
     return made.assign_attrs(particle=number, voxel_um=tuple(edges.tolist()))
 
 
@@ -104,7 +106,7 @@ def _most_changed(store: xr.DataTree, levels: xr.Dataset) -> int:
     volume = levels.crack_volume_partial_um3.values[:, rows]
     rows = rows[np.isfinite(volume).all(axis=0)]
     if not rows.size:
-        raise AnalysisError("no particle is tracked, so none is chosen; name a particle")
+        raise AnalysisError(f"no particles of {levels.sizes['particle']} tracked, so none is chosen; name a particle")
     volume = levels.crack_volume_partial_um3.values[:, rows]
     return int(levels.particle.values[rows[int((volume.max(axis=0) - volume.min(axis=0)).argmax())]])
 
@@ -167,6 +169,7 @@ def _panes(numbers: xr.Dataset, below: float) -> tuple[Figure, list[Axes3D]]:
         assert isinstance(axes, Axes3D)
         axes.set(xlim=ends[0], ylim=ends[1], zlim=ends[2])
         axes.set_box_aspect([b - a for a, b in ends], zoom=1.15)
+        axes.set(xticks=[], yticks=[], zticks=[])
         axes.set_axis_off()
         axes.view_init(elev=22, azim=-55)
         panes.append(axes)
@@ -187,9 +190,9 @@ def _particle(axes: Axes3D, numbers: xr.Dataset, here: xr.Dataset) -> None:
     (x0, x1), y0, z0 = (float(numbers.x[0]), float(numbers.x[-1])), float(numbers.y[0]), float(numbers.z[0])
     power = 10.0 ** np.floor(np.log10((x1 - x0) / 2))
     length = max(step for step in (1, 2, 5) if step * power <= (x1 - x0) / 2) * power
-    middle, tall = (x0 + x1) / 2, float(numbers.z[-1]) - z0
+    middle = (x0 + x1) / 2
     axes.plot([middle - length / 2, middle + length / 2], [y0, y0], [z0, z0], color="black", lw=2)
-    axes.text(middle, y0, z0 - 0.06 * tall, f"{length:g} µm", ha="center", va="top", fontsize=7)
+    axes.text2D(0.5, -0.02, f"bar: {length:g} µm along x", transform=axes.transAxes, ha="center", va="top", fontsize=7)
 
 
 def _surface(
