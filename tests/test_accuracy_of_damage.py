@@ -22,7 +22,7 @@ from crackdask.run import Run, Scans
 from tests.scoring import matches
 from tests.silence import Silent
 
-PHANTOM = Phantom(shape=(128, 208, 208), states=FIVE_STATES, seed=5)
+PHANTOM = Phantom(shape=(128, 208, 208), states=FIVE_STATES, seed=1)
 LARGE = 8.0  # voxels
 POINTS = 0.03
 NORMAL = 1.96
