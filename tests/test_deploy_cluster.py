@@ -108,17 +108,20 @@ def test_nobody_comes_in_without_the_certificate(machine: Machine, tls: Path, tm
         Client(address(machine), security=other, timeout="3s")
     context = ssl.create_default_context(cafile=tls / "ca.crt")
     context.check_hostname = False
-    with pytest.raises(ssl.SSLError):  # our authority, but nothing to show
-        _heard(address(machine), context)
+    assert _heard(address(machine), context) == b""  # our authority, but nothing to show
     context.load_cert_chain(tls / "tls.crt", tls / "tls.key")
     assert _heard(address(machine), context)
 
 
 def _heard(where: str, context: ssl.SSLContext) -> bytes:
-    """Return the first byte that a scheduler says."""
+    """Return the first byte that a scheduler says; none if it hangs up, however it does."""
     host, port = where.removeprefix("tls://").split(":")
-    with socket.create_connection((host, int(port)), 5) as plain, context.wrap_socket(plain) as secure:
-        return secure.recv(1)
+    with socket.create_connection((host, int(port)), 5) as plain:
+        try:
+            with context.wrap_socket(plain) as secure:
+                return secure.recv(1)
+        except (ssl.SSLError, ConnectionError):
+            return b""
 
 
 def test_the_probe_tells_a_scheduler_that_lives(machine: Machine) -> None:
