@@ -46,8 +46,7 @@ class Batch:
         >>> BATCHES["slurm"].is_over(""), BATCHES["slurm"].is_over("PENDING")
         (True, False)
         """
-        words = said.strip()
-        return words == "" if not words and "" in self.over else any(word and word in words for word in self.over)
+        return said.strip() in self.over or any(words and words in said for words in self.over)
 
     def walltime(self, seconds: int) -> str:
         """Return a time as the system reads it, rounded up to what it can count.
