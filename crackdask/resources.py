@@ -62,7 +62,7 @@ def _word(value: Any) -> Any:
 
 def _kind(value: Any) -> Any:
     if isinstance(value, str) and value not in KINDS and not re.fullmatch(r"(tcp|tls)://\S+", value):
-        raise ValueError(f"{', '.join(KINDS)}, tcp://host:port or tls://host:port, not {value!r}")
+        raise ValueError(f"unknown cluster {value!r}; known: {', '.join(KINDS)}, tcp://host:port, tls://host:port")
     return value
 
 

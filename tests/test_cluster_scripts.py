@@ -155,7 +155,7 @@ def test_everything_wrong_in_a_site_is_told_together(tmp_path: Path) -> None:
     said = str(caught.value)
     assert "5 mistakes" in said
     for part in ("queu: unknown key; did you mean queue?", "workers: ", "walltime: a time such as", "cores: ",
-                 "kind: local, slurm"):  # fmt: skip
+                 "kind: unknown cluster 'slrum'"):  # fmt: skip
         assert part in said
 
 
