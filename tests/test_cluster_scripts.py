@@ -30,13 +30,13 @@ ASKED = Site.model_validate(
 )  # fmt: skip
 
 
-def worker_script(system: str, folder: Path) -> list[str]:
+def worker_script(system: str, folder: Path, **changes: Any) -> list[str]:
     """Return the lines of the job that holds workers."""
 
     async def made() -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # a cluster that is looked at and never begun
-            cluster = jobqueue.make(system, 8, 2**30, ASKED.model_copy(), folder, None, asynchronous=True)
+            cluster = jobqueue.make(system, 8, 2**30, ASKED.model_copy(update=changes), folder, None, asynchronous=True)
             script = cluster.job_script()
             await cluster.close()
             del cluster
@@ -71,6 +71,12 @@ def test_jobs_of_workers_ask_for_what_the_site_says(system: str, tmp_path: Path)
     for line in ("module load python", "export OMP_NUM_THREADS=1", "export MALLOC_ARENA_MAX=2",
                  "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False"):  # fmt: skip
         assert line in body
+
+
+def test_workers_leave_also_before_the_walltime_that_nobody_named(tmp_path: Path) -> None:
+    for system in SYSTEMS:
+        [command] = [line for line in worker_script(system, tmp_path, walltime=None) if "dask_worker" in line]
+        assert "--lifetime 1320s --lifetime-stagger 180s" in command  # of the half hour that dask-jobqueue asks for
 
 
 @pytest.mark.parametrize("walltime", [60, 600, 3600, 86_400])
@@ -127,6 +133,13 @@ def test_what_cannot_be_submitted_is_told(tiny: Tiny, words: tuple[str, ...], sa
     found = tiny.crackdask("submit", tiny.recipe, "--store", tiny.store, "--workers", "1", *words)
     assert found.code == 2
     assert said in " ".join(found.err.replace("│", " ").split())
+
+
+def test_a_batch_system_that_is_not_here_is_told(tiny: Tiny) -> None:
+    said = tiny.run("--cluster", "lsf")
+    assert said.code == 2
+    assert "there is no `bsub` here" in said.err
+    assert not tiny.store.with_name("out.zarr.work").exists()
 
 
 def test_a_folder_that_no_script_can_name_is_told(tmp_path: Path) -> None:

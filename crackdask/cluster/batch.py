@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,21 @@ BATCHES = {
         Batch("sge", "qsub", "qstat", "#$", ("qstat", "-j"), ("do not exist",)),
     )
 }
+
+
+def check_there(batch: Batch) -> None:
+    """Refuse a system whose commands are not here.
+
+    Raises
+    ------
+    ClusterError
+        If they are not.
+    """
+    if shutil.which(batch.submit) is None:
+        raise ClusterError(
+            f"there is no `{batch.submit}` here: call this where jobs of {batch.title} are submitted, "
+            "or use --cluster local (`crackdask submit --dry-run` shows a job's script anywhere)"
+        )
 
 
 def check_nameable(folder: Path) -> None:
