@@ -121,6 +121,10 @@ class Site(ClusterParams):
         description="folder that all machines see, for certificates and logs; none: beside the store",
     )
 
+    def worker_bytes(self, planned: int) -> int:
+        """Return the bytes of one worker: its share of a job, or what was planned for it."""
+        return self.memory // self.cores if self.memory else planned
+
 
 #: Keys that only the file of a site may hold.
 SITE_ONLY = tuple(name for name in Site.model_fields if name not in ClusterParams.model_fields)

@@ -83,7 +83,7 @@ class Submission:
         """Memory of the job."""
         if self.spread:
             return 2 * _CLIENT
-        return self.site.memory or self.workers * max(self.memory, COMPILING) + _CLIENT
+        return self.workers * self.site.worker_bytes(max(self.memory, COMPILING)) + _CLIENT
 
     def script(self) -> str:
         """Return the job's script."""

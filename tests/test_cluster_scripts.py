@@ -135,6 +135,13 @@ def test_what_cannot_be_submitted_is_told(tiny: Tiny, words: tuple[str, ...], sa
     assert said in " ".join(found.err.replace("│", " ").split())
 
 
+def test_memory_of_a_job_is_shared_by_its_cores_however_many_it_holds(tiny: Tiny, site: Path) -> None:
+    site.write_text('cores = 8\nmemory = "20 GiB"\nworkers = 64\n')
+    words = ("submit", tiny.recipe, "--store", tiny.store, "--cluster", "slurm", "--cluster-config", site, "--dry-run")
+    assert f"#SBATCH --mem={161 * 1024}M" in tiny.crackdask(*words).out.splitlines()  # and 1 GiB for the client
+    assert f"#SBATCH --mem={2 * 1024}M" in tiny.crackdask(*words, "--spread").out.splitlines()
+
+
 def test_a_batch_system_that_is_not_here_is_told(tiny: Tiny) -> None:
     said = tiny.run("--cluster", "lsf")
     assert said.code == 2

@@ -202,7 +202,7 @@ def make(
     return _made(system)(
         cores=cores,
         processes=cores,
-        memory=f"{site.memory or cores * max(memory, COMPILING)}B",
+        memory=f"{cores * site.worker_bytes(max(memory, COMPILING))}B",
         queue=site.queue,
         interface=site.interface,
         python=shlex.quote(site.python) if site.python else None,
