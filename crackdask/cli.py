@@ -84,13 +84,14 @@ ClusterOption = Annotated[
     str | None,
     typer.Option(
         help=f"{', '.join(KINDS)}, or a scheduler's address: tls://host:port, tcp://host:port. "
-        "By default what [cluster] in the recipe says, or local.",
+        "By default what the recipe's section cluster says, or local.",
         show_default=False,
     ),
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; by default one for each core.")]
 SiteOption = Annotated[
-    Path | None, typer.Option("--cluster-config", help="A file of your own with keys of [cluster].", show_default=False)
+    Path | None,
+    typer.Option("--cluster-config", help="A file of your own with keys of the section cluster.", show_default=False),
 ]
 
 _MISTAKES: tuple[type[BaseException], ...] = (*USER_ERRORS, ClusterError, ExportError, AnalysisError, ReportError)

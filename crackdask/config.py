@@ -204,7 +204,7 @@ def load_site(path: Path | None, recipe: ClusterParams, **options: Any) -> Site:
     try:
         return Site.model_validate({**recipe.model_dump(exclude_unset=True), **content, **given})
     except ValidationError as error:
-        raise _refusal(str(path) if path else "cluster", _complaints(error, Site)) from None
+        raise _refusal(str(path) if path else "options", _complaints(error, Site)) from None
 
 
 def _read(path: Path, what: str, hint: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _word(value: Any) -> Any:
 
 def _kind(value: Any) -> Any:
     if isinstance(value, str) and value not in KINDS and not re.fullmatch(r"(tcp|tls)://\S+", value):
-        raise ValueError(f"{', '.join(KINDS)}, tcp://host:port or tls://host:port, not {value!r}")
+        raise ValueError(f"unknown cluster {value!r}; known: {', '.join(KINDS)}, tcp://host:port, tls://host:port")
     return value
 
 
@@ -120,6 +120,10 @@ class Site(ClusterParams):
         min_length=1,
         description="folder that all machines see, for certificates and logs; none: beside the store",
     )
+
+    def worker_bytes(self, planned: int) -> int:
+        """Return the bytes of one worker: its share of a job, or what was planned for it."""
+        return self.memory // self.cores if self.memory else planned
 
 
 #: Keys that only the file of a site may hold.

@@ -7,14 +7,13 @@ time is up. Whatever ends the job, the same command submits another one that con
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crackdask.cluster.batch import BATCHES, Batch, check_cores, check_nameable
+from crackdask.cluster.batch import BATCHES, Batch, check_cores, check_nameable, check_there
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.workers import COMPILING
 from crackdask.resources import SYSTEMS, Site
@@ -82,7 +81,7 @@ class Submission:
         """Memory of the job."""
         if self.spread:
             return 2 * _CLIENT
-        return self.site.memory or self.workers * max(self.memory, COMPILING) + _CLIENT
+        return self.workers * self.site.worker_bytes(max(self.memory, COMPILING)) + _CLIENT
 
     def script(self) -> str:
         """Return the job's script."""
@@ -142,11 +141,7 @@ class Submission:
         ClusterError
             If its command is not there or refuses.
         """
-        if shutil.which(self.batch.submit) is None:
-            raise ClusterError(
-                f"there is no `{self.batch.submit}` here: call this where jobs of {self.batch.title} are submitted, "
-                "or look at the script with --dry-run"
-            )
+        check_there(self.batch)
         self.logs.parent.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)  # what a run says has the key to its dashboard
         done = subprocess.run([self.batch.submit], input=self.script(), capture_output=True, text=True, check=False)

@@ -30,13 +30,13 @@ ASKED = Site.model_validate(
 )  # fmt: skip
 
 
-def worker_script(system: str, folder: Path) -> list[str]:
+def worker_script(system: str, folder: Path, **changes: Any) -> list[str]:
     """Return the lines of the job that holds workers."""
 
     async def made() -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # a cluster that is looked at and never begun
-            cluster = jobqueue.make(system, 8, 2**30, ASKED.model_copy(), folder, None, asynchronous=True)
+            cluster = jobqueue.make(system, 8, 2**30, ASKED.model_copy(update=changes), folder, None, asynchronous=True)
             script = cluster.job_script()
             await cluster.close()
             del cluster
@@ -71,6 +71,12 @@ def test_jobs_of_workers_ask_for_what_the_site_says(system: str, tmp_path: Path)
     for line in ("module load python", "export OMP_NUM_THREADS=1", "export MALLOC_ARENA_MAX=2",
                  "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False"):  # fmt: skip
         assert line in body
+
+
+def test_workers_leave_also_before_the_walltime_that_nobody_named(tmp_path: Path) -> None:
+    for system in SYSTEMS:
+        [command] = [line for line in worker_script(system, tmp_path, walltime=None) if "dask_worker" in line]
+        assert "--lifetime 1320s --lifetime-stagger 180s" in command  # of the half hour that dask-jobqueue asks for
 
 
 @pytest.mark.parametrize("walltime", [60, 600, 3600, 86_400])
@@ -129,6 +135,20 @@ def test_what_cannot_be_submitted_is_told(tiny: Tiny, words: tuple[str, ...], sa
     assert said in " ".join(found.err.replace("│", " ").split())
 
 
+def test_memory_of_a_job_is_shared_by_its_cores_however_many_it_holds(tiny: Tiny, site: Path) -> None:
+    site.write_text('cores = 8\nmemory = "20 GiB"\nworkers = 64\n')
+    words = ("submit", tiny.recipe, "--store", tiny.store, "--cluster", "slurm", "--cluster-config", site, "--dry-run")
+    assert f"#SBATCH --mem={161 * 1024}M" in tiny.crackdask(*words).out.splitlines()  # and 1 GiB for the client
+    assert f"#SBATCH --mem={2 * 1024}M" in tiny.crackdask(*words, "--spread").out.splitlines()
+
+
+def test_a_batch_system_that_is_not_here_is_told(tiny: Tiny) -> None:
+    said = tiny.run("--cluster", "lsf")
+    assert said.code == 2
+    assert "there is no `bsub` here" in said.err
+    assert not tiny.store.with_name("out.zarr.work").exists()
+
+
 def test_a_folder_that_no_script_can_name_is_told(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path / "my scans")
     said = tiny.crackdask("submit", tiny.recipe, "--store", tiny.store, "--cluster", "slurm")
@@ -155,7 +175,7 @@ def test_everything_wrong_in_a_site_is_told_together(tmp_path: Path) -> None:
     said = str(caught.value)
     assert "5 mistakes" in said
     for part in ("queu: unknown key; did you mean queue?", "workers: ", "walltime: a time such as", "cores: ",
-                 "kind: local, slurm"):  # fmt: skip
+                 "kind: unknown cluster 'slrum'"):  # fmt: skip
         assert part in said
 
 

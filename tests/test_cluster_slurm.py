@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from crackdask.cluster import Distributed, connect
+from crackdask.resources import Site
 from tests.slurm import Slurm
 from tests.tiny import Tiny, assert_same_store
 
@@ -61,6 +63,21 @@ def test_a_run_in_two_jobs_of_which_one_is_cancelled_gives_the_store_of_a_local_
     assert [job for job in queue.jobs(name="crackdask-worker") if job.state != "COMPLETING"] == []
     assert not list(results.parent.glob("tls-*"))
     assert_same_store(tiny.store, finished.store)
+
+
+def test_a_lost_job_of_several_workers_is_replaced(queue: Slurm, tmp_path: Path) -> None:
+    # dask-jobqueue alone does not notice it.
+    site = Site.model_validate({"interface": "lo", "cores": 2, "memory": "2 GiB", "queue": "main"})
+    with connect("slurm", 2, 2**30, site=site, folder=tmp_path) as executor:
+        assert isinstance(executor, Distributed)
+        workers = executor.client.nthreads
+        queue.wait(lambda: len(workers()) == 2, 60)
+        [job], before = queue.jobs(state="RUNNING"), set(workers())
+        queue.command("scancel", str(job.number))
+        queue.wait(lambda: len(set(workers()) - before) == 2, 60)
+        assert dict(executor.map(abs, range(-9, 0))) == {-n: n for n in range(1, 10)}
+    queue.wait(lambda: not queue.jobs(), 20)
+    assert int(queue.command("sbatch", "--parsable", "--wrap", "true")) - job.number == 2, "one took its place"
 
 
 def test_a_submitted_run_is_told_to_end_and_continues_when_it_is_submitted_again(

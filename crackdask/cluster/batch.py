@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,7 @@ class Batch:
         >>> BATCHES["slurm"].is_over(""), BATCHES["slurm"].is_over("PENDING")
         (True, False)
         """
-        words = said.strip()
-        return words == "" if not words and "" in self.over else any(word and word in words for word in self.over)
+        return said.strip() in self.over or any(words and words in said for words in self.over)
 
     def walltime(self, seconds: int) -> str:
         """Return a time as the system reads it, rounded up to what it can count.
@@ -75,6 +75,21 @@ BATCHES = {
         Batch("sge", "qsub", "qstat", "#$", ("qstat", "-j"), ("do not exist",)),
     )
 }
+
+
+def check_there(batch: Batch) -> None:
+    """Refuse a system whose commands are not here.
+
+    Raises
+    ------
+    ClusterError
+        If they are not.
+    """
+    if shutil.which(batch.submit) is None:
+        raise ClusterError(
+            f"there is no `{batch.submit}` here: call this where jobs of {batch.title} are submitted, "
+            "or use --cluster local (`crackdask submit --dry-run` shows a job's script anywhere)"
+        )
 
 
 def check_nameable(folder: Path) -> None:

@@ -23,11 +23,11 @@ from distributed.utils import get_ip
 from tornado.ioloop import PeriodicCallback
 
 from crackdask.cluster import guard, tls
-from crackdask.cluster.batch import BATCHES, Batch, check_cores, check_nameable
+from crackdask.cluster.batch import BATCHES, Batch, check_cores, check_nameable, check_there
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.executors import Distributed, Say, spoken
 from crackdask.cluster.workers import COMPILING, cap_threads, in_environment
-from crackdask.resources import Site
+from crackdask.resources import Site, seconds
 
 try:
     from dask_jobqueue import LSFCluster, PBSCluster, SGECluster, SLURMCluster
@@ -156,6 +156,15 @@ def lifetime(walltime: int) -> tuple[int, int]:
     return walltime - margin - stagger, stagger
 
 
+def _configured_walltime(system: str) -> int | None:
+    """Return what dask's own configuration asks for, half an hour if nobody changed it."""
+    found = dask.config.get(f"jobqueue.{system}.walltime", None)
+    try:
+        return seconds(f"{found}:00" if str(found).count(":") == 1 else found)
+    except ValueError:
+        return None  # in words that only the system knows
+
+
 def make(
     system: str, workers: int, memory: int, site: Site, folder: Path, security: Any, asynchronous: bool = False
 ) -> Any:
@@ -182,10 +191,10 @@ def make(
     check_nameable(folder)
     extra = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     options: dict[str, Any] = {}
-    if site.walltime:
-        leaves, more_or_less = lifetime(site.walltime)
+    if walltime := site.walltime or _configured_walltime(system):
+        leaves, more_or_less = lifetime(walltime)
         extra += ["--lifetime", f"{leaves}s", "--lifetime-stagger", f"{more_or_less}s"]
-        options["walltime"] = batch.walltime(site.walltime)
+        options["walltime"] = batch.walltime(walltime)
     if site.account:
         options["account" if system in ("slurm", "pbs") else "project"] = site.account
     where = {"interface": site.interface} if site.interface else {"host": get_ip()}
@@ -193,7 +202,7 @@ def make(
     return _made(system)(
         cores=cores,
         processes=cores,
-        memory=f"{site.memory or cores * max(memory, COMPILING)}B",
+        memory=f"{cores * site.worker_bytes(max(memory, COMPILING))}B",
         queue=site.queue,
         interface=site.interface,
         python=shlex.quote(site.python) if site.python else None,
@@ -223,6 +232,7 @@ def jobs(system: str, workers: int, memory: int, site: Site, folder: Path, say: 
         If the system takes no job, none of them comes to life, or none starts within the patience.
     """
     patience = site.patience or _PATIENCE
+    check_there(BATCHES[system])
     with tls.in_files(folder) as security, dask.config.set(_SETTINGS):
         try:
             cluster = make(system, workers, memory, site, folder / "logs", security)

@@ -68,7 +68,7 @@ def resources(
     shown = {"ca": "--tls-ca-file", "cert": "--tls-cert", "key": "--tls-key"}
     proof = [word for stem, option in shown.items() for word in (option, f"{certificates}/{stem}.pem")]
     quiet = ["--no-dashboard", "--dashboard-address"]
-    each = site.memory or max(memory, COMPILING)
+    each = site.worker_bytes(max(memory, COMPILING))
     scheduler = ["dask", "scheduler", "--protocol", "tls", "--port", str(_PORT), *quiet, f"127.0.0.1:{_HEALTH}", *proof]
     worker = [
         "dask", "worker", f"tls://{name}-scheduler:{_PORT}", "--name", "$(DASK_WORKER_NAME)", "--protocol", "tls",
