@@ -148,9 +148,9 @@ def test_run_ends_with_what_was_found_and_what_to_type_next(tiny: Tiny) -> None:
     said = tiny.run()
     assert said.code == 0
     assert "15 steps done in" in said.out
-    heads = "state voltage particles diameter um mean grey residual voxels"
+    heads = "state voltage particles diameter um mean grey residual voxels clipped"
     assert heads in words(said.out)
-    assert re.search(r"pristine +3\.00 +3 +4\.99 +\d+\.\d\d +0\.000\n", said.out)
+    assert re.search(r"pristine +3\.00 +3 +4\.99 +\d+\.\d\d +0\.000 +\d+\.\d\d%\n", said.out)
     assert "3 particles found, 3 tracked through all states" in said.out
     tail = [line.strip() for line in said.out.splitlines()[-4:]]
     assert tail[:3] == [f"crackdask {command} '{tiny.store}'" for command in ("status", "report", "export")]

@@ -1,0 +1,19 @@
+"""The commands; thin: they read arguments, call the package and say what happened.
+
+Exit 0 when everything is done, 1 when blocks failed, the disk is full or the cluster went away, 2 for a mistake of the
+user's, 130 after Ctrl-C, 143 after SIGTERM.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crackdask.cli import results, running  # noqa: F401 - they register their commands
+from crackdask.cli.common import app
+
+__all__ = ["app", "main"]
+
+
+def main() -> Any:
+    """Run the command line."""
+    return app()

@@ -1,0 +1,177 @@
+"""What the commands share: the two consoles, options, and what becomes of mistakes and signals."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from crackdask.bench import USER_ERRORS
+from crackdask.cluster import ClusterError, ClusterLostError, Executor, connect
+from crackdask.config import load_site
+from crackdask.export import ExportError
+from crackdask.places import Place, Prefix, UnreachableError
+from crackdask.regions import AnalysisError
+from crackdask.report import ReportError
+from crackdask.resources import KINDS, ClusterParams
+from crackdask.work import Work
+
+_ORDER = ("demo", "init", "check", "run", "submit", "status", "cracks", "report", "export", "explore")
+
+
+class _InOrder(TyperGroup):
+    """The commands in the order in which they are used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+
+app = typer.Typer(
+    cls=_InOrder,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Track battery particles through operando X-ray tomograms: when does each one crack, and when does it heal?",
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+P = ParamSpec("P")
+R = TypeVar("R")
+StoreName = Annotated[str, typer.Argument(help="The store, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False)]
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        help=f"{', '.join(KINDS)}, or a scheduler's address: tls://host:port, tcp://host:port. "
+        "By default what the recipe's section cluster says, or local.",
+        show_default=False,
+    ),
+]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; by default one for each core.")]
+SiteOption = Annotated[
+    Path | None,
+    typer.Option("--cluster-config", help="A file of your own with keys of the section cluster.", show_default=False),
+]
+_MISTAKES: tuple[type[BaseException], ...] = (*USER_ERRORS, ClusterError, ExportError, AnalysisError, ReportError)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def mistakes(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn mistakes of the user's into a message and exit 2, and what the machine refuses into one and exit 1 or 2."""
+
+    @wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except _MISTAKES as error:
+            err.print(f"[red]error:[/] {escape(str(error))}")
+            raise typer.Exit(2) from None
+        except (ClusterLostError, UnreachableError) as error:
+            err.print(f"[red]stopped:[/] {escape(str(error))}")
+            raise typer.Exit(1) from None
+        except OSError as error:
+            where = error.filename or kwargs.get("store") or "the disk"
+            err.print(f"[red]error:[/] {escape(_refused(error, where))}")
+            raise typer.Exit(2 if error.errno in _FORBIDDEN else 1) from None
+        except _Ended:
+            err.print("stopped by a signal to end; the finished blocks are kept, and the same command continues")
+            raise typer.Exit(143) from None
+        except KeyboardInterrupt:
+            err.print("stopped; the finished blocks are kept, and the same command continues")
+            raise typer.Exit(130) from None
+
+    return guarded
+
+
+class _Ended(BaseException):
+    """The machine or a batch system wants this process to end."""
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """End as after Ctrl-C when a batch system announces the end of a job, so that workers are sent home.
+
+    That is SIGTERM nearly everywhere; Grid Engine announces it by SIGUSR2 (`-notify`).
+    """
+
+    def end(*_: object) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # once is enough: what follows must come to its own end
+        raise _Ended
+
+    here = threading.current_thread() is threading.main_thread()  # elsewhere signals do not arrive
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGUSR2) if here}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _refused(error: OSError, place: object) -> str:
+    """Say what the machine refused, and the way out."""
+    if error.errno in _FULL:
+        return (
+            f"the disk is full ({place}: {error.strerror}); make room, then run the same command again: "
+            "the finished blocks are kept (`crackdask check RECIPE` tells the room that is needed)"
+        )
+    if error.errno == errno.EROFS:
+        return f"{place} cannot be written: the disk is read-only; choose a place you may write to"
+    if error.errno in _FORBIDDEN:
+        return f"no permission: {place}; choose a place you may write to, or have the permission changed"
+    return f"{place}: {error.strerror or error}"
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"crackdask {version('crackdask')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _crackdask(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    # Workers that end with the run are no news, and what is lost is told in a line of the command's own.
+    for name in ("distributed", "distributed.client", "distributed.core", "distributed.comm"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def work_beside(store: Place) -> Path:
+    """Return where certificates and logs of jobs lie: with the work of the run, or here if that is in a bucket."""
+    folder = Work.beside(store).folder
+    return Path.cwd() / folder.name if isinstance(folder, Prefix) else folder
+
+
+def workers_for(
+    store: Place, cluster: str | None, workers: int | None, memory: int
+) -> AbstractContextManager[Executor]:
+    """Return the workers of a command that reads a finished store."""
+    site = load_site(None, ClusterParams(), kind=cluster, workers=workers)
+    return connect(site.kind, site.workers, memory, site=site, folder=work_beside(store.resolve()), say=notice)
+
+
+def notice(words: str) -> None:
+    """Tell what the user should know of workers that come and go."""
+    out.print(f"[yellow]note[/] {escape(words)}")
+
+
+def made_of(store: Place, what: str) -> Path:
+    """Return the folder for what is made of a store: beside it, or for one in a bucket in the working folder."""
+    name = f"{store.resolve().stem}-{what}"
+    return Path.cwd() / name if isinstance(store, Prefix) else store.resolve().with_name(name)

@@ -1,0 +1,371 @@
+"""Commands that make a store: init, check, run, submit, demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from math import prod
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from crackdask import demo as demonstration
+from crackdask.cli.common import (
+    ClusterOption,
+    RecipePath,
+    SiteOption,
+    WorkersOption,
+    app,
+    ending_in_order,
+    err,
+    made_of,
+    mistakes,
+    notice,
+    out,
+    work_beside,
+)
+from crackdask.cluster import Certificates, ClusterError, Serial, connect, recorded
+from crackdask.config import Recipe, load, load_site
+from crackdask.console import Display, columns, duration, facts, size
+from crackdask.init import draft
+from crackdask.opening import open_store
+from crackdask.places import Place, Prefix, place
+from crackdask.planning import BASE_BYTES, estimate
+from crackdask.profile import profile as profile_of
+from crackdask.report import ReportError
+from crackdask.report import report as write_report
+from crackdask.resources import Site
+from crackdask.run import Outcome, Run
+from crackdask.scans import Scans
+from crackdask.schema import STEPS
+from crackdask.store import attributes, is_there
+from crackdask.submit import Submission
+from crackdask.work import Work
+
+
+@app.command()
+@mistakes
+def init(
+    scans: Annotated[list[str], typer.Argument(help="Scans, or folders of scans, in electrochemical order.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recipe to write.")] = Path("recipe.toml"),
+    force: Annotated[bool, typer.Option(help="Overwrite the recipe.")] = False,
+) -> None:
+    """Write a recipe for some scans, to be completed by hand."""
+    if output.exists() and not force:
+        err.print(f"[red]error:[/] {escape(str(output))} exists; give another --output, or --force")
+        raise typer.Exit(2)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(draft([place(scan) for scan in scans], output.resolve().parent), encoding="utf-8")
+    out.print(
+        escape(f"wrote {output}: fill in voltages and steps, then:\n  crackdask check {shlex.quote(str(output))}")
+    )
+
+
+@app.command()
+@mistakes
+def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOption = None) -> None:
+    """Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel."""
+    found = load(recipe)
+    scans = Scans.of(found, recipe.resolve().parent)
+    count = load_site(None, found.cluster, kind=cluster, workers=workers).workers or len(os.sched_getaffinity(0))
+    _print_plan(found, scans, count)
+
+
+def _print_plan(recipe: Recipe, scans: Scans, workers: int) -> None:
+    plan = scans.plan(workers)
+    dtype = scans.sources[0].dtype
+    cost = estimate(recipe, plan, dtype, workers)
+    shape = " x ".join(map(str, plan.grid.shape))
+    rows = [
+        ["states", f"{len(recipe.states)}, reference {recipe.states[recipe.reference].name!r}"],
+        ["stored volume (z, y, x)", f"{shape} voxels, {dtype} scans"],
+        ["blocks", f"{cost.blocks} a state of {' x '.join(map(str, plan.grid.block))} voxels"],
+        ["tasks", str(cost.tasks)],
+        [
+            "memory, each worker",
+            f"{size(plan.worker_bytes)} of {size(recipe.compute.memory)} "
+            f"({size(BASE_BYTES)} program, {size(plan.peak.bytes)} {plan.peak.step})",
+        ],
+        ["scans to read", size(cost.source_bytes)],
+        ["store", f"about {size(cost.store_bytes)}"],
+        ["work folder, at most", f"about {size(cost.work_bytes)}"],
+        ["likely time", f"{duration(cost.seconds)} on {workers} worker{'s' * (workers > 1)}"],
+    ]
+    out.print(facts(rows))
+    out.print("\nthe recipe is valid")
+
+
+@app.command()
+@mistakes
+def run(
+    recipe: RecipePath,
+    store: Annotated[
+        str,
+        typer.Option(help="Where the store is or will be, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False),
+    ],
+    until: Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")] = None,
+    cluster: ClusterOption = None,
+    workers: WorkersOption = None,
+    cluster_config: SiteOption = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="Authority of a tls:// scheduler.", show_default=False)] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Own certificate for it.", show_default=False)] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Key of the certificate.", show_default=False)] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let another machine's tcp:// do without TLS.")] = False,
+    patience: Annotated[
+        str | None, typer.Option(help="How long to wait while there is no worker, such as '2 h'.", show_default=False)
+    ] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Print what each step cost.")] = False,
+    performance_report: Annotated[
+        Path | None, typer.Option(help="Write dask's performance report (HTML) of the run.", show_default=False)
+    ] = None,
+) -> None:
+    """Do everything that is not done yet; call it again to continue after any stop."""
+    _check_step(until)
+    where, found = place(store), load(recipe)
+    scans = Scans.of(found, recipe.resolve().parent)
+    site = load_site(cluster_config, found.cluster, kind=cluster, workers=workers, patience=patience)
+    certificates = Certificates(tls_ca, tls_cert, tls_key)
+    did = _run(scans, where, until, site, performance_report, certificates, insecure=insecure)
+    if profile:
+        _print_profile(where)
+    if did and until is None:
+        _next(where)
+
+
+def _check_step(until: str | None) -> None:
+    if until is not None and until not in STEPS:
+        raise typer.BadParameter(f"{until!r} is no step; the steps are {', '.join(STEPS)}", param_hint="--until")
+
+
+def _print_profile(store: Place) -> None:
+    """Print what each step cost, as the store remembers it."""
+    facts = attributes(store)
+    shape = facts["identity"]["shape"]
+    steps = profile_of(facts.get("steps", {}), shape[0] * shape[1] * shape[2])
+    rows = [
+        [
+            s.step,
+            str(s.states),
+            duration(s.seconds),
+            duration(s.cost.busy_seconds),
+            f"{s.voxels_per_second / 1e6:.1f}",
+            size(s.cost.bytes_read),
+            size(s.cost.bytes_written),
+            size(s.cost.peak_bytes) if s.cost.peak_bytes else "-",
+        ]
+        for s in steps
+    ]
+    total = sum(s.seconds for s in steps)
+    heads = ["step", "states", "took", "workers busy", "Mvoxel/s", "read", "written", "peak memory"]
+    out.print(columns("", heads, [*rows, ["all", "", duration(total), "", "", "", "", ""]]))
+
+
+def _run(
+    scans: Scans,
+    store: Place,
+    until: str | None,
+    site: Site,
+    performance_report: Path | None = None,
+    certificates: Certificates | None = None,
+    *,
+    insecure: bool = False,
+) -> bool:
+    """Run, say how it ended, and tell whether anything was done."""
+    started = time.monotonic()
+    recipe = scans.recipe
+    scans.plan(site.workers or len(os.sched_getaffinity(0)))  # too little memory is told before workers start with it
+    names, where = [state.name for state in recipe.states], store.resolve()
+    alone = Run(scans, where, Serial(), Display(out, names, prod(scans.shape), 1, None))
+    if performance_report is None and is_there(where) and not alone.outstanding(until):
+        outcome = alone(until)  # no worker is needed to find that there is nothing to do
+    else:
+        shared = Path(site.folder).expanduser() if site.folder else work_beside(where)
+        with (
+            ending_in_order(),
+            connect(
+                site.kind,
+                site.workers,
+                recipe.compute.memory,
+                site=site,
+                folder=shared,
+                certificates=certificates,
+                insecure=insecure,
+                say=notice,
+            ) as executor,
+            recorded(executor, performance_report),
+            Display(out, names, prod(scans.shape), executor.workers, executor.dashboard) as display,
+        ):
+            outcome = Run(scans, where, executor, display)(until)
+    _conclude(outcome, store, until, time.monotonic() - started)
+    return bool(outcome.done)
+
+
+def _conclude(outcome: Outcome, store: Place, until: str | None, seconds: float) -> None:
+    if outcome.failures:
+        failed = len(outcome.failures)
+        err.print(f"[red]{failed} block{'s' * (failed > 1)} failed:[/]")
+        for failure in outcome.failures[:20]:
+            where = " ".join(
+                f"{axis} {a}:{b}" for axis, a, b in zip("zyx", failure.box.start, failure.box.stop, strict=True)
+            )
+            err.print(escape(f"  {failure.unit} ({failure.step}) block {failure.number} [{where}]: {failure.error}"))
+        if len(outcome.failures) > 20:
+            err.print(f"  and {len(outcome.failures) - 20} more: crackdask status {escape(shlex.quote(str(store)))}")
+        if outcome.blocked:
+            err.print(f"not done because of them: {', '.join(outcome.blocked)}")
+        err.print("everything else is kept; mend the cause and run the same command again")
+        raise typer.Exit(1)
+    if not outcome.done:
+        what = f"everything up to {until}" if until else "everything"
+        out.print(f"{escape(str(store))}: {what} is done already; nothing to do")
+        return
+    again = f", {outcome.skipped} done before" if outcome.skipped else ""
+    out.print(f"{len(outcome.done)} steps done{again} in {duration(seconds)}")
+    if until is None:
+        _summary(store)
+
+
+def _next(store: Place) -> None:
+    """Say what to type next, ready to copy."""
+    place = shlex.quote(str(store))
+    look = shlex.quote(f"import crackdask; print(crackdask.open({json.dumps(str(store))}))")
+    out.print(f"\nthe store is {escape(str(store))}\nnext, for instance:")
+    for command in (
+        f"crackdask status {place}",
+        f"crackdask report {place}",
+        f"crackdask export {place}",
+        f"python -c {look}",
+    ):
+        out.print(f"  {escape(command)}")
+
+
+def _summary(store: Place) -> None:
+    """Print what was found: a row for each state."""
+    tree = open_store(store)
+    table = tree["particles"].to_dataset().load()
+    residual = tree["transforms"].to_dataset().residual_voxels.load()
+    tracked, clipped = table.tracked.any("state"), tree.attrs["found"]["clipped_share"]
+    rows = []
+    for number, state in enumerate(table.state.values):
+        here = table.isel(state=number)
+        followed = here.where(tracked & (here.voxels > 0))
+        rows.append(
+            [
+                str(state),
+                f"{float(here.voltage):.2f}",
+                str(int((here.voxels > 0).sum())),
+                f"{float(followed.equivalent_diameter_um.median()):.2f}",
+                f"{float(followed.grey_mean.mean()):.2f}",
+                f"{float(residual[number]):.3f}",
+                f"{sum(clipped[str(state)]):.2%}",
+            ]
+        )
+    heads = ["state", "voltage", "particles", "diameter um", "mean grey", "residual voxels", "clipped"]
+    out.print()
+    out.print(columns("", heads, rows))
+    out.print(
+        "(medians and means of the tracked particles; residual of the registration; voxels outside the window)\n\n"
+        f"{table.sizes['particle']} particles found, {int(tracked.sum())} tracked through all states"
+    )
+    dropped = [
+        f"  {count} {words}"
+        for name, words in (
+            ("on_border", "on the image border"),
+            ("on_invalid", "at the edge of a scan"),
+            ("lost", "absent in some state"),
+            ("neighbour_lost", "beside an absent one"),
+        )
+        if (count := int(table[name].any("state").sum()))
+    ]
+    if dropped:
+        out.print("\n".join(["dropped, some for several reasons:", *dropped]))
+
+
+@app.command()
+@mistakes
+def submit(
+    recipe: RecipePath,
+    store: Annotated[
+        str,
+        typer.Option(help="Where the store is or will be, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False),
+    ],
+    until: Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")] = None,
+    cluster: ClusterOption = None,
+    workers: WorkersOption = None,
+    cluster_config: SiteOption = None,
+    spread: Annotated[bool, typer.Option("--spread", help="Give each worker a job of its own.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job's script and submit nothing.")] = False,
+) -> None:
+    """Submit a job of a batch system that holds the whole run: scheduler, client and workers."""
+    _check_step(until)
+    where, found = place(store).resolve(), load(recipe)
+    site = load_site(cluster_config, found.cluster, kind=cluster, workers=workers)
+    count = site.workers or max(1, site.cores)
+    Scans.of(found, recipe.resolve().parent).plan(count)  # mistakes are told here, not in the job's log
+    words = ["--until", until] if until else []
+    words += ["--cluster-config", str(cluster_config.resolve())] if cluster_config else []
+    job = Submission(
+        site.kind,
+        recipe.resolve(),
+        str(where),
+        work_beside(where) / "logs",
+        count,
+        found.compute.memory,
+        site,
+        spread,
+        tuple(words),
+    )
+    if dry_run:
+        sys.stdout.write(job.script())
+        return
+    if who := Work.beside(where).is_held():
+        raise ClusterError(f"another run is writing this store ({who}); wait for it or stop it")
+    out.print(escape(job.submit()))
+    shown = shlex.quote(str(store))
+    out.print(
+        escape(
+            f"watch it:     crackdask status {shown}\n              {job.batch.queue}\n"
+            f"              its log in {job.logs}\n"
+            "if it ends before it is done, submit it again by the same command: it continues"
+        )
+    )
+
+
+@app.command()
+@mistakes
+def demo(
+    store: Annotated[
+        str, typer.Option(help="Where the store goes; scans and recipe lie beside it.")
+    ] = "crackdask-demo/demo.zarr",
+    cluster: ClusterOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Make a small operando experiment with known truth, run everything on it, and write the report."""
+    where = place(store)
+    if isinstance(where, Prefix):
+        raise typer.BadParameter("the demo writes its scans beside the store, on a disk", param_hint="--store")
+    count = workers or len(os.sched_getaffinity(0))
+    recipe = demonstration.prepare(where.resolve(), count, out.print)
+    found = load(recipe)
+    site = load_site(None, found.cluster, kind=cluster, workers=workers)
+    _run(Scans.of(found, recipe.parent), where, None, site)
+    out.print("\ntracked particles whose core is more cracked than when pristine:")
+    rows = [[state, f"{found:.0%}", f"{true:.0%}"] for state, found, true in demonstration.verdict(where.resolve())]
+    out.print(columns("", ["state", "found", "programmed"], rows))
+    _report_if_it_can(where)
+    _next(where)
+
+
+def _report_if_it_can(store: Place) -> None:
+    """Write the report beside a store, or say what it lacks."""
+    try:
+        made = write_report(store, made_of(store, "report"))
+    except ReportError as error:
+        out.print(escape(f"\nno report: {error}"))
+        return
+    out.print(escape(f"\nthe report is {made.page}"))
