@@ -92,7 +92,7 @@ def test_a_step_that_does_not_exist(tiny: Tiny) -> None:
 @pytest.mark.parametrize(
     ("cluster", "said"),
     [
-        ("slrum", "kind: local, slurm, pbs, lsf, sge, kubernetes, threads, synchronous, tcp://host:port or"),
+        ("slrum", "unknown cluster 'slrum'; known: local"),
         ("tcp://127.0.0.1:1", "no scheduler answers at tcp://127.0.0.1:1"),
     ],
 )
