@@ -269,7 +269,8 @@ def _summary(store: Place) -> None:
     out.print()
     out.print(columns("", heads, rows))
     out.print(
-        "(medians and means of the tracked particles; residual of the registration; voxels outside the window)\n\n"
+        "(medians and means of the tracked particles; residual of the registration;\n"
+        "clipped: voxels beyond the grey window)\n\n"
         f"{table.sizes['particle']} particles found, {int(tracked.sum())} tracked through all states"
     )
     dropped = [
