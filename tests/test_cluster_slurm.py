@@ -6,8 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
+from distributed import Client
+from distributed.security import Security
 
 from crackdask.cluster import Distributed, connect
 from crackdask.resources import Site
@@ -73,6 +77,13 @@ def test_a_lost_job_of_several_workers_is_replaced(queue: Slurm, tmp_path: Path)
         workers = executor.client.nthreads
         queue.wait(lambda: len(workers()) == 2, 60)
         [job], before = queue.jobs(state="RUNNING"), set(workers())
+        place = str(executor.client.scheduler.address)
+        for where, security in ((place.replace("tls", "tcp", 1), None), (place, Security.temporary())):
+            with pytest.raises(OSError, match=r"Timed out|closed|certificate does not match"):
+                Client(where, security=security, timeout="1s")
+        assert all(worker.startswith("tls://127.0.0.1:") for worker in before)
+        with pytest.raises(HTTPError, match="403"):
+            urlopen((executor.dashboard or "").partition("?")[0], timeout=5)
         queue.command("scancel", str(job.number))
         queue.wait(lambda: len(set(workers()) - before) == 2, 60)
         assert dict(executor.map(abs, range(-9, 0))) == {-n: n for n in range(1, 10)}
