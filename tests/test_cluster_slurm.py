@@ -61,9 +61,10 @@ def test_a_run_in_two_jobs_of_which_one_is_cancelled_gives_the_store_of_a_local_
     assert run.returncode == 0, (out, err)
     assert "asked Slurm for 2 jobs" in out
     assert queue.state(began[0].number) == "CANCELLED"
-    assert max(job.number for job in began) < int(queue.command("sbatch", "--parsable", "--wrap", "true")) - 1, (
-        "another job took the place of the cancelled one"
-    )
+    assert (
+        max(job.number for job in began)
+        < int(queue.command("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "true")) - 1
+    ), "another job took the place of the cancelled one"
     assert [job for job in queue.jobs(name="crackdask-worker") if job.state != "COMPLETING"] == []
     assert not list(results.parent.glob("tls-*"))
     assert_same_store(tiny.store, finished.store)
@@ -88,7 +89,9 @@ def test_a_lost_job_of_several_workers_is_replaced(queue: Slurm, tmp_path: Path)
         queue.wait(lambda: len(set(workers()) - before) == 2, 60)
         assert dict(executor.map(abs, range(-9, 0))) == {-n: n for n in range(1, 10)}
     queue.wait(lambda: not queue.jobs(), 20)
-    assert int(queue.command("sbatch", "--parsable", "--wrap", "true")) - job.number == 2, "one took its place"
+    assert int(queue.command("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "true")) - job.number == 2, (
+        "one took its place"
+    )
 
 
 def test_a_submitted_run_is_told_to_end_and_continues_when_it_is_submitted_again(
