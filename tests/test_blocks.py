@@ -145,7 +145,7 @@ def test_blocks_are_the_largest_chunk_unless_given():
 def client():
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "30s"}),
-        LocalCluster(2, processes=False, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(2, processes=False, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         yield client

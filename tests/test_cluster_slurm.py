@@ -6,8 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
+from distributed import Client
+from distributed.security import Security
 
 from crackdask.cluster import Distributed, connect
 from crackdask.resources import Site
@@ -57,9 +61,10 @@ def test_a_run_in_two_jobs_of_which_one_is_cancelled_gives_the_store_of_a_local_
     assert run.returncode == 0, (out, err)
     assert "asked Slurm for 2 jobs" in out
     assert queue.state(began[0].number) == "CANCELLED"
-    assert max(job.number for job in began) < int(queue.command("sbatch", "--parsable", "--wrap", "true")) - 1, (
-        "another job took the place of the cancelled one"
-    )
+    assert (
+        max(job.number for job in began)
+        < int(queue.command("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "true")) - 1
+    ), "another job took the place of the cancelled one"
     assert [job for job in queue.jobs(name="crackdask-worker") if job.state != "COMPLETING"] == []
     assert not list(results.parent.glob("tls-*"))
     assert_same_store(tiny.store, finished.store)
@@ -73,11 +78,20 @@ def test_a_lost_job_of_several_workers_is_replaced(queue: Slurm, tmp_path: Path)
         workers = executor.client.nthreads
         queue.wait(lambda: len(workers()) == 2, 60)
         [job], before = queue.jobs(state="RUNNING"), set(workers())
+        place = str(executor.client.scheduler.address)
+        for where, security in ((place.replace("tls", "tcp", 1), None), (place, Security.temporary())):
+            with pytest.raises(OSError, match=r"Timed out|closed|certificate does not match"):
+                Client(where, security=security, timeout="1s")
+        assert all(worker.startswith("tls://127.0.0.1:") for worker in before)
+        with pytest.raises(HTTPError, match="403"):
+            urlopen((executor.dashboard or "").partition("?")[0], timeout=5)
         queue.command("scancel", str(job.number))
         queue.wait(lambda: len(set(workers()) - before) == 2, 60)
         assert dict(executor.map(abs, range(-9, 0))) == {-n: n for n in range(1, 10)}
     queue.wait(lambda: not queue.jobs(), 20)
-    assert int(queue.command("sbatch", "--parsable", "--wrap", "true")) - job.number == 2, "one took its place"
+    assert int(queue.command("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "true")) - job.number == 2, (
+        "one took its place"
+    )
 
 
 def test_a_submitted_run_is_told_to_end_and_continues_when_it_is_submitted_again(

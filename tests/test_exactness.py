@@ -36,7 +36,7 @@ def wanted(whole_store: Path) -> dict[str, xr.Dataset]:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit="2 GiB"
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit="2 GiB"
     ) as cluster:
         yield cluster.scheduler_address
 

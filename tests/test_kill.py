@@ -159,7 +159,7 @@ def test_a_cluster_killed_at_random_moments_gives_the_same_files(
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit="2 GiB"
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit="2 GiB"
     ) as made:
         yield made
 
