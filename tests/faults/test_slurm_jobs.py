@@ -38,13 +38,16 @@ class JobRun:
     def wait_for(self, *states: str, seconds: float = 40) -> None:
         self.slurm.wait(lambda: self.slurm.state(self.number) in states, seconds)
 
-    def again(self) -> None:
-        """Have a job that was requeued start at once; Slurm makes it wait for two minutes by itself."""
-        self.wait_for("PENDING")
-        self.slurm.wait(self._released, 30)
+    def again(self, node: str) -> None:
+        """Have a job that was requeued start at once, on another node than before.
 
-    def _released(self) -> bool:
-        words = ["scontrol", "update", f"jobid={self.number}", "StartTime=now"]
+        By itself Slurm makes it wait for two minutes, so that the node has ended what it held of it.
+        """
+        self.wait_for("PENDING")
+        self.slurm.wait(lambda: self._released(node), 30)
+
+    def _released(self, node: str) -> bool:
+        words = ["scontrol", "update", f"jobid={self.number}", "StartTime=now", f"ExcNodeList={node}"]
         return subprocess.run(words, capture_output=True, timeout=20, check=False).returncode == 0
 
 
@@ -91,13 +94,13 @@ def test_a_run_in_a_job_that_is_taken_from_it(lab: Lab, moments: Moments, queue:
             queue.command("scancel", "--full", "-s", "KILL", str(run.number))
             run.wait_for("FAILED", "CANCELLED")
             run = None
-        elif how == "requeued":
-            queue.command("scontrol", "requeue", str(run.number))
-            run.again()
         else:
             node = next(job.nodes for job in queue.jobs() if job.number == run.number)
-            queue.down(node)
-            run.again()
+            if how == "requeued":
+                queue.command("scontrol", "requeue", str(run.number))
+            else:
+                queue.down(node)
+            run.again(node)
             queue.up(node)
         assert not lab.status(lab.held_by()).complete
     assert run
@@ -109,9 +112,8 @@ def test_a_run_in_a_job_that_is_taken_from_it(lab: Lab, moments: Moments, queue:
 
 def test_a_walltime_that_ends_while_the_run_is_at_work(lab: Lab, queue: Slurm) -> None:
     """Slurm sends SIGTERM some seconds before, and the run ends in order; a job of the same command goes on."""
-    lab.ask({"block": "mask-1 holes 5", "how": "hold", "times": 1, "until": [str(lab.folder / "never")]})
+    lab.ask({"block": "grey-1 grey 5", "how": "hold", "times": 1, "until": [str(lab.folder / "never")]})
     run = submitted(queue, lab, walltime="1 min")  # the least that Slurm knows
-    until(lambda: lab.begun("mask-1 holes 5"), 60, lambda: run.said)
     began = time.monotonic()
     run.wait_for("TIMEOUT", "FAILED", seconds=100)
     print(f"ended after {time.monotonic() - began:.1f} s")
