@@ -109,6 +109,7 @@ class Run(Bench):
                     raise
                 mended.add(maker.name)
                 self.progress.warn(maker.name, f"{error.found}; it is made anew")
+                self._fitting.discard(maker.name)
                 self.work.forget(maker.name)
                 self.work.drop_records(maker.name)
                 if not self.is_stored(error.name):

@@ -95,11 +95,11 @@ class Records(Sequence[dict[str, Array]]):
         A worker whose run was killed, or whose link was cut, may be at a block of a unit that is long done, or done
         by another recipe: it must not write then.
         """
-        return (self.folder / _OPEN).exists()
+        return (self.folder / _OPEN).is_file()
 
     def has(self, number: int) -> bool:
         """Tell whether a block has a sound record."""
-        return self.path(number).exists() and self._sound(number)
+        return self.path(number).is_file() and self._sound(number)
 
     def add(self, number: int, tally: Arrays) -> int:
         """Record a finished block with its tally; return the bytes written."""
