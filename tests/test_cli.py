@@ -14,6 +14,7 @@ from rich.console import Console
 
 import crackdask
 from crackdask import cli, demo
+from crackdask.cli import running
 from crackdask.config import RecipeError
 from crackdask.console import Display, columns, duration, size
 from crackdask.engine import Report
@@ -280,5 +281,5 @@ def test_a_mistake_in_the_message_is_shown_as_it_is(monkeypatch: pytest.MonkeyPa
     def wrong(*_: Any) -> None:
         raise RecipeError("states[1].voltage: [bold]not markup[/]")
 
-    monkeypatch.setattr(cli, "load", wrong)
+    monkeypatch.setattr(running, "load", wrong)
     assert command("check", tiny.recipe).err == "error: states[1].voltage: [bold]not markup[/]\n"
