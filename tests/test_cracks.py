@@ -297,7 +297,7 @@ def test_figures_of_planted_cracks(store: Tiny) -> None:
             assert cracked > bare == 1  # the particle alone
     seen = " ".join(text.get_text() for text in texts(made))
     assert f"{float(numbers.skeleton_length_um[1]):.3g} µm" in seen
-    assert f"{int(numbers.branch_points[1])} branch points" in seen
+    assert f"{int(numbers.branch_points[1])} branch point" in seen
 
 
 def test_states_are_added_kept_and_made_anew(copy: Path) -> None:

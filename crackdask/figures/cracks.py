@@ -147,7 +147,8 @@ def draw_crack_skeleton(numbers: xr.Dataset) -> Figure:
     made, panes = _panes(numbers, 0.75)
     for k, axes in enumerate(panes):
         here = numbers.isel(state=k)
-        words = f"length {float(here.skeleton_length_um):.3g} µm\n{int(here.branch_points)} branch points"
+        forks = int(here.branch_points)
+        words = f"length {float(here.skeleton_length_um):.3g} µm\n{forks} branch point{'s' * (forks != 1)}"
         _title(axes, here, words)
         if thickness[k].any():
             _skeleton(axes, numbers, thickness[k], scale)
