@@ -120,9 +120,12 @@ def report(store: Place | xr.DataTree, folder: Path) -> Report:
         damage = damage_or_reason(store)
         parts, files, histogram = [], [], None
         missing: dict[Panel, str] = {}
+        collected: object = None
         for panel in panels:
             try:
-                numbers = _numbers(panel, store, damage)
+                if panel.collect is not collected:  # two figures may draw the same numbers
+                    numbers = _numbers(panel, store, damage)
+                    collected = panel.collect
                 written, svg = _write(panel, numbers, pictures)
             except AnalysisError as error:
                 _remove(panel, pictures)

@@ -32,7 +32,7 @@ from crackdask.work import Work
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BLOCK = (128, 128, 128)
-_VERSION = 1  # of what a crack is; to be raised with a change that alters numbers
+_VERSION = 2  # of what a crack is; to be raised with a change that alters numbers
 #: Parameters that decide the table.
 _DECISIVE = ("reference", "void_grey", "noise", "noise_correlation", "crack_threshold")
 _LEVELS = ("solid_grey", "core_volume_um3", "crack_volume_partial_um3", "crack_volume_partial_error_um3")

@@ -41,6 +41,9 @@ def electrode(states: Sequence[State] = SIX_STATES, tracked: Any = None, particl
     for axis, ends in zip("zyx", bounds, strict=True):
         for end, column in zip("01", ends, strict=True):
             table[f"bbox_{axis}{end}"] = (("state", "particle"), np.broadcast_to(column, (count, particles)))
+    # No cracks are looked for in particles that are not in the volume.
+    beyond = np.arange(1, particles + 1) < particles - 1
+    table["touches_invalid"] = (("state", "particle"), np.broadcast_to(beyond, (count, particles)))
     table["voxels"] = (("state", "particle"), voxels.sum(axis=2).astype(np.uint32))
     along = {name: table[name] for name in ("state", "voltage", "step", "cycle")}
     places = {axis: (np.arange(n) + 0.5) * 0.5 for axis, n in zip("zyx", label.shape[1:], strict=True)}

@@ -18,7 +18,8 @@ from crackdask.cluster import connect
 from crackdask.config import load
 from crackdask.phantom import FIVE_STATES, Phantom, write
 from crackdask.plan import Box
-from crackdask.run import Run, Scans
+from crackdask.run import Run
+from crackdask.scans import Scans
 from tests.scoring import matches
 from tests.silence import Silent
 

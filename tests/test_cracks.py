@@ -14,24 +14,28 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import ndimage
+from skimage.morphology import skeletonize
 
 import crackdask
-from crackdask import tracing
+from crackdask import figures, tracing
 from crackdask.cluster import Serial, Threads
-from crackdask.cracks import TRACED, cracks_of, table
+from crackdask.cracks import TRACED, cracks_of, table, trace
 from crackdask.kernels import crack
 from crackdask.regions import AnalysisError
 from crackdask.solid import solid
 from crackdask.store import set_attributes
 from crackdask.tracing import write_cracks
 from crackdask.work import Work
+from tests.pictured import faults, texts
 from tests.silence import Silent
 from tests.tabled import VOXEL_UM, balls, replaced, tables
 from tests.tiny import Tiny
 from tests.tiny import crackdask as command
 
 UNIT = (1, 1, 1), 1
+EDGES = (0.5, 0.5, 0.5)
 SHAPE = (36, 60, 84)
 RADII = (12.0, 9.5, 11.0, 10.0, 8.0)
 CENTRES = ((17, 16, 16), (18, 44, 15), (17, 17, 45), (17, 44, 42), (18, 30, 68))
@@ -107,6 +111,44 @@ def test_crack_voxels_are_those_of_a_plain_loop(bright):
     np.testing.assert_allclose(np.sqrt(found.squared), exact)
     assert (found.skeleton <= found.crack).all()
     assert found.skeleton.any()
+
+
+def cracks_of_mask(mask: np.ndarray) -> crack.Cracks:
+    """Return the cracks of a block with dark voxels, of which those alone among bright ones are none."""
+    mine = np.ones(mask.shape, bool)
+    grey = np.where(mask, 10, 200).astype(np.uint8)
+    return crack.cracks(grey, mine, np.full(max(mask.shape), 115.0), True, *UNIT)
+
+
+def test_a_crack_that_thinning_takes_away_keeps_its_deepest_voxel():
+    mask = np.zeros((20, 21, 24), bool)
+    mask[8:12, 8:12, 8:12] = True  # of a cube of four, nothing is left
+    found = cracks_of_mask(mask)
+    np.testing.assert_array_equal(found.crack, mask)
+    assert not skeletonize(np.pad(found.crack, 1), method="lee").any()
+    assert [tuple(p) for p in np.argwhere(found.skeleton).tolist()] == [(9, 9, 9)]  # the first of eight
+    row, _ = trace(np.where(mask, 10, 200).astype(np.uint8), np.ones(mask.shape, bool), np.full(24, 115.0), True, EDGES)
+    depth = ndimage.distance_transform_edt(found.crack).max()
+    assert (row["skeleton_voxels"], row["skeleton_length_um"], row["end_points"]) == (1, 0.0, 0)
+    assert row["thickness_mean_um"] == row["thickness_max_um"] == pytest.approx((2 * depth - 1) * 0.5)
+    mask[8:12, 8:12, 15:20] = True  # another beside it, and a sheet that keeps its own
+    mask[15:18, 3:18, 3:20] = True
+    both = cracks_of_mask(mask)
+    part, count = ndimage.label(both.crack, np.ones((3, 3, 3)))
+    assert count == 3
+    assert set(part[both.skeleton]) == {1, 2, 3}
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.1, 0.7))
+def test_every_crack_has_a_skeleton_and_none_is_joined(seed, share):
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(9, 8, 10)), 0.8)
+    found = cracks_of_mask(field > np.quantile(field, 1 - share))
+    part, count = ndimage.label(found.crack, np.ones((3, 3, 3)))
+    assert (found.skeleton <= found.crack).all()
+    assert [ndimage.label(found.skeleton & (part == k), np.ones((3, 3, 3)))[1] for k in range(1, count + 1)] == (
+        [1] * count
+    )
 
 
 def test_the_rim_is_that_of_a_blurred_ball():
@@ -237,6 +279,27 @@ def test_blocks_and_workers_do_not_show(copy: Path, block, together, executor) -
         assert bool(((alone.thickness_um > 0) == alone.skeleton).all())
 
 
+def test_figures_of_planted_cracks(store: Tiny) -> None:
+    tree = crackdask.open(store.store)
+    numbers = figures.cracks.collect_cracks(tree, states=["pristine", "4.2 V"])
+    volume = solid(tree).crack_volume_partial_um3
+    assert numbers.particle == int((volume.max("state") - volume.min("state")).idxmax())
+    alone = cracks_of(tree, numbers.particle, "4.2 V")
+    assert int(numbers.crack[1].sum()) == alone.attrs["crack_voxels"] > 30
+    assert np.count_nonzero(numbers.thickness_um[1]) == alone.attrs["skeleton_voxels"] > 4
+    for draw in (figures.cracks.draw_crack_surface, figures.cracks.draw_crack_skeleton):
+        for some in (numbers, numbers.isel(z=[numbers.sizes["z"] // 2])):  # also of a particle one voxel thin
+            made = draw(some)
+            FigureCanvasAgg(made).draw()
+            made.set_layout_engine("none")
+            assert faults(made) == []
+            bare, cracked = ([len(axes.collections) for axes in made.axes])[:2]
+            assert cracked > bare == 1  # the particle alone
+    seen = " ".join(text.get_text() for text in texts(made))
+    assert f"{float(numbers.skeleton_length_um[1]):.3g} µm" in seen
+    assert f"{int(numbers.branch_points[1])} branch point" in seen
+
+
 def test_states_are_added_kept_and_made_anew(copy: Path) -> None:
     assert write_cracks(copy, Serial(), Silent(), ["4.2 V"]) == (["4.2 V"], [])
     half = table(crackdask.open(copy)).load()
@@ -264,7 +327,7 @@ from tests.silence import Silent
 class Dying(tables.CracksWriter):
     def write(self, state, columns):
         if state == int(sys.argv[2]):
-            tables.flush = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+            tables.flush_all = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
         super().write(state, columns)
 tracing.CracksWriter = Dying
 tracing.write_cracks(Path(sys.argv[1]), Serial(), Silent())

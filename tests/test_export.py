@@ -161,10 +161,12 @@ def test_damage_with_its_classes(electrode: xr.DataTree, analysed: Path) -> None
     found = pd.read_parquet(analysed / "damage.parquet")
     wanted = analyse.damage(electrode)
     assert list(found.columns) == [
-        "state", "voltage", "step", "cycle", "particle", "radius_um", "damage", "standard_error", "core_grey",
-        "severity_number",
+        "state", "voltage", "step", "cycle", "particle", "radius_um", "damage", "noise_error", "scan_error",
+        "standard_error", "scale_error", "core_grey", "severity_number",
     ]  # fmt: skip
-    np.testing.assert_array_equal(found.damage, wanted.damage.values.ravel())
+    for name in ("damage", "noise_error", "scan_error", "standard_error", "core_grey"):
+        np.testing.assert_array_equal(found[name], wanted[name].values.ravel())
+    assert found.scale_error.tolist() == wanted.scale_error.values.tolist() * 5
     np.testing.assert_array_equal(found.severity_number, analyse.classes(wanted).severity_number.values.ravel())
     assert found.particle.dtype == np.uint32
     assert found.radius_um.tolist() == wanted.radius_um.values.tolist() * 5

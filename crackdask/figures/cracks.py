@@ -103,10 +103,11 @@ def collect_cracks(
 def _most_changed(store: xr.DataTree, levels: xr.Dataset) -> int:
     """Return the tracked particle whose void volume changes most."""
     rows = np.flatnonzero(table_of(store, "particles").tracked.isel(state=0).values)
-    volume = levels.crack_volume_partial_um3.values[:, rows]
-    rows = rows[np.isfinite(volume).all(axis=0)]
     if not rows.size:
         raise AnalysisError(f"no particles of {levels.sizes['particle']} tracked, so none is chosen; name a particle")
+    rows = rows[np.isfinite(levels.crack_volume_partial_um3.values[:, rows]).all(axis=0)]
+    if not rows.size:
+        raise AnalysisError("every tracked particle lies beside a region outside the scan; name a particle")
     volume = levels.crack_volume_partial_um3.values[:, rows]
     return int(levels.particle.values[rows[int((volume.max(axis=0) - volume.min(axis=0)).argmax())]])
 
@@ -146,7 +147,8 @@ def draw_crack_skeleton(numbers: xr.Dataset) -> Figure:
     made, panes = _panes(numbers, 0.75)
     for k, axes in enumerate(panes):
         here = numbers.isel(state=k)
-        words = f"length {float(here.skeleton_length_um):.3g} µm\n{int(here.branch_points)} branch points"
+        forks = int(here.branch_points)
+        words = f"length {float(here.skeleton_length_um):.3g} µm\n{forks} branch point{'s' * (forks != 1)}"
         _title(axes, here, words)
         if thickness[k].any():
             _skeleton(axes, numbers, thickness[k], scale)
@@ -162,7 +164,7 @@ def _panes(numbers: xr.Dataset, below: float) -> tuple[Figure, list[Axes3D]]:
     across = min(count, 3)
     down = -(-count // across)
     made = figure(max(WIDTH * across / 3, WIDTH / 2), down * (_SIDE + 0.75) + below)
-    ends = [(float(numbers[a][0]), float(numbers[a][-1])) for a in "xyz"]
+    ends = _ends(numbers)
     panes = []
     for k in range(count):
         axes = made.add_subplot(down, across, k + 1, projection="3d", computed_zorder=False)
@@ -176,6 +178,14 @@ def _panes(numbers: xr.Dataset, below: float) -> tuple[Figure, list[Axes3D]]:
     return made, panes
 
 
+def _ends(numbers: xr.Dataset) -> list[tuple[float, float]]:
+    """Return where the box begins and ends along x, y and z, in um: the faces of its outer voxels."""
+    return [
+        (float(numbers[a][0]) - edge / 2, float(numbers[a][-1]) + edge / 2)
+        for a, edge in zip("xyz", numbers.voxel_um[::-1], strict=True)
+    ]
+
+
 def _title(axes: Axes3D, here: xr.Dataset, words: str) -> None:
     axes.set_title(f"{short(str(here.state.values), 24, 1)}\n{words}")
 
@@ -187,7 +197,7 @@ def _void(here: xr.Dataset) -> str:
 def _particle(axes: Axes3D, numbers: xr.Dataset, here: xr.Dataset) -> None:
     """Draw the particle around its cracks, translucent, and a bar of a round length below it."""
     _surface(axes, numbers, here.inside.values, 1.0, 0.5, "#9AA0A6", 0.13)
-    (x0, x1), y0, z0 = (float(numbers.x[0]), float(numbers.x[-1])), float(numbers.y[0]), float(numbers.z[0])
+    (x0, x1), (y0, _), (z0, _) = _ends(numbers)
     power = 10.0 ** np.floor(np.log10((x1 - x0) / 2))
     length = max(step for step in (1, 2, 5) if step * power <= (x1 - x0) / 2) * power
     middle = (x0 + x1) / 2

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from crackdask.kernels.depth import squared_depth
@@ -74,14 +75,15 @@ def cracks(grey: Array, mine: Array, limits: Array, bright: bool, weights: Tripl
     Returns
     -------
     Cracks
-        The skeleton is that of Lee, Kashyap and Chu (1994).
+        The skeleton is that of Lee, Kashyap and Chu (1994); of a crack that it thins away, the deepest voxel.
     """
     squared = _depth(mine, weights, unit)
     crack = np.zeros(mine.shape, np.bool_)
     if _beyond(np.ascontiguousarray(grey), np.ascontiguousarray(mine), squared, unit, limits, bright, crack):
-        skeleton = _skeleton(crack)
+        depth = _depth(crack, weights, unit)
+        skeleton = _skeleton(crack, depth)
         steps, branches, ends = graph(np.pad(skeleton, 1))
-        return Cracks(crack, skeleton, _depth(crack, weights, unit), steps, int(branches), int(ends))
+        return Cracks(crack, skeleton, depth, steps, int(branches), int(ends))
     none = np.zeros(len(STEPS), np.int64)
     return Cracks(crack, crack.copy(), np.zeros(crack.shape, np.uint16), none, 0, 0)
 
@@ -93,12 +95,34 @@ def _depth(inside: Array, weights: Triple, unit: int) -> Array:
     return squared_depth(inside.astype(np.uint32), whole, _WHOLE, weights, unit, reach)
 
 
-def _skeleton(crack: Array) -> Array:
+def _skeleton(crack: Array, depth: Array) -> Array:
     """Return the skeleton; the box of the cracks alone decides it, since thinning goes in raster order."""
     ends = [np.flatnonzero(crack.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]] for axis in range(3)]
     place = tuple(slice(int(a), int(b) + 1) for a, b in ends)
     made = np.zeros(crack.shape, np.bool_)
-    made[place] = skeletonize(np.pad(crack[place], 1), method="lee")[1:-1, 1:-1, 1:-1] > 0
+    thin = skeletonize(np.pad(crack[place], 1), method="lee")[1:-1, 1:-1, 1:-1] > 0
+    made[place] = _with_lost(thin, crack[place], depth[place])
+    return made
+
+
+def _with_lost(skeleton: Array, crack: Array, depth: Array) -> Array:
+    """Return a skeleton with the deepest voxel, the first of several, of each crack that has none.
+
+    Thinning must leave something of every crack; that of scikit-image takes blobs of even width (a cube of 2 voxels)
+    away altogether.
+    """
+    part, count = ndimage.label(crack, np.ones((3, 3, 3)))
+    left = np.ones(count + 1, np.bool_)
+    left[part[skeleton]] = False
+    left[0] = False
+    if not left.any():
+        return skeleton
+    place = np.flatnonzero(left[part])
+    of = part.ravel()[place]
+    order = np.lexsort((place, -depth.ravel()[place].astype(np.int64), of))
+    first = order[np.unique(of[order], return_index=True)[1]]
+    made = skeleton.copy()
+    made.ravel()[place[first]] = True
     return made
 
 
