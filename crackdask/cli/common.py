@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -107,18 +108,32 @@ def ending_in_order() -> Iterator[None]:
     That is SIGTERM nearly everywhere; Grid Engine announces it by SIGUSR2 (`-notify`).
     """
 
-    def end(*_: object) -> None:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)  # once is enough: what follows must come to its own end
-        raise _Ended
+    def end(number: int, _: object) -> None:
+        if number != signal.SIGALRM:
+            for known in before:
+                signal.signal(known, signal.SIG_IGN)  # once is enough: what follows must come to its own end
+            signal.signal(signal.SIGALRM, end)
+            signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
+        elif _is_ending(sys.exception()):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            return
+        raise _Ended  # where it is raised within a finaliser it is lost, so it comes again until it is under way
 
     here = threading.current_thread() is threading.main_thread()  # elsewhere signals do not arrive
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGUSR2) if here}
     try:
         yield
     finally:
+        if here:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_ending(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, _Ended):
+        error = error.__context__
+    return error is not None
 
 
 def _refused(error: OSError, place: object) -> str:
