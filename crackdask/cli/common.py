@@ -29,7 +29,7 @@ from crackdask.report import ReportError
 from crackdask.resources import KINDS, ClusterParams
 from crackdask.work import Work
 
-_ORDER = ("demo", "init", "check", "run", "submit", "status", "cracks", "report", "export", "explore")
+_ORDER = ("demo", "init", "check", "run", "submit", "status", "cracks", "report", "export")
 
 
 class _InOrder(TyperGroup):
