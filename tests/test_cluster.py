@@ -52,14 +52,14 @@ def code_of(link: str) -> int:
 
 def test_only_its_own_certificates_open_a_local_cluster(local: Distributed) -> None:
     assert address(local).startswith("tls://127.0.0.1:")
-    with Client(address(local), security=local.client.security, timeout="5s") as same:
+    with Client(address(local), security=local.client.security, timeout="5s", set_as_default=False) as same:
         assert same.submit(sum, [1, 2]).result(timeout=10) == 3, "the way in that everything else is refused"
     bare = address(local).replace("tls://", "tcp://")
     for where, security in ((bare, None), (address(local), Security.temporary())):
         with pytest.raises(OSError, match=REFUSED):
-            Client(where, security=security, timeout="1s")
+            Client(where, security=security, timeout="1s", set_as_default=False)
     with pytest.raises(TypeError, match="ssl_context"):
-        Client(address(local), timeout="1s")
+        Client(address(local), timeout="1s", set_as_default=False)
 
 
 REFUSED = "Timed out|closed|certificate does not match"
@@ -259,7 +259,7 @@ def test_a_run_on_a_scheduler_with_tls_waits_for_workers_and_ends_in_a_line_with
     elsewhere: Elsewhere, tiny: Tiny, finished: Tiny
 ) -> None:
     worker, out = elsewhere.worker(), tiny.folder / "out.txt"
-    with Client(elsewhere.address, security=elsewhere.security, timeout="20s") as client:
+    with Client(elsewhere.address, security=elsewhere.security, timeout="20s", set_as_default=False) as client:
         client.wait_for_workers(1, timeout=60)
     run = elsewhere.run(tiny, out, "--patience", "2 min")
     blocks = tiny.store.with_name("out.zarr.work") / "blocks"
@@ -283,7 +283,7 @@ def test_a_run_on_a_scheduler_with_tls_waits_for_workers_and_ends_in_a_line_with
 
 def test_patience_with_workers_that_do_not_come_ends(elsewhere: Elsewhere) -> None:
     said: list[str] = []
-    with Client(elsewhere.address, security=elsewhere.security, timeout="20s") as client:
+    with Client(elsewhere.address, security=elsewhere.security, timeout="20s", set_as_default=False) as client:
         executor = Distributed(client, 2, 1, said.append)
         with pytest.raises(ClusterLostError, match=r"none came back within 1 s.*call the same command again"):
             next(executor.map(abs, [1]))

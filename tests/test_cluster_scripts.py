@@ -222,7 +222,7 @@ def test_pods_speak_tls_with_the_certificates_of_their_secret(tmp_path: Path) ->
             with subprocess.Popen(
                 [*program, *words["worker"][1:], "--host", "127.0.0.1", "--local-directory", str(tmp_path)],
                 env=environment, stderr=subprocess.DEVNULL, start_new_session=True,
-            ) as worker, Client(address, security=security, timeout="20s") as client:  # fmt: skip
+            ) as worker, Client(address, security=security, timeout="20s", set_as_default=False) as client:  # fmt: skip
                 client.wait_for_workers(1, timeout=60)
                 assert client.submit(sum, [1, 2]).result(timeout=20) == 3
                 [limits] = client.scheduler_info()["workers"].values()
@@ -247,3 +247,9 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
             patch.delitem(sys.modules, f"crackdask.cluster.{module}", raising=False)
             with pytest.raises(ClusterError, match=extra):
                 __import__(f"crackdask.cluster.{module}")
+
+
+def test_an_interrupt_stays_one() -> None:
+    code = "import signal, crackdask.cluster.jobqueue as _; print(signal.getsignal(signal.SIGINT).__name__)"
+    said = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "default_int_handler", said.stderr

@@ -18,7 +18,7 @@ from crackdask.resources import Site
 from tests.slurm import Slurm
 from tests.tiny import Tiny, assert_same_store
 
-pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: pip install crackdask[hpc]")
+pytest.importorskip("crackdask.cluster.jobqueue", reason="no dask-jobqueue: pip install crackdask[hpc]")
 
 SITE = """
 kind = "slurm"
@@ -81,7 +81,7 @@ def test_a_lost_job_of_several_workers_is_replaced(queue: Slurm, tmp_path: Path)
         place = str(executor.client.scheduler.address)
         for where, security in ((place.replace("tls", "tcp", 1), None), (place, Security.temporary())):
             with pytest.raises(OSError, match=r"Timed out|closed|certificate does not match"):
-                Client(where, security=security, timeout="1s")
+                Client(where, security=security, timeout="1s", set_as_default=False)
         assert all(worker.startswith("tls://127.0.0.1:") for worker in before)
         with pytest.raises(HTTPError, match="403"):
             urlopen((executor.dashboard or "").partition("?")[0], timeout=5)

@@ -92,7 +92,7 @@ def test_a_run_on_it_gives_the_store_of_a_local_run(machine: Machine, finished: 
 def test_the_workers_are_those_of_the_deployments(machine: Machine, tls: Path) -> None:
     cert = {f"tls_client_{what}": str(tls / name) for what, name in (("cert", "tls.crt"), ("key", "tls.key"))}
     security = Security(tls_ca_file=str(tls / "ca.crt"), require_encryption=True, **cert)
-    with Client(address(machine), security=security, timeout="10s") as client:
+    with Client(address(machine), security=security, timeout="10s", set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         assert {worker["name"] for worker in workers} == {name for name in machine.processes if "worker" in name}
@@ -102,10 +102,10 @@ def test_the_workers_are_those_of_the_deployments(machine: Machine, tls: Path) -
 
 def test_nobody_comes_in_without_the_certificate(machine: Machine, tls: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"(?i)timed out|reset|closed|tls|ssl|certificate"):
-        Client(address(machine).replace("tls://", "tcp://"), timeout="3s")
+        Client(address(machine).replace("tls://", "tcp://"), timeout="3s", set_as_default=False)
     other = Security.temporary()
     with pytest.raises(OSError, match=r"(?i)timed out|reset|closed|tls|ssl|certificate"):
-        Client(address(machine), security=other, timeout="3s")
+        Client(address(machine), security=other, timeout="3s", set_as_default=False)
     context = ssl.create_default_context(cafile=tls / "ca.crt")
     context.check_hostname = False
     assert _heard(address(machine), context) == b""  # our authority, but nothing to show

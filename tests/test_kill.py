@@ -174,7 +174,7 @@ class KillsAWorker(Silent):
     def advance(self, report: Report) -> None:
         super().advance(report)
         if len(self.reports) in (30, 200):
-            with Client(self.address) as client:
+            with Client(self.address, set_as_default=False) as client:
                 pid = min(client.run(os.getpid).values())
             os.kill(pid, signal.SIGKILL)
             self.killed.append(pid)

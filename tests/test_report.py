@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from crackdask import analyse, cli, figures
+from crackdask import analyse, figures
+from crackdask.cli import running
 from crackdask.phantom import FIVE_STATES
 from crackdask.regions import AnalysisError
 from crackdask.report import Report, report
@@ -266,5 +267,5 @@ def test_without_matplotlib(
     assert said.code == 2
     assert "matplotlib, which is not installed: pip install 'crackdask[report]'" in said.err
     assert not (tmp_path / "made").exists()
-    cli._report_if_it_can(finished.store)  # the demo goes on without
+    running._report_if_it_can(finished.store)  # the demo goes on without
     assert capsys.readouterr().out.startswith("\nno report: a report needs matplotlib")

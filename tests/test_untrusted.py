@@ -112,7 +112,7 @@ def test_names_of_states_lead_nowhere(tiny: Tiny) -> None:
     assert tiny.run().code == 0
     before = set(tiny.folder.iterdir())
     to = tiny.folder / "a" / "b" / "c"
-    said = tiny.crackdask("export", tiny.store, "--to", to, "--labels", "--no-table")
+    said = tiny.crackdask("export", tiny.store, "--to", to, "--labels")
     assert said.code == 0, said.err
     assert set(tiny.folder.iterdir()) - before == {tiny.folder / "a"}
     written = [path for path in (tiny.folder / "a").rglob("*") if path.is_file()]

@@ -49,7 +49,7 @@ def at_address(
         )
     security = certificates.security(address) if address.startswith("tls://") else None
     try:
-        client = Client(address, timeout="30s", security=security)
+        client = Client(address, timeout="30s", security=security, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"no scheduler answers at {address}: {error}; start one with `dask scheduler`, or use --cluster local"

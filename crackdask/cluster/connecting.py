@@ -103,5 +103,5 @@ def recorded(executor: Executor, path: Path | None) -> Iterator[None]:
     elif not isinstance(executor, Distributed):
         raise ClusterError("a performance report needs a dask cluster: --cluster local or a scheduler's address")
     else:
-        with performance_report(filename=str(path)):
+        with executor.client.as_current(), performance_report(filename=str(path)):
             yield

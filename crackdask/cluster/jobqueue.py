@@ -10,6 +10,8 @@ import asyncio
 import logging
 import re
 import shlex
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,12 +31,17 @@ from crackdask.cluster.executors import Distributed, Say, spoken
 from crackdask.cluster.workers import COMPILING, cap_threads, in_environment
 from crackdask.resources import Site, seconds
 
+_interrupt = signal.getsignal(signal.SIGINT)
 try:
     from dask_jobqueue import LSFCluster, PBSCluster, SGECluster, SLURMCluster
 except ImportError as missing:
     raise ClusterError(
         'the jobs of a batch system need dask-jobqueue: pip install "crackdask[hpc]", or use --cluster local'
     ) from missing
+finally:
+    # Its import makes Ctrl-C end the process with exit 0, as if all were done.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
 
 _PATIENCE = 86_400  # a queue may be long
 _CLASSES = {"slurm": SLURMCluster, "pbs": PBSCluster, "lsf": LSFCluster, "sge": SGECluster}
@@ -238,7 +245,7 @@ def jobs(system: str, workers: int, memory: int, site: Site, folder: Path, say: 
             cluster = make(system, workers, memory, site, folder / "logs", security)
         except (ValueError, OSError, RuntimeError) as error:
             raise ClusterError(f"no cluster of {BATCHES[system].title} jobs: {error}") from error
-        with cluster, Client(cluster) as client:
+        with cluster, Client(cluster, set_as_default=False) as client:
             client.register_worker_callbacks(cap_threads)
             count = -(-workers // min(site.cores, workers))
             cluster.adapt(minimum_jobs=count, maximum_jobs=count)

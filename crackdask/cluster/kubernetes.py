@@ -208,7 +208,7 @@ def _greeted(address: str, security: Any, until: float, patience: float) -> Iter
     """Hold a client of the scheduler, from when it and a first worker are there."""
     while True:
         try:
-            client = Client(address, security=security, timeout="10s")
+            client = Client(address, security=security, timeout="10s", set_as_default=False)
             break
         except OSError as error:
             if time.monotonic() > until:

@@ -39,7 +39,7 @@ def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribut
             dashboard_address=site.dashboard,
             silence_logs=logging.CRITICAL,
         )
-    with cluster, Client(cluster) as client:
+    with cluster, Client(cluster, set_as_default=False) as client:
         client.run(cap_threads)
         client.register_worker_callbacks(cap_threads)
         yield Distributed(client, workers, site.patience or _PATIENCE, say, guard.link(cluster.scheduler))
