@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,7 +116,8 @@ class Slurm:
     def up(self, node: str) -> None:
         """Have a node back, if it is not back by itself."""
         if "DOWN" in self.node_state(node):
-            self.command("scontrol", "update", f"nodename={node}", "state=resume")
+            with suppress(AssertionError):  # refused: it came back meanwhile, or else the wait will tell
+                self.command("scontrol", "update", f"nodename={node}", "state=resume")
         self.wait(lambda: "DOWN" not in self.node_state(node), 30)
 
     def wait(self, ready: Callable[[], bool], seconds: float) -> None:

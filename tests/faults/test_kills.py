@@ -45,8 +45,9 @@ def test_all_workers_in_every_step(lab: Lab, moments: Moments) -> None:
         COUNTS.kills += cluster.workers
         time.sleep(0.2)
         told = lab.status(run)
-        assert not told.complete
-        assert run.alive(), run.said
+        if not unit.startswith("track"):  # nothing of it is left for workers to do
+            assert not told.complete
+            assert run.alive(), run.said
         cluster.add(cluster.workers)
     assert run.wait() == 0, run.said
     lab.check_lost(in_flight=9 * 2)
@@ -129,14 +130,14 @@ def test_sigterm_as_a_batch_system_sends_it(lab: Lab, moments: Moments, everybod
 
 LOST = """
 import gc, os, signal, time
-from crackdask.cli import _Ended, _ending_in_order
+from crackdask.cli.common import _Ended, ending_in_order
 
 def ask(phase, _):
     gc.callbacks.remove(ask)
     os.kill(os.getpid(), signal.SIGTERM)
 
 try:
-    with _ending_in_order():
+    with ending_in_order():
         gc.callbacks.append(ask)
         gc.collect()
         print("lost", flush=True)

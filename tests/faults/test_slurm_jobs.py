@@ -63,7 +63,7 @@ def queue(slurm: Slurm) -> Iterator[Slurm]:
 def submitted(slurm: Slurm, lab: Lab, walltime: str = "10 min") -> JobRun:
     """Submit a run as a job, with two workers in it."""
     site = lab.folder / "site.toml"
-    site.write_text(f'memory = "2 GiB"\nwalltime = "{walltime}"\n')
+    site.write_text(f'memory = "1 GiB"\nwalltime = "{walltime}"\n')
     submit = lab.start(
         *CRACKDASK, "submit", lab.recipe, "--store", lab.store, "--cluster", "slurm", "--workers", "2",
         "--cluster-config", site, name="-submit",
