@@ -44,6 +44,17 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def brief(seconds: float) -> str:
+    """Return a time in one unit, for tables.
+
+    >>> brief(73.21), brief(951), brief(8000)
+    ('73.2 s', '15.9 min', '2.2 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 class _Bar(Progress):
     """The live lines: what is at work, and below it on what."""
 

@@ -31,7 +31,7 @@ from crackdask.cli.common import (
 )
 from crackdask.cluster import Certificates, ClusterError, Serial, connect, recorded
 from crackdask.config import Recipe, load, load_site
-from crackdask.console import Display, columns, duration, facts, size
+from crackdask.console import Display, brief, columns, duration, facts, size
 from crackdask.init import draft
 from crackdask.opening import open_store
 from crackdask.places import Place, Prefix, place
@@ -151,8 +151,8 @@ def _print_profile(store: Place) -> None:
         [
             s.step,
             str(s.states),
-            duration(s.seconds),
-            duration(s.cost.busy_seconds),
+            brief(s.seconds),
+            brief(s.cost.busy_seconds),
             f"{s.voxels_per_second / 1e6:.1f}",
             size(s.cost.bytes_read),
             size(s.cost.bytes_written),
@@ -161,8 +161,9 @@ def _print_profile(store: Place) -> None:
         for s in steps
     ]
     total = sum(s.seconds for s in steps)
-    heads = ["step", "states", "took", "workers busy", "Mvoxel/s", "read", "written", "peak memory"]
-    out.print(columns("", heads, [*rows, ["all", "", duration(total), "", "", "", "", ""]]))
+    heads = ["step", "states", "took", "busy", "Mvoxel/s", "read", "written", "memory"]
+    out.print(columns("", heads, [*rows, ["all", "", brief(total), "", "", "", "", ""]]))
+    out.print("(busy: all workers together; memory: the largest worker's peak)")
 
 
 def _run(
