@@ -47,8 +47,8 @@ def duration(seconds: float) -> str:
 def brief(seconds: float) -> str:
     """Return a time in one unit, for tables.
 
-    >>> brief(73.21), brief(951), brief(8000)
-    ('73.2 s', '15.9 min', '2.2 h')
+    >>> brief(73.21), brief(960), brief(7920)
+    ('73.2 s', '16.0 min', '2.2 h')
     """
     if seconds < 100:
         return f"{seconds:.1f} s"
