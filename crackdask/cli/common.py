@@ -27,6 +27,7 @@ from crackdask.places import Place, Prefix, UnreachableError
 from crackdask.regions import AnalysisError
 from crackdask.report import ReportError
 from crackdask.resources import KINDS, ClusterParams
+from crackdask.schema import STEPS
 from crackdask.work import Work
 
 _ORDER = ("demo", "init", "check", "run", "submit", "status", "cracks", "report", "export")
@@ -51,6 +52,12 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 P = ParamSpec("P")
 R = TypeVar("R")
 StoreName = Annotated[str, typer.Argument(help="The store, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False)]
+NewStore = Annotated[
+    str,
+    typer.Option(
+        "--store", help="Where the store is or will be, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False
+    ),
+]
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)]
 ClusterOption = Annotated[
     str | None,
@@ -60,6 +67,7 @@ ClusterOption = Annotated[
         show_default=False,
     ),
 ]
+UntilOption = Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; by default one for each core.")]
 SiteOption = Annotated[
     Path | None,

@@ -17,8 +17,10 @@ from rich.markup import escape
 from crackdask import demo as demonstration
 from crackdask.cli.common import (
     ClusterOption,
+    NewStore,
     RecipePath,
     SiteOption,
+    UntilOption,
     WorkersOption,
     app,
     ending_in_order,
@@ -104,11 +106,8 @@ def _print_plan(recipe: Recipe, scans: Scans, workers: int) -> None:
 @mistakes
 def run(
     recipe: RecipePath,
-    store: Annotated[
-        str,
-        typer.Option(help="Where the store is or will be, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False),
-    ],
-    until: Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")] = None,
+    store: NewStore,
+    until: UntilOption = None,
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
     cluster_config: SiteOption = None,
@@ -292,11 +291,8 @@ def _summary(store: Place) -> None:
 @mistakes
 def submit(
     recipe: RecipePath,
-    store: Annotated[
-        str,
-        typer.Option(help="Where the store is or will be, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False),
-    ],
-    until: Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")] = None,
+    store: NewStore,
+    until: UntilOption = None,
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
     cluster_config: SiteOption = None,
