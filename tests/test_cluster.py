@@ -290,6 +290,23 @@ def test_patience_with_workers_that_do_not_come_ends(elsewhere: Elsewhere) -> No
     assert said == ["no worker is left; waiting up to 1 s for others"]
 
 
+def test_workers_that_come_back_are_told_of_before_their_first_result(elsewhere: Elsewhere) -> None:
+    said: list[str] = []
+    came: list[subprocess.Popen[bytes]] = []
+
+    def say(words: str) -> None:
+        said.append(words)
+        if not came:
+            came.append(elsewhere.worker())
+
+    with Client(elsewhere.address, security=elsewhere.security, timeout="20s", set_as_default=False) as client:
+        found = [outcome for _, outcome in Distributed(client, 1, 120, say).map(abs, [-1])]
+    came[0].kill()
+    came[0].wait()
+    assert found == [1]
+    assert said == ["no worker is left; waiting up to 2 min for others", "1 worker is back"]
+
+
 def test_a_signal_to_end_sends_the_workers_home(tiny: Tiny, finished: Tiny) -> None:
     command = [sys.executable, "-m", "crackdask", "run", str(tiny.recipe), "--store", str(tiny.store), "--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:

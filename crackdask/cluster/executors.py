@@ -133,9 +133,9 @@ class Distributed:
                     future.add_done_callback(ended.put)
             if not running:
                 return
-            self._watch()
             # All that is done by now, in one message: for small blocks the messages are what costs.
             batch = _taken(ended)
+            self._watch()
             for future, outcome in zip(batch, self._outcomes(batch), strict=True):
                 future.release()
                 yield running.pop(future), outcome
@@ -173,7 +173,7 @@ class Distributed:
     def _watch(self) -> None:
         """Look now and then how many workers there are, and give up when none came for too long."""
         now = time.monotonic()
-        if now - self._looked < _LOOK:
+        if self._away_since is None and now - self._looked < _LOOK:
             return
         self._looked = now
         self._present = len(self._asked(self.client.nthreads))

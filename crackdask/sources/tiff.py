@@ -202,6 +202,7 @@ def open_slices(folder: Place) -> SliceFolder:
 def in_order(slices: Sequence[Place]) -> list[Place]:
     """Return slices by the numbers in their names, and see that none is missing.
 
+    >>> from pathlib import Path
     >>> [p.name for p in in_order([Path("a10.tif"), Path("a9.tif"), Path("a11.tif")])]
     ['a9.tif', 'a10.tif', 'a11.tif']
     """
