@@ -66,8 +66,20 @@ class _Bar(Progress):
 
 
 @dataclass
+class _Pass:
+    """How far one pass is: blocks done, those of them done now, and all; its live line if there is one."""
+
+    what: str
+    done: int
+    blocks: int
+    task: TaskID | None = None
+    fresh: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+
+@dataclass
 class Display:
-    """Progress of a run: one live line in a terminal, plain lines elsewhere.
+    """Progress of a run: a live line for each unit at work in a terminal, plain lines elsewhere.
 
     Shows the state and step at work, blocks done of all, megavoxels per second, the time left, workers and the
     dashboard's address. `voxels` are those of one state.
@@ -79,12 +91,7 @@ class Display:
     workers: int
     dashboard: str | None
     _bar: _Bar | None = None
-    _task: TaskID | None = None
-    _what: str = ""
-    _done: int = 0
-    _fresh: int = 0
-    _blocks: int = 0
-    _started: float = 0.0
+    _passes: dict[str, _Pass] = field(default_factory=dict)
     _said: float = field(default_factory=time.monotonic)
 
     def __enter__(self) -> Display:
@@ -112,28 +119,27 @@ class Display:
 
     def begin(self, unit: str, step: str, done: int, blocks: int) -> None:
         """Say that a pass begins, of which some blocks may be done."""
-        self._what = self._named(unit) + (f" ({step})" if step != unit.split("-")[0] else "")
-        self._done, self._fresh, self._blocks = done, 0, blocks
-        self._started = time.monotonic()
+        self.leave(unit)
+        what = self._named(unit) + (f" ({step})" if step != unit.split("-")[0] else "")
+        self._passes[unit] = at = _Pass(what, done, blocks)
         if self._bar:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
-            self._task = self._bar.add_task(self._what, total=blocks, completed=done, rate="")
+            at.task = self._bar.add_task(what, total=blocks, completed=done, rate="")
         elif done:
-            self.console.print(f"{self._what}: {done} of {blocks} blocks were done before")
+            self.console.print(f"{what}: {done} of {blocks} blocks were done before")
 
-    def advance(self, report: Report) -> None:
+    def advance(self, unit: str, report: Report) -> None:
         """Say that a block is done."""
-        self._done += 1
-        self._fresh += 1
-        passed = max(time.monotonic() - self._started, 1e-3)
-        rate = f"{self._fresh * self.voxels / self._blocks / passed / 1e6:.1f} Mvoxel/s"
-        if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=self._done, rate=rate)
+        at = self._passes[unit]
+        at.done += 1
+        at.fresh += 1
+        passed = max(time.monotonic() - at.started, 1e-3)
+        rate = f"{at.fresh * self.voxels / at.blocks / passed / 1e6:.1f} Mvoxel/s"
+        if self._bar and at.task is not None:
+            self._bar.update(at.task, completed=at.done, rate=rate)
         elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
-            left = duration(passed / self._fresh * (self._blocks - self._done))
-            self.console.print(f"{self._what}: {self._done} of {self._blocks} blocks, {rate}, {left} left")
+            left = duration(passed / at.fresh * (at.blocks - at.done))
+            self.console.print(f"{at.what}: {at.done} of {at.blocks} blocks, {rate}, {left} left")
 
     def failed(self, unit: str, step: str, number: int, error: BaseException, again: bool) -> None:
         """Say that a block failed, and whether it is tried again."""
@@ -144,8 +150,15 @@ class Display:
 
     def end(self, unit: str, seconds: float) -> None:
         """Say that a unit is done."""
+        self.leave(unit)
         self._said = time.monotonic()
         self.console.print(f"[green]done[/] {self._named(unit)}  {duration(seconds)}", highlight=False)
+
+    def leave(self, unit: str) -> None:
+        """Take a unit's live line away."""
+        at = self._passes.pop(unit, None)
+        if self._bar and at and at.task is not None:
+            self._bar.remove_task(at.task)
 
     def warn(self, unit: str, words: str) -> None:
         """Say what the user should know of a unit's result."""

@@ -44,7 +44,7 @@ class Progress(Protocol):
     def begin(self, unit: str, step: str, done: int, blocks: int) -> None:
         """Say that a pass begins, of which some blocks may be done."""
 
-    def advance(self, report: Report) -> None:
+    def advance(self, unit: str, report: Report) -> None:
         """Say that a block is done."""
 
     def failed(self, unit: str, step: str, number: int, error: BaseException, again: bool) -> None:
@@ -52,6 +52,9 @@ class Progress(Protocol):
 
     def end(self, unit: str, seconds: float) -> None:
         """Say that a unit is done."""
+
+    def leave(self, unit: str) -> None:
+        """Say that a unit is left undone, for some of its blocks failed."""
 
     def warn(self, unit: str, words: str) -> None:
         """Say what the user should know of a unit's result."""
@@ -248,7 +251,7 @@ class Engine:
 
         def note(number: int, report: Report) -> None:
             self.reports.append((unit, job.step.name, report))
-            self.progress.advance(report)
+            self.progress.advance(unit, report)
 
         self._retried(unit, job.step.name, [job.grid.box(n) for n in missing], missing, partial(self._sweep, job), note)
 

@@ -214,7 +214,9 @@ def estimate(recipe: Recipe, plan: Plan, dtype: np.dtype[Any], workers: int) -> 
     seconds += SECONDS_PER_REGISTRATION * (todo.count("register") - 1)
     kept = ("denoised", "mask") if recipe.compute.keep_intermediate else ()
     stored = sum(DISK_BYTES[name] for name in ("grey", "label", *kept)) * voxels * states
-    work = max(2.0 * scan * dtype.itemsize, voxels * sum(DISK_BYTES.values()))
+    # While a state is carried on, the next one is denoised and masked (`units.AHEAD`).
+    beside = sum(DISK_BYTES[name] for name in ("denoised", "mask"))
+    work = max(3.0 * scan * dtype.itemsize, voxels * (sum(DISK_BYTES.values()) + beside))
     return Estimate(
         voxels * states,
         len(plan.grid),

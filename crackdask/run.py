@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,14 +18,16 @@ import numpy as np
 
 from crackdask import schema, store
 from crackdask.bench import Bench
+from crackdask.blocks import Array
 from crackdask.config import Recipe
 from crackdask.engine import BlocksFailedError, Failure
+from crackdask.lanes import Lanes
 from crackdask.perform import PERFORM
 from crackdask.places import names
 from crackdask.plan import Triple, check_single_writer
 from crackdask.profile import Cost
 from crackdask.store import Compression, DamagedError, StoreError
-from crackdask.units import INTERNAL, KEPT_ON_REQUEST, STORED, Unit, VolumeKey, outstanding, units
+from crackdask.units import INTERNAL, KEPT_ON_REQUEST, STORED, Unit, VolumeKey, dependent, outstanding, ready, units
 from crackdask.work import Work
 
 #: Libraries whose versions a store remembers.
@@ -122,31 +123,38 @@ class Run(Bench):
         failures: list[Failure] = []
         blocked: list[str] = []
         cause: BaseException | None = None
-        spoilt: set[str | VolumeKey] = set()
-        for unit in todo:
-            if spoilt.intersection(unit.needs) or spoilt.intersection(unit.reads):
-                blocked.append(unit.name)
-                spoilt.update([unit.name, *unit.writes])
-                continue
-            try:
-                self._do(unit)
-            except BlocksFailedError as error:
-                failures += error.failures
-                cause = cause or error.cause
-                spoilt.update([unit.name, *unit.writes])
-                self.work.note("failed", [_as_json(failure) for failure in failures])
-                continue
-            done.append(unit.name)
-            self._clean({u.name for u in todo} - set(done))
+        left = list(todo)
+        with Lanes(self.executor, self._do) as lanes:
+            while left:
+                for unit in ready(left, lanes.at_work)[: lanes.free]:
+                    lanes.begin(unit)
+                # Thousands of files may have to go; the lanes are at work meanwhile.
+                self._clean({u.name for u in todo} - set(done))
+                unit, ended, seconds = lanes.ended()
+                left.remove(unit)
+                try:
+                    self._finish(unit, ended.result(), seconds)
+                except BlocksFailedError as error:
+                    failures += error.failures
+                    cause = cause or error.cause
+                    self.progress.leave(unit.name)
+                    self.work.note("failed", [_as_json(failure) for failure in failures])
+                    spoilt = dependent(unit, left)
+                    blocked += [each.name for each in spoilt]
+                    left = [each for each in left if each not in spoilt]
+                    continue
+                done.append(unit.name)
+        self._clean({u.name for u in todo} - set(done))
         return Outcome(tuple(done), skipped, tuple(failures), tuple(blocked), cause)
 
-    def _do(self, unit: Unit) -> None:
-        started = time.perf_counter()
+    def _do(self, unit: Unit) -> dict[str, Array]:
         self._fitting.discard(unit.name)
         self.work.forget(unit.name)
-        found = PERFORM[unit.step](self, unit)
+        return PERFORM[unit.step](self, unit)
+
+    def _finish(self, unit: Unit, found: Mapping[str, Array], seconds: float) -> None:
+        """Write down that a unit is done; in one thread, for all of them write to the same attributes."""
         stored = np.array([name for name, _ in unit.writes if self.is_stored(name)], "U")
-        seconds = time.perf_counter() - started
         steps = dict(store.attributes(self.path).get("steps", {}))
         cost = Cost.of(report for name, _, report in self.engine.reports if name == unit.name)
         steps[unit.name] = {
@@ -154,7 +162,8 @@ class Run(Bench):
             "seconds": round(seconds, 3),
             "cost": cost.as_dict(),
         }
-        store.set_attributes(self.path, {"steps": steps})
+        in_order = {u.name: steps[u.name] for u in units(self.recipe) if u.name in steps}
+        store.set_attributes(self.path, {"steps": in_order})
         self.work.finish(unit.name, self.scans.fingerprints[unit.name], {**found, "stored": stored})
         self.progress.end(unit.name, seconds)
 

@@ -207,6 +207,6 @@ def _state(
             raise BlockError(f"cracks of voxels {box.start} to {box.stop}: {type(found).__name__}: {found}") from found
         for name in TRACED:
             columns[name][batch.rows] = found[name]
-        progress.advance(Report(number, 0.0, 0, 0, 0))
+        progress.advance(unit, Report(number, 0.0, 0, 0, 0))
     progress.end(unit, time.perf_counter() - started)
     return columns

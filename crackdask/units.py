@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,11 @@ INTERNAL = {"mask": ("rough", "solid"), "labels": ("basin",), "transfer": ("basi
 MEASURED = "tables"
 
 VolumeKey = tuple[str, int]
+
+#: How far a run looks ahead: a unit may begin while at most so many before it are not done. With two lanes it bounds
+#: what lies in the work folder: three raw scans in the first half of a run, the intermediate volumes of two states in
+#: the second.
+AHEAD = 3
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,8 @@ def predecessor(state: int, reference: int) -> int:
 def units(recipe: Recipe) -> list[Unit]:
     """Return all units of a run in the order in which they are done.
 
-    The first half goes scan by scan, so that at most two raw scans lie on the disk; the second state by
-    state, so that the intermediate volumes of one state are gone before the next begins.
+    The first half goes scan by scan, the second state by state, so that few raw scans and intermediate volumes lie on
+    the disk at once, also where a run looks ahead (`ready`).
     """
     ref = recipe.reference
     order = states_in_order(len(recipe.states), ref)
@@ -186,6 +191,36 @@ def _parameters(recipe: Recipe, step: str) -> Mapping[str, Any]:
             return content[step] | {"voxel_um": common["voxel_um"]}
         case _:
             return content[step] | {"fill": common["fill"]}
+
+
+def ready(left: Sequence[Unit], at_work: Set[str]) -> list[Unit]:
+    """Return the units that may begin, in order.
+
+    Parameters
+    ----------
+    left
+        Units that are not done, in order.
+    at_work
+        Names of those that have begun.
+    """
+    found: list[Unit] = []
+    awaited: set[str | VolumeKey] = set()
+    for unit in left[: AHEAD + 1]:
+        if unit.name not in at_work and awaited.isdisjoint([*unit.needs, *unit.reads]):
+            found.append(unit)
+        awaited.update([unit.name, *unit.writes])
+    return found
+
+
+def dependent(failed: Unit, left: Sequence[Unit]) -> list[Unit]:
+    """Return the units that cannot be done because one failed, in order."""
+    spoilt: set[str | VolumeKey] = {failed.name, *failed.writes}
+    found: list[Unit] = []
+    for unit in left:
+        if not spoilt.isdisjoint([*unit.needs, *unit.reads]):
+            found.append(unit)
+            spoilt.update([unit.name, *unit.writes])
+    return found
 
 
 def outstanding(

@@ -229,7 +229,7 @@ def play(display: Display) -> None:
     with display:
         display.begin("transfer-1", "saddles", 2, 8)
         for number in range(2, 6):
-            display.advance(Report(number, 0.1, 1, 1, 1))
+            display.advance("transfer-1", Report(number, 0.1, 1, 1, 1))
         display.failed("transfer-1", "saddles", 6, ValueError("[x]"), again=True)
         if display._bar:
             display._bar.refresh()

@@ -168,7 +168,7 @@ def test_blocks_and_workers_do_not_matter(
         def begin(self, unit: str, step: str, done: int, blocks: int) -> None:
             told.append((step, blocks))
 
-        def advance(self, report: Any) -> None:
+        def advance(self, unit: str, report: Any) -> None:
             assert report.bytes_written >= 0
 
         def end(self, unit: str, seconds: float) -> None:

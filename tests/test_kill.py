@@ -171,8 +171,8 @@ class KillsAWorker(Silent):
     address: str = ""
     killed: list[int] = field(default_factory=list)
 
-    def advance(self, report: Report) -> None:
-        super().advance(report)
+    def advance(self, unit: str, report: Report) -> None:
+        super().advance(unit, report)
         if len(self.reports) in (30, 200):
             with Client(self.address, set_as_default=False) as client:
                 pid = min(client.run(os.getpid).values())

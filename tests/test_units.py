@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crackdask.config import check
 from crackdask.schema import STEPS
 from crackdask.units import (
+    AHEAD,
     KEPT_ON_REQUEST,
     STORED,
+    dependent,
     fingerprints,
     outstanding,
     predecessor,
+    ready,
     states_in_order,
     units,
 )
@@ -78,6 +83,41 @@ def test_everything_is_there_before_it_is_used(states, reference, mode, transfor
         written.update(unit.writes)
     per_state = {step: sum(unit.step == step for unit in plan) for step in STEPS}
     assert per_state == dict.fromkeys(STEPS, states) | {"labels": 1, "transfer": states - 1, "track": 1}
+
+
+@given(st.data())
+def test_units_at_work_together_neither_wait_for_each_other_nor_fill_the_disk(data):
+    states = data.draw(st.integers(1, 5))
+    plan = units(recipe(states, data.draw(st.integers(0, states - 1))))
+    readers = {key: {unit.name for unit in plan if key in unit.reads} for unit in plan for key in unit.writes}
+    lanes, left, at_work, lying = data.draw(st.integers(1, 2)), list(plan), [], set()
+    while left:
+        undone = {unit.name for unit in left}
+        begun = ready(left, {unit.name for unit in at_work})[: lanes - len(at_work)]
+        for unit in begun:
+            assert undone.isdisjoint(unit.needs), unit
+            assert lying.issuperset(unit.reads), unit
+        at_work += begun
+        assert all(left.index(unit) <= AHEAD for unit in at_work)
+        lying.update(key for unit in begun for key in unit.writes)
+        assert len({state for name, state in lying if name == "raw"}) <= 3
+        assert len({state for name, state in lying if name in ("denoised", "mask")}) <= 2
+        ended = data.draw(st.sampled_from(at_work))
+        at_work.remove(ended)
+        left.remove(ended)
+        lying -= {key for key in lying if readers[key] and readers[key].isdisjoint(unit.name for unit in left)}
+
+
+def test_what_depends_on_a_failed_unit_is_left():
+    plan = units(recipe(3))
+    failed = next(unit for unit in plan if unit.name == "mask-1")
+    assert [unit.name for unit in dependent(failed, plan)] == [
+        "transfer-1",
+        "measure-1",
+        "transfer-2",
+        "measure-2",
+        "track-0",
+    ]
 
 
 def test_labels_go_outward_from_a_reference_in_the_middle():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from queue import Empty, SimpleQueue
+from threading import Event, Lock
 from typing import Any, Protocol, TypeVar
 
 from distributed import Client, KilledWorker
@@ -20,9 +22,15 @@ Say = Callable[[str], None]
 
 #: Seconds between looks at how many workers there are.
 _LOOK = 2.0
+#: Seconds to wait for a result, until it is seen that nobody wants it any more.
+_PAUSE = 0.2
 #: Blocks that the scheduler holds for each worker.
 _AHEAD = 4
 AGAIN = "the finished blocks are kept; call the same command again to continue"
+
+
+class HaltedError(RuntimeError):
+    """Another thread of the run has met an error: what this one was at is no longer wanted."""
 
 
 class Executor(Protocol):
@@ -36,6 +44,13 @@ class Executor(Protocol):
     def dashboard(self) -> str | None:
         """Address of the dask dashboard, if there is one."""
 
+    @property
+    def lanes(self) -> int:
+        """Number of threads from which `map` may be called at once; their jobs share the workers."""
+
+    def halted(self) -> AbstractContextManager[object]:
+        """Return a context in which every `map` of another thread ends with a HaltedError."""
+
     def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its result or the exception it ended in."""
 
@@ -46,6 +61,11 @@ class Serial:
 
     workers: int = 1
     dashboard: str | None = None
+    lanes: int = 1
+
+    def halted(self) -> AbstractContextManager[object]:
+        """Return a context in which nothing happens: there are no other threads."""
+        return nullcontext()
 
     def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its result or the exception it ended in."""
@@ -63,6 +83,11 @@ class Threads:
 
     workers: int
     dashboard: str | None = None
+    lanes: int = 1
+
+    def halted(self) -> AbstractContextManager[object]:
+        """Return a context in which nothing happens: there are no other threads."""
+        return nullcontext()
 
     def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its result or the exception it ended in."""
@@ -100,6 +125,10 @@ class Distributed:
     patience: float
     say: Say
     dashboard: str | None = None
+    #: One has the workers while another adds up, registers or writes tables; more would only take more disk.
+    lanes: int = 2
+    _halted: Event = field(default_factory=Event, init=False)
+    _watching: Lock = field(default_factory=Lock, init=False)
     _present: int = field(init=False)
     _looked: float = field(init=False)
     _away_since: float | None = None
@@ -113,6 +142,15 @@ class Distributed:
         """Number of workers that the run was asked to have."""
         return self.wanted
 
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Return a context in which every `map` ends with a HaltedError."""
+        self._halted.set()
+        try:
+            yield
+        finally:
+            self._halted.clear()
+
     def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its result or the exception it ended in.
 
@@ -120,11 +158,15 @@ class Distributed:
         ------
         ClusterLostError
             If the scheduler goes away, or all workers for longer than the patience lasts.
+        HaltedError
+            If it was halted by another thread.
         """
         waiting = iter(jobs)
         running: dict[Any, Job] = {}
         ended: SimpleQueue[Any] = SimpleQueue()
         while True:
+            if self._halted.is_set():
+                raise HaltedError
             now = list(islice(waiting, _AHEAD * max(self.wanted, self._present) - len(running)))
             if now:
                 futures = self._asked(self.client.map, function, now, pure=False)
@@ -135,7 +177,8 @@ class Distributed:
                 return
             # All that is done by now, in one message: for small blocks the messages are what costs.
             batch = _taken(ended)
-            self._watch()
+            with self._watching:
+                self._watch(came=bool(batch))
             for future, outcome in zip(batch, self._outcomes(batch), strict=True):
                 future.release()
                 yield running.pop(future), outcome
@@ -170,10 +213,11 @@ class Distributed:
         except (OSError, RuntimeError, CancelledError) as error:
             raise _scheduler_lost() from error
 
-    def _watch(self) -> None:
+    def _watch(self, *, came: bool) -> None:
         """Look now and then how many workers there are, and give up when none came for too long."""
         now = time.monotonic()
-        if self._away_since is None and now - self._looked < _LOOK:
+        back = came and self._away_since is not None
+        if now - self._looked < _LOOK and not back:
             return
         self._looked = now
         self._present = len(self._asked(self.client.nthreads))
@@ -192,10 +236,10 @@ class Distributed:
 
 
 def _taken(queue: SimpleQueue[Any]) -> list[Any]:
-    """Return what is in a queue, after a wait for the first."""
+    """Return what is in a queue, after a short wait for the first."""
     found: list[Any] = []
     try:
-        found.append(queue.get(timeout=_LOOK))
+        found.append(queue.get(timeout=_PAUSE))
         while True:
             found.append(queue.get_nowait())
     except Empty:

@@ -172,10 +172,10 @@ def _paint_state(
         jobs = [Stroke(k, box, source, target, within, values) for k, box in enumerate(grid)]
         if progress:
             progress.begin(unit, f"level {level}", 0, len(jobs))
-        _all(jobs, executor, progress)
+        _all(jobs, executor, unit, progress)
 
 
-def _all(jobs: list[Stroke], executor: Executor, progress: Progress | None) -> None:
+def _all(jobs: list[Stroke], executor: Executor, unit: str, progress: Progress | None) -> None:
     """Do all blocks; those that fail are tried again."""
     errors: dict[int, BaseException] = {}
     for _ in range(_TRIES):
@@ -186,7 +186,7 @@ def _all(jobs: list[Stroke], executor: Executor, progress: Progress | None) -> N
             if isinstance(outcome, BaseException):
                 errors[job.number] = outcome
             elif progress:
-                progress.advance(outcome)
+                progress.advance(unit, outcome)
         jobs = [job for job in left if job.number in errors]
         if not jobs:
             return
