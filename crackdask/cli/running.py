@@ -162,7 +162,7 @@ def _print_profile(store: Place) -> None:
     total = sum(s.seconds for s in steps)
     heads = ["step", "states", "took", "busy", "Mvoxel/s", "read", "written", "memory"]
     out.print(columns("", heads, [*rows, ["all", "", brief(total), "", "", "", "", ""]]))
-    out.print("(busy: all workers together; memory: the largest worker's peak)")
+    out.print("(took: steps at work together share the time; busy: all workers; memory: the largest worker's peak)")
 
 
 def _run(
