@@ -43,7 +43,7 @@ SECONDS_PER_MEGAVOXEL = {
     "measure": 0.08,
 }
 #: Registration looks at pyramid levels and sub-blocks of bounded size, so it takes the same for any volume.
-SECONDS_PER_REGISTRATION = 6.0
+SECONDS_PER_REGISTRATION = 3.0
 #: Bytes on disk of a voxel after compression, typical of noisy scans and of label volumes.
 DISK_BYTES = {"grey": 0.85, "label": 0.06, "denoised": 0.6, "mask": 0.02, "depth": 0.5, "basin": 0.2}
 _READS = {"previous_label": "label", "previous_depth": "depth"}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crackdask.kernels.itk import Picture, register_level
-from crackdask.kernels.match import SETTLED, Mask, translation
+from crackdask.kernels.match import MARGIN, MISSING, SETTLED, Mask, settle, shrink, whole_shift
 from crackdask.kernels.points import LEAST, Agreement, agree, distances
 from crackdask.kernels.resample import resample_values, source_box
 from crackdask.kernels.starts import promising_starts, small_level
@@ -35,6 +35,7 @@ Reader = Callable[[Box], NDArray[Any]]
 
 UNIT: Point = (1.0, 1.0, 1.0)
 ITK_VOXELS = 4_200_000  # finer levels are left to the sub-blocks
+BIN = 2  # voxels: edge of the bins on which a sub-block is searched for
 MATCH_FLOOR = 0.03  # voxels: a match is never trusted further than this
 
 
@@ -268,27 +269,84 @@ def refine(
     fill
         Value of voxels that the scanner did not measure, in both scans.
     search
-        How far to look, in voxels; `params.search_voxels` if not given.
+        How far to look, in voxels; `params.search_voxels` if not given. With 0 the sub-block is
+        believed to lie within a few voxels.
     """
     assert fixed.shape == block.shape, (fixed.shape, block)
     search = params.search_voxels if search is None else search
     centre = _point((a + b - 1) / 2 for a, b in zip(block.start, block.stop, strict=True))
     nothing = Match(centre, (0.0, 0.0, 0.0), 0.0, 0.0)
-    valid = np.ones(fixed.shape, bool) if fill is None else ~np.isnan(fixed) if isnan(fill) else fixed != fill
-    margin = (search + 5) // 2 * 2
-    around = Box(_triple(a - margin for a in block.start), _triple(b + margin for b in block.stop))
-    needed = source_box(matrix, around, moving_shape)
+    valid = _measured(fixed, fill)
+    reach = -(-search // BIN)
+    needed = source_box(matrix, _widened(block, BIN * reach + MARGIN), moving_shape)
     if needed is None or valid.mean() < 0.3 or fixed.min() == fixed.max():
         return nothing
-    window = read_moving(needed)
-    other, other_valid = resample_values(window, needed, matrix, around, moving_shape, fill=fill)
-    found = translation(fixed.astype(np.float32), valid, other, other_valid, margin, search)
+    window, start = read_moving(needed), np.zeros(3)
+    if search:
+        coarsely = _searched(block, fixed, valid, window, _measured(window, fill), needed, matrix, reach)
+        if coarsely is None:
+            return nothing
+        start = coarsely
+    moved = matrix @ _translation(start)
+    around = _widened(block, MARGIN)
+    if source_box(moved, around, moving_shape) is None:
+        return nothing
+    other, other_valid = resample_values(window, needed, moved, around, moving_shape, fill=fill)
+    found = settle(fixed.astype(np.float32), valid, other, other_valid)
     if found is None:
         return nothing
     weight = 1 / (1 + found.variance / MATCH_FLOOR**2)
     if found.correlation < params.min_correlation or found.variance > 1:
         weight = 0.0
-    return Match(_point(found.middle + block.start), _point(found.shift), weight, found.correlation)
+    return Match(_point(found.middle + block.start), _point(start + found.shift), weight, found.correlation)
+
+
+def _searched(
+    block: Box,
+    fixed: NDArray[Any],
+    valid: Mask,
+    window: NDArray[Any],
+    window_valid: Mask,
+    window_box: Box,
+    matrix: Matrix,
+    reach: int,
+) -> NDArray[np.float64] | None:
+    """Return the shift of a sub-block to about a bin, tried on bins of both scans up to `reach` of them."""
+    template, template_valid = shrink(fixed, valid, (BIN, BIN, BIN))
+    binned, held = shrink(window, window_valid, (BIN, BIN, BIN))
+    middle = (BIN - 1) / 2
+    scale, half = np.diag([BIN, BIN, BIN, 1.0]), np.full(3, middle)
+    to_source = np.linalg.inv(_translation(half + window_box.start) @ scale)
+    from_bins = _translation(half + block.start) @ scale
+    wide, wide_valid = resample_values(
+        np.where(held, binned, MISSING),
+        Box.whole(_triple(binned.shape)),
+        to_source @ matrix @ from_bins,
+        _widened(Box.whole(_triple(template.shape)), reach),
+        _triple(binned.shape),
+        fill=float(MISSING),
+        interpolation="linear",
+    )
+    shift = whole_shift(template, template_valid, wide, wide_valid, reach)
+    return None if shift is None else BIN * shift
+
+
+def _measured(voxels: NDArray[Any], fill: float | None) -> Mask:
+    """Return which voxels the scanner measured."""
+    if fill is None:
+        return np.ones(voxels.shape, bool)
+    return ~np.isnan(voxels) if isnan(fill) else voxels != fill
+
+
+def _widened(box: Box, by: int) -> Box:
+    """Return a box with as many more voxels on every side, inside the volume or not."""
+    return Box(_triple(a - by for a in box.start), _triple(b + by for b in box.stop))
+
+
+def _translation(shift: NDArray[np.float64]) -> Matrix:
+    matrix = np.eye(4)
+    matrix[:3, 3] = shift
+    return matrix
 
 
 def _point(numbers: Iterable[Any]) -> Point:
@@ -484,7 +542,7 @@ def register(
             matrix=found.matrix,
             params=params,
             fill=fill,
-            search=None if turn == 0 else min(4, params.search_voxels),
+            search=_search(turn, found, params),
         )
         last = found.matrix
         found = fit(list(apply(task, blocks)), last, params, spacing=spacing)
@@ -497,6 +555,13 @@ def register(
         spacing=spacing,
     )
     return found
+
+
+def _search(turn: int, found: Fit, params: RegisterParams) -> int:
+    """Return how far to look for sub-blocks: not at all where the last round says where they are."""
+    if turn == 0:
+        return params.search_voxels
+    return 0 if found.residual_voxels <= params.max_residual_voxels else min(4, params.search_voxels)
 
 
 def _furthest(first: Matrix, second: Matrix, shape: Triple) -> float:
@@ -515,7 +580,7 @@ def match_block(
     matrix: Matrix,
     params: RegisterParams,
     fill: float | None,
-    search: int | None,
+    search: int,
 ) -> Match:
     """Read one sub-block of the reference and `refine` it: the task of a worker."""
     return refine(

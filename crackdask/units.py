@@ -16,7 +16,7 @@ from crackdask.config import Recipe
 from crackdask.schema import STEPS
 
 #: Raised when a step's code changes what it computes: old results of that step no longer count.
-VERSIONS = dict.fromkeys(STEPS, 1)
+VERSIONS = dict.fromkeys(STEPS, 1) | {"register": 2}
 #: Volumes that belong to the store; all others live in the work folder and go when nobody reads them any more.
 STORED = ("grey", "label")
 KEPT_ON_REQUEST = ("denoised", "mask")

@@ -222,6 +222,24 @@ def test_a_match_does_not_depend_on_what_the_reader_holds():
     assert max(read[0].shape) <= max(block.shape) + 2 * (params.search_voxels + 6)
 
 
+def test_a_sub_block_that_is_nearly_in_place_need_not_be_searched():
+    moving, params = scan_of(SHAPE, truth(SHAPE, (0, 0, 1), (0.01, 0.01, 0))), RegisterParams()
+    reference, near = scan_of(SHAPE), truth(SHAPE, (0, 0, 1), (0.01, 0.01, 0.005))
+    sizes = []
+
+    def read_moving(box):
+        sizes.append(np.prod(box.shape))
+        return moving[box.slices]
+
+    for block in subblocks(SHAPE, params)[4::9]:
+        searched, settled = (
+            refine(block, reference[block.slices], read_moving, SHAPE, near, params, search=s) for s in (12, 0)
+        )
+        assert min(searched.weight, settled.weight) > 0.1
+        np.testing.assert_allclose(searched.displacement, settled.displacement, atol=0.02)
+    assert max(sizes[1::2]) < 0.5 * min(sizes[::2])
+
+
 def test_unrelated_scans_are_refused():
     reference, other = scan_of(SHAPE), scan_of(SHAPE, seed=5)
     found = align(reference, other, RegisterParams(accept_failed=True))

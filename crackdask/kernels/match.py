@@ -12,10 +12,9 @@ import numpy as np
 import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from crackdask.kernels.resample import resample_values
-from crackdask.plan import Box, Triple
+from crackdask.kernels.resample import cubic_weights
+from crackdask.plan import Triple
 
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -25,24 +24,61 @@ BLUR = 1.0  # voxels: evens out what interpolation does to noise before grey lev
 # Blurred noise is correlated: one independent value per this many voxels.
 CORRELATED = (2 * np.sqrt(np.pi) * BLUR) ** 3
 SETTLED = 0.01  # voxels: a step shorter than this is the last
-RUNAWAY = 3.0  # voxels: further than this from the correlation's peak no step is believed
+RUNAWAY = 3.0  # voxels: further than this from where they start no steps are believed
+MARGIN = 4  # voxels: how much further than a template its surroundings reach, for `RUNAWAY` and a cubic's taps
+RIM = 2  # voxels of a template whose blur lacks too much of what lies beyond its faces
 
 
-def smooth(grey: Volume, valid: Mask, sigma: float) -> tuple[Volume, Mask]:
+@njit(cache=True, nogil=True)
+def _pass(grey, weights, axis, out) -> None:  # type: ignore[no-untyped-def]
+    """Weigh each voxel and those after it along an axis: row upon row, which the compiler turns into vectors."""
+    nz, ny, nx = out.shape
+    for k in range(nz):
+        for j in range(ny):
+            target = out[k, j]
+            target[:] = np.float32(0)
+            for t in range(len(weights)):
+                w = weights[t]
+                a, b, c = k + t * (axis == 0), j + t * (axis == 1), t * (axis == 2)
+                source = grey[a, b, c : c + nx]
+                for i in range(nx):
+                    target[i] += w * source[i]
+
+
+def _filtered(grey: Volume, weights: Iterable[NDArray[np.float32]]) -> Volume:
+    """Weigh voxels along each axis in turn; the volume loses as many as have no full support."""
+    for axis, row in enumerate(weights):
+        shape = list(grey.shape)
+        shape[axis] -= len(row) - 1
+        out = np.empty(shape, np.float32)
+        _pass(grey, row, axis, out)
+        grey = out
+    return grey
+
+
+def blur(grey: Volume) -> Volume:
+    """Blur a volume, its faces repeated outside."""
+    reach = int(3 * BLUR)
+    bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) / BLUR) ** 2)
+    row = (bell / bell.sum()).astype(np.float32)
+    return _filtered(np.pad(grey, reach, mode="edge"), (row, row, row))
+
+
+def smooth(grey: Volume, valid: Mask) -> tuple[Volume, Mask]:
     """Blur the valid voxels of a volume, and drop voxels that invalid ones would colour.
 
-    >>> grey, valid = smooth(np.full((5, 5, 5), 7, np.float32), np.ones((5, 5, 5), bool), 1.0)
+    What is dropped holds the mean of the valid voxels around, where there are some.
+
+    >>> grey, valid = smooth(np.full((5, 5, 5), 7, np.float32), np.ones((5, 5, 5), bool))
     >>> bool(valid.all()), bool(np.allclose(grey, 7))
     (True, True)
     """
     if valid.all():
-        blurred = ndimage.gaussian_filter(grey, sigma, mode="nearest", truncate=3.0)
-        return blurred, valid
-    held = np.where(valid, grey, np.float32(0))
-    blurred = ndimage.gaussian_filter(held, sigma, mode="nearest", truncate=3.0)
-    weight = ndimage.gaussian_filter(valid.astype(np.float32), sigma, mode="nearest", truncate=3.0)
+        return blur(grey), valid
+    blurred = blur(np.where(valid, grey, np.float32(0)))
+    weight = blur(valid.astype(np.float32))
     kept = valid & (weight > 0.95)
-    return np.divide(blurred, weight, out=np.zeros_like(blurred), where=kept), kept
+    return np.divide(blurred, weight, out=np.zeros_like(blurred), where=weight > 0), kept
 
 
 def shrink(grey: NDArray[Any], valid: Mask | None, factor: Triple) -> tuple[Volume, Mask]:
@@ -52,7 +88,8 @@ def shrink(grey: NDArray[Any], valid: Mask | None, factor: Triple) -> tuple[Volu
     [[[3.5]]]
     """
     weight = np.ones(grey.shape, np.float32) if valid is None else valid.astype(np.float32)
-    total, share = (_bin_sums(part, factor) / float(np.prod(factor)) for part in (grey * weight, weight))
+    held = grey.astype(np.float32) if valid is None else np.where(valid, grey, np.float32(0))
+    total, share = (_bin_sums(part, factor) / float(np.prod(factor)) for part in (held, weight))
     kept = share >= 0.5
     mean = np.divide(total, share, out=np.zeros_like(total), where=kept)
     return mean.astype(np.float32), kept
@@ -224,69 +261,66 @@ class Translation(NamedTuple):
     middle: NDArray[np.float64]
 
 
-def translation(
-    fixed: Volume, fixed_valid: Mask, moving: Volume, moving_valid: Mask, margin: int, search: int
-) -> Translation | None:
-    """Return the shift at which a template lies in a wider volume.
-
-    Whole voxels by masked correlation, the rest by Gauss-Newton with gain and offset of the grey
-    levels free and large residuals (cracks) counting little. Both volumes are blurred first.
+def whole_shift(
+    fixed: Volume, fixed_valid: Mask, moving: Volume, moving_valid: Mask, margin: int
+) -> NDArray[np.float64] | None:
+    """Return the shift, in whole voxels, at which a template correlates best with a wider volume.
 
     Parameters
     ----------
     fixed, fixed_valid
         The template.
     moving, moving_valid
-        The same place and `margin` (even) more voxels on every side.
-    margin, search
-        Shifts up to `search` voxels are tried.
+        The same place and `margin` more voxels on every side: the largest shift.
+    margin
+        See `moving`.
+
+    Returns
+    -------
+    ndarray or None
+        None where no shift correlates.
+    """
+    padded, most = padded_shape(moving.shape), 2 * margin
+    shift, score = correlate(
+        spectra(fixed, fixed_valid, padded),
+        spectra(moving, moving_valid, padded),
+        padded,
+        (0, 0, 0),
+        (most, most, most),
+        0.25 * fixed.size,
+    )
+    return None if score <= 0 else np.array(shift, np.float64) - margin
+
+
+def settle(fixed: Volume, fixed_valid: Mask, moving: Volume, moving_valid: Mask) -> Translation | None:
+    """Return the shift of a template, to a small part of a voxel, from less than `RUNAWAY` off.
+
+    Gauss-Newton with gain and offset of the grey levels free and large residuals (cracks) counting
+    little. Both volumes are blurred first.
+
+    Parameters
+    ----------
+    fixed, fixed_valid
+        The template.
+    moving, moving_valid
+        The same place and `MARGIN` more voxels on every side.
 
     Returns
     -------
     Translation or None
-        None where the grey levels do not settle a shift.
+        None where the grey levels do not settle a shift, or where it runs away.
     """
-    fixed, fixed_valid = smooth(fixed, fixed_valid, BLUR)
-    moving, moving_valid = smooth(moving, moving_valid, BLUR)
-    start = _whole_shift(fixed, fixed_valid, moving, moving_valid, margin, search)
-    if start is None:
+    assert np.array_equal(np.array(fixed.shape) + 2 * MARGIN, moving.shape), (fixed.shape, moving.shape)
+    if min(fixed.shape) <= 2 * RIM:
         return None
-    # The blur of the template lacks what lies beyond its faces.
-    inner = np.zeros_like(fixed_valid)
-    inner[2:-2, 2:-2, 2:-2] = True
-    moving = np.where(moving_valid, moving, MISSING)
-    return _settle(fixed, fixed_valid & inner, moving, margin, start)
-
-
-def _whole_shift(
-    fixed: Volume, fixed_valid: Mask, moving: Volume, moving_valid: Mask, margin: int, search: int
-) -> NDArray[np.float64] | None:
-    """Return the shift by masked correlation, to the two voxels of a bin."""
-    small, small_valid = shrink(fixed, fixed_valid, (2, 2, 2))
-    wide, wide_valid = shrink(moving, moving_valid, (2, 2, 2))
-    padded = padded_shape(wide.shape)
-    low, high = (margin - search) // 2, (margin + search) // 2
-    shift, score = correlate(
-        spectra(small, small_valid, padded),
-        spectra(wide, wide_valid, padded),
-        padded,
-        (low, low, low),
-        (high, high, high),
-        0.25 * small.size,
-    )
-    return None if score <= 0 else 2.0 * np.array(shift) - margin
-
-
-def _settle(fixed: Volume, usable: Mask, moving: Volume, margin: int, start: NDArray[np.float64]) -> Translation | None:
-    """Return the shift at the end of Gauss-Newton, or None where it runs away."""
-    shift, gain, offset, scale = start.copy(), 1.0, 0.0, 0.0
+    fixed, fixed_valid = smooth(fixed, fixed_valid)
+    moving, moving_valid = smooth(moving, moving_valid)
+    inner = (slice(RIM, -RIM),) * 3
+    fixed, usable = np.ascontiguousarray(fixed[inner]), fixed_valid[inner]
+    shift, gain, offset, scale = np.zeros(3), 1.0, 0.0, 0.0
     information = np.eye(3)
-    frame = Box((-1, -1, -1), tuple(n + 1 for n in fixed.shape))
-    whole = Box((0, 0, 0), tuple(moving.shape))
     for _ in range(10):
-        move = np.eye(4)
-        move[:3, 3] = shift + margin
-        moved, held = resample_values(moving, whole, move, frame, whole.shape, fill=float(MISSING))
+        moved, held = _shifted(moving, moving_valid, shift + (MARGIN + RIM - 1), fixed.shape)
         mask = usable & _with_neighbours(held)
         if mask.mean() < 0.2:
             return None
@@ -296,7 +330,7 @@ def _settle(fixed: Volume, usable: Mask, moving: Volume, margin: int, start: NDA
         gain, offset, information = step.gain, step.offset, step.information
         length = float(np.sqrt((step.shift**2).sum()))
         shift += step.shift / max(1.0, length)
-        if np.abs(shift - start).max() > RUNAWAY:
+        if np.abs(shift).max() > RUNAWAY:
             return None
         here, there = fixed[mask], moved[1:-1, 1:-1, 1:-1][mask]
         deviation = 1.4826 * float(np.median(np.abs(here - (gain * there + offset))))
@@ -308,8 +342,25 @@ def _settle(fixed: Volume, usable: Mask, moving: Volume, margin: int, start: NDA
         shift,
         correlation(here, there),
         float(np.linalg.eigvalsh(spread)[-1]),
-        np.array([axis.mean(dtype=np.float64) for axis in np.nonzero(mask)]),
+        np.array([axis.mean(dtype=np.float64) + RIM for axis in np.nonzero(mask)]),
     )
+
+
+def _shifted(grey: Volume, valid: Mask, start: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[Volume, Mask]:
+    """Return a volume on a template's voxels and one more on every side, the first of them at `start`.
+
+    Keys's cubic, which for a shift falls apart into its axes. A voxel is valid where those next to it are: the taps
+    further out weigh so little that the mean around them will do.
+    """
+    first = np.floor(start).astype(int)
+    window = tuple(slice(a - 1, a + n + 4) for a, n in zip(first, shape, strict=True))
+    weights = [np.array(cubic_weights(f), np.float32) for f in (start - first).tolist()]
+    moved, held = _filtered(grey[window], weights), valid[window]
+    if held.all():
+        return moved, held[1:-2, 1:-2, 1:-2]
+    for axis, n in enumerate(moved.shape):
+        held = np.take(held, range(1, 1 + n), axis) & np.take(held, range(2, 2 + n), axis)
+    return moved, held
 
 
 def correlation(first: Volume, second: Volume) -> float:

@@ -89,7 +89,7 @@ def _inside(position: float, size: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _weights(f: float) -> tuple[float, float, float, float]:
+def cubic_weights(f: float) -> tuple[float, float, float, float]:
     """Return Keys's four weights (a = -0.5) for the fraction f, exactly 0 1 0 0 for f = 0."""
     return (
         ((-0.5 * f + 1.0) * f - 0.5) * f,
@@ -148,7 +148,7 @@ def _interpolate(  # type: ignore[no-untyped-def]
                             cubic = False
     value = 0.0
     if cubic:
-        wz, wy, wx = _weights(fz), _weights(fy), _weights(fx)
+        wz, wy, wx = cubic_weights(fz), cubic_weights(fy), cubic_weights(fx)
         for a in range(4):
             plane = 0.0
             for b in range(4):

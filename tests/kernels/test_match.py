@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from crackdask.kernels.match import correlate, padded_shape, shrink, smooth, spectra, translation
+from crackdask.kernels.match import MARGIN, correlate, padded_shape, settle, shrink, smooth, spectra, whole_shift
 from crackdask.kernels.points import affine, agree, rigid
 
 
@@ -33,7 +33,7 @@ def test_smooth_keeps_away_from_invalid_voxels():
     grey, valid = texture((12, 12, 12)), np.ones((12, 12, 12), bool)
     valid[:, :, 8:] = False
     spoilt = np.where(valid, grey, np.float32(1e6))
-    blurred, kept = smooth(spoilt, valid, 1.0)
+    blurred, kept = smooth(spoilt, valid)
     assert 0 < kept.sum() < valid.sum()
     expected = ndimage.gaussian_filter(grey, 1.0, truncate=3.0, mode="nearest")
     np.testing.assert_allclose(blurred[kept], expected[kept], atol=0.1 * grey.std())
@@ -67,22 +67,40 @@ def test_masked_correlation_is_that_of_a_plain_loop():
     assert score == pytest.approx(scores[best], abs=1e-5)
 
 
-@pytest.mark.parametrize("shift", [(0, 0, 0), (0.3, -0.4, 0.5), (5.25, -3.5, 0.75)])
-def test_translation_of_a_fourier_shifted_texture(shift):
+def test_whole_shift_of_a_template_cut_from_a_wider_volume():
+    wide, reach = texture((40, 42, 44), 4), 6
+    template = 0.5 * wide[8:32, 4:30, 9:35] + 7
+    template += np.random.default_rng(0).normal(size=template.shape).astype(np.float32) * template.std()
+    held = np.ones((36, 38, 38), bool)
+    held[:, :, 30:] = False  # part of the scan is missing
+    around = np.where(held, wide[4:40, 2:40, 4:42], 0)
+    found = whole_shift(template, np.ones(template.shape, bool), around, held, reach)
+    np.testing.assert_array_equal(found, (8 - 4 - reach, 4 - 2 - reach, 9 - 4 - reach))
+
+
+@pytest.mark.parametrize("shift", [(0, 0, 0), (0.3, -0.4, 0.5), (1.25, -1.5, 0.75), (-2.6, 0.1, 2.7)])
+def test_settled_shift_of_a_fourier_shifted_texture(shift):
     wide = texture((64, 64, 64), 4)
     template = wide[16:48, 16:48, 16:48]
     spectrum = ndimage.fourier_shift(np.fft.fftn(wide), shift)
     moved = (0.5 * np.fft.ifftn(spectrum).real + 7).astype(np.float32)
-    margin, search = 10, 6
-    around = moved[6:58, 6:58, 6:58]
-    valid = np.ones(around.shape, bool)
-    valid[:, :, 40:] = False  # part of the scan is missing
-    around = np.where(valid, around, 0)
-    found = translation(template, np.ones(template.shape, bool), around, valid, margin, search)
+    part = (slice(16 - MARGIN, 48 + MARGIN),) * 3
+    around, valid = moved[part], np.ones(moved[part].shape, bool)
+    valid[:, :, 32:] = False  # part of the scan is missing
+    found = settle(template, np.ones(template.shape, bool), np.where(valid, around, 0), valid)
     assert found is not None
-    np.testing.assert_allclose(found.shift, shift, atol=0.02)
+    np.testing.assert_allclose(found.shift, shift, atol=0.01)
     assert found.correlation > 0.99
     assert found.variance < 0.01
+    assert 14 < found.middle[0] < 17
+    assert 10 < found.middle[2] < 14, "of the voxels that were used"
+
+
+def test_a_shift_that_runs_away_is_not_believed():
+    wide = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(64, 64, 64)), 4).astype(np.float32) * 1000
+    part = (slice(12, 56),) * 3
+    template, valid = wide[21:57, 16:52, 16:52], np.ones((44, 44, 44), bool)
+    assert settle(template, np.ones(template.shape, bool), wide[part], valid) is None
 
 
 def test_a_wall_leaves_its_own_plane_unsettled():
@@ -91,9 +109,7 @@ def test_a_wall_leaves_its_own_plane_unsettled():
     wall += np.random.default_rng(0).normal(size=wall.shape).astype(np.float32)
     template = wall[4:36, 4:36, 4:36] + np.random.default_rng(1).normal(size=(32, 32, 32))
     valid = np.ones(wall.shape, bool)
-    found = translation(
-        template.astype(np.float32), valid[4:36, 4:36, 4:36], ndimage.shift(wall, (0, 0, 1)), valid, 4, 2
-    )
+    found = settle(template.astype(np.float32), valid[4:36, 4:36, 4:36], ndimage.shift(wall, (0, 0, 1)), valid)
     # The variance says so, or the step ran away along the wall.
     assert found is None or found.variance > 1e-3
 
