@@ -179,6 +179,27 @@ def test_everything_wrong_in_a_site_is_told_together(tmp_path: Path) -> None:
         assert part in said
 
 
+@pytest.mark.parametrize("value", ["0 h", "00:00:00", "0-00:00:00", "9" * 400 + " d", "9" * 400 + "-00:00:00"])
+def test_a_time_that_no_clock_shows_is_told(value: str) -> None:
+    for key in ("walltime", "patience"):
+        with pytest.raises(RecipeError, match=f"{key}: a time such as '4 h'"):
+            load_site(None, ClusterParams(), **{key: value})
+
+
+def test_a_size_that_no_machine_has_is_told() -> None:
+    with pytest.raises(RecipeError, match="memory: a size such as '2 GiB'"):
+        load_site(None, ClusterParams(), memory="9" * 400 + " GiB")
+
+
+def test_names_that_are_meant_to_be_are_taken() -> None:
+    for section in (
+        {"image": "localhost:5000/beam/crackdask:0.1.0-RC1"}, {"image": f"crackdask@sha256:{'0a' * 32}"},
+        {"namespace": "beam-2"}, {"claim": "scans.2026"}, {"mount": "/data/Beam_2"}, {"kind": "tls://[::1]:8786"},
+        {"dashboard": ":8787"}, {"walltime": "1 s"},
+    ):  # fmt: skip
+        assert load_site(None, ClusterParams(), **section)
+
+
 def test_where_a_run_works_is_no_part_of_its_recipe(tiny: Tiny) -> None:
     bare = check(tiny.content)
     there = check(tiny.content | {"cluster": {"kind": "slurm", "account": "secret", "workers": 9}})
