@@ -118,6 +118,9 @@ class ClusterParams(BaseModel):
     queue: Word | None = Field(None, description="queue or partition")
     account: Word | None = Field(None, description="account or project")
     walltime: Seconds | None = Field(None, description="longest time of a job")
+    run_walltime: Seconds | None = Field(
+        None, description="that of the job that `submit --spread` gives to the run itself; none: walltime"
+    )
     cores: int = Field(1, ge=1, le=1024, description="cores of a job; each is a worker")
     memory: Annotated[int, BeforeValidator(nbytes)] | None = Field(
         None, description="memory of a job; none: that of its workers"

@@ -143,6 +143,15 @@ def test_workers_keep_to_planned_memory_and_one_core(local: Distributed) -> None
     }  # fmt: skip
 
 
+def test_a_dashboard_on_an_address_of_another_machine_is_told(tiny: Tiny) -> None:
+    tiny.change("cluster", dashboard="192.0.2.1:8787")
+    command = [sys.executable, "-m", "crackdask", "run", tiny.recipe, "--store", tiny.store, "--workers", "1"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    [line] = said.stderr.splitlines()
+    assert "Cannot assign requested address; correct dashboard (192.0.2.1:8787) under [cluster]" in line
+
+
 # ---------------------------------------------------------------- somebody else's scheduler
 
 

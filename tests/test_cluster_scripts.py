@@ -142,6 +142,38 @@ def test_memory_of_a_job_is_shared_by_its_cores_however_many_it_holds(tiny: Tiny
     assert f"#SBATCH --mem={2 * 1024}M" in tiny.crackdask(*words, "--spread").out.splitlines()
 
 
+@pytest.mark.parametrize("words", [("check",), ("run",), ("submit", "--dry-run"), ("submit", "--spread", "--dry-run")])
+def test_too_little_memory_for_a_worker_is_told_before_anything_is_asked_for(
+    tiny: Tiny, site: Path, words: tuple[str, ...]
+) -> None:
+    found = {"cores": 2, "memory": "1 GiB", "workers": 2}
+    if words == ("check",):
+        tiny.change("cluster", kind="kubernetes", **found)
+        said = tiny.crackdask("check", tiny.recipe)
+    else:
+        site.write_text("".join(f"{key} = {value!r}\n" for key, value in found.items()))
+        there = ("--store", tiny.store, "--cluster", "slurm", "--cluster-config", site)
+        said = tiny.crackdask(words[0], tiny.recipe, *there, *words[1:])
+    assert said.code == 2
+    assert "1024 MiB for a job of 2 cores leaves 512 MiB for each worker, and one takes 1024 MiB" in said.err
+    assert 'memory = "2048 MiB"' in said.err
+    assert not tiny.store.with_name("out.zarr.work").exists()
+
+
+def test_a_job_that_holds_the_run_may_outlive_those_of_its_workers(tiny: Tiny, site: Path) -> None:
+    site.write_text('walltime = "4 h"\nrun_walltime = "3 d"\nworkers = 2\n')
+    words = ("submit", tiny.recipe, "--store", tiny.store, "--cluster", "slurm", "--cluster-config", site, "--dry-run")
+    assert "#SBATCH --time=3-00:00:00" in tiny.crackdask(*words, "--spread").out.splitlines()
+    assert "#SBATCH --time=04:00:00" in tiny.crackdask(*words).out.splitlines(), "all workers are in it"
+
+
+def test_the_folder_of_a_site_holds_the_logs_of_a_job(tiny: Tiny, site: Path, tmp_path: Path) -> None:
+    site.write_text(f'folder = "{tmp_path / "shared"}"\n')
+    tiny.store = tmp_path / "my store.zarr"
+    words = ("submit", tiny.recipe, "--store", tiny.store, "--cluster", "slurm", "--cluster-config", site, "--dry-run")
+    assert f"#SBATCH --output={tmp_path}/shared/logs/run-%j.log" in tiny.crackdask(*words).out.splitlines()
+
+
 def test_a_batch_system_that_is_not_here_is_told(tiny: Tiny) -> None:
     said = tiny.run("--cluster", "lsf")
     assert said.code == 2

@@ -26,7 +26,7 @@ from crackdask.export import ExportError
 from crackdask.places import Place, Prefix, UnreachableError
 from crackdask.regions import AnalysisError
 from crackdask.report import ReportError
-from crackdask.resources import KINDS, ClusterParams
+from crackdask.resources import KINDS, ClusterParams, Site
 from crackdask.schema import STEPS
 from crackdask.work import Work
 
@@ -175,8 +175,13 @@ def _crackdask(
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def work_beside(store: Place) -> Path:
-    """Return where certificates and logs of jobs lie: with the work of the run, or here if that is in a bucket."""
+def shared_folder(store: Place, site: Site) -> Path:
+    """Return where certificates and logs of jobs lie.
+
+    That is where the site says, or else with the work of the run, or here if that is in a bucket.
+    """
+    if site.folder:
+        return Path(site.folder).expanduser().absolute()
     folder = Work.beside(store).folder
     return Path.cwd() / folder.name if isinstance(folder, Prefix) else folder
 
@@ -186,7 +191,7 @@ def workers_for(
 ) -> AbstractContextManager[Executor]:
     """Return the workers of a command that reads a finished store."""
     site = load_site(None, ClusterParams(), kind=cluster, workers=workers)
-    return connect(site.kind, site.workers, memory, site=site, folder=work_beside(store.resolve()), say=notice)
+    return connect(site.kind, site.workers, memory, site=site, folder=shared_folder(store.resolve(), site), say=notice)
 
 
 def notice(words: str) -> None:
