@@ -257,8 +257,12 @@ def test_pods_speak_tls_with_the_certificates_of_their_secret(tmp_path: Path) ->
             assert pod["securityContext"]["runAsNonRoot"]
             assert pod["automountServiceAccountToken"] is False
             assert not pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"]
+            assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"]
             assert {"name": "tls", "secret": {"secretName": "crackdask-x", "defaultMode": 0o440}} in pod["volumes"]
         assert pods["worker"]["volumes"][-1]["persistentVolumeClaim"] == {"claimName": "scans"}
+        credentials = [{"secretRef": {"name": "crackdask-s3", "optional": True}}]
+        assert pods["worker"]["containers"][0]["envFrom"] == credentials
+        assert "envFrom" not in pods["scheduler"]["containers"][0]
         # The same words, here: a scheduler and a worker that speak to each other and to a client with certificates.
         here = {"8786": "0", "$(DASK_WORKER_NAME)": "w"}
         words = {role: [here.get(w, w) for w in pod["containers"][0]["args"]] for role, pod in pods.items()}
