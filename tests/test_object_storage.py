@@ -34,7 +34,7 @@ from crackdask.sources import SourceError, open_source
 from crackdask.status import status
 from crackdask.store import StoreError
 from crackdask.work import Work
-from tests.bucket import SECRET, Server, serving, upload
+from tests.bucket import SECRET, Server, assert_alike, serving, upload
 from tests.tiny import Tiny, scan
 
 CHILD = Path(__file__).with_name("child.py")
@@ -72,21 +72,6 @@ def remote(local: Tiny, bucket: Prefix) -> Prefix:
 
 def run(tiny: Tiny, store: Place, *words: str) -> Any:
     return tiny.crackdask("run", tiny.recipe, "--store", str(store), "--cluster", "synchronous", *words)
-
-
-def files(store: Place) -> dict[str, bytes]:
-    """Return every file or object of a store by name, without what its steps cost."""
-    there = store.files() if isinstance(store, Prefix) else (p for p in store.rglob("*") if p.is_file())
-    found = {path.relative_to(store).as_posix(): path.read_bytes() for path in there}  # type: ignore[arg-type]
-    root = json.loads(found["zarr.json"])
-    root["attributes"]["steps"] = {name: facts["fingerprint"] for name, facts in root["attributes"]["steps"].items()}
-    return found | {"zarr.json": json.dumps(root, sort_keys=True).encode()}
-
-
-def assert_alike(found: Place, wanted: Place) -> None:
-    mine, theirs = files(found), files(wanted)
-    assert sorted(mine) == sorted(theirs)
-    assert [name for name in mine if mine[name] != theirs[name]] == []
 
 
 # ---------------------------------------------------------------- scans
