@@ -365,6 +365,14 @@ def test_the_command(copy: Path) -> None:
     assert "nothing to do" in again.out
 
 
+def test_nothing_is_not_told_as_less(finished: Tiny, tmp_path: Path) -> None:
+    shutil.copytree(finished.store, tmp_path / "copy.zarr")
+    said = command("cracks", tmp_path / "copy.zarr", "--cluster", "synchronous")
+    assert float(table(crackdask.open(tmp_path / "copy.zarr")).crack_volume_partial_um3.sum("particle").min()) < 0
+    assert " 0 " in said.out
+    assert " -0 " not in said.out
+
+
 def test_the_table_in_a_bucket_is_the_table_on_a_disk(copy: Path, tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         there = upload(copy, server.bucket("bucket") / "copy.zarr")

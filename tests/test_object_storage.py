@@ -351,6 +351,28 @@ def test_a_place_that_is_not_known(local: Tiny) -> None:
     assert local.crackdask("demo", "--store", "s3://bucket/demo.zarr").code == 2
 
 
+def test_what_is_made_of_a_store_goes_to_a_disk(
+    local: Tiny, remote: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ("export", remote, "--out", "s3://bucket/e"), ("report", remote, "--to", "s3://bucket/r"),
+        ("init", local.folder / "scans" / "a", "--output", "s3://bucket/r.toml"),
+    ):  # fmt: skip
+        said = local.crackdask(*words)
+        assert said.code == 2
+        assert "is written to a disk; name a folder or file there" in " ".join(said.err.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_that_is_none(local: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9000")
+    said = local.crackdask("status", "s3://bucket/a.zarr")
+    assert (said.code, said.err) == (
+        2, "error: AWS_ENDPOINT_URL: an address such as 'https://host:port', not '127.0.0.1:9000'\n",
+    )  # fmt: skip
+
+
 def test_no_store_there(local: Tiny, bucket: Prefix) -> None:
     said = local.crackdask("status", bucket / "none.zarr")
     assert (said.code, "there is no store at s3://bucket/none.zarr; `crackdask run RECIPE" in said.err) == (2, True)

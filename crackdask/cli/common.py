@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import signal
 import sys
 import threading
@@ -197,6 +198,13 @@ def workers_for(
 def notice(words: str) -> None:
     """Tell what the user should know of workers that come and go."""
     out.print(f"[yellow]note[/] {escape(words)}")
+
+
+def on_disk(path: Path | None) -> Path | None:
+    """Refuse a URL for what is written file by file; a callback of options."""
+    if path is not None and re.match(r"\w+:/", str(path)):
+        raise typer.BadParameter("it is written to a disk; name a folder or file there")
+    return path
 
 
 def made_of(store: Place, what: str) -> Path:

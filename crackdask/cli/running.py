@@ -28,6 +28,7 @@ from crackdask.cli.common import (
     made_of,
     mistakes,
     notice,
+    on_disk,
     out,
     shared_folder,
 )
@@ -54,7 +55,9 @@ from crackdask.work import Work
 @mistakes
 def init(
     scans: Annotated[list[str], typer.Argument(help="Scans, or folders of scans, in electrochemical order.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The recipe to write.")] = Path("recipe.toml"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recipe to write.", callback=on_disk)] = Path(
+        "recipe.toml"
+    ),
     force: Annotated[bool, typer.Option(help="Overwrite the recipe.")] = False,
 ) -> None:
     """Write a recipe for some scans, to be completed by hand."""
