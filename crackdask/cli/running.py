@@ -248,6 +248,7 @@ def _next(store: Place) -> None:
     out.print(f"\nthe store is {escape(str(store))}\nnext, for instance:")
     for command in (
         f"crackdask status {place}",
+        f"crackdask cracks {place}",
         f"crackdask report {place}",
         f"crackdask export {place}",
         f"python -c {look}",
