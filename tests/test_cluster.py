@@ -188,6 +188,22 @@ def test_tls_without_certificates_says_how_to_give_them(tiny: Tiny) -> None:
     assert f"--tls-ca: there is no file {tiny.folder / 'no.pem'}" in said.err
 
 
+def test_certificates_that_are_none_or_anothers_are_told(elsewhere: Elsewhere, tiny: Tiny, tmp_path: Path) -> None:
+    def said(*words: str) -> str:
+        found = tiny.run("--cluster", elsewhere.address, *words)
+        assert found.code == 2
+        return found.err
+
+    own = [word.replace("--tls-ca-file", "--tls-ca") for word in elsewhere.proof]
+    assert "has no workers" in said(*own), "the way in that everything else is refused"
+    assert "--tls-ca, --tls-cert and --tls-key cannot be used" in said(*own[:4])
+    (tmp_path / "junk.pem").write_text("junk")
+    assert "--tls-ca, --tls-cert and --tls-key cannot be used" in said("--tls-ca", str(tmp_path / "junk.pem"), *own[2:])
+    with in_files(tmp_path / "other") as other:
+        words = ("--tls-ca", other.tls_ca_file, "--tls-cert", other.tls_worker_cert, "--tls-key", other.tls_worker_key)
+        assert "and the certificates that were given are not of one authority" in said(*words)
+
+
 def test_certificates_lie_where_only_their_owner_reads_and_go_with_the_run(tmp_path: Path) -> None:
     with in_files(tmp_path) as security:
         paths = {security.tls_ca_file, security.tls_worker_key, security.tls_client_cert}
