@@ -66,6 +66,7 @@ def status(path: Place) -> Status:
     StoreError
         If there is no store, or one of a newer format.
     """
+    path = path.resolve()  # a run writes where a link leads, and its records beside that
     logs = Work.beside(path).folder / "logs"
     if isinstance(logs, Path) and logs.is_dir() and not is_there(path):
         raise StoreError(

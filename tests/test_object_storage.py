@@ -344,6 +344,17 @@ def test_a_bucket_that_is_not_there(local: Tiny, server: Server) -> None:
         open_source("s3://nowhere/scan", Path())
 
 
+def test_scans_in_buckets_that_are_not_there_are_told_with_all_others(server: Server, tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    tiny.content["states"][0]["source"] = "s3://nowhere/scan"
+    tiny.content["states"][1]["source"] = "scans/none"
+    said = tiny.crackdask("check", tiny.recipe)
+    assert said.code == 2
+    assert "2 of 2 scans cannot be used" in said.err
+    assert "states[0].source (pristine): s3://nowhere: there is no bucket 'nowhere'" in said.err
+    assert "states[1].source (4.2 V): " in said.err
+
+
 def test_a_place_that_is_not_known(local: Tiny) -> None:
     for name in ("ftp://host/a.zarr", "s3://", "s3://bucket/../a.zarr"):
         said = local.crackdask("status", name)

@@ -58,6 +58,20 @@ def test_a_job_that_was_asked_for_and_has_not_begun(tiny: Tiny) -> None:
     assert str(logs) in said.err
 
 
+def test_a_store_by_its_other_names(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tiny.run("--until", "grey").code == 0
+    wanted = status(tiny.store)
+    assert wanted.steps[2].done
+    link = tiny.folder / "elsewhere" / "link.zarr"
+    link.parent.mkdir()
+    link.symlink_to(tiny.store)
+    assert status(link) == wanted
+    monkeypatch.chdir(tiny.store)
+    assert status(Path()) == wanted
+    monkeypatch.chdir(tiny.folder)
+    assert "there is no store at" in crackdask("status", "").err
+
+
 def test_part_of_the_way_and_on(tiny: Tiny, finished: Tiny) -> None:
     assert tiny.run("--until", "denoise").code == 0
     found = as_json(tiny.store)
