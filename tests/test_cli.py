@@ -209,7 +209,8 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "state found programmed" in words(said.out)
         assert f"the report is {tmp_path / 'demo-report' / 'report.html'}\n" in said.out
         assert f"the store is {store}" in said.out
-        assert f"  crackdask status {store}\n  crackdask report {store}\n  crackdask export {store}\n" in said.out
+        wanted = [f"  crackdask {command} {store}" for command in ("status", "cracks", "report", "export")]
+        assert "\n".join(wanted) in said.out
         assert max(len(line) for line in said.out.splitlines() if str(tmp_path) not in line) < 80
     assert "<h1>crackdask report: phantom</h1>" in (tmp_path / "demo-report" / "report.html").read_text(
         encoding="utf-8"
