@@ -34,6 +34,7 @@ _BUFFER = 2**18
 #: What of the environment describes a service; another one needs another client.
 _ASKED = ("AWS_", "GOOGLE_", "AZURE_")
 Environment = tuple[tuple[str, str], ...]
+_ADDRESSES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (for workers on other machines in their environment too), and "
     "AWS_ENDPOINT_URL where the service is not Amazon's"
@@ -296,6 +297,9 @@ def _client(url: str, environment: Environment, patience: timedelta) -> Any:
 def _greet(bucket: str, environment: Environment) -> None:
     """See that a bucket is there and credentials are, with little patience, before anything is built on it."""
     obstore = speaking(bucket)
+    for name, value in environment:
+        if name in _ADDRESSES and not re.fullmatch(r"https?://[^\s/]+\S*", value):  # at which the library would panic
+            raise PlaceError(f"{name}: an address such as 'https://host:port', not {value!r}")
     first = _client(bucket, environment, FIRST_PATIENCE)
     with told(bucket), suppress(obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError):
         # Some may see a part of a bucket only: what is denied is told when it is asked for.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import time
+from math import ceil
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -26,7 +27,7 @@ KINDS = ("local", *SYSTEMS, "kubernetes", "threads", "synchronous")
 def nbytes(value: Any) -> Any:
     """Return a size such as '2 GiB' in bytes, for pydantic to go on with."""
     if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
+        match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
         if not match or match[2].lower() not in _UNITS:
             raise ValueError(f"a size such as '2 GiB' or '800 MB', not {value!r}")
         value = int(float(match[1]) * _UNITS[match[2].lower()])
@@ -46,28 +47,41 @@ def seconds(value: Any) -> int:
     if isinstance(value, time):  # what TOML makes of 04:00:00 without quotes
         value = value.isoformat("seconds")
     if isinstance(value, str):
-        if match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d)\s*", value):
-            return max(1, round(float(match[1]) * _SECONDS[match[2]]))
-        if match := re.fullmatch(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)", value):
+        found = 0
+        if match := re.fullmatch(r"\s*(\d{1,9}(?:\.\d+)?)\s*(s|min|h|d)\s*", value):
+            found = ceil(float(match[1]) * _SECONDS[match[2]])
+        elif match := re.fullmatch(r"(?:(\d{1,9})-)?(\d{1,9}):([0-5]\d):([0-5]\d)", value):
             days, hours, minutes, rest = (int(part or 0) for part in match.groups())
-            return max(1, ((days * 24 + hours) * 60 + minutes) * 60 + rest)
+            found = ((days * 24 + hours) * 60 + minutes) * 60 + rest
+        if found:
+            return found
     raise ValueError(f"a time such as '4 h', '90 min' or '12:00:00', not {value!r}")
 
 
-def _word(value: Any) -> Any:
-    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9][\w.:/@+-]*", value):
-        raise ValueError(f"a name of letters, digits and ._:/@+-, not {value!r}")
-    return value
+def _like(pattern: str, words: str) -> BeforeValidator:
+    """Return a check of text that is to be all as a pattern says, or else as in words."""
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(pattern, value):
+            raise ValueError(f"{words}, not {value!r}")
+        return value
+
+    return BeforeValidator(checked)
+
+
+def _is_port_of(host: str, value: str) -> bool:
+    found = re.fullmatch(rf"{host}:(\d{{1,5}})", value)
+    return found is not None and int(found[1]) < 2**16
 
 
 def _kind(value: Any) -> Any:
-    if isinstance(value, str) and value not in KINDS and not re.fullmatch(r"(tcp|tls)://\S+", value):
+    if isinstance(value, str) and value not in KINDS and not _is_port_of(r"(?:tcp|tls)://\S+", value):
         raise ValueError(f"unknown cluster {value!r}; known: {', '.join(KINDS)}, tcp://host:port, tls://host:port")
     return value
 
 
 def _address(value: Any) -> Any:
-    if isinstance(value, str) and not re.fullmatch(r"[\w.:\[\]-]*:\d{1,5}", value):
+    if isinstance(value, str) and not _is_port_of(r"[\w.:\[\]-]*", value):
         raise ValueError(f"host:port, not {value!r}")
     return value
 
@@ -78,7 +92,18 @@ def _lines(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-Word = Annotated[str, BeforeValidator(_word)]
+Word = Annotated[str, _like(r"[A-Za-z0-9][\w.:/@+-]*", "a name of letters, digits and ._:/@+-")]
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+Namespace = Annotated[str, _like(_LABEL, "a name of at most 63 lower-case letters, digits and '-'")]
+Claim = Annotated[str, _like(rf"{_LABEL}(\.{_LABEL})*", "a name of lower-case letters, digits, '-' and '.'")]
+Image = Annotated[
+    str,
+    _like(
+        r"([A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?/)?[a-z0-9][a-z0-9._/-]*(:\w[\w.-]*)?(@sha256:[0-9a-f]{64})?",
+        "an image such as 'registry/crackdask:tag', in lower case but for the tag",
+    ),
+]
+Mount = Annotated[str, _like(r"(/\w[\w.-]*)+", "a folder such as '/data'")]
 Seconds = Annotated[int, BeforeValidator(seconds)]
 Lines = Annotated[tuple[str, ...], BeforeValidator(_lines)]
 
@@ -93,15 +118,18 @@ class ClusterParams(BaseModel):
     queue: Word | None = Field(None, description="queue or partition")
     account: Word | None = Field(None, description="account or project")
     walltime: Seconds | None = Field(None, description="longest time of a job")
+    run_walltime: Seconds | None = Field(
+        None, description="that of the job that `submit --spread` gives to the run itself; none: walltime"
+    )
     cores: int = Field(1, ge=1, le=1024, description="cores of a job; each is a worker")
     memory: Annotated[int, BeforeValidator(nbytes)] | None = Field(
         None, description="memory of a job; none: that of its workers"
     )
     interface: Word | None = Field(None, description="network interface of scheduler and workers, such as 'ib0'")
-    image: Word | None = Field(None, description="container image with crackdask, for kubernetes")
-    namespace: Word | None = Field(None, description="namespace, for kubernetes")
-    claim: Word | None = Field(None, description="volume claim that holds scans and store, for kubernetes")
-    mount: str | None = Field(None, pattern=r"^(/\w[\w.-]*)+$", description="where pods mount it, for kubernetes")
+    image: Image | None = Field(None, description="container image with crackdask, for kubernetes")
+    namespace: Namespace | None = Field(None, description="namespace, for kubernetes")
+    claim: Claim | None = Field(None, description="volume claim that holds scans and store, for kubernetes")
+    mount: Mount | None = Field(None, description="where pods mount it, for kubernetes")
     patience: Seconds | None = Field(None, description="how long to wait when there is no worker")
     dashboard: Annotated[str, BeforeValidator(_address)] = Field(
         "127.0.0.1:0", description="where the dashboard listens"

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from crackdask.config import Recipe, RecipeError
+from crackdask.places import PlaceError
 from crackdask.plan import Box, Triple
 from crackdask.planning import Plan, plan_blocks
 from crackdask.sources import Source, SourceError, open_source
@@ -35,7 +36,7 @@ class Scans:
         for number, state in enumerate(recipe.states):
             try:
                 opened.append(open_source(state.source, base))
-            except SourceError as error:
+            except (SourceError, PlaceError) as error:
                 wrong.append(f"  states[{number}].source ({state.name}): {error}")
         if wrong:
             raise RecipeError("\n".join([f"{len(wrong)} of {len(recipe.states)} scans cannot be used", *wrong]))

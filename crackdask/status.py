@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from crackdask.config import check
 from crackdask.places import Place
 from crackdask.places import names as listed
 from crackdask.schema import STEPS
-from crackdask.store import attributes
+from crackdask.store import StoreError, attributes, is_there
 from crackdask.units import outstanding, units
 from crackdask.work import Records, Work
 
@@ -65,6 +66,13 @@ def status(path: Place) -> Status:
     StoreError
         If there is no store, or one of a newer format.
     """
+    path = path.resolve()  # a run writes where a link leads, and its records beside that
+    logs = Work.beside(path).folder / "logs"
+    if isinstance(logs, Path) and logs.is_dir() and not is_there(path):
+        raise StoreError(
+            f"there is no store at {path} yet, but a job was asked for that makes it: the queue of the batch system "
+            f"shows whether it waits, and {logs} what it said"
+        )
     facts = attributes(path)
     recipe = check(facts["recipe"])
     work, plan = Work.beside(path), units(recipe)

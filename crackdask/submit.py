@@ -91,7 +91,7 @@ class Submission:
     def _asked(self) -> Sequence[str]:
         """Return what is asked of the batch system, in its words."""
         megabytes, site = -(-self.bytes // 2**20), self.site
-        time = self.batch.walltime(site.walltime) if site.walltime else None
+        time = self.batch.walltime(self._walltime) if self._walltime else None
         match self.system:
             case "slurm":
                 asked = [
@@ -120,16 +120,20 @@ class Submission:
         return [words for words in asked if words]
 
     @property
+    def _walltime(self) -> int | None:
+        return (self.spread and self.site.run_walltime) or self.site.walltime
+
+    @property
     def _grace(self) -> int:
-        return min(_GRACE, self.site.walltime // 5) if self.site.walltime else _GRACE
+        return min(_GRACE, self._walltime // 5) if self._walltime else _GRACE
 
     def _command(self) -> str:
         """Return the command of the job; PBS announces the end of a job too shortly before, so a clock does."""
         words = [self.site.python or sys.executable, "-m", "crackdask", "run", str(self.recipe)]
         words += ["--store", self.store, "--cluster", self.system if self.spread else "local"]
         words += ["--workers", str(self.workers), *self.words]
-        if self.system == "pbs" and self.site.walltime:
-            clock = ["timeout", "--preserve-status", "--signal=TERM", f"{self.site.walltime - self._grace}"]
+        if self.system == "pbs" and self._walltime:
+            clock = ["timeout", "--preserve-status", "--signal=TERM", f"{self._walltime - self._grace}"]
             words = clock + words
         return shlex.join(words)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from crackdask.objects import Prefix
+from crackdask.places import Place
 
 SECRET = "never-to-be-written-anywhere"
 
@@ -79,3 +80,19 @@ def upload(path: Path, to: Prefix) -> Prefix:
         below = file.relative_to(path).as_posix()
         (to if path.is_file() else to / below).write_bytes(file.read_bytes())
     return to
+
+
+def files(store: Place) -> dict[str, bytes]:
+    """Return every file or object of a store by name, without what its steps cost."""
+    there = store.files() if isinstance(store, Prefix) else (p for p in store.rglob("*") if p.is_file())
+    found = {path.relative_to(store).as_posix(): path.read_bytes() for path in there}  # type: ignore[arg-type]
+    root = json.loads(found["zarr.json"])
+    root["attributes"]["steps"] = {name: facts["fingerprint"] for name, facts in root["attributes"]["steps"].items()}
+    return found | {"zarr.json": json.dumps(root, sort_keys=True).encode()}
+
+
+def assert_alike(found: Place, wanted: Place) -> None:
+    """Assert that two stores hold the same files, byte for byte."""
+    mine, theirs = files(found), files(wanted)
+    assert sorted(mine) == sorted(theirs)
+    assert [name for name in mine if mine[name] != theirs[name]] == []

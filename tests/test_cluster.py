@@ -143,6 +143,15 @@ def test_workers_keep_to_planned_memory_and_one_core(local: Distributed) -> None
     }  # fmt: skip
 
 
+def test_a_dashboard_on_an_address_of_another_machine_is_told(tiny: Tiny) -> None:
+    tiny.change("cluster", dashboard="192.0.2.1:8787")
+    command = [sys.executable, "-m", "crackdask", "run", tiny.recipe, "--store", tiny.store, "--workers", "1"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    [line] = said.stderr.splitlines()
+    assert "Cannot assign requested address; correct dashboard (192.0.2.1:8787) under [cluster]" in line
+
+
 # ---------------------------------------------------------------- somebody else's scheduler
 
 
@@ -177,6 +186,22 @@ def test_tls_without_certificates_says_how_to_give_them(tiny: Tiny) -> None:
     said = tiny.run("--cluster", "tls://192.0.2.1:8786", "--tls-ca", str(tiny.folder / "no.pem"))
     assert said.code == 2
     assert f"--tls-ca: there is no file {tiny.folder / 'no.pem'}" in said.err
+
+
+def test_certificates_that_are_none_or_anothers_are_told(elsewhere: Elsewhere, tiny: Tiny, tmp_path: Path) -> None:
+    def said(*words: str) -> str:
+        found = tiny.run("--cluster", elsewhere.address, *words)
+        assert found.code == 2
+        return found.err
+
+    own = [word.replace("--tls-ca-file", "--tls-ca") for word in elsewhere.proof]
+    assert "has no workers" in said(*own), "the way in that everything else is refused"
+    assert "--tls-ca, --tls-cert and --tls-key cannot be used" in said(*own[:4])
+    (tmp_path / "junk.pem").write_text("junk")
+    assert "--tls-ca, --tls-cert and --tls-key cannot be used" in said("--tls-ca", str(tmp_path / "junk.pem"), *own[2:])
+    with in_files(tmp_path / "other") as other:
+        words = ("--tls-ca", other.tls_ca_file, "--tls-cert", other.tls_worker_cert, "--tls-key", other.tls_worker_key)
+        assert "and the certificates that were given are not of one authority" in said(*words)
 
 
 def test_certificates_lie_where_only_their_owner_reads_and_go_with_the_run(tmp_path: Path) -> None:

@@ -142,6 +142,38 @@ def test_memory_of_a_job_is_shared_by_its_cores_however_many_it_holds(tiny: Tiny
     assert f"#SBATCH --mem={2 * 1024}M" in tiny.crackdask(*words, "--spread").out.splitlines()
 
 
+@pytest.mark.parametrize("words", [("check",), ("run",), ("submit", "--dry-run"), ("submit", "--spread", "--dry-run")])
+def test_too_little_memory_for_a_worker_is_told_before_anything_is_asked_for(
+    tiny: Tiny, site: Path, words: tuple[str, ...]
+) -> None:
+    found = {"cores": 2, "memory": "1 GiB", "workers": 2}
+    if words == ("check",):
+        tiny.change("cluster", kind="kubernetes", **found)
+        said = tiny.crackdask("check", tiny.recipe)
+    else:
+        site.write_text("".join(f"{key} = {value!r}\n" for key, value in found.items()))
+        there = ("--store", tiny.store, "--cluster", "slurm", "--cluster-config", site)
+        said = tiny.crackdask(words[0], tiny.recipe, *there, *words[1:])
+    assert said.code == 2
+    assert "1024 MiB for a job of 2 cores leaves 512 MiB for each worker, and one takes 1024 MiB" in said.err
+    assert 'memory = "2048 MiB"' in said.err
+    assert not tiny.store.with_name("out.zarr.work").exists()
+
+
+def test_a_job_that_holds_the_run_may_outlive_those_of_its_workers(tiny: Tiny, site: Path) -> None:
+    site.write_text('walltime = "4 h"\nrun_walltime = "3 d"\nworkers = 2\n')
+    words = ("submit", tiny.recipe, "--store", tiny.store, "--cluster", "slurm", "--cluster-config", site, "--dry-run")
+    assert "#SBATCH --time=3-00:00:00" in tiny.crackdask(*words, "--spread").out.splitlines()
+    assert "#SBATCH --time=04:00:00" in tiny.crackdask(*words).out.splitlines(), "all workers are in it"
+
+
+def test_the_folder_of_a_site_holds_the_logs_of_a_job(tiny: Tiny, site: Path, tmp_path: Path) -> None:
+    site.write_text(f'folder = "{tmp_path / "shared"}"\n')
+    tiny.store = tmp_path / "my store.zarr"
+    words = ("submit", tiny.recipe, "--store", tiny.store, "--cluster", "slurm", "--cluster-config", site, "--dry-run")
+    assert f"#SBATCH --output={tmp_path}/shared/logs/run-%j.log" in tiny.crackdask(*words).out.splitlines()
+
+
 def test_a_batch_system_that_is_not_here_is_told(tiny: Tiny) -> None:
     said = tiny.run("--cluster", "lsf")
     assert said.code == 2
@@ -179,6 +211,27 @@ def test_everything_wrong_in_a_site_is_told_together(tmp_path: Path) -> None:
         assert part in said
 
 
+@pytest.mark.parametrize("value", ["0 h", "00:00:00", "0-00:00:00", "9" * 400 + " d", "9" * 400 + "-00:00:00"])
+def test_a_time_that_no_clock_shows_is_told(value: str) -> None:
+    for key in ("walltime", "patience"):
+        with pytest.raises(RecipeError, match=f"{key}: a time such as '4 h'"):
+            load_site(None, ClusterParams(), **{key: value})
+
+
+def test_a_size_that_no_machine_has_is_told() -> None:
+    with pytest.raises(RecipeError, match="memory: a size such as '2 GiB'"):
+        load_site(None, ClusterParams(), memory="9" * 400 + " GiB")
+
+
+def test_names_that_are_meant_to_be_are_taken() -> None:
+    for section in (
+        {"image": "localhost:5000/beam/crackdask:0.1.0-RC1"}, {"image": f"crackdask@sha256:{'0a' * 32}"},
+        {"namespace": "beam-2"}, {"claim": "scans.2026"}, {"mount": "/data/Beam_2"}, {"kind": "tls://[::1]:8786"},
+        {"dashboard": ":8787"}, {"walltime": "1 s"},
+    ):  # fmt: skip
+        assert load_site(None, ClusterParams(), **section)
+
+
 def test_where_a_run_works_is_no_part_of_its_recipe(tiny: Tiny) -> None:
     bare = check(tiny.content)
     there = check(tiny.content | {"cluster": {"kind": "slurm", "account": "secret", "workers": 9}})
@@ -204,8 +257,12 @@ def test_pods_speak_tls_with_the_certificates_of_their_secret(tmp_path: Path) ->
             assert pod["securityContext"]["runAsNonRoot"]
             assert pod["automountServiceAccountToken"] is False
             assert not pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"]
+            assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"]
             assert {"name": "tls", "secret": {"secretName": "crackdask-x", "defaultMode": 0o440}} in pod["volumes"]
         assert pods["worker"]["volumes"][-1]["persistentVolumeClaim"] == {"claimName": "scans"}
+        credentials = [{"secretRef": {"name": "crackdask-s3", "optional": True}}]
+        assert pods["worker"]["containers"][0]["envFrom"] == credentials
+        assert "envFrom" not in pods["scheduler"]["containers"][0]
         # The same words, here: a scheduler and a worker that speak to each other and to a client with certificates.
         here = {"8786": "0", "$(DASK_WORKER_NAME)": "w"}
         words = {role: [here.get(w, w) for w in pod["containers"][0]["args"]] for role, pod in pods.items()}

@@ -28,6 +28,7 @@ from crackdask.solid import solid
 from crackdask.store import set_attributes
 from crackdask.tracing import write_cracks
 from crackdask.work import Work
+from tests.bucket import assert_alike, serving, upload
 from tests.pictured import faults, texts
 from tests.silence import Silent
 from tests.tabled import VOXEL_UM, balls, replaced, tables
@@ -362,6 +363,27 @@ def test_the_command(copy: Path) -> None:
     assert "void: by partial volume" in " ".join(said.out.split())
     again = command("cracks", copy, "--cluster", "synchronous", "--state", "4.2 V")
     assert "nothing to do" in again.out
+
+
+def test_nothing_is_not_told_as_less(finished: Tiny, tmp_path: Path) -> None:
+    shutil.copytree(finished.store, tmp_path / "copy.zarr")
+    said = command("cracks", tmp_path / "copy.zarr", "--cluster", "synchronous")
+    assert float(table(crackdask.open(tmp_path / "copy.zarr")).crack_volume_partial_um3.sum("particle").min()) < 0
+    assert " 0 " in said.out
+    assert " -0 " not in said.out
+
+
+def test_the_table_in_a_bucket_is_the_table_on_a_disk(copy: Path, tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        there = upload(copy, server.bucket("bucket") / "copy.zarr")
+        for words in (["--state", "4.2 V"], [], ["--threshold", "0.4"]):
+            for store in (copy, there):
+                said = command("cracks", str(store), "--cluster", "synchronous", *words)
+                assert said.code == 0, said.err
+            assert_alike(there, copy)
+            assert int(table(crackdask.open(str(there))).crack_voxels.sum()) > 30
+        assert "nothing to do" in command("cracks", str(there), "--cluster", "synchronous", "--threshold", "0.4").out
+        assert [found for found in there.with_name("copy.zarr.work").files() if found.name == "lock"] == []
 
 
 def test_what_is_refused(copy: Path) -> None:

@@ -34,7 +34,7 @@ from crackdask.sources import SourceError, open_source
 from crackdask.status import status
 from crackdask.store import StoreError
 from crackdask.work import Work
-from tests.bucket import SECRET, Server, serving, upload
+from tests.bucket import SECRET, Server, assert_alike, serving, upload
 from tests.tiny import Tiny, scan
 
 CHILD = Path(__file__).with_name("child.py")
@@ -72,21 +72,6 @@ def remote(local: Tiny, bucket: Prefix) -> Prefix:
 
 def run(tiny: Tiny, store: Place, *words: str) -> Any:
     return tiny.crackdask("run", tiny.recipe, "--store", str(store), "--cluster", "synchronous", *words)
-
-
-def files(store: Place) -> dict[str, bytes]:
-    """Return every file or object of a store by name, without what its steps cost."""
-    there = store.files() if isinstance(store, Prefix) else (p for p in store.rglob("*") if p.is_file())
-    found = {path.relative_to(store).as_posix(): path.read_bytes() for path in there}  # type: ignore[arg-type]
-    root = json.loads(found["zarr.json"])
-    root["attributes"]["steps"] = {name: facts["fingerprint"] for name, facts in root["attributes"]["steps"].items()}
-    return found | {"zarr.json": json.dumps(root, sort_keys=True).encode()}
-
-
-def assert_alike(found: Place, wanted: Place) -> None:
-    mine, theirs = files(found), files(wanted)
-    assert sorted(mine) == sorted(theirs)
-    assert [name for name in mine if mine[name] != theirs[name]] == []
 
 
 # ---------------------------------------------------------------- scans
@@ -359,11 +344,44 @@ def test_a_bucket_that_is_not_there(local: Tiny, server: Server) -> None:
         open_source("s3://nowhere/scan", Path())
 
 
+def test_scans_in_buckets_that_are_not_there_are_told_with_all_others(server: Server, tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    tiny.content["states"][0]["source"] = "s3://nowhere/scan"
+    tiny.content["states"][1]["source"] = "scans/none"
+    said = tiny.crackdask("check", tiny.recipe)
+    assert said.code == 2
+    assert "2 of 2 scans cannot be used" in said.err
+    assert "states[0].source (pristine): s3://nowhere: there is no bucket 'nowhere'" in said.err
+    assert "states[1].source (4.2 V): " in said.err
+
+
 def test_a_place_that_is_not_known(local: Tiny) -> None:
     for name in ("ftp://host/a.zarr", "s3://", "s3://bucket/../a.zarr"):
         said = local.crackdask("status", name)
         assert (said.code, name in said.err) == (2, True), said
     assert local.crackdask("demo", "--store", "s3://bucket/demo.zarr").code == 2
+
+
+def test_what_is_made_of_a_store_goes_to_a_disk(
+    local: Tiny, remote: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ("export", remote, "--out", "s3://bucket/e"), ("report", remote, "--to", "s3://bucket/r"),
+        ("init", local.folder / "scans" / "a", "--output", "s3://bucket/r.toml"),
+    ):  # fmt: skip
+        said = local.crackdask(*words)
+        assert said.code == 2
+        assert "is written to a disk; name a folder or file there" in " ".join(said.err.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_that_is_none(local: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9000")
+    said = local.crackdask("status", "s3://bucket/a.zarr")
+    assert (said.code, said.err) == (
+        2, "error: AWS_ENDPOINT_URL: an address such as 'https://host:port', not '127.0.0.1:9000'\n",
+    )  # fmt: skip
 
 
 def test_no_store_there(local: Tiny, bucket: Prefix) -> None:

@@ -48,6 +48,30 @@ def test_a_finished_store(finished: Tiny) -> None:
     assert max(map(len, said.out.replace(str(finished.store), "").splitlines())) < 80
 
 
+def test_a_job_that_was_asked_for_and_has_not_begun(tiny: Tiny) -> None:
+    assert f"`crackdask run RECIPE --store {tiny.store}` makes one" in crackdask("status", tiny.store).err
+    logs = tiny.store.with_name("out.zarr.work") / "logs"
+    logs.mkdir(parents=True)
+    said = crackdask("status", tiny.store)
+    assert said.code == 2
+    assert f"there is no store at {tiny.store} yet, but a job was asked for that makes it" in said.err
+    assert str(logs) in said.err
+
+
+def test_a_store_by_its_other_names(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tiny.run("--until", "grey").code == 0
+    wanted = status(tiny.store)
+    assert wanted.steps[2].done
+    link = tiny.folder / "elsewhere" / "link.zarr"
+    link.parent.mkdir()
+    link.symlink_to(tiny.store)
+    assert status(link) == wanted
+    monkeypatch.chdir(tiny.store)
+    assert status(Path()) == wanted
+    monkeypatch.chdir(tiny.folder)
+    assert "there is no store at" in crackdask("status", "").err
+
+
 def test_part_of_the_way_and_on(tiny: Tiny, finished: Tiny) -> None:
     assert tiny.run("--until", "denoise").code == 0
     found = as_json(tiny.store)

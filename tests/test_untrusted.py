@@ -149,7 +149,9 @@ def test_a_recipe_gives_no_words_to_a_shell(tiny: Tiny, key: str) -> None:
     [
         {"queue": "main\n#SBATCH --wrap=x"}, {"account": "a; touch mark"}, {"interface": "$(touch mark)"},
         {"image": "x y"}, {"namespace": "../x"}, {"mount": "/data/../etc"}, {"kind": "ssh://host"},
-        {"dashboard": "127.0.0.1:0 --x"}, {"queue": "-x"},
+        {"dashboard": "127.0.0.1:0 --x"}, {"queue": "-x"}, {"dashboard": "127.0.0.1:99999"}, {"namespace": "Beam"},
+        {"namespace": "a.b"}, {"claim": "my_scans"}, {"image": "registry/Crackdask:1"}, {"mount": "/data\n"},
+        {"kind": "tcp://host"}, {"kind": "tls://host:99999"},
     ],
 )  # fmt: skip
 def test_names_in_a_recipe_are_names(tiny: Tiny, section: dict[str, str]) -> None:

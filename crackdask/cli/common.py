@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import signal
 import sys
 import threading
@@ -26,7 +27,7 @@ from crackdask.export import ExportError
 from crackdask.places import Place, Prefix, UnreachableError
 from crackdask.regions import AnalysisError
 from crackdask.report import ReportError
-from crackdask.resources import KINDS, ClusterParams
+from crackdask.resources import KINDS, ClusterParams, Site
 from crackdask.schema import STEPS
 from crackdask.work import Work
 
@@ -175,8 +176,13 @@ def _crackdask(
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def work_beside(store: Place) -> Path:
-    """Return where certificates and logs of jobs lie: with the work of the run, or here if that is in a bucket."""
+def shared_folder(store: Place, site: Site) -> Path:
+    """Return where certificates and logs of jobs lie.
+
+    That is where the site says, or else with the work of the run, or here if that is in a bucket.
+    """
+    if site.folder:
+        return Path(site.folder).expanduser().absolute()
     folder = Work.beside(store).folder
     return Path.cwd() / folder.name if isinstance(folder, Prefix) else folder
 
@@ -186,12 +192,19 @@ def workers_for(
 ) -> AbstractContextManager[Executor]:
     """Return the workers of a command that reads a finished store."""
     site = load_site(None, ClusterParams(), kind=cluster, workers=workers)
-    return connect(site.kind, site.workers, memory, site=site, folder=work_beside(store.resolve()), say=notice)
+    return connect(site.kind, site.workers, memory, site=site, folder=shared_folder(store.resolve(), site), say=notice)
 
 
 def notice(words: str) -> None:
     """Tell what the user should know of workers that come and go."""
     out.print(f"[yellow]note[/] {escape(words)}")
+
+
+def on_disk(path: Path | None) -> Path | None:
+    """Refuse a URL for what is written file by file; a callback of options."""
+    if path is not None and re.match(r"\w+:/", str(path)):
+        raise typer.BadParameter("it is written to a disk; name a folder or file there")
+    return path
 
 
 def made_of(store: Place, what: str) -> Path:

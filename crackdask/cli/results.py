@@ -20,6 +20,7 @@ from crackdask.cli.common import (
     err,
     made_of,
     mistakes,
+    on_disk,
     out,
     workers_for,
 )
@@ -127,7 +128,7 @@ def _print_cracks(store: Place) -> None:
             [
                 str(here.state.values),
                 f"{float(here.core_volume_um3.sum()):.0f}",
-                f"{float(here.crack_volume_partial_um3.sum()):.0f}",
+                f"{float(here.crack_volume_partial_um3.sum()):z.0f}",
                 f"{float(here.crack_volume_um3.sum()):.0f}",
                 f"{float(here.skeleton_length_um.sum()):.0f}",
                 f"{float(here.thickness_mean_um.mean()):.2f}",
@@ -147,7 +148,10 @@ def report(
     store: StoreName,
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder to write to; by default NAME-report beside the store (here, if it is in a bucket)."),
+        typer.Option(
+            help="Folder to write to; by default NAME-report beside the store (here, if it is in a bucket).",
+            callback=on_disk,
+        ),
     ] = None,
 ) -> None:
     """Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV)."""
@@ -170,6 +174,7 @@ def export(
             "--out",
             "--to",
             help="Folder to write to; by default NAME-export beside the store (here, if it is in a bucket).",
+            callback=on_disk,
         ),
     ] = None,
     kind: Annotated[
@@ -213,7 +218,7 @@ def export(
             out.print(escape(str(path)))
     if table or kind or not (labels or paint):
         made = export_tables(where, folder, table or (), kind or ())
-        out.print(escape(f"{folder}: {len(made.files)} files"))
+        out.print(escape(f"{folder}: {len(made.files)} file{'s' * (len(made.files) > 1)}"))
         for suffix in dict.fromkeys(path.suffix for path in made.files):
             names = ", ".join(path.stem for path in made.files if path.suffix == suffix)
             out.print(escape(f"  {suffix[1:]}: {names}"))

@@ -28,20 +28,21 @@ from crackdask.cli.common import (
     made_of,
     mistakes,
     notice,
+    on_disk,
     out,
-    work_beside,
+    shared_folder,
 )
-from crackdask.cluster import Certificates, ClusterError, Serial, connect, recorded
+from crackdask.cluster import Certificates, ClusterError, Serial, check_memory, connect, recorded
 from crackdask.config import Recipe, load, load_site
 from crackdask.console import Display, brief, columns, duration, facts, size
 from crackdask.init import draft
 from crackdask.opening import open_store
 from crackdask.places import Place, Prefix, place
-from crackdask.planning import BASE_BYTES, estimate
+from crackdask.planning import BASE_BYTES, Plan, estimate
 from crackdask.profile import profile as profile_of
 from crackdask.report import ReportError
 from crackdask.report import report as write_report
-from crackdask.resources import Site
+from crackdask.resources import SYSTEMS, Site
 from crackdask.run import Outcome, Run
 from crackdask.scans import Scans
 from crackdask.schema import STEPS
@@ -54,7 +55,9 @@ from crackdask.work import Work
 @mistakes
 def init(
     scans: Annotated[list[str], typer.Argument(help="Scans, or folders of scans, in electrochemical order.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The recipe to write.")] = Path("recipe.toml"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recipe to write.", callback=on_disk)] = Path(
+        "recipe.toml"
+    ),
     force: Annotated[bool, typer.Option(help="Overwrite the recipe.")] = False,
 ) -> None:
     """Write a recipe for some scans, to be completed by hand."""
@@ -74,12 +77,20 @@ def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOpt
     """Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel."""
     found = load(recipe)
     scans = Scans.of(found, recipe.resolve().parent)
-    count = load_site(None, found.cluster, kind=cluster, workers=workers).workers or len(os.sched_getaffinity(0))
-    _print_plan(found, scans, count)
+    site = load_site(None, found.cluster, kind=cluster, workers=workers)
+    count = site.workers or len(os.sched_getaffinity(0))
+    _print_plan(found, scans, _planned(scans, site, count), count)
 
 
-def _print_plan(recipe: Recipe, scans: Scans, workers: int) -> None:
+def _planned(scans: Scans, site: Site, workers: int) -> Plan:
+    """Return the blocks for some workers: too little memory is told before any starts with it."""
     plan = scans.plan(workers)
+    if site.kind in (*SYSTEMS, "kubernetes"):
+        check_memory(site, plan.worker_bytes)
+    return plan
+
+
+def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
     dtype = scans.sources[0].dtype
     cost = estimate(recipe, plan, dtype, workers)
     shape = " x ".join(map(str, plan.grid.shape))
@@ -178,13 +189,13 @@ def _run(
     """Run, say how it ended, and tell whether anything was done."""
     started = time.monotonic()
     recipe = scans.recipe
-    scans.plan(site.workers or len(os.sched_getaffinity(0)))  # too little memory is told before workers start with it
+    _planned(scans, site, site.workers or len(os.sched_getaffinity(0)))
     names, where = [state.name for state in recipe.states], store.resolve()
     alone = Run(scans, where, Serial(), Display(out, names, prod(scans.shape), 1, None))
     if performance_report is None and is_there(where) and not alone.outstanding(until):
         outcome = alone(until)  # no worker is needed to find that there is nothing to do
     else:
-        shared = Path(site.folder).expanduser() if site.folder else work_beside(where)
+        shared = shared_folder(where, site)
         with (
             ending_in_order(),
             connect(
@@ -237,6 +248,7 @@ def _next(store: Place) -> None:
     out.print(f"\nthe store is {escape(str(store))}\nnext, for instance:")
     for command in (
         f"crackdask status {place}",
+        f"crackdask cracks {place}",
         f"crackdask report {place}",
         f"crackdask export {place}",
         f"python -c {look}",
@@ -304,14 +316,14 @@ def submit(
     where, found = place(store).resolve(), load(recipe)
     site = load_site(cluster_config, found.cluster, kind=cluster, workers=workers)
     count = site.workers or max(1, site.cores)
-    Scans.of(found, recipe.resolve().parent).plan(count)  # mistakes are told here, not in the job's log
+    _planned(Scans.of(found, recipe.resolve().parent), site, count)  # mistakes are told here, not in the job's log
     words = ["--until", until] if until else []
     words += ["--cluster-config", str(cluster_config.resolve())] if cluster_config else []
     job = Submission(
         site.kind,
         recipe.resolve(),
         str(where),
-        work_beside(where) / "logs",
+        shared_folder(where, site) / "logs",
         count,
         found.compute.memory,
         site,

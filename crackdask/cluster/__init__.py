@@ -4,7 +4,7 @@ from crackdask.cluster.connecting import connect, recorded
 from crackdask.cluster.errors import ClusterError, ClusterLostError, WorkersLostError
 from crackdask.cluster.executors import Distributed, Executor, Job, Outcome, Serial, Threads
 from crackdask.cluster.tls import Certificates
-from crackdask.cluster.workers import cap_threads
+from crackdask.cluster.workers import cap_threads, check_memory
 
 __all__ = [
     "Certificates",
@@ -18,6 +18,7 @@ __all__ = [
     "Threads",
     "WorkersLostError",
     "cap_threads",
+    "check_memory",
     "connect",
     "recorded",
 ]

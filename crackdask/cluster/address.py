@@ -40,7 +40,8 @@ def at_address(
     Raises
     ------
     ClusterError
-        If nothing answers there, no worker is there, or anyone on the way could send it code.
+        If nothing answers there or it is not to be spoken to with these certificates, no worker is there, or anyone
+        on the way could send it code.
     """
     if address.startswith("tcp://") and not is_loopback(address) and not insecure:
         raise ClusterError(
@@ -51,6 +52,10 @@ def at_address(
     try:
         client = Client(address, timeout="30s", security=security, set_as_default=False)
     except (OSError, ValueError) as error:
+        if "certificate" in str(error):
+            raise ClusterError(
+                f"the scheduler at {address} and the certificates that were given are not of one authority: {error}"
+            ) from error
         raise ClusterError(
             f"no scheduler answers at {address}: {error}; start one with `dask scheduler`, or use --cluster local"
         ) from error

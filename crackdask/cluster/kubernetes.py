@@ -43,6 +43,8 @@ _HEALTH = 8787
 _CERTIFICATES = "/etc/crackdask/tls"
 #: For the libraries of a worker beside what its blocks take: the pod's limit, above the one that dask keeps.
 _BESIDE = 2**28
+#: Credentials of object storage, where there are some (deploy/kubernetes says how).
+_STORAGE = [{"secretRef": {"name": "crackdask-s3", "optional": True}}]
 
 
 def resources(
@@ -72,7 +74,8 @@ def resources(
     scheduler = ["dask", "scheduler", "--protocol", "tls", "--port", str(_PORT), *quiet, f"127.0.0.1:{_HEALTH}", *proof]
     worker = [
         "dask", "worker", f"tls://{name}-scheduler:{_PORT}", "--name", "$(DASK_WORKER_NAME)", "--protocol", "tls",
-        "--nthreads", "1", "--memory-limit", str(each), "--death-timeout", "300", *quiet, "127.0.0.1:0", *proof,
+        "--nthreads", "1", "--memory-limit", str(each), "--death-timeout", "300", "--local-directory", "/tmp",
+        *quiet, "127.0.0.1:0", *proof,
     ]  # fmt: skip
     cluster = {
         "apiVersion": "kubernetes.dask.org/v1",
@@ -88,7 +91,10 @@ def resources(
                     "ports": [{"name": "tcp-comm", "protocol": "TCP", "port": _PORT, "targetPort": "tcp-comm"}],
                 },
             },
-            "worker": {"replicas": workers, "spec": _pod("worker", site, worker, each + _BESIDE, name, {}, data=True)},
+            "worker": {
+                "replicas": workers,
+                "spec": _pod("worker", site, worker, each + _BESIDE, name, {"envFrom": _STORAGE}, data=True),
+            },
         },
     }
     encoded = {file: base64.b64encode(text.encode()).decode() for file, text in files.items()}
@@ -127,7 +133,11 @@ def _pod(
         "args": words,
         "env": [{"name": key, "value": value} for key, value in in_environment().items()],
         "resources": {"requests": amount, "limits": amount},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
         "volumeMounts": mounts,
         **more,
     }

@@ -13,6 +13,7 @@ import dask
 from distributed import Client, LocalCluster
 
 from crackdask.cluster import guard, tls
+from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.executors import Distributed, Say
 from crackdask.cluster.workers import COMPILING, cap_threads, in_configuration
 from crackdask.resources import Site
@@ -28,17 +29,26 @@ class _GuardedCluster(LocalCluster):  # type: ignore[misc, unused-ignore]
 
 @contextmanager
 def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distributed]:
-    """Hold some workers on this machine, bound to loopback, with certificates that exist in memory only."""
+    """Hold some workers on this machine, bound to loopback, with certificates that exist in memory only.
+
+    Raises
+    ------
+    ClusterError
+        If their scheduler cannot listen where it was told to.
+    """
     with _deaf_to_interrupts(), dask.config.set(in_configuration()):
-        cluster = _GuardedCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=max(memory, COMPILING),
-            host="127.0.0.1",
-            security=tls.temporary(),
-            dashboard_address=site.dashboard,
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            cluster = _GuardedCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=max(memory, COMPILING),
+                host="127.0.0.1",
+                security=tls.temporary(),
+                dashboard_address=site.dashboard,
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as error:
+            raise ClusterError(f"{error}; correct dashboard ({site.dashboard}) under [cluster]") from error
     with cluster, Client(cluster, set_as_default=False) as client:
         client.run(cap_threads)
         client.register_worker_callbacks(cap_threads)

@@ -34,7 +34,7 @@ class Certificates:
         Raises
         ------
         ClusterError
-            If there are no certificates, or one is not there.
+            If there are no certificates, or one is not there or is none.
         """
         given = {"tls_ca_file": self.ca, "tls_client_cert": self.cert, "tls_client_key": self.key}
         for option, path in zip(("--tls-ca", "--tls-cert", "--tls-key"), given.values(), strict=True):
@@ -48,6 +48,13 @@ class Certificates:
                 f"{address} speaks TLS and wants to see a certificate: give --tls-ca, --tls-cert and --tls-key, or set "
                 "distributed.comm.tls in dask's configuration"
             )
+        try:
+            found.get_connection_args("client")
+        except OSError as error:
+            raise ClusterError(
+                f"--tls-ca, --tls-cert and --tls-key cannot be used: {error}; give three files in PEM format, of which "
+                "the last is the key of the second"
+            ) from error
         return found
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from crackdask.cluster.errors import ClusterError
+from crackdask.resources import Site
+
 #: What a worker takes while kernels are compiled, which happens once after an installation.
 COMPILING = 2**30
 #: Memory is planned: a worker near its budget is neither paused nor made to spill, only ended beyond it. Its web pages
@@ -44,6 +47,24 @@ def in_environment() -> dict[str, str]:
 def in_configuration() -> dict[str, object]:
     """Return all of it as dask's configuration, for workers that this process starts."""
     return SETTINGS | {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()}
+
+
+def check_memory(site: Site, planned: int) -> None:
+    """Refuse jobs and pods whose workers would die of the memory that they share.
+
+    Raises
+    ------
+    ClusterError
+        If a worker has less than what its blocks were planned to take, or than compiling the kernels takes.
+    """
+    needed = -(-max(planned, COMPILING) // 2**20)
+    share = site.worker_bytes(max(planned, COMPILING)) // 2**20
+    if share < needed:
+        raise ClusterError(
+            f"{(site.memory or 0) // 2**20} MiB for a job of {site.cores} core{'s' * (site.cores > 1)} leaves {share} "
+            f'MiB for each worker, and one takes {needed} MiB: set memory = "{needed * site.cores} MiB" or more under '
+            "[cluster], or fewer cores"
+        )
 
 
 def cap_threads() -> None:
