@@ -8,6 +8,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -362,6 +363,22 @@ def test_the_command(copy: Path) -> None:
     assert "void: by partial volume" in " ".join(said.out.split())
     again = command("cracks", copy, "--cluster", "synchronous", "--state", "4.2 V")
     assert "nothing to do" in again.out
+
+
+def test_a_mistake_is_told_before_workers_start(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(*_: Any, **__: Any) -> None:
+        raise AssertionError("workers were started")
+
+    monkeypatch.setattr("crackdask.cluster.connect", started)
+    for words, error in (
+        (("--state", "5 V"), "no state is named '5 V'; there are pristine, 4.2 V"),
+        (("--threshold", "1.5"), "crack_threshold"),
+    ):
+        said = command("cracks", copy, *words)
+        assert said.code == 2, said.out
+        assert error in said.err
+    set_attributes(copy, {"complete": False})
+    assert "the run of this store is not finished" in command("cracks", copy).err
 
 
 def test_what_is_refused(copy: Path) -> None:

@@ -29,7 +29,7 @@ from crackdask.opening import open_store
 from crackdask.places import Place, place
 from crackdask.report import report as write_report
 from crackdask.store import attributes
-from crackdask.tracing import BlockError, write_cracks
+from crackdask.tracing import BlockError, check, write_cracks
 
 
 @app.command()
@@ -52,6 +52,7 @@ def cracks(
     where = place(store).resolve()
     facts = attributes(where)
     changed: dict[str, Any] = {} if threshold is None else {"crack_threshold": threshold}
+    check(where, state or (), **changed)
     names = [found["name"] for found in facts["recipe"]["states"]]
     started = time.monotonic()
     try:
