@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 
+from crackdask.later import Later
 from crackdask.schema import SPATIAL, VOLUME, VOLUMES
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray as xr
+else:
+    da = Later("dask.array")
+    xr = Later("xarray")
 
 Edges = tuple[float, float, float]
 

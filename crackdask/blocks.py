@@ -17,15 +17,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from operator import itemgetter
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import uuid4
 
-import dask.array as da
 import numpy as np
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
+from crackdask.later import Later
 from crackdask.plan import Box, Grid, Halo, Triple, triple
+
+if TYPE_CHECKING:
+    import dask.array as da
+else:
+    da = Later("dask.array")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Tally = Mapping[str, Array]

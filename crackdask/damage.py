@@ -9,15 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from crackdask.evidence import evidence, leak, own_spread, scan_spread
 from crackdask.kernels.curve import robust_band
+from crackdask.later import Later
 from crackdask.regions import AnalyseParams, AnalysisError, named, params_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+else:
+    xr = Later("xarray")
 
 _BOTH = ("state", "particle")
 #: Parameters that decide the damage factor itself; the others only decide what is made of it.
@@ -29,8 +34,8 @@ _ERRORS = {
     "standard_error": "standard error of the damage factor",
 }
 
-Definition = Callable[[xr.Dataset], xr.DataArray | xr.Dataset]
-Source = xr.DataTree | xr.Dataset
+Definition: TypeAlias = "Callable[[xr.Dataset], xr.DataArray | xr.Dataset]"
+Source: TypeAlias = "xr.DataTree | xr.Dataset"
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from crackdask import arrays
 from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, inner, lazy, padded, total
 from crackdask.kernels.nlm import margin, nlm
+from crackdask.later import Later
 from crackdask.plan import Grid
 from crackdask.schema import GREY_LEVELS, OUTSIDE
+
+if TYPE_CHECKING:
+    import xarray as xr
+else:
+    xr = Later("xarray")
 
 _DIFFERENCES = 4 * GREY_LEVELS
 # |2b - a - c| of white noise of standard deviation s has standard deviation sqrt(6) s; 0.6745 is the median

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import warnings
 from math import pi, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from crackdask.kernels.curve import MAD, robust_band
 from crackdask.kernels.layers import layer_means
+from crackdask.later import Later
 from crackdask.regions import AnalyseParams, named, params_of, table_of, tracked
+
+if TYPE_CHECKING:
+    import xarray as xr
+else:
+    xr = Later("xarray")
 
 #: Shares of a particle's volume, from its middle: in a ball, the inner half of the radius, and 0.58 to 0.74 of it.
 LAYERS = {"inner": (0.0, 1 / 8), "control": (1 / 5, 2 / 5)}

@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from crackdask import arrays
@@ -25,6 +24,7 @@ from crackdask.blocks import Block, Pass, Result, Tables, Tally, lazy
 from crackdask.kernels import merge
 from crackdask.kernels import watershed as kernels
 from crackdask.kernels.distance import LARGEST_DEPTH, STEPS_PER_VOXEL
+from crackdask.later import Later
 from crackdask.plan import Grid
 from crackdask.watershed import (
     BASIN_TABLES,
@@ -36,6 +36,11 @@ from crackdask.watershed import (
     read_basins,
     tally_saddles,
 )
+
+if TYPE_CHECKING:
+    import xarray as xr
+else:
+    xr = Later("xarray")
 
 
 class LabelsParams(BaseModel):

@@ -11,19 +11,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from scipy import ndimage
 
 from crackdask import arrays
 from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, inner, lazy, padded, total
 from crackdask.kernels import components
+from crackdask.later import Later
 from crackdask.plan import Grid
 from crackdask.schema import GREY_LEVELS, OUTSIDE
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray as xr
+    from scipy import ndimage
+else:
+    da = Later("dask.array")
+    ndimage = Later("scipy.ndimage")
+    xr = Later("xarray")
 
 
 class MaskParams(BaseModel):

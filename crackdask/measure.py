@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from math import pi
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict
 
 from crackdask import arrays
@@ -27,8 +25,16 @@ from crackdask.kernels.distance import square_weights
 from crackdask.kernels.surface import cell_areas
 from crackdask.kernels.tally import tally
 from crackdask.kernels.total import Pairs, among, total
+from crackdask.later import Later
 from crackdask.plan import Grid
 from crackdask.schema import GREY_LEVELS, HISTOGRAMS, OUTSIDE, PARTICLES, SHELLS
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray as xr
+else:
+    da = Later("dask.array")
+    xr = Later("xarray")
 
 Edges = tuple[float, float, float]
 Groups = dict[str, dict[str, Array]]

@@ -29,7 +29,7 @@ from crackdask.transfer import passes as transfer_passes
 from crackdask.units import DTYPES, units
 
 #: A worker with all libraries loaded and kernels compiled, before the first voxel (measured, rounded up).
-BASE_BYTES = 440 * 2**20
+BASE_BYTES = 320 * 2**20
 #: Edge of the largest block that is chosen by itself; larger ones gain nothing.
 LARGEST_BLOCK = 256
 #: Seconds for a million voxels on one core of a 2024 server, by step (measured; see tests/benchmarks).

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import pi, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from crackdask.evidence import noise_and_void
 from crackdask.kernels.crack import rim_shape
+from crackdask.later import Later
 from crackdask.regions import AnalysisError, named, params_of, reference_of, state_names, table_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+else:
+    xr = Later("xarray")
 
 Array = NDArray[Any]
 

@@ -22,7 +22,7 @@ from crackdask.engine import Progress, Report
 from crackdask.opening import open_store
 from crackdask.places import Place
 from crackdask.plan import Box, Triple
-from crackdask.regions import AnalysisError, state_names, table_of
+from crackdask.regions import AnalysisError, params_of, state_names, table_of
 from crackdask.schema import CRACKS
 from crackdask.solid import solid
 from crackdask.store import Axes, StoreError, attributes, tidy, volume
@@ -91,6 +91,30 @@ def batches(path: Place, tree: xr.DataTree, levels: xr.Dataset, state: int, bloc
         yield Batch(path, state, part, boxes, limits(levels, state, part), is_bright(levels), edges_of(tree))
 
 
+def check(path: Place, states: Sequence[str] = (), **parameters: Any) -> None:
+    """Refuse what :func:`write_cracks` cannot do, before workers are started for it.
+
+    Raises
+    ------
+    StoreError
+        If there is no store.
+    AnalysisError
+        If the run of the store is not finished, or there is no such state or parameter.
+    """
+    attributes(path)
+    _names(open_store(path), states, parameters)
+
+
+def _names(tree: xr.DataTree, states: Sequence[str], parameters: Mapping[str, Any]) -> list[str]:
+    """Return the names of all states, where those that are asked for are among them."""
+    names = state_names(table_of(tree, "particles"))
+    params_of(tree, parameters)
+    unknown = [name for name in states if name not in names]
+    if unknown:
+        raise AnalysisError(f"no state is named {', '.join(map(repr, unknown))}; there are {', '.join(names)}")
+    return names
+
+
 def write_cracks(
     path: Place,
     executor: Executor,
@@ -132,11 +156,7 @@ def write_cracks(
     with Work.beside(path).held():
         tidy(path)
         tree = open_store(path)
-        particles = table_of(tree, "particles")
-        names = state_names(particles)
-        unknown = [name for name in states if name not in names]
-        if unknown:
-            raise AnalysisError(f"no state is named {', '.join(map(repr, unknown))}; there are {', '.join(names)}")
+        names, particles = _names(tree, states, parameters), table_of(tree, "particles")
         levels = solid(tree, **parameters).load()
         facts = {"of": origin(tree), "parameters": _decisive(levels)}
         done = _done(tree, facts)

@@ -22,17 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from crackdask import arrays
 from crackdask.blocks import Array, Block, Pass, Result, Tables, Tally, core, lazy, window
 from crackdask.kernels import distance, merge, seeds
 from crackdask.kernels import watershed as kernels
+from crackdask.later import Later
 from crackdask.plan import Grid, Triple
 from crackdask.watershed import (
     BASIN_TABLES,
@@ -46,6 +45,13 @@ from crackdask.watershed import (
     read_basins,
     tally_saddles,
 )
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray as xr
+else:
+    da = Later("dask.array")
+    xr = Later("xarray")
 
 CARRIED = ("previous_max_depth", "lost_seed_voxel", "lost_seed_label")
 """Tables that a state hands to the next; the reference's come from the passes of its labels."""

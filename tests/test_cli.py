@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from rich.console import Console
 import crackdask
 from crackdask import cli, demo
 from crackdask.cli import running
+from crackdask.cli.common import COMMANDS as KNOWN
+from crackdask.cli.common import app
 from crackdask.config import RecipeError
 from crackdask.console import Display, columns, duration, size
 from crackdask.engine import Report
@@ -22,7 +26,7 @@ from crackdask.phantom import Phantom, states
 from tests.tiny import Tiny, assert_same_store
 from tests.tiny import crackdask as command
 
-COMMANDS = ("demo", "init", "check", "run", "status", "cracks", "report", "export")
+COMMANDS = ("demo", "init", "check", "run", "submit", "status", "cracks", "report", "export")
 
 
 def words(text: str) -> str:
@@ -53,6 +57,39 @@ def test_every_command_has_help(name: str) -> None:
     assert re.search(rf"Usage: \w+ {name} ", said.out)
     assert max(map(len, said.out.splitlines())) <= 80
     assert re.search(r"--help.*Show this message and exit\.", words(said.out))
+
+
+def test_the_list_of_commands_says_what_their_own_help_says() -> None:
+    for module, _ in KNOWN.values():
+        import_module(f"crackdask.cli.{module}")
+    first = {info.callback.__name__: info.callback.__doc__.splitlines()[0] for info in app.registered_commands}
+    assert {name: line for name, (_, line) in KNOWN.items()} == first
+
+
+@pytest.mark.parametrize(
+    ("what", "without"),
+    [
+        ("crackdask", {"numpy", "numba", "zarr", "dask"}),
+        ("crackdask.cli", {"numba", "zarr", "dask", "scipy"}),
+        ("crackdask.cli.status", {"xarray", "pandas", "dask.array", "scipy.ndimage", "distributed"}),
+        ("crackdask.cli.running", {"xarray", "pandas", "dask.array", "scipy.ndimage", "matplotlib", "skimage"}),
+    ],
+)
+def test_what_is_not_loaded(what: str, without: set[str]) -> None:
+    asked = [sys.executable, "-c", f"import sys, {what}; print(*sys.modules)"]
+    loaded = set(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split())
+    assert what in loaded
+    assert not loaded & without
+
+
+def test_what_the_package_offers_stands_for_the_modules_of_that_name() -> None:
+    from crackdask.mask import mask
+
+    assert crackdask.mask is mask
+    assert {"analyse", "denoise", "label", "mask", "measure", "open", "transfer"} <= set(dir(crackdask))
+    assert all(callable(getattr(crackdask, name)) for name in crackdask.__all__ if name != "analyse")
+    with pytest.raises(AttributeError, match="module 'crackdask' has no attribute 'labeled'"):
+        crackdask.labeled  # noqa: B018
 
 
 def test_version() -> None:

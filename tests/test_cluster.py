@@ -50,6 +50,33 @@ def code_of(link: str) -> int:
 # ---------------------------------------------------------------- a cluster on this machine
 
 
+def test_workers_are_copies_of_a_process_with_one_thread(local: Distributed) -> None:
+    (worker,) = local.client.run(os.getpid).values()
+    origin = psutil.Process(worker).parent()
+    assert origin.parent() == psutil.Process()
+    assert origin.num_threads() == 1, "in a copy no other thread goes on, and what it held stays held"
+    assert origin.environ()["MALLOC_ARENA_MAX"] == "2", "read when a process begins"
+
+
+def test_workers_see_what_was_set_after_others_began(local: Distributed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRACKDASK_TEST", "later")
+    with connect("local", 1, 2**30) as other:
+        assert isinstance(other, Distributed)
+        assert list(other.client.run(os.getenv, "CRACKDASK_TEST").values()) == ["later"]
+
+
+@pytest.mark.parametrize("lost", ["worker", "its origin"])
+def test_a_lost_worker_is_replaced(lost: str) -> None:
+    with connect("local", 1, 2**30) as executor:
+        assert isinstance(executor, Distributed)
+        (worker,) = executor.client.run(os.getpid).values()
+        (psutil.Process(worker) if lost == "worker" else psutil.Process(worker).parent()).kill()
+        until(lambda: not psutil.pid_exists(worker))
+        assert [outcome for _, outcome in executor.map(abs, [-1])] == [1]
+        (other,) = executor.client.run(os.getpid).values()
+        assert other != worker
+
+
 def test_only_its_own_certificates_open_a_local_cluster(local: Distributed) -> None:
     assert address(local).startswith("tls://127.0.0.1:")
     with Client(address(local), security=local.client.security, timeout="5s", set_as_default=False) as same:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -384,6 +385,22 @@ def test_the_table_in_a_bucket_is_the_table_on_a_disk(copy: Path, tmp_path: Path
             assert int(table(crackdask.open(str(there))).crack_voxels.sum()) > 30
         assert "nothing to do" in command("cracks", str(there), "--cluster", "synchronous", "--threshold", "0.4").out
         assert [found for found in there.with_name("copy.zarr.work").files() if found.name == "lock"] == []
+
+
+def test_a_mistake_is_told_before_workers_start(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(*_: Any, **__: Any) -> None:
+        raise AssertionError("workers were started")
+
+    monkeypatch.setattr("crackdask.cluster.connect", started)
+    for words, error in (
+        (("--state", "5 V"), "no state is named '5 V'; there are pristine, 4.2 V"),
+        (("--threshold", "1.5"), "crack_threshold"),
+    ):
+        said = command("cracks", copy, *words)
+        assert said.code == 2, said.out
+        assert error in said.err
+    set_attributes(copy, {"complete": False})
+    assert "the run of this store is not finished" in command("cracks", copy).err
 
 
 def test_what_is_refused(copy: Path) -> None:

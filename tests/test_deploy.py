@@ -264,7 +264,7 @@ def test_commands_have_these_options(pod: Object) -> None:
             assert context.params["dashboard_address"].startswith("127.0.0.1:")
         else:
             group: Any = typer.main.get_command(app)
-            context = group.commands[command].make_context(command, list(words))
+            context = group.get_command(None, command).make_context(command, list(words))
             assert str(context.params["store"]).startswith("/data/")
 
 

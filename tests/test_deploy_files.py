@@ -104,7 +104,7 @@ def test_scripts_call_crackdask_as_it_wants_to_be_called(path: Path) -> None:
     assert any(command == "run" for command, _ in calls)
     for command, words in calls:
         filled = re.sub(r"\$(\w+|\{[^}]*\})", "2", words)
-        context = group.commands[command].make_context(command, shlex.split(filled))
+        context = group.get_command(None, command).make_context(command, shlex.split(filled))
         assert context.params["cluster"]
 
 

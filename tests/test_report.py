@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 from crackdask import analyse, figures
-from crackdask.cli import running
+from crackdask.cli import demo as cli_demo
 from crackdask.phantom import FIVE_STATES
 from crackdask.regions import AnalysisError
 from crackdask.report import Report, report
@@ -267,5 +267,5 @@ def test_without_matplotlib(
     assert said.code == 2
     assert "matplotlib, which is not installed: pip install 'crackdask[report]'" in said.err
     assert not (tmp_path / "made").exists()
-    running._report_if_it_can(finished.store)  # the demo goes on without
+    cli_demo._report_if_it_can(finished.store)  # the demo goes on without
     assert capsys.readouterr().out.startswith("\nno report: a report needs matplotlib")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from crackdask.cli import results, running  # noqa: F401 - they register their commands
 from crackdask.cli.common import app
 
 __all__ = ["app", "main"]

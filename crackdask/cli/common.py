@@ -11,38 +11,59 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from crackdask.bench import USER_ERRORS
-from crackdask.cluster import ClusterError, ClusterLostError, Executor, connect
-from crackdask.config import load_site
-from crackdask.export import ExportError
 from crackdask.places import Place, Prefix, UnreachableError
-from crackdask.regions import AnalysisError
-from crackdask.report import ReportError
 from crackdask.resources import KINDS, ClusterParams, Site
 from crackdask.schema import STEPS
-from crackdask.work import Work
 
-_ORDER = ("demo", "init", "check", "run", "submit", "status", "cracks", "report", "export")
+if TYPE_CHECKING:
+    from crackdask.cluster import Executor
+
+#: The commands in the order in which they are used: where each lies, and the first line of its help.
+COMMANDS = {
+    "demo": ("demo", "Make a small operando experiment with known truth, run everything on it, and write the report."),
+    "init": ("running", "Write a recipe for some scans, to be completed by hand."),
+    "check": ("running", "Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel."),
+    "run": ("running", "Do everything that is not done yet; call it again to continue after any stop."),
+    "submit": ("running", "Submit a job of a batch system that holds the whole run: scheduler, client and workers."),
+    "status": ("status", "Show what is done, what failed and what a rerun would do."),
+    "cracks": ("results", "Measure the cracks of every particle, and add them to the store as the table `cracks`."),
+    "report": (
+        "results",
+        "Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV).",
+    ),
+    "export": ("results", "Write results for other tools: tables, labels as TIFF, properties as OME-Zarr images."),
+}
 
 
-class _InOrder(TyperGroup):
-    """The commands in the order in which they are used."""
+class _Commands(TyperGroup):
+    """Commands that are loaded when they are called: not one needs the libraries of all of them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=_ORDER.index)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            import_module(f"crackdask.cli.{COMMANDS[cmd_name][0]}")
+            self.commands = {**typer.main.get_group(app).commands}
+        return super().get_command(ctx, cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.commands = {name: TyperCommand(name, help=words) for name, (_, words) in COMMANDS.items()}
+        super().format_help(ctx, formatter)
 
 
 app = typer.Typer(
-    cls=_InOrder,
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -74,7 +95,6 @@ SiteOption = Annotated[
     Path | None,
     typer.Option("--cluster-config", help="A file of your own with keys of the section cluster.", show_default=False),
 ]
-_MISTAKES: tuple[type[BaseException], ...] = (*USER_ERRORS, ClusterError, ExportError, AnalysisError, ReportError)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -86,16 +106,12 @@ def mistakes(command: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except _MISTAKES as error:
-            err.print(f"[red]error:[/] {escape(str(error))}")
-            raise typer.Exit(2) from None
-        except (ClusterLostError, UnreachableError) as error:
-            err.print(f"[red]stopped:[/] {escape(str(error))}")
-            raise typer.Exit(1) from None
-        except OSError as error:
-            where = error.filename or kwargs.get("store") or "the disk"
-            err.print(f"[red]error:[/] {escape(_refused(error, where))}")
-            raise typer.Exit(2 if error.errno in _FORBIDDEN else 1) from None
+        except Exception as error:
+            told = _told(error, kwargs.get("store"))
+            if told is None:
+                raise
+            err.print(told[0])
+            raise typer.Exit(told[1]) from None
         except _Ended:
             err.print("stopped by a signal to end; the finished blocks are kept, and the same command continues")
             raise typer.Exit(143) from None
@@ -104,6 +120,33 @@ def mistakes(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(130) from None
 
     return guarded
+
+
+def _told(error: Exception, store: object) -> tuple[str, int] | None:
+    """Return what is said of an error and the exit status, or None for one that should not have happened."""
+    if _is_mistake(error):
+        return f"[red]error:[/] {escape(str(error))}", 2
+    from crackdask.cluster import ClusterLostError
+
+    if isinstance(error, ClusterLostError | UnreachableError):
+        return f"[red]stopped:[/] {escape(str(error))}", 1
+    if isinstance(error, OSError):
+        refused = _refused(error, error.filename or store or "the disk")
+        return f"[red]error:[/] {escape(refused)}", 2 if error.errno in _FORBIDDEN else 1
+    return None
+
+
+def _is_mistake(error: Exception) -> bool:
+    from crackdask.bench import USER_ERRORS
+    from crackdask.cluster import ClusterError
+    from crackdask.regions import AnalysisError
+
+    if isinstance(error, (*USER_ERRORS, ClusterError, AnalysisError)):
+        return True
+    from crackdask.export import ExportError
+    from crackdask.report import ReportError
+
+    return isinstance(error, ExportError | ReportError)
 
 
 class _Ended(BaseException):
@@ -181,6 +224,8 @@ def shared_folder(store: Place, site: Site) -> Path:
 
     That is where the site says, or else with the work of the run, or here if that is in a bucket.
     """
+    from crackdask.work import Work
+
     if site.folder:
         return Path(site.folder).expanduser().absolute()
     folder = Work.beside(store).folder
@@ -191,6 +236,9 @@ def workers_for(
     store: Place, cluster: str | None, workers: int | None, memory: int
 ) -> AbstractContextManager[Executor]:
     """Return the workers of a command that reads a finished store."""
+    from crackdask.cluster import connect
+    from crackdask.config import load_site
+
     site = load_site(None, ClusterParams(), kind=cluster, workers=workers)
     return connect(site.kind, site.workers, memory, site=site, folder=shared_folder(store.resolve(), site), say=notice)
 

@@ -1,9 +1,7 @@
-"""Commands that look at a store and make something of it: status, cracks, report, export."""
+"""Commands that make something of a store: cracks, report, export."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from math import prod
 from pathlib import Path
@@ -31,44 +29,8 @@ from crackdask.export.paint import PAINT_BYTES
 from crackdask.opening import open_store
 from crackdask.places import Place, place
 from crackdask.report import report as write_report
-from crackdask.status import Status
-from crackdask.status import status as read_status
 from crackdask.store import attributes
-from crackdask.tracing import BlockError, write_cracks
-
-
-@app.command()
-@mistakes
-def status(store: StoreName, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Show what is done, what failed and what a rerun would do."""
-    where = place(store)
-    found = read_status(where)
-    if as_json:
-        sys.stdout.write(json.dumps(found.as_dict(), indent=2) + "\n")
-        return
-    _print_status(where, found)
-
-
-def _print_status(store: Place, found: Status) -> None:
-    how = "complete" if found.complete else "not complete"
-    held = f", being written by {found.running}" if found.running else ""
-    out.print(f"[bold]{escape(str(store))}[/] {escape(f'({found.name}): {how}{held}')}\n")
-    rows = [
-        [s.step, f"{len(s.done)} of {len(s.done) + len(s.left)}", duration(s.seconds), ", ".join(s.left) or "-"]
-        for s in found.steps
-    ]
-    out.print(columns("", ["step", "states done", "took", "states left"], rows))
-    for step, state, name, done, blocks in found.at_work:
-        out.print(escape(f"\nbegun: {step} {state} ({name}), {done} of {blocks} blocks"))
-    for failure in found.failed:
-        out.print(
-            f"\n[red]failed:[/] {failure['unit']} ({failure['pass']}) block {failure['block']}: "
-            f"{escape(failure['error'])}"
-        )
-    if found.rerun and not found.running:
-        first, last = found.rerun[0], found.rerun[-1]
-        count = f"{len(found.rerun)} step{'s' * (len(found.rerun) > 1)}"
-        out.print(escape(f"\na rerun would do {count}, from {first[0]} {first[1]} to {last[0]}"))
+from crackdask.tracing import BlockError, check, write_cracks
 
 
 @app.command()
@@ -91,6 +53,7 @@ def cracks(
     where = place(store).resolve()
     facts = attributes(where)
     changed: dict[str, Any] = {} if threshold is None else {"crack_threshold": threshold}
+    check(where, state or (), **changed)
     names = [found["name"] for found in facts["recipe"]["states"]]
     started = time.monotonic()
     try:
@@ -113,7 +76,6 @@ def cracks(
 def _print_cracks(store: Place) -> None:
     """Print a row for each state: sums over the tracked particles, or over all where none is tracked."""
     from crackdask.cracks import table
-    from crackdask.opening import open_store
 
     tree = open_store(store)
     found = table(tree).load()

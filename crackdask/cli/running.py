@@ -1,4 +1,4 @@
-"""Commands that make a store: init, check, run, submit, demo."""
+"""Commands that make a store: init, check, run, submit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from crackdask import demo as demonstration
 from crackdask.cli.common import (
     ClusterOption,
     NewStore,
@@ -25,7 +24,6 @@ from crackdask.cli.common import (
     app,
     ending_in_order,
     err,
-    made_of,
     mistakes,
     notice,
     on_disk,
@@ -36,12 +34,9 @@ from crackdask.cluster import Certificates, ClusterError, Serial, check_memory, 
 from crackdask.config import Recipe, load, load_site
 from crackdask.console import Display, brief, columns, duration, facts, size
 from crackdask.init import draft
-from crackdask.opening import open_store
-from crackdask.places import Place, Prefix, place
+from crackdask.places import Place, place
 from crackdask.planning import BASE_BYTES, Plan, estimate
 from crackdask.profile import profile as profile_of
-from crackdask.report import ReportError
-from crackdask.report import report as write_report
 from crackdask.resources import SYSTEMS, Site
 from crackdask.run import Outcome, Run
 from crackdask.scans import Scans
@@ -140,11 +135,11 @@ def run(
     scans = Scans.of(found, recipe.resolve().parent)
     site = load_site(cluster_config, found.cluster, kind=cluster, workers=workers, patience=patience)
     certificates = Certificates(tls_ca, tls_cert, tls_key)
-    did = _run(scans, where, until, site, performance_report, certificates, insecure=insecure)
+    did = run_scans(scans, where, until, site, performance_report, certificates, insecure=insecure)
     if profile:
         _print_profile(where)
     if did and until is None:
-        _next(where)
+        say_next(where)
 
 
 def _check_step(until: str | None) -> None:
@@ -176,7 +171,7 @@ def _print_profile(store: Place) -> None:
     out.print("(took: steps at work together share the time; busy: all workers; memory: the largest worker's peak)")
 
 
-def _run(
+def run_scans(
     scans: Scans,
     store: Place,
     until: str | None,
@@ -241,7 +236,7 @@ def _conclude(outcome: Outcome, store: Place, until: str | None, seconds: float)
         _summary(store)
 
 
-def _next(store: Place) -> None:
+def say_next(store: Place) -> None:
     """Say what to type next, ready to copy."""
     place = shlex.quote(str(store))
     look = shlex.quote(f"import crackdask; print(crackdask.open({json.dumps(str(store))}))")
@@ -258,6 +253,8 @@ def _next(store: Place) -> None:
 
 def _summary(store: Place) -> None:
     """Print what was found: a row for each state."""
+    from crackdask.opening import open_store  # loads xarray: not before the run is over
+
     tree = open_store(store)
     table = tree["particles"].to_dataset().load()
     residual = tree["transforms"].to_dataset().residual_voxels.load()
@@ -344,38 +341,3 @@ def submit(
             "if it ends before it is done, submit it again by the same command: it continues"
         )
     )
-
-
-@app.command()
-@mistakes
-def demo(
-    store: Annotated[
-        str, typer.Option(help="Where the store goes; scans and recipe lie beside it.")
-    ] = "crackdask-demo/demo.zarr",
-    cluster: ClusterOption = None,
-    workers: WorkersOption = None,
-) -> None:
-    """Make a small operando experiment with known truth, run everything on it, and write the report."""
-    where = place(store)
-    if isinstance(where, Prefix):
-        raise typer.BadParameter("the demo writes its scans beside the store, on a disk", param_hint="--store")
-    count = workers or len(os.sched_getaffinity(0))
-    recipe = demonstration.prepare(where.resolve(), count, out.print)
-    found = load(recipe)
-    site = load_site(None, found.cluster, kind=cluster, workers=workers)
-    _run(Scans.of(found, recipe.parent), where, None, site)
-    out.print("\ntracked particles whose core is more cracked than when pristine:")
-    rows = [[state, f"{found:.0%}", f"{true:.0%}"] for state, found, true in demonstration.verdict(where.resolve())]
-    out.print(columns("", ["state", "found", "programmed"], rows))
-    _report_if_it_can(where)
-    _next(where)
-
-
-def _report_if_it_can(store: Place) -> None:
-    """Write the report beside a store, or say what it lacks."""
-    try:
-        made = write_report(store, made_of(store, "report"))
-    except ReportError as error:
-        out.print(escape(f"\nno report: {error}"))
-        return
-    out.print(escape(f"\nthe report is {made.page}"))

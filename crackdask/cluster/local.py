@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 
 import dask
 from distributed import Client, LocalCluster
+from distributed import utils as distributed_utils
 
 from crackdask.cluster import guard, tls
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.executors import Distributed, Say
-from crackdask.cluster.workers import COMPILING, cap_threads, in_configuration
+from crackdask.cluster.workers import COMPILING, ENVIRONMENT, cap_threads, in_configuration
 from crackdask.resources import Site
 
 _PATIENCE = 300
+#: What a worker needs for its first block: the steps with their kernels, volumes, scans, and dask's own worker.
+_LOADED = ["distributed.nanny", "scipy.ndimage", "crackdask.config", "crackdask.store", "crackdask.sources"]
+#: Workers begin as copies of a process that has loaded it once and has one thread, so they take no time to load it. (On
+#: macOS libraries of the system may not be used in such a copy.)
+_FORKED = {"distributed.worker.multiprocessing-method": "spawn" if sys.platform == "darwin" else "forkserver"}
 
 
 class _GuardedCluster(LocalCluster):  # type: ignore[misc, unused-ignore]
@@ -36,10 +43,12 @@ def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribut
     ClusterError
         If their scheduler cannot listen where it was told to.
     """
-    with _deaf_to_interrupts(), dask.config.set(in_configuration()):
+    with _deaf_to_interrupts(), dask.config.set({**in_configuration(), **_FORKED}):
+        _load_for_workers()
         try:
             cluster = _GuardedCluster(
                 n_workers=workers,
+                env=dict(os.environ),  # what was set since they began to load
                 threads_per_worker=1,
                 memory_limit=max(memory, COMPILING),
                 host="127.0.0.1",
@@ -49,10 +58,21 @@ def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribut
             )
         except RuntimeError as error:
             raise ClusterError(f"{error}; correct dashboard ({site.dashboard}) under [cluster]") from error
-    with cluster, Client(cluster, set_as_default=False) as client:
+    # Nannies begin other workers as long as the run goes on.
+    with dask.config.set(_FORKED), cluster, Client(cluster, set_as_default=False) as client:
         client.run(cap_threads)
         client.register_worker_callbacks(cap_threads)
         yield Distributed(client, workers, site.patience or _PATIENCE, say, guard.link(cluster.scheduler))
+
+
+def _load_for_workers() -> None:
+    """Begin to load what workers need, in the process that they will be copies of, while the scheduler starts."""
+    if sys.platform == "darwin":
+        return
+    distributed_utils._forkserver_preload_set = True  # it would have that process, and this one, load pandas
+    forkserver.set_forkserver_preload(_LOADED)
+    os.environ.update(ENVIRONMENT)  # as its nannies do: what native libraries read when they are loaded
+    forkserver.ensure_running()
 
 
 @contextmanager

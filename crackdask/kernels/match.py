@@ -6,15 +6,20 @@ Sums run in one fixed order on one thread, so a match is the same bits wherever 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.kernels.resample import cubic_weights
+from crackdask.later import Later
 from crackdask.plan import Triple
+
+if TYPE_CHECKING:
+    from scipy import fft
+else:
+    fft = Later("scipy.fft")
 
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -114,7 +119,7 @@ def padded_shape(least: Iterable[int]) -> Triple:
     >>> padded_shape((5, 7, 11))
     (5, 8, 12)
     """
-    z, y, x = (int(scipy.fft.next_fast_len(int(n), real=True)) for n in least)
+    z, y, x = (int(fft.next_fast_len(int(n), real=True)) for n in least)
     return (z, y, x)
 
 
@@ -131,7 +136,7 @@ def spectra(grey: Volume, valid: Mask, padded: Triple) -> Spectra:
     mean = float(grey[valid].mean(dtype=np.float64)) if valid.any() else 0.0
     centred = np.where(valid, grey.astype(np.float64) - mean, 0.0)
     mask, first, second = (
-        scipy.fft.rfftn(part, padded, workers=1) for part in (valid.astype(np.float64), centred, centred * centred)
+        fft.rfftn(part, padded, workers=1) for part in (valid.astype(np.float64), centred, centred * centred)
     )
     return Spectra(mask, first, second)
 
@@ -158,7 +163,7 @@ def correlate(
     index = np.ix_(*(np.arange(a, b + 1) % n for a, b, n in zip(low, high, padded, strict=True)))
 
     def at(first: NDArray[np.complex128], second: NDArray[np.complex128]) -> NDArray[np.float64]:
-        whole = scipy.fft.irfftn(np.conj(first) * second, padded, workers=1)
+        whole = fft.irfftn(np.conj(first) * second, padded, workers=1)
         return np.asarray(whole[index], np.float64)
 
     common = np.maximum(at(fixed.mask, moving.mask), 1.0)

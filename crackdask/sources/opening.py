@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
-from dask.array.core import normalize_chunks
 from dask.base import tokenize
 
+from crackdask.later import Later
 from crackdask.places import Place, Prefix, place
 from crackdask.plan import Box
 from crackdask.sources.arrays import is_zarr, open_npy, open_zarr
@@ -21,7 +20,10 @@ from crackdask.sources.hdf5 import HDF5, open_hdf5
 from crackdask.sources.tiff import TIFF, open_slices, open_tiff
 
 if TYPE_CHECKING:
+    import dask.array as da
     from numpy.typing import NDArray
+else:
+    da = Later("dask.array")
 
 
 def open_source(spec: str, base: Path) -> Source:
@@ -74,7 +76,7 @@ def lazy(source: Source, chunks: Any = None) -> da.Array:
     if chunks is None:
         a_slab = source.slab * source.shape[1] * source.shape[2] * source.dtype.itemsize
         chunks = (source.slab * max(1, 2**26 // a_slab), -1, -1)
-    cut = normalize_chunks(chunks, source.shape, dtype=source.dtype)  # type: ignore[no-untyped-call, unused-ignore]
+    cut = da.core.normalize_chunks(chunks, source.shape, dtype=source.dtype)  # type: ignore[no-untyped-call, unused-ignore]
     scan: da.Array = da.map_blocks(  # type: ignore[no-untyped-call, unused-ignore]
         partial(_block, source),
         chunks=cut,
