@@ -66,7 +66,7 @@ class RegisterParams(BaseModel):
     min_overlap: float = Field(
         0.4, gt=0, le=1, description="smallest part of the reference that the other scan must cover"
     )
-    samples: int = Field(40_000, ge=1000, description="voxels of a pyramid level on which two scans are compared")
+    samples: int = Field(10_000, ge=1000, description="voxels of a pyramid level on which two scans are compared")
     iterations: int = Field(100, ge=1, description="most steps on one pyramid level")
     seed: int = Field(1, ge=1, description="of the choice of samples")
     sub_block: int = Field(48, ge=16, le=128, description="edge of a full-resolution sub-block in voxels")

@@ -122,6 +122,9 @@ def register_level(
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(min(1.0, samples / fixed.grey.size), seed)
     method.SetInterpolator(sitk.sitkLinear)
+    # Slopes at the samples; ITK would filter every voxel of both volumes for them first.
+    method.MetricUseFixedImageGradientFilterOff()
+    method.MetricUseMovingImageGradientFilterOff()
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=step,
         minStep=0.01 * step,
