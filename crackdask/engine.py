@@ -275,8 +275,9 @@ class Engine:
                 if not isinstance(outcome, BaseException):
                     keep(number, outcome)
                     continue
-                # What took several workers with it was tried by each of them.
-                again = attempt < self.retries and not isinstance(outcome, WorkersLostError)
+                # What took several workers with it was tried by each of them, or waited there beside such a block: it
+                # is tried once more, when there is less beside it.
+                again = attempt < (min(1, self.retries) if isinstance(outcome, WorkersLostError) else self.retries)
                 self.progress.failed(unit, step, number, outcome, again)
                 if again:
                     failed.append(number)

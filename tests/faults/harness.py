@@ -414,8 +414,12 @@ class Moments:
         return IN_ORDER.index(unit)
 
     def wait(self, unit: str, run: Running) -> None:
-        """Wait for a random moment within a unit."""
-        blocks = self.blocks.get(unit, 0)
+        """Wait for a random moment within a unit; one that was begun ahead by the run before this may be over."""
+        blocks, lines = self.blocks.get(unit, 0), len(self.lab.lines())
+        if unit.startswith("track"):  # no other block begins
+            self._until(lambda: "worker" in run.said, run)
+        else:
+            self._until(lambda: len(self.lab.lines()) > lines, run)
         number, delay = self.rng.randint(1, max(1, blocks)), self.rng.random()
         if blocks:
             print(f"{unit}: block {number} of {blocks} and {20 * delay:.0f} ms")

@@ -272,7 +272,7 @@ def test_a_block_that_outlives_its_run_writes_nothing(lab: Lab) -> None:
     other = recipe.replace("min_depth = ", "min_depth = 2.0  # ")
     assert other != recipe
     lab.recipe.write_text(other)
-    for block in ("labels-0 relabel 3", "mask-1 islands 2"):
+    for block in ("labels-0 relabel 3", "transfer-1 overlaps 2"):
         lab.held_at(block, "--cluster", cluster.address).kill()
         COUNTS.kills += 1
         lab.recipe.write_text(recipe)
