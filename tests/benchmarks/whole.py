@@ -25,6 +25,8 @@ from crackdask.store import attributes
 from tests.scoring import corner_error, f1, matches
 
 Array = np.ndarray[Any, np.dtype[Any]]
+#: Edge of the blocks where volumes of two sizes are compared: by itself a run takes larger ones for larger volumes.
+BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,13 @@ def quality(finish: Finish, phantom: Phantom) -> str:
     return f"F1 {f1(finish.labels[0], truth, 50):.3f}, identity {kept:.1%}, corners {max(errors):.3f} voxel"
 
 
+def in_blocks(recipe: Path, edge: int) -> Path:
+    """Write a recipe beside another that cuts the same work into blocks of one size, whatever the volume."""
+    made = recipe.with_name(f"blocks-{edge}.toml")
+    made.write_text(f"{recipe.read_text()}\n[compute]\nblock = [{edge}, {edge}, {edge}]\n")
+    return made
+
+
 def halved(shape: Triple) -> Triple:
     """Return a shape of an eighth of the voxels."""
     return (shape[0] // 2, shape[1] // 2, shape[2] // 2)
@@ -101,20 +110,27 @@ def main() -> None:
         single = [ours(recipe, folder, 1) for _ in range(args.repeats)]
         two, one = (median(r.seconds for r in each) for each in (runs, single))
         peak = max(r.peak for r in runs)
-        print(f"two workers against one: {one / two:.2f}x", flush=True)
+        print(f"two workers against one: {one / two:.2f}x ({one:.1f}, {two:.1f} s)", flush=True)
         print(f"ours: {quality(runs[0], phantom)}", flush=True)
-        small = replace(phantom, shape=halved(phantom.shape))
-        little = [ours(write(small, folder / "small", workers=2), folder, 2) for _ in range(args.repeats)]
-        per_voxel = two / 8 / median(r.seconds for r in little)
-        grown = peak / max(r.peak for r in little)
-        print(f"8 times larger: memory of a worker {grown:.3f}x, time for a voxel {per_voxel:.2f}x", flush=True)
+        little = write(replace(phantom, shape=halved(phantom.shape)), folder / "small", workers=2)
+        sizes = []
+        for each in (little, recipe):
+            cut = in_blocks(each, BLOCK)
+            sizes.append([ours(cut, folder, 2) for _ in range(args.repeats)])
+        slow = [median(r.seconds for r in runs) for runs in sizes]
+        most = [max(r.peak for r in runs) for runs in sizes]
+        print(
+            f"8 times larger, blocks of {BLOCK}^3: memory of a worker {most[1] / most[0]:.3f}x "
+            f"({most[0] / 2**20:.0f}, {most[1] / 2**20:.0f} MiB), time for a voxel {slow[1] / 8 / slow[0]:.2f}x",
+            flush=True,
+        )
         if args.skip_peer:
             return
         peer = theirs(recipe, folder)
         print(f"seed's way: {quality(peer, phantom)}")
         print(
-            f"whole run: {peer.seconds / two:.1f}x faster, "
-            f"memory of the largest worker {peak / peer.peak:.3f} of the peer's"
+            f"whole run: {peer.seconds / two:.1f}x faster ({peer.seconds:.0f}, {two:.1f} s), memory of the largest "
+            f"worker {peak / peer.peak:.3f} of the peer's ({peak / 2**20:.0f}, {peer.peak / 2**20:.0f} MiB)"
         )
 
 
