@@ -8,14 +8,13 @@ the others, so results do not know how many lanes there were.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from crackdask.blocks import Array
 from crackdask.cluster import Executor
-from crackdask.units import Unit
+from crackdask.units import Unit, ready
 
 Found = Mapping[str, Array]
 
@@ -44,7 +43,7 @@ class Lanes:
         self._pool = ThreadPoolExecutor(self.executor.lanes, thread_name_prefix="lane")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Wait until nothing is at work; when that is because of an error, do not wait for what was begun."""
         with self.executor.halted():
             self._pool.shutdown(cancel_futures=True)
@@ -58,6 +57,11 @@ class Lanes:
     def free(self) -> int:
         """How many units may begin now."""
         return self.executor.lanes - len(self._at_work)
+
+    def fill(self, left: Sequence[Unit]) -> None:
+        """Begin what may begin of the units that are left, as far as there are lanes."""
+        for unit in ready(left, self.at_work)[: self.free]:
+            self.begin(unit)
 
     def begin(self, unit: Unit) -> None:
         """Begin a unit; where there is one lane it waits for the call of `ended`."""

@@ -27,7 +27,7 @@ from crackdask.places import names
 from crackdask.plan import Triple, check_single_writer
 from crackdask.profile import Cost
 from crackdask.store import Compression, DamagedError, StoreError
-from crackdask.units import INTERNAL, KEPT_ON_REQUEST, STORED, Unit, VolumeKey, dependent, outstanding, ready, units
+from crackdask.units import INTERNAL, KEPT_ON_REQUEST, STORED, Unit, VolumeKey, dependent, outstanding, units
 from crackdask.work import Work
 
 #: Libraries whose versions a store remembers.
@@ -125,11 +125,8 @@ class Run(Bench):
         cause: BaseException | None = None
         left = list(todo)
         with Lanes(self.executor, self._do) as lanes:
+            lanes.fill(left)
             while left:
-                for unit in ready(left, lanes.at_work)[: lanes.free]:
-                    lanes.begin(unit)
-                # Thousands of files may have to go; the lanes are at work meanwhile.
-                self._clean({u.name for u in todo} - set(done))
                 unit, ended, seconds = lanes.ended()
                 left.remove(unit)
                 try:
@@ -142,9 +139,11 @@ class Run(Bench):
                     spoilt = dependent(unit, left)
                     blocked += [each.name for each in spoilt]
                     left = [each for each in left if each not in spoilt]
-                    continue
-                done.append(unit.name)
-        self._clean({u.name for u in todo} - set(done))
+                else:
+                    done.append(unit.name)
+                lanes.fill(left)
+                # Thousands of files may have to go; the lanes are at work meanwhile.
+                self._clean({u.name for u in todo} - set(done))
         return Outcome(tuple(done), skipped, tuple(failures), tuple(blocked), cause)
 
     def _do(self, unit: Unit) -> dict[str, Array]:
