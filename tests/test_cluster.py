@@ -66,7 +66,7 @@ def test_workers_see_what_was_set_after_others_began(local: Distributed, monkeyp
 
 
 @pytest.mark.parametrize("lost", ["worker", "its origin"])
-def test_a_lost_worker_is_replaced(lost: str) -> None:
+def test_a_lost_worker_is_replaced_by_one_like_it(lost: str) -> None:
     with connect("local", 1, 2**30) as executor:
         assert isinstance(executor, Distributed)
         (worker,) = executor.client.run(os.getpid).values()
@@ -75,6 +75,38 @@ def test_a_lost_worker_is_replaced(lost: str) -> None:
         assert [outcome for _, outcome in executor.map(abs, [-1])] == [1]
         (other,) = executor.client.run(os.getpid).values()
         assert other != worker
+        assert_keeps_to_its_limits(executor)
+        assert_tells_nothing(executor)
+
+
+def test_workers_keep_to_planned_memory_and_one_core(local: Distributed) -> None:
+    assert_keeps_to_its_limits(local)
+
+
+def assert_keeps_to_its_limits(executor: Distributed) -> None:
+    def found() -> dict[str, object]:
+        import dask
+        import numba
+
+        memory = dask.config.get("distributed.worker.memory")
+        names = ("MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS")
+        return {
+            "spill": memory["spill"], "terminate": memory["terminate"], "numba": numba.get_num_threads(),
+            **{name: os.environ[name] for name in names},
+        }  # fmt: skip
+
+    [seen] = executor.client.run(found).values()
+    assert seen == {
+        "spill": False, "terminate": 1.0, "numba": 1,
+        "MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": str(2**26), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+
+
+def assert_tells_nothing(executor: Distributed) -> None:
+    [worker] = executor.client.scheduler_info()["workers"].values()
+    pages = f"http://127.0.0.1:{worker['services']['dashboard']}"
+    for page in ("/status", "/info/main/workers.html", "/metrics", "/json/counts.json"):
+        assert code_of(pages + page) == 404, page
 
 
 def test_only_its_own_certificates_open_a_local_cluster(local: Distributed) -> None:
@@ -145,29 +177,7 @@ def test_a_local_cluster_listens_on_loopback_alone_and_its_workers_tell_nothing(
     }
     assert len(heard) >= 4  # scheduler, its pages, nanny, worker
     assert {place.ip for place in heard} == {"127.0.0.1"}
-    for worker in local.client.scheduler_info()["workers"].values():
-        pages = f"http://127.0.0.1:{worker['services']['dashboard']}"
-        for page in ("/status", "/info/main/workers.html", "/metrics", "/json/counts.json"):
-            assert code_of(pages + page) == 404, page
-
-
-def test_workers_keep_to_planned_memory_and_one_core(local: Distributed) -> None:
-    def found() -> dict[str, object]:
-        import dask
-        import numba
-
-        memory = dask.config.get("distributed.worker.memory")
-        names = ("MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS")
-        return {
-            "spill": memory["spill"], "terminate": memory["terminate"], "numba": numba.get_num_threads(),
-            **{name: os.environ[name] for name in names},
-        }  # fmt: skip
-
-    [seen] = local.client.run(found).values()
-    assert seen == {
-        "spill": False, "terminate": 1.0, "numba": 1,
-        "MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": str(2**26), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+    assert_tells_nothing(local)
 
 
 def test_a_dashboard_on_an_address_of_another_machine_is_told(tiny: Tiny) -> None:

@@ -43,10 +43,22 @@ def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribut
     ClusterError
         If their scheduler cannot listen where it was told to.
     """
-    with _deaf_to_interrupts(), dask.config.set({**in_configuration(), **_FORKED}):
+    # As long as the run goes on, workers that are lost get successors, which look here for what to keep to.
+    with (
+        dask.config.set({**in_configuration(), **_FORKED}),
+        _start(workers, memory, site) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.run(cap_threads)
+        client.register_worker_callbacks(cap_threads)
+        yield Distributed(client, workers, site.patience or _PATIENCE, say, guard.link(cluster.scheduler))
+
+
+def _start(workers: int, memory: int, site: Site) -> _GuardedCluster:
+    with _deaf_to_interrupts():
         _load_for_workers()
         try:
-            cluster = _GuardedCluster(
+            return _GuardedCluster(
                 n_workers=workers,
                 env=dict(os.environ),  # what was set since they began to load
                 threads_per_worker=1,
@@ -58,11 +70,6 @@ def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribut
             )
         except RuntimeError as error:
             raise ClusterError(f"{error}; correct dashboard ({site.dashboard}) under [cluster]") from error
-    # Nannies begin other workers as long as the run goes on.
-    with dask.config.set(_FORKED), cluster, Client(cluster, set_as_default=False) as client:
-        client.run(cap_threads)
-        client.register_worker_callbacks(cap_threads)
-        yield Distributed(client, workers, site.patience or _PATIENCE, say, guard.link(cluster.scheduler))
 
 
 def _load_for_workers() -> None:
