@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from crackdask.config import check
+from crackdask.jobs import Job, asked_for
 from crackdask.places import Place
 from crackdask.places import names as listed
 from crackdask.schema import STEPS
@@ -35,6 +35,8 @@ class Status:
         Whether every block of every step is done.
     running
         The process that writes the store now, or None.
+    job
+        The job that was last submitted to make it, or None.
     steps
         For each step the states done and left, and the seconds the done ones took.
     at_work
@@ -48,6 +50,7 @@ class Status:
     name: str
     complete: bool
     running: str | None
+    job: Job | None
     steps: tuple[StepStatus, ...]
     at_work: tuple[tuple[str, str, str, int, int], ...]
     failed: tuple[dict[str, Any], ...]
@@ -67,15 +70,16 @@ def status(path: Place) -> Status:
         If there is no store, or one of a newer format.
     """
     path = path.resolve()  # a run writes where a link leads, and its records beside that
-    logs = Work.beside(path).folder / "logs"
-    if isinstance(logs, Path) and logs.is_dir() and not is_there(path):
+    work = Work.beside(path)
+    job = asked_for(work)
+    if job and not is_there(path):
         raise StoreError(
-            f"there is no store at {path} yet, but a job was asked for that makes it: the queue of the batch system "
-            f"shows whether it waits, and {logs} what it said"
+            f"there is no store at {path} yet, but a job was asked for that makes it ({job}): the queue of the batch "
+            f"system shows whether it waits, and {job.logs} what it said"
         )
     facts = attributes(path)
     recipe = check(facts["recipe"])
-    work, plan = Work.beside(path), units(recipe)
+    plan = units(recipe)
     names = [state.name for state in recipe.states]
     recorded = facts.get("steps", {})
     results = {u.name: found for u in plan if (found := work.result(u.name))}
@@ -106,6 +110,7 @@ def status(path: Place) -> Status:
         recipe.experiment.name,
         complete,
         work.is_held(),
+        job,
         steps,
         tuple(_at_work(work, names)),
         tuple(work.noted("failed") or ()),

@@ -11,12 +11,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from crackdask.cluster.batch import BATCHES, Batch, check_cores, check_nameable, check_there
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.workers import COMPILING
+from crackdask.jobs import Job, asked_for, note_job
+from crackdask.places import place
 from crackdask.resources import SYSTEMS, Site
+from crackdask.work import Work
 
 #: Seconds before its end in which a job is told to end in order.
 _GRACE = 120
@@ -143,9 +147,14 @@ class Submission:
         Raises
         ------
         ClusterError
-            If its command is not there or refuses.
+            If its command is not there or refuses, or the store is being written or about to be.
         """
         check_there(self.batch)
+        work = Work.beside(place(self.store))
+        if who := work.is_held():
+            raise ClusterError(f"another run is writing this store ({who}); wait for it or stop it")
+        if (job := asked_for(work)) and BATCHES[job.system].is_queued(job.number):
+            raise ClusterError(f"a job that makes this store is in the queue already ({job}); wait for it or cancel it")
         self.logs.parent.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)  # what a run says has the key to its dashboard
         done = subprocess.run([self.batch.submit], input=self.script(), capture_output=True, text=True, check=False)
@@ -154,4 +163,6 @@ class Submission:
                 f"{self.batch.title} refused the job: {' '.join((done.stderr or done.stdout).split())}; correct queue, "
                 "account, walltime, cores or memory under [cluster] (--dry-run shows the script)"
             )
-        return done.stdout.strip()
+        said = done.stdout.strip()
+        note_job(work, Job(self.system, said, str(self.logs), datetime.now().astimezone().isoformat(" ", "seconds")))
+        return said

@@ -125,6 +125,25 @@ def test_a_submitted_run_is_told_to_end_and_continues_when_it_is_submitted_again
     assert_same_store(tiny.store, finished.store)
 
 
+def test_a_second_job_for_a_store_is_refused_while_the_first_waits(queue: Slurm, tiny: Tiny, site: Path) -> None:
+    words = ("submit", tiny.recipe, "--store", tiny.store, "--cluster-config", site)
+    site.write_text(site.read_text() + 'directives = ["--hold"]\n')
+    assert tiny.crackdask(*words).code == 0
+    [job] = queue.jobs(name="crackdask")
+    said = tiny.crackdask(*words)
+    assert said.code == 2
+    assert f"a job that makes this store is in the queue already (Submitted batch job {job.number}, " in said.err
+    assert [job] == queue.jobs(name="crackdask")
+    assert f"a job was asked for that makes it (Submitted batch job {job.number}, " in (
+        tiny.crackdask("status", tiny.store).err
+    )
+    queue.command("scancel", str(job.number))
+    queue.wait(lambda: not queue.jobs(), 20)
+    assert tiny.crackdask(*words).code == 0
+    [job] = queue.jobs(name="crackdask")
+    queue.command("scancel", str(job.number))
+
+
 def test_what_slurm_refuses_is_told(queue: Slurm, tiny: Tiny, site: Path) -> None:
     site.write_text(SITE.replace("main", "night"))
     for name in ("run", "submit"):

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from crackdask import engine
+from crackdask.jobs import Job, note_job
 from crackdask.schema import STEPS
 from crackdask.status import status
+from crackdask.work import Work
 from tests.tiny import SHAPE, Tiny, assert_same_store, crackdask, write_slices
 
 
@@ -23,7 +25,7 @@ def as_json(store: Path) -> dict[str, Any]:
     said = crackdask("status", store, "--json")
     assert said.code == 0, said.err
     found: dict[str, Any] = json.loads(said.out)
-    assert set(found) == {"name", "complete", "running", "steps", "at_work", "failed", "rerun"}
+    assert set(found) == {"name", "complete", "running", "job", "steps", "at_work", "failed", "rerun"}
     assert [step["step"] for step in found["steps"]] == list(STEPS)
     for step in found["steps"]:
         assert not set(step["done"]) & set(step["left"])
@@ -50,12 +52,17 @@ def test_a_finished_store(finished: Tiny) -> None:
 
 def test_a_job_that_was_asked_for_and_has_not_begun(tiny: Tiny) -> None:
     assert f"`crackdask run RECIPE --store {tiny.store}` makes one" in crackdask("status", tiny.store).err
-    logs = tiny.store.with_name("out.zarr.work") / "logs"
-    logs.mkdir(parents=True)
+    note_job(
+        Work.beside(tiny.store), Job("slurm", "Submitted batch job 7", "/shared/logs", "2026-01-02 03:04:05+01:00")
+    )
     said = crackdask("status", tiny.store)
     assert said.code == 2
-    assert f"there is no store at {tiny.store} yet, but a job was asked for that makes it" in said.err
-    assert str(logs) in said.err
+    job = "Submitted batch job 7, 2026-01-02 03:04:05+01:00"
+    assert f"there is no store at {tiny.store} yet, but a job was asked for that makes it ({job})" in said.err
+    assert "and /shared/logs what it said" in said.err
+    assert tiny.run("--until", "read").code == 0
+    assert f"last job: {job}; its log in /shared/logs" in crackdask("status", tiny.store).out
+    assert as_json(tiny.store)["job"]["logs"] == "/shared/logs"
 
 
 def test_a_store_by_its_other_names(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +154,7 @@ SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts into the background deaf to it
 from crackdask import engine
+from crackdask.jobs import Job, note_job
 from crackdask.cli import main
 sound = engine.run_block
 def slow(job):

@@ -30,7 +30,7 @@ from crackdask.cli.common import (
     out,
     shared_folder,
 )
-from crackdask.cluster import Certificates, ClusterError, Serial, check_memory, connect, recorded
+from crackdask.cluster import Certificates, Serial, check_memory, connect, recorded
 from crackdask.config import Recipe, load, load_site
 from crackdask.console import Display, brief, columns, duration, facts, size
 from crackdask.init import draft
@@ -43,7 +43,6 @@ from crackdask.scans import Scans
 from crackdask.schema import STEPS
 from crackdask.store import attributes, is_there
 from crackdask.submit import Submission
-from crackdask.work import Work
 
 
 @app.command()
@@ -330,8 +329,6 @@ def submit(
     if dry_run:
         sys.stdout.write(job.script())
         return
-    if who := Work.beside(where).is_held():
-        raise ClusterError(f"another run is writing this store ({who}); wait for it or stop it")
     out.print(escape(job.submit()))
     shown = shlex.quote(str(store))
     out.print(

@@ -48,3 +48,5 @@ def _print_status(store: Place, found: Status) -> None:
         first, last = found.rerun[0], found.rerun[-1]
         count = f"{len(found.rerun)} step{'s' * (len(found.rerun) > 1)}"
         out.print(escape(f"\na rerun would do {count}, from {first[0]} {first[1]} to {last[0]}"))
+    if found.job and not found.complete:
+        out.print(escape(f"\nlast job: {found.job}; its log in {found.job.logs}"))

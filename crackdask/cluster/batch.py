@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,14 @@ class Batch:
         """
         return said.strip() in self.over or any(words and words in said for words in self.over)
 
+    def is_queued(self, job: str) -> bool:
+        """Ask the system whether a job waits or runs; who cannot ask is told no."""
+        try:
+            said = subprocess.run([*self.asks, job], capture_output=True, text=True, timeout=60, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return not self.is_over(said.stdout + said.stderr) and said.returncode == 0
+
     def walltime(self, seconds: int) -> str:
         """Return a time as the system reads it, rounded up to what it can count.
 
@@ -66,10 +75,11 @@ class Batch:
         return f"{days}-{clock}" if days else clock
 
 
+_OVER_IN_SLURM = ("", "COMPLETING", "Invalid job id")
 BATCHES = {
     batch.name: batch
     for batch in (
-        Batch("slurm", "sbatch", "squeue --me", "#SBATCH", ("squeue", "-h", "-o", "%T", "-j"), ("", "Invalid job id")),
+        Batch("slurm", "sbatch", "squeue --me", "#SBATCH", ("squeue", "-h", "-o", "%T", "-j"), _OVER_IN_SLURM),
         Batch("pbs", "qsub", "qstat -u $USER", "#PBS", ("qstat",), ("has finished", "Unknown Job")),
         Batch("lsf", "bsub", "bjobs", "#BSUB", ("bjobs", "-noheader", "-o", "stat"), ("DONE", "EXIT", "is not found")),
         Batch("sge", "qsub", "qstat", "#$", ("qstat", "-j"), ("do not exist",)),

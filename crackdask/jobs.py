@@ -1,0 +1,55 @@
+"""The job that was last asked for to make a store, remembered beside it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+
+from crackdask.work import Work
+
+_NOTE = "job"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that holds a run.
+
+    Attributes
+    ----------
+    system, said
+        The batch system, and what it answered when it took the job.
+    logs
+        Folder of what the job writes.
+    when
+        Time at which it was asked for, ISO 8601.
+    """
+
+    system: str
+    said: str
+    logs: str
+    when: str
+
+    @property
+    def number(self) -> str:
+        """What its system calls it.
+
+        >>> Job("lsf", "Job <123> is submitted to queue <long>.", "", "").number
+        '123'
+        """
+        found = re.search(r"\d+", self.said)
+        return found[0] if found else ""
+
+    def __str__(self) -> str:
+        """Name it as its system did."""
+        return f"{self.said.rstrip('.')}, {self.when}"
+
+
+def note_job(work: Work, job: Job) -> None:
+    """Remember a job that was taken."""
+    work.note(_NOTE, asdict(job))
+
+
+def asked_for(work: Work) -> Job | None:
+    """Return the job that was last asked for, or None."""
+    found = work.noted(_NOTE)
+    return Job(**found) if found else None
