@@ -241,6 +241,29 @@ def test_certificates_that_are_none_or_anothers_are_told(elsewhere: Elsewhere, t
         assert "and the certificates that were given are not of one authority" in said(*words)
 
 
+def test_commands_that_read_a_store_take_the_same_options(elsewhere: Elsewhere, finished: Tiny, tmp_path: Path) -> None:
+    worker = elsewhere.worker()
+    own = [word.replace("--tls-ca-file", "--tls-ca") for word in elsewhere.proof]
+    paint = ("export", finished.store, "--paint", "volume_um3", "--out", tmp_path / "there", "--cluster")
+    said = finished.crackdask(*paint, elsewhere.address, *own[:4])
+    assert said.code == 2
+    assert "--tls-ca, --tls-cert and --tls-key cannot be used" in said.err
+    assert "--insecure" in finished.crackdask(*paint, "tcp://192.0.2.1:8786").err
+    said = finished.crackdask(*paint, elsewhere.address, *own)
+    worker.kill()
+    worker.wait()
+    assert said.code == 0, said.err
+    here = finished.crackdask(*paint[:-2], tmp_path / "here", "--cluster", "synchronous")
+    assert here.code == 0, here.err
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    found = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert found
+    return found
+
+
 def test_certificates_lie_where_only_their_owner_reads_and_go_with_the_run(tmp_path: Path) -> None:
     with in_files(tmp_path) as security:
         paths = {security.tls_ca_file, security.tls_worker_key, security.tls_client_cert}

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
 from importlib.metadata import version
@@ -94,6 +95,12 @@ WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; by defa
 SiteOption = Annotated[
     Path | None,
     typer.Option("--cluster-config", help="A file of your own with keys of the section cluster.", show_default=False),
+]
+CaOption = Annotated[Path | None, typer.Option("--tls-ca", help="Authority of a tls:// scheduler.", show_default=False)]
+CertOption = Annotated[Path | None, typer.Option("--tls-cert", help="Own certificate for it.", show_default=False)]
+KeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Key of the certificate.", show_default=False)]
+InsecureOption = Annotated[
+    bool, typer.Option("--insecure", help="Let another machine's tcp:// do without TLS.", show_default=False)
 ]
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -232,15 +239,32 @@ def shared_folder(store: Place, site: Site) -> Path:
     return Path.cwd() / folder.name if isinstance(folder, Prefix) else folder
 
 
-def workers_for(
-    store: Place, cluster: str | None, workers: int | None, memory: int
-) -> AbstractContextManager[Executor]:
-    """Return the workers of a command that reads a finished store."""
-    from crackdask.cluster import connect
-    from crackdask.config import load_site
+@dataclass(frozen=True)
+class Helpers:
+    """Which workers a command is to use that reads a finished store: what its options say."""
 
-    site = load_site(None, ClusterParams(), kind=cluster, workers=workers)
-    return connect(site.kind, site.workers, memory, site=site, folder=shared_folder(store.resolve(), site), say=notice)
+    cluster: str | None
+    workers: int | None
+    config: Path | None
+    tls: tuple[Path | None, Path | None, Path | None]
+    insecure: bool
+
+    def connect(self, store: Place, memory: int) -> AbstractContextManager[Executor]:
+        """Return the workers, of some bytes each."""
+        from crackdask.cluster import Certificates, connect
+        from crackdask.config import load_site
+
+        site = load_site(self.config, ClusterParams(), kind=self.cluster, workers=self.workers)
+        return connect(
+            site.kind,
+            site.workers,
+            memory,
+            site=site,
+            folder=shared_folder(store.resolve(), site),
+            certificates=Certificates(*self.tls),
+            insecure=self.insecure,
+            say=notice,
+        )
 
 
 def notice(words: str) -> None:

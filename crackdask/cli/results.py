@@ -11,7 +11,13 @@ import typer
 from rich.markup import escape
 
 from crackdask.cli.common import (
+    CaOption,
+    CertOption,
     ClusterOption,
+    Helpers,
+    InsecureOption,
+    KeyOption,
+    SiteOption,
     StoreName,
     WorkersOption,
     app,
@@ -20,7 +26,6 @@ from crackdask.cli.common import (
     mistakes,
     on_disk,
     out,
-    workers_for,
 )
 from crackdask.console import Display, columns, duration
 from crackdask.export import TABLES, PaintError, export_labels, export_tables, property_of
@@ -48,9 +53,15 @@ def cracks(
     ] = None,
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
+    cluster_config: SiteOption = None,
+    tls_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    insecure: InsecureOption = False,
 ) -> None:
     """Measure the cracks of every particle, and add them to the store as the table `cracks`."""
     where = place(store).resolve()
+    helpers = Helpers(cluster, workers, cluster_config, (tls_ca, tls_cert, tls_key), insecure)
     facts = attributes(where)
     changed: dict[str, Any] = {} if threshold is None else {"crack_threshold": threshold}
     check(where, state or (), **changed)
@@ -58,7 +69,7 @@ def cracks(
     started = time.monotonic()
     try:
         with (
-            workers_for(where, cluster, workers, 2**30) as executor,
+            helpers.connect(where, 2**30) as executor,
             Display(out, names, prod(facts["identity"]["shape"]), executor.workers, executor.dashboard) as display,
         ):
             done, kept = write_cracks(where, executor, display, state or (), **changed)
@@ -168,6 +179,11 @@ def export(
     ] = float("nan"),
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
+    cluster_config: SiteOption = None,
+    tls_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    insecure: InsecureOption = False,
 ) -> None:
     """Write results for other tools: tables, labels as TIFF, properties as OME-Zarr images.
 
@@ -187,12 +203,11 @@ def export(
         for words in made.notes:
             out.print(f"[yellow]note:[/] {escape(words)}")
     if paint:
-        _paint(where, paint, folder, background, cluster, workers)
+        tls = (tls_ca, tls_cert, tls_key)
+        _paint(where, paint, folder, background, Helpers(cluster, workers, cluster_config, tls, insecure))
 
 
-def _paint(
-    store: Place, wanted: list[str], folder: Path, background: float, cluster: str | None, workers: int | None
-) -> None:
+def _paint(store: Place, wanted: list[str], folder: Path, background: float, helpers: Helpers) -> None:
     """Paint properties, after all of them are known to be there."""
     tree = open_store(store)
     for name in wanted:
@@ -200,7 +215,7 @@ def _paint(
     names, shape = [str(state) for state in tree["volumes"].state.values], tree["volumes"].label.shape
     try:
         with (
-            workers_for(store, cluster, workers, PAINT_BYTES) as executor,
+            helpers.connect(store, PAINT_BYTES) as executor,
             Display(err, names, prod(shape[1:]), executor.workers, executor.dashboard) as display,
         ):
             images = [

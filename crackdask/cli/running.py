@@ -15,7 +15,11 @@ import typer
 from rich.markup import escape
 
 from crackdask.cli.common import (
+    CaOption,
+    CertOption,
     ClusterOption,
+    InsecureOption,
+    KeyOption,
     NewStore,
     RecipePath,
     SiteOption,
@@ -116,10 +120,10 @@ def run(
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
     cluster_config: SiteOption = None,
-    tls_ca: Annotated[Path | None, typer.Option(help="Authority of a tls:// scheduler.", show_default=False)] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Own certificate for it.", show_default=False)] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Key of the certificate.", show_default=False)] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Let another machine's tcp:// do without TLS.")] = False,
+    tls_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    insecure: InsecureOption = False,
     patience: Annotated[
         str | None, typer.Option(help="How long to wait while there is no worker, such as '2 h'.", show_default=False)
     ] = None,
