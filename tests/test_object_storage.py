@@ -362,17 +362,20 @@ def test_a_place_that_is_not_known(local: Tiny) -> None:
     assert local.crackdask("demo", "--store", "s3://bucket/demo.zarr").code == 2
 
 
-def test_what_is_made_of_a_store_goes_to_a_disk(
+def test_what_is_one_file_lies_on_a_disk(
     local: Tiny, remote: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for words in (
         ("export", remote, "--out", "s3://bucket/e"), ("report", remote, "--to", "s3://bucket/r"),
-        ("init", local.folder / "scans" / "a", "--output", "s3://bucket/r.toml"),
+        ("init", local.folder / "scans" / "a", "--output", "s3://bucket/r.toml"), ("check", "s3://bucket/r.toml"),
+        ("run", "s3://bucket/r.toml", "--store", remote), ("cracks", remote, "--cluster-config", "s3://bucket/site.toml"),
     ):  # fmt: skip
         said = local.crackdask(*words)
         assert said.code == 2
-        assert "is written to a disk; name a folder or file there" in " ".join(said.err.replace("│", " ").split())
+        assert "this lies on a disk; scans and stores may be in a bucket" in " ".join(
+            said.err.replace("│", " ").split()
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -63,6 +63,13 @@ class _Commands(TyperGroup):
         super().format_help(ctx, formatter)
 
 
+def on_disk(path: Path | None) -> Path | None:
+    """Refuse a URL for what is written or read as one file of a disk; a callback of options."""
+    if path is not None and re.match(r"\w+:/", str(path)):
+        raise typer.BadParameter("this lies on a disk; scans and stores may be in a bucket, so name a file or folder")
+    return path
+
+
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
@@ -81,7 +88,7 @@ NewStore = Annotated[
         "--store", help="Where the store is or will be, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False
     ),
 ]
-RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)]
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False, callback=on_disk)]
 ClusterOption = Annotated[
     str | None,
     typer.Option(
@@ -94,7 +101,12 @@ UntilOption = Annotated[str | None, typer.Option(help=f"Last step to do: {', '.j
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; by default one for each core.")]
 SiteOption = Annotated[
     Path | None,
-    typer.Option("--cluster-config", help="A file of your own with keys of the section cluster.", show_default=False),
+    typer.Option(
+        "--cluster-config",
+        help="A file of your own with keys of the section cluster.",
+        show_default=False,
+        callback=on_disk,
+    ),
 ]
 CaOption = Annotated[Path | None, typer.Option("--tls-ca", help="Authority of a tls:// scheduler.", show_default=False)]
 CertOption = Annotated[Path | None, typer.Option("--tls-cert", help="Own certificate for it.", show_default=False)]
@@ -270,13 +282,6 @@ class Helpers:
 def notice(words: str) -> None:
     """Tell what the user should know of workers that come and go."""
     out.print(f"[yellow]note[/] {escape(words)}")
-
-
-def on_disk(path: Path | None) -> Path | None:
-    """Refuse a URL for what is written file by file; a callback of options."""
-    if path is not None and re.match(r"\w+:/", str(path)):
-        raise typer.BadParameter("it is written to a disk; name a folder or file there")
-    return path
 
 
 def made_of(store: Place, what: str) -> Path:
