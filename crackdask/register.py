@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from math import ceil, inf, isnan
+from math import ceil, inf
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,20 +23,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crackdask.kernels.itk import Picture, register_level
-from crackdask.kernels.match import MARGIN, MISSING, SETTLED, Mask, settle, shrink, whole_shift
+from crackdask.kernels.match import SETTLED, Mask
 from crackdask.kernels.points import LEAST, Agreement, agree, distances
-from crackdask.kernels.resample import resample_values, source_box
 from crackdask.kernels.starts import promising_starts, small_level
 from crackdask.plan import Box, Triple
-
-Matrix = NDArray[np.float64]
-Point = tuple[float, float, float]
-Reader = Callable[[Box], NDArray[Any]]
+from crackdask.subblocks import MATCH_FLOOR, Match, Matrix, Point, Reader, match_block, subblocks
 
 UNIT: Point = (1.0, 1.0, 1.0)
 ITK_VOXELS = 4_200_000  # finer levels are left to the sub-blocks
-BIN = 2  # voxels: edge of the bins on which a sub-block is searched for
-MATCH_FLOOR = 0.03  # voxels: a match is never trusted further than this
 
 
 class RegistrationError(ValueError):
@@ -100,20 +94,6 @@ class Level(NamedTuple):
     factor: int
     grey: NDArray[Any]
     valid: Mask | None = None
-
-
-@dataclass(frozen=True)
-class Match:
-    """The translation of one sub-block.
-
-    The voxel `point` of the reference lies at ``matrix @ (point + displacement)`` in the moving
-    scan, `matrix` being the one the match was made with. `weight` is 0 (not to be used) to 1.
-    """
-
-    point: Point
-    displacement: Point
-    weight: float
-    correlation: float
 
 
 @dataclass(frozen=True)
@@ -213,145 +193,6 @@ def _picture(level: Level, spacing: Point) -> Picture:
         (spacing[0] * (f - 1) / 2, spacing[1] * (f - 1) / 2, spacing[2] * (f - 1) / 2),
         valid,
     )
-
-
-def _triple(numbers: Iterable[Any]) -> Triple:
-    z, y, x = (int(n) for n in numbers)
-    return (z, y, x)
-
-
-def subblocks(shape: Triple, params: RegisterParams) -> tuple[Box, ...]:
-    """Return the sub-blocks of a volume: spread evenly, a little inside its faces.
-
-    >>> blocks = subblocks((100, 100, 100), RegisterParams(blocks_per_axis=3))
-    >>> len(blocks), blocks[0]
-    (27, Box(start=(4, 4, 4), stop=(37, 37, 37)))
-    """
-    starts: list[list[int]] = []
-    edges: list[int] = []
-    for n in shape:
-        edge = min(params.sub_block, max(16, n // 3), n)
-        inset = min(n // 25, (n - edge) // 2)
-        room = n - edge - 2 * inset
-        count = min(params.blocks_per_axis, max(2, ceil(n / edge))) if room else 1
-        starts.append([inset + room * i // max(1, count - 1) for i in range(count)])
-        edges.append(edge)
-    return tuple(Box((z, y, x), (z + edges[0], y + edges[1], x + edges[2])) for z, y, x in product(*starts))
-
-
-def refine(
-    block: Box,
-    fixed: NDArray[Any],
-    read_moving: Reader,
-    moving_shape: Triple,
-    matrix: Matrix,
-    params: RegisterParams,
-    *,
-    fill: float | None = None,
-    search: int | None = None,
-) -> Match:
-    """Return the translation left over in one sub-block after `matrix`.
-
-    Parameters
-    ----------
-    block
-        One of `subblocks`.
-    fixed
-        The reference there.
-    read_moving
-        Returns the moving scan's voxels in a box.
-    moving_shape
-        Shape of the moving scan.
-    matrix
-        The transform so far.
-    params
-        Of the step.
-    fill
-        Value of voxels that the scanner did not measure, in both scans.
-    search
-        How far to look, in voxels; `params.search_voxels` if not given. With 0 the sub-block is
-        believed to lie within a few voxels.
-    """
-    assert fixed.shape == block.shape, (fixed.shape, block)
-    search = params.search_voxels if search is None else search
-    centre = _point((a + b - 1) / 2 for a, b in zip(block.start, block.stop, strict=True))
-    nothing = Match(centre, (0.0, 0.0, 0.0), 0.0, 0.0)
-    valid = _measured(fixed, fill)
-    reach = -(-search // BIN)
-    needed = source_box(matrix, _widened(block, BIN * reach + MARGIN), moving_shape)
-    if needed is None or valid.mean() < 0.3 or fixed.min() == fixed.max():
-        return nothing
-    window, start = read_moving(needed), np.zeros(3)
-    if search:
-        coarsely = _searched(block, fixed, valid, window, _measured(window, fill), needed, matrix, reach)
-        if coarsely is None:
-            return nothing
-        start = coarsely
-    moved = matrix @ _translation(start)
-    around = _widened(block, MARGIN)
-    if source_box(moved, around, moving_shape) is None:
-        return nothing
-    other, other_valid = resample_values(window, needed, moved, around, moving_shape, fill=fill)
-    found = settle(fixed.astype(np.float32), valid, other, other_valid)
-    if found is None:
-        return nothing
-    weight = 1 / (1 + found.variance / MATCH_FLOOR**2)
-    if found.correlation < params.min_correlation or found.variance > 1:
-        weight = 0.0
-    return Match(_point(found.middle + block.start), _point(start + found.shift), weight, found.correlation)
-
-
-def _searched(
-    block: Box,
-    fixed: NDArray[Any],
-    valid: Mask,
-    window: NDArray[Any],
-    window_valid: Mask,
-    window_box: Box,
-    matrix: Matrix,
-    reach: int,
-) -> NDArray[np.float64] | None:
-    """Return the shift of a sub-block to about a bin, tried on bins of both scans up to `reach` of them."""
-    template, template_valid = shrink(fixed, valid, (BIN, BIN, BIN))
-    binned, held = shrink(window, window_valid, (BIN, BIN, BIN))
-    middle = (BIN - 1) / 2
-    scale, half = np.diag([BIN, BIN, BIN, 1.0]), np.full(3, middle)
-    to_source = np.linalg.inv(_translation(half + window_box.start) @ scale)
-    from_bins = _translation(half + block.start) @ scale
-    wide, wide_valid = resample_values(
-        np.where(held, binned, MISSING),
-        Box.whole(_triple(binned.shape)),
-        to_source @ matrix @ from_bins,
-        _widened(Box.whole(_triple(template.shape)), reach),
-        _triple(binned.shape),
-        fill=float(MISSING),
-        interpolation="linear",
-    )
-    shift = whole_shift(template, template_valid, wide, wide_valid, reach)
-    return None if shift is None else BIN * shift
-
-
-def _measured(voxels: NDArray[Any], fill: float | None) -> Mask:
-    """Return which voxels the scanner measured."""
-    if fill is None:
-        return np.ones(voxels.shape, bool)
-    return ~np.isnan(voxels) if isnan(fill) else voxels != fill
-
-
-def _widened(box: Box, by: int) -> Box:
-    """Return a box with as many more voxels on every side, inside the volume or not."""
-    return Box(_triple(a - by for a in box.start), _triple(b + by for b in box.stop))
-
-
-def _translation(shift: NDArray[np.float64]) -> Matrix:
-    matrix = np.eye(4)
-    matrix[:3, 3] = shift
-    return matrix
-
-
-def _point(numbers: Iterable[Any]) -> Point:
-    z, y, x = (float(n) for n in numbers)
-    return (z, y, x)
 
 
 def fit(matches: Sequence[Match], matrix: Matrix, params: RegisterParams, *, spacing: Point = UNIT) -> Fit:
@@ -530,7 +371,7 @@ def register(
     RegistrationError
         If the scans do not register, unless `accept_failed`.
     """
-    blocks = subblocks(reference_shape, params)
+    blocks = subblocks(reference_shape, params.sub_block, params.blocks_per_axis)
     matrix = coarse(reference, moving, params, spacing=spacing)
     found = Fit(matrix, inf, 0, len(blocks), 0.0, (np.nan,) * len(blocks))
     for turn in range(1 if params.transform == "none" else params.rounds):
@@ -540,9 +381,9 @@ def register(
             read_moving=read_moving,
             moving_shape=moving_shape,
             matrix=found.matrix,
-            params=params,
-            fill=fill,
             search=_search(turn, found, params),
+            min_correlation=params.min_correlation,
+            fill=fill,
         )
         last = found.matrix
         found = fit(list(apply(task, blocks)), last, params, spacing=spacing)
@@ -569,27 +410,3 @@ def _furthest(first: Matrix, second: Matrix, shape: Triple) -> float:
     corners = np.array(list(product(*((0.0, n - 1.0) for n in shape), (1.0,))))
     apart = corners @ (first - second)[:3].T
     return float(np.sqrt((apart**2).sum(axis=1)).max())
-
-
-def match_block(
-    block: Box,
-    *,
-    read_reference: Reader,
-    read_moving: Reader,
-    moving_shape: Triple,
-    matrix: Matrix,
-    params: RegisterParams,
-    fill: float | None,
-    search: int,
-) -> Match:
-    """Read one sub-block of the reference and `refine` it: the task of a worker."""
-    return refine(
-        block,
-        read_reference(block),
-        read_moving,
-        moving_shape,
-        matrix,
-        params,
-        fill=fill,
-        search=search,
-    )

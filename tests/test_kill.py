@@ -276,9 +276,9 @@ def done_blocks(job: Any) -> list[tuple[str, str, int]]:
 def test_a_failing_match_of_the_registration_is_tried_again_then_set_aside(
     experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crackdask import register
+    from crackdask import subblocks
 
-    refine, calls = register.refine, Counter[Any]()
+    refine, calls = subblocks.refine, Counter[Any]()
 
     def failing(block: Any, *args: Any, **options: Any) -> Any:
         calls[block] += 1
@@ -286,7 +286,7 @@ def test_a_failing_match_of_the_registration_is_tried_again_then_set_aside(
             raise OSError("the disk went away")
         return refine(block, *args, **options)
 
-    monkeypatch.setattr(register, "refine", failing)
+    monkeypatch.setattr(subblocks, "refine", failing)
     limit = 1
     outcome, _ = experiment.run(tmp_path / "a.zarr", CUT, until="register")
     assert not outcome.failures

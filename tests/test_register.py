@@ -3,6 +3,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,22 +16,24 @@ from crackdask.plan import Box
 from crackdask.register import (
     Fit,
     Level,
-    Match,
     RegisterParams,
     RegistrationError,
     coarse,
     fit,
     overlap_fraction,
-    refine,
     register,
     rotation_deg,
-    subblocks,
     verify,
 )
+from crackdask.subblocks import Match, refine, subblocks
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHAPE = (60, 76, 84)
 UNIT = (1.0, 1.0, 1.0)
+
+
+def searching(params: RegisterParams) -> dict[str, Any]:
+    return {"search": params.search_voxels, "min_correlation": params.min_correlation}
 
 
 def pyramid(scan, fill=None, factors=(4, 2)):
@@ -208,14 +211,14 @@ def test_the_same_bits_every_time_and_on_any_number_of_threads():
 
 def test_a_match_does_not_depend_on_what_the_reader_holds():
     moving, params = scan_of(SHAPE, truth(SHAPE, (0, 0, 1), (0, 0.01, 0))), RegisterParams()
-    reference, block = scan_of(SHAPE), subblocks(SHAPE, params)[13]
+    reference, block = scan_of(SHAPE), subblocks(SHAPE, params.sub_block, params.blocks_per_axis)[13]
     read: list[Box] = []
 
     def read_moving(box):
         read.append(box)
         return moving[box.slices].copy()
 
-    match = refine(block, reference[block.slices], read_moving, SHAPE, np.eye(4), params)
+    match = refine(block, reference[block.slices], read_moving, SHAPE, np.eye(4), **searching(params))
     assert match.weight > 0.1
     # One read of little more than the block and the search around it.
     assert len(read) == 1
@@ -231,9 +234,10 @@ def test_a_sub_block_that_is_nearly_in_place_need_not_be_searched():
         sizes.append(np.prod(box.shape))
         return moving[box.slices]
 
-    for block in subblocks(SHAPE, params)[4::9]:
+    for block in subblocks(SHAPE, params.sub_block, params.blocks_per_axis)[4::9]:
         searched, settled = (
-            refine(block, reference[block.slices], read_moving, SHAPE, near, params, search=s) for s in (12, 0)
+            refine(block, reference[block.slices], read_moving, SHAPE, near, **searching(params) | {"search": s})
+            for s in (12, 0)
         )
         assert min(searched.weight, settled.weight) > 0.1
         np.testing.assert_allclose(searched.displacement, settled.displacement, atol=0.02)
@@ -297,7 +301,7 @@ def test_half_of_the_matches_may_be_wild():
     params, start = RegisterParams(), truth(SHAPE, (1, 0, 0), (0, 0, 0.01))
     expected = truth(SHAPE, (1.5, 0.5, -1), (0.01, 0.02, 0))
     matches = []
-    for i, block in enumerate(subblocks(SHAPE, params)):
+    for i, block in enumerate(subblocks(SHAPE, params.sub_block, params.blocks_per_axis)):
         point = (np.array(block.start) + block.stop) / 2
         goal = np.linalg.solve(start, expected @ [*point, 1.0])[:3] + random.normal(0, 0.02, 3)
         if i % 5 < 2:
@@ -332,7 +336,7 @@ def test_transform_none_measures_but_does_not_move():
 @pytest.mark.parametrize("shape", [(5, 9, 400), (60, 76, 84), (2000, 2160, 2560)])
 def test_subblocks_are_spread_inside_the_volume(shape):
     params = RegisterParams()
-    blocks = subblocks(shape, params)
+    blocks = subblocks(shape, params.sub_block, params.blocks_per_axis)
     assert len(set(blocks)) == len(blocks) <= params.blocks_per_axis**3
     assert all(block.intersect(Box.whole(shape)) == block for block in blocks)
     assert len({block.shape for block in blocks}) == 1
