@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -264,27 +265,32 @@ class Engine:
         sweep: Callable[[Sequence[int]], Iterable[tuple[int, Any]]],
         keep: Callable[[int, Any], None],
     ) -> None:
-        """Sweep over blocks until all are done; those that fail are tried again a few times."""
-        at, missing = dict(zip(numbers, boxes, strict=True)), list(numbers)
+        """Sweep over blocks until all are done; those that fail are tried again a few times.
+
+        What took several workers with it was tried by each of them, or only waited there beside such a block: it is
+        tried once more, with nothing of its pass beside it.
+        """
+        at = dict(zip(numbers, boxes, strict=True))
         aside: dict[int, BaseException] = {}
+        groups: list[list[int]] = [list(numbers)]
         for attempt in range(self.retries + 1):
             failed: list[int] = []
-            for number, outcome in sweep(missing):
+            suspects: list[int] = []
+            for number, outcome in chain.from_iterable(map(sweep, groups)):
                 if isinstance(outcome, self.fatal) or _is_hopeless(outcome):
                     raise outcome
                 if not isinstance(outcome, BaseException):
                     keep(number, outcome)
                     continue
-                # What took several workers with it was tried by each of them, or waited there beside such a block: it
-                # is tried once more, when there is less beside it.
-                again = attempt < (min(1, self.retries) if isinstance(outcome, WorkersLostError) else self.retries)
+                lost = isinstance(outcome, WorkersLostError)
+                again = attempt < (min(1, self.retries) if lost else self.retries)
                 self.progress.failed(unit, step, number, outcome, again)
                 if again:
-                    failed.append(number)
+                    (suspects if lost else failed).append(number)
                 else:
                     aside[number] = outcome
-            missing = sorted(failed)
-            if not missing:
+            groups = [group for group in (sorted(failed), *([number] for number in sorted(suspects))) if group]
+            if not groups:
                 break
         if aside:
             raise BlocksFailedError(

@@ -1,0 +1,44 @@
+"""Which blocks the engine tries again, and beside which others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crackdask.cluster import Serial, WorkersLostError
+from crackdask.engine import BlocksFailedError, Engine
+from crackdask.plan import Box
+from crackdask.work import Work
+from tests.silence import Silent
+
+BOXES = [Box((n, 0, 0), (n + 1, 1, 1)) for n in range(6)]
+
+
+@dataclass(frozen=True)
+class Deadly(Serial):
+    """Workers of which one block takes all memory: whatever waits beside it is lost with them."""
+
+    bad: Box = BOXES[2]
+    asked: list[list[int]] = field(default_factory=list)
+
+    def map(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        found = list(jobs)
+        self.asked.append([job.start[0] for job in found])
+        at = found.index(self.bad) if self.bad in found else len(found)
+        for number, job in enumerate(found):
+            yield job, WorkersLostError("dead") if at <= number <= at + 1 else function(job)
+
+
+def test_a_block_that_waited_beside_a_deadly_one_is_done(tmp_path: Path) -> None:
+    workers = Deadly()
+    engine = Engine(Work(tmp_path), workers, Silent(), retries=2, fatal=())
+    done: list[Box] = []
+    with pytest.raises(BlocksFailedError) as caught:
+        engine.in_order("mask-0", "mask", done.append, BOXES)
+    assert [failure.number for failure in caught.value.failures] == [2]
+    assert sorted(done) == [box for box in BOXES if box != workers.bad]
+    assert workers.asked == [[0, 1, 2, 3, 4, 5], [2], [3]]
