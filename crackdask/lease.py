@@ -48,7 +48,8 @@ def leased(lock: Prefix, say: Callable[[str], None]) -> Iterator[None]:
     beats = threading.Thread(target=lease.renew, name="lease", daemon=True)
     beats.start()
     try:
-        yield
+        with _interruptible(lease):
+            yield
     except KeyboardInterrupt:
         if not lease.lost:
             raise
@@ -60,6 +61,27 @@ def leased(lock: Prefix, say: Callable[[str], None]) -> Iterator[None]:
         lease.over.set()
         beats.join()
         lease.release()
+
+
+@contextmanager
+def _interruptible(lease: _Lease) -> Iterator[None]:
+    """Let the loss of a lock interrupt this process where Ctrl-C may not, as for what a script put into the background.
+
+    Shells have such processes ignore SIGINT.
+    """
+
+    def interrupt(*_: object) -> None:
+        if lease.lost:
+            raise KeyboardInterrupt
+
+    deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread()
+    if deaf:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if deaf:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def holder(lock: Prefix) -> str | None:

@@ -307,6 +307,9 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_interrupt_stays_one() -> None:
-    code = "import signal, crackdask.cluster.jobqueue as _; print(signal.getsignal(signal.SIGINT).__name__)"
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import crackdask.cluster.jobqueue as _; print(signal.getsignal(signal.SIGINT).__name__)"
+    )
     said = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "default_int_handler", said.stderr

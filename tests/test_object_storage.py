@@ -314,16 +314,25 @@ def test_a_run_that_fell_silent_is_taken_over(bucket: Prefix) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_run_that_was_taken_over_stops(bucket: Prefix) -> None:
-    work = Work.beside(bucket / "lost.zarr")
+@pytest.mark.parametrize("interrupts", ["heard", "ignored"])
+def test_a_run_that_was_taken_over_stops(bucket: Prefix, interrupts: str) -> None:
+    work = Work.beside(bucket / f"{interrupts}.zarr")
+    chosen = signal.default_int_handler if interrupts == "heard" else signal.SIG_IGN
+    before = signal.signal(signal.SIGINT, chosen)
 
     def overtaken() -> None:
         with work.held():
+            if interrupts == "ignored":
+                os.kill(os.getpid(), signal.SIGINT)
             write_lock(work)
             time.sleep(30)
 
-    with pytest.raises(StoreError, match=r"another run is writing this store \(process 1 on far"):
-        overtaken()
+    try:
+        with pytest.raises(StoreError, match=r"another run is writing this store \(process 1 on far"):
+            overtaken()
+        assert signal.getsignal(signal.SIGINT) is chosen
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert str(work.is_held()).startswith("process 1 on far")  # what is another's is left alone
 
 
