@@ -14,16 +14,25 @@ if TYPE_CHECKING:
 
 
 class Chunks(ObjectStore):  # type: ignore[type-arg, unused-ignore]
-    """The objects below a prefix, as zarr reads and writes them; counts the bytes written."""
+    """The objects below a prefix, as zarr reads and writes them.
+
+    Attributes
+    ----------
+    written
+        Bytes written.
+    absent
+        Chunks that were asked for and are not there.
+    """
 
     where: Prefix
     written: int = 0
+    absent: list[str]
 
     @classmethod
     def at(cls, where: Prefix, *, read_only: bool = False) -> Self:
         """Return the view of a prefix."""
         made = cls(client(where.bucket, where.key), read_only=read_only)
-        made.where = where
+        made.where, made.absent = where, []
         return made
 
     def with_read_only(self, read_only: bool = False) -> Self:
@@ -33,7 +42,10 @@ class Chunks(ObjectStore):  # type: ignore[type-arg, unused-ignore]
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Return an object, or None."""
         with told(self.where):
-            return await super().get(key, prototype, byte_range)
+            found = await super().get(key, prototype, byte_range)
+        if found is None and key.startswith("c"):
+            self.absent.append(key)
+        return found
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is an object."""

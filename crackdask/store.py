@@ -78,12 +78,15 @@ class Volume:
         Raises
         ------
         DamagedError
-            If a chunk is not what was written: its checksum tells.
+            If a chunk is not what was written: its checksum tells, or it is not there, which Zarr takes for zeros.
         """
         array = self._array()
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
         try:
-            return np.asarray(array[index])
+            voxels = np.asarray(array[index])
+            if lost := self._lost(array, box):
+                raise ValueError(f"{lost} is not there")
+            return voxels
         except (ValueError, RuntimeError) as error:
             name, state = Path(self.path).name, self.state
             if state is None:
@@ -97,10 +100,24 @@ class Volume:
                 state,
             ) from error
 
+    def _lost(self, array: zarr.Array[Any], box: Box) -> str | None:
+        """Return a chunk of a box that was not there when it was read, or None."""
+        if isinstance(array.store, Chunks):
+            return next(iter(array.store.absent), None)
+        root = Path(self.path)
+        return next((key for key in self._chunks(array, box) if not (root / key).exists()), None)
+
+    def _chunks(self, array: zarr.Array[Any], box: Box) -> Iterator[str]:
+        """Yield the names of the chunks (of the shards, where there are any) that a box touches."""
+        units = array.shards or array.chunks
+        first: tuple[Any, ...] = () if self.state is None else (range(self.state, self.state + 1),)
+        spans = [range(a // u, -(-b // u)) for a, b, u in zip(box.start, box.stop, units[-3:], strict=True)]
+        return map(array.metadata.encode_chunk_key, product(*first, *spans))
+
     def _array(self) -> zarr.Array[Any]:
         where = place(self.path)
         if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
-            return zarr.open_array(zarr_at(where), mode="r+", zarr_format=3)
+            return _open(zarr_at(where))
         return _opened(self.path, (where / "zarr.json").stat().st_mtime_ns)
 
     @property
@@ -131,26 +148,21 @@ class Volume:
         return self._flush(array, box)
 
     def _flush(self, array: zarr.Array[Any], box: Box) -> int:
-        units = array.shards or array.chunks
-        first: tuple[Any, ...] = () if self.state is None else (range(self.state, self.state + 1),)
-        spans = [range(a // u, -(-b // u)) for a, b, u in zip(box.start, box.stop, units[-3:], strict=True)]
         written = 0
         folders: dict[Path, set[str]] = {}
-        for number in product(*first, *spans):
-            file = Path(self.path) / array.metadata.encode_chunk_key(number)
-            if file.exists():
-                written += flush(file)
+        for key in self._chunks(array, box):
+            file = Path(self.path) / key
+            written += flush(file)
             folders.setdefault(file.parent, set()).add(file.name)
         for folder, own in folders.items():
-            if self.state is not None and folder.exists():
+            if self.state is not None:
                 _sweep(folder, own)
-        # A folder that this block made is an entry of the folder above; a chunk of zeros is an entry removed.
+        # A folder that this block made is an entry of the folder above.
         above = {
             parent for folder in folders for parent in (folder, *folder.parents) if parent.is_relative_to(self.path)
         }
         for folder in sorted(above, reverse=True):
-            if folder.exists():
-                flush(folder)
+            flush(folder)
         return written
 
 
@@ -163,7 +175,12 @@ def _sweep(folder: Path, own: set[str]) -> None:
 
 @lru_cache(maxsize=64)
 def _opened(path: str, made: int) -> zarr.Array[Any]:
-    return zarr.open_array(path, mode="r+", zarr_format=3)
+    return _open(path)
+
+
+def _open(where: Any) -> zarr.Array[Any]:
+    # Chunks of zeros are written too, so that one that was lost can be told from them.
+    return zarr.open_array(where, mode="r+", zarr_format=3).with_config({"write_empty_chunks": True})
 
 
 def make_volume(path: Place, shape: Triple, dtype: str, chunk: Triple, compression: Compression) -> Volume:

@@ -184,14 +184,18 @@ def test_a_particle_that_is_gone(tiny: Tiny) -> None:
 # ---------------------------------------------------------------- damage
 
 
-def test_a_torn_chunk_is_found_and_can_be_made_anew(tiny: Tiny, finished: Tiny) -> None:
+@pytest.mark.parametrize("how", ["torn", "lost"])
+def test_a_damaged_chunk_is_found_and_can_be_made_anew(tiny: Tiny, finished: Tiny, how: str) -> None:
     assert tiny.run().code == 0
     chunk = max((tiny.store / "volumes/label/c/1").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
-    data = bytearray(chunk.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    chunk.write_bytes(data)
-    with pytest.raises(ValueError, match="checksum"):
-        xr.open_zarr(tiny.store, group="volumes").label.load()
+    if how == "torn":
+        data = bytearray(chunk.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        chunk.write_bytes(data)
+        with pytest.raises(ValueError, match="checksum"):
+            xr.open_zarr(tiny.store, group="volumes").label.load()
+    else:
+        chunk.unlink()
     said = command("export", tiny.store, "--labels", "--to", tiny.folder / "labels")
     record = tiny.store.with_name("out.zarr.work") / "results" / "transfer-1"
     assert said.code == 2

@@ -153,13 +153,19 @@ def empty(path: Path) -> None:
     os.truncate(path, 0)
 
 
+def lose(path: Path) -> None:
+    path.unlink()
+
+
 #: Where a run is killed; the volume that its first block then reads; what becomes of it.
 TORN = (
     ("grey-1 grey 0", "raw-1", flip),
     ("denoise-0 denoise 0", "grey-0", halve),
     ("mask-0 islands 0", "rough-0", empty),
+    ("labels-0 basins 0", "depth-0", lose),
     ("measure-0 measure 0", "label-0", flip),
     ("transfer-1 overlaps 0", "depth-0", halve),
+    ("transfer-1 rims 0", "label-0", lose),
     ("transfer-1 saddles 0", "basin-1", flip),
     ("measure-1 measure 0", "tables-0", halve),
 )
