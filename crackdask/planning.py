@@ -1,7 +1,8 @@
 """What a run will take, before it starts: blocks, bytes, disk, tasks and time. Only arithmetic.
 
-Memory is a contract: a worker's peak is its libraries and kernels at rest plus the most expensive pass on one block,
-whatever the size of the volume. Where the budget allows no block the recipe is refused, with what would fit.
+Memory is a contract: a worker's peak is its libraries and kernels at rest, the most expensive pass on one block, and
+what its heap keeps of the blocks before, whatever the size of the volume. Where the budget allows no block the recipe
+is refused, with what would fit.
 """
 
 from __future__ import annotations
@@ -30,17 +31,19 @@ from crackdask.units import DTYPES, units
 
 #: A worker with all libraries loaded and kernels compiled, before the first voxel (measured, rounded up).
 BASE_BYTES = 320 * 2**20
+#: What a worker's heap keeps at most of what was let go, for the next block (`cluster.workers.ENVIRONMENT`).
+KEPT_BYTES = 96 * 2**20
 #: Edge of the largest block that is chosen by itself; larger ones gain nothing.
 LARGEST_BLOCK = 256
 #: Seconds for a million voxels on one core of a 2024 server, by step (measured; see tests/benchmarks).
 SECONDS_PER_MEGAVOXEL = {
-    "read": 0.04,
-    "grey": 0.08,
-    "denoise": 0.25,
-    "mask": 0.14,
-    "labels": 0.20,
-    "transfer": 0.26,
-    "measure": 0.08,
+    "read": 0.02,
+    "grey": 0.06,
+    "denoise": 0.21,
+    "mask": 0.10,
+    "labels": 0.21,
+    "transfer": 0.21,
+    "measure": 0.06,
 }
 #: Registration looks at pyramid levels and sub-blocks of bounded size, so it takes the same for any volume.
 SECONDS_PER_REGISTRATION = 3.0
@@ -86,7 +89,12 @@ class Plan:
     @property
     def worker_bytes(self) -> int:
         """Planned peak of one worker."""
-        return BASE_BYTES + self.peak.bytes
+        return BASE_BYTES + self.peak.bytes + self.kept_bytes
+
+    @property
+    def kept_bytes(self) -> int:
+        """What its heap keeps of earlier blocks while it is at that pass."""
+        return min(KEPT_BYTES, self.peak.bytes // 2)
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,8 @@ def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any
     found: Plan | None = None
     for block in [compute.block] if compute.block != "auto" else _candidates(unit, shape, workers):
         fitted: Triple = tuple(min(b, n) for b, n in zip(block, shape, strict=True))  # type: ignore[assignment]
-        room = max(compute.memory - BASE_BYTES, 2**24)
+        left = compute.memory - BASE_BYTES
+        room = max(left - KEPT_BYTES, 2 * left // 3, 2**24)
         slabs = scan_slabs(scan, dtype.itemsize, (32, 64, 64), room // 8)
         costs = tuple(_costs(recipe, scan, dtype, fitted, slabs))
         found = Plan(Grid(shape, block), slabs, chunk, raw_chunk, costs)  # type: ignore[arg-type]

@@ -204,8 +204,13 @@ class Run(Bench):
             store.tidy(self.path)
             missing = [n for n in self._volumes() if not (self.path / "volumes" / n / "zarr.json").is_file()]
             if missing:
+                for unit in units(self.recipe):  # one that wrote to them may be done: a user may have removed them
+                    if any(name in missing for name, _ in unit.writes):
+                        self.work.forget(unit.name)
+                        self.work.drop_records(unit.name)
                 store.add_volumes(self.path, self.axes, {n: self._volumes()[n] for n in missing}, **self._layout())
             return
+        self.work.start_anew()  # it may tell of a store that was removed or renamed
         store.create(self.path, self.axes, self._volumes(), values=self._facts(), **self._layout())
 
     def _check_place(self) -> None:

@@ -118,7 +118,13 @@ class Volume:
         where = place(self.path)
         if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
             return _open(zarr_at(where))
-        return _opened(self.path, (where / "zarr.json").stat().st_mtime_ns)
+        try:
+            made = (where / "zarr.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            raise StoreError(
+                f"{self.path} is gone: something removed it while it was in use; the same command makes it anew"
+            ) from None
+        return _opened(self.path, made)
 
     @property
     def made(self) -> str:

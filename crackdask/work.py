@@ -303,6 +303,11 @@ class Work:
         """Drop the result of a unit that must be done again."""
         forget(self.folder / "results" / unit)
 
+    def start_anew(self) -> None:
+        """Drop all that tells of finished units and blocks: the store that they wrote to is no more."""
+        for name in ("results", "blocks", "tables", "volumes"):
+            remove(self.folder / name)
+
     def volume(self, name: str, state: int) -> Place:
         """Return where a work volume lies."""
         return self.folder / "volumes" / f"{name}-{state}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,16 @@ def test_a_job_that_was_asked_for_and_has_not_begun(tiny: Tiny) -> None:
     assert tiny.run("--until", "read").code == 0
     assert f"last job: {job}; its log in /shared/logs" in crackdask("status", tiny.store).out
     assert as_json(tiny.store)["job"]["logs"] == "/shared/logs"
+
+
+@pytest.mark.parametrize("removed", ["", "volumes/grey", "volumes/label"])
+def test_what_was_removed_while_its_work_was_not_is_made_anew(tiny: Tiny, finished: Tiny, removed: str) -> None:
+    assert tiny.run().code == 0
+    assert tiny.store.with_name("out.zarr.work").exists()
+    shutil.rmtree(tiny.store / removed)
+    said = tiny.run()
+    assert said.code == 0, said.err
+    assert_same_store(tiny.store, finished.store)
 
 
 def test_a_store_by_its_other_names(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
         [
             "memory, each worker",
             f"{size(plan.worker_bytes)} of {size(recipe.compute.memory)} "
-            f"({size(BASE_BYTES)} program, {size(plan.peak.bytes)} {plan.peak.step})",
+            f"({size(BASE_BYTES)} program, {size(plan.peak.bytes)} {plan.peak.step}, {size(plan.kept_bytes)} heap)",
         ],
         ["scans to read", size(cost.source_bytes)],
         ["store", f"about {size(cost.store_bytes)}"],

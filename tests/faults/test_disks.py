@@ -230,6 +230,21 @@ def test_a_disk_that_damages_all_it_gets(lab: Lab) -> None:
     lab.check_same()
 
 
+def test_a_store_that_is_removed_while_it_is_written(lab: Lab) -> None:
+    block, go = "grey-1 grey 2", lab.folder / "go"
+    lab.ask({"block": block, "how": "hold", "times": 1, "until": [str(go)]})
+    run = lab.run()
+    until(lambda: lab.begun(block), 60, lambda: run.said)
+    shutil.rmtree(lab.store)
+    COUNTS.faults += 1
+    go.touch()
+    assert run.wait() == 2, run.said
+    last = run.said.splitlines()[-1]
+    assert f"{lab.store}/volumes/grey is gone: something removed it while it was in use" in last
+    lab.finish()
+    lab.check_same()
+
+
 def test_torn_records(lab: Lab) -> None:
     """A record that is not whole counts for nothing, nor does the result of a step."""
     lab.held_at("transfer-1 saddles 7").kill()
