@@ -27,6 +27,7 @@ from crackdask.places import names
 from crackdask.plan import Triple, check_single_writer
 from crackdask.profile import Cost
 from crackdask.store import Compression, DamagedError, StoreError
+from crackdask.tables import GROUPS
 from crackdask.units import INTERNAL, KEPT_ON_REQUEST, STORED, Unit, VolumeKey, dependent, outstanding, units
 from crackdask.work import Work
 
@@ -76,7 +77,8 @@ class Run(Bench):
         plan = units(self.recipe)
         if self._says_complete(plan):
             return []
-        done, lying = {u.name for u in plan if self._is_done(u)}, set(self.work.volumes())
+        missing, lying = self._missing(), set(self.work.volumes())
+        done = {u.name for u in plan if self._is_done(u) and not missing & self._writes(u)}
         there = {
             key
             for u in plan
@@ -94,6 +96,7 @@ class Run(Bench):
             bool(facts.get("complete"))
             and not self.work.has_results()
             and not self.recipe.compute.keep_intermediate
+            and not self._missing()
             and all(steps.get(u.name, {}).get("fingerprint") == self.scans.fingerprints[u.name] for u in plan)
         )
 
@@ -196,19 +199,28 @@ class Run(Bench):
         found = self.work.result(unit.name)
         return found is not None and found[0] == self.scans.fingerprints[unit.name]
 
+    def _missing(self) -> set[str]:
+        """Return the volumes and tables that are not in the store: not made yet, or removed by somebody."""
+        volumes = {name for name in self._volumes() if not (self.path / "volumes" / name / "zarr.json").is_file()}
+        return volumes | {name for name in GROUPS if not (self.path / name / "zarr.json").is_file()}
+
+    def _writes(self, unit: Unit) -> set[str]:
+        """Return the volumes and tables of the store that a unit writes."""
+        return {name for name, _ in unit.writes if self.is_stored(name)} | set(GROUPS if unit.step == "track" else ())
+
     # ------------------------------------------------------------ the store
 
     def _open_store(self) -> None:
         if store.is_there(self.path):
             self._check_store()
             store.tidy(self.path)
-            missing = [n for n in self._volumes() if not (self.path / "volumes" / n / "zarr.json").is_file()]
-            if missing:
-                for unit in units(self.recipe):  # one that wrote to them may be done: a user may have removed them
-                    if any(name in missing for name, _ in unit.writes):
-                        self.work.forget(unit.name)
-                        self.work.drop_records(unit.name)
-                store.add_volumes(self.path, self.axes, {n: self._volumes()[n] for n in missing}, **self._layout())
+            missing = self._missing()
+            for unit in units(self.recipe):
+                if missing & self._writes(unit):
+                    self.work.forget(unit.name)
+                    self.work.drop_records(unit.name)
+            if volumes := {name: dtype for name, dtype in self._volumes().items() if name in missing}:
+                store.add_volumes(self.path, self.axes, volumes, **self._layout())
             return
         self.work.start_anew()  # it may tell of a store that was removed or renamed
         store.create(self.path, self.axes, self._volumes(), values=self._facts(), **self._layout())

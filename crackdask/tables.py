@@ -23,6 +23,8 @@ from crackdask.store import (
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
 RANGE = 20_000
+#: The tables of a finished store, each a group.
+GROUPS = ("particles", "shells", "histograms", "contacts", "transforms")
 
 
 def ranges(count: int) -> list[range]:

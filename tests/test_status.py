@@ -66,7 +66,7 @@ def test_a_job_that_was_asked_for_and_has_not_begun(tiny: Tiny) -> None:
     assert as_json(tiny.store)["job"]["logs"] == "/shared/logs"
 
 
-@pytest.mark.parametrize("removed", ["", "volumes/grey", "volumes/label"])
+@pytest.mark.parametrize("removed", ["", "volumes/grey", "volumes/label", "particles", "shells", "transforms"])
 def test_what_was_removed_while_its_work_was_not_is_made_anew(tiny: Tiny, finished: Tiny, removed: str) -> None:
     assert tiny.run().code == 0
     assert tiny.store.with_name("out.zarr.work").exists()
