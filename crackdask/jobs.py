@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
+from crackdask.resources import SYSTEMS
 from crackdask.work import Work
 
 _NOTE = "job"
@@ -52,4 +53,7 @@ def note_job(work: Work, job: Job) -> None:
 def asked_for(work: Work) -> Job | None:
     """Return the job that was last asked for, or None."""
     found = work.noted(_NOTE)
-    return Job(**found) if found else None
+    names = {each.name for each in fields(Job)}
+    if not isinstance(found, dict) or set(found) != names or found["system"] not in SYSTEMS:
+        return None  # of another version, or written by somebody else
+    return Job(**{name: str(found[name]) for name in names})

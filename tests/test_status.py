@@ -52,7 +52,11 @@ def test_a_finished_store(finished: Tiny) -> None:
 
 
 def test_a_job_that_was_asked_for_and_has_not_begun(tiny: Tiny) -> None:
-    assert f"`crackdask run RECIPE --store {tiny.store}` makes one" in crackdask("status", tiny.store).err
+    nothing = f"`crackdask run RECIPE --store {tiny.store}` makes one"
+    assert nothing in crackdask("status", tiny.store).err
+    for strange in ([], {"system": "slurm"}, {"system": "none", "said": "7", "logs": "", "when": ""}):
+        Work.beside(tiny.store).note("job", strange)
+        assert nothing in crackdask("status", tiny.store).err
     note_job(
         Work.beside(tiny.store), Job("slurm", "Submitted batch job 7", "/shared/logs", "2026-01-02 03:04:05+01:00")
     )
