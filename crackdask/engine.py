@@ -273,6 +273,7 @@ class Engine:
         at = dict(zip(numbers, boxes, strict=True))
         aside: dict[int, BaseException] = {}
         groups: list[list[int]] = [list(numbers)]
+        alone: set[int] = set()
         for attempt in range(self.retries + 1):
             failed: list[int] = []
             suspects: list[int] = []
@@ -283,12 +284,13 @@ class Engine:
                     keep(number, outcome)
                     continue
                 lost = isinstance(outcome, WorkersLostError)
-                again = attempt < (min(1, self.retries) if lost else self.retries)
+                again = attempt < self.retries and not (lost and number in alone)
                 self.progress.failed(unit, step, number, outcome, again)
                 if again:
                     (suspects if lost else failed).append(number)
                 else:
                     aside[number] = outcome
+            alone.update(suspects)
             groups = [group for group in (sorted(failed), *([number] for number in sorted(suspects))) if group]
             if not groups:
                 break

@@ -9,6 +9,12 @@ from crackdask.resources import SYSTEMS
 from crackdask.work import Work
 
 _NOTE = "job"
+_NUMBER = {
+    "slurm": r"Submitted batch job (\d+)",
+    "pbs": r"^(\d+)(?:[.\[]|$)",
+    "lsf": r"Job <(\d+)>",
+    "sge": r"Your job (\d+)",
+}
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,13 @@ class Job:
 
     @property
     def number(self) -> str:
-        """What its system calls it.
+        """What its system calls it; nothing if it did not say so in words that are known.
 
-        >>> Job("lsf", "Job <123> is submitted to queue <long>.", "", "").number
+        >>> Job("lsf", "Charged to 0042. Job <123> is submitted to queue <long>.", "", "").number
         '123'
         """
-        found = re.search(r"\d+", self.said)
-        return found[0] if found else ""
+        found = re.search(_NUMBER[self.system], self.said)
+        return found[1] if found else ""
 
     def __str__(self) -> str:
         """Name it as its system did."""
@@ -53,7 +59,8 @@ def note_job(work: Work, job: Job) -> None:
 def asked_for(work: Work) -> Job | None:
     """Return the job that was last asked for, or None."""
     found = work.noted(_NOTE)
-    names = {each.name for each in fields(Job)}
-    if not isinstance(found, dict) or set(found) != names or found["system"] not in SYSTEMS:
+    if not isinstance(found, dict) or set(found) != {each.name for each in fields(Job)}:
         return None  # of another version, or written by somebody else
-    return Job(**{name: str(found[name]) for name in names})
+    if not all(isinstance(value, str) and value.isprintable() for value in found.values()):
+        return None
+    return Job(**found) if found["system"] in SYSTEMS else None

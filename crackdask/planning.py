@@ -166,7 +166,8 @@ def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any
     raise RecipeError(
         f"compute.memory: {compute.memory / 2**20:.0f} MiB for each worker is too little for a block of "
         f"{' x '.join(map(str, found.grid.block))} voxels: {found.peak.step} ({found.peak.name}) takes "
-        f"{found.peak.bytes / 2**20:.0f} MiB beside {BASE_BYTES / 2**20:.0f} MiB for the program; "
+        f"{found.peak.bytes / 2**20:.0f} MiB beside {BASE_BYTES / 2**20:.0f} MiB for the program and "
+        f"{found.kept_bytes / 2**20:.0f} MiB of heap; "
         f"set memory = '{needed} MiB' or more{', or a smaller block' if compute.block != 'auto' else ''}"
     )
 

@@ -27,7 +27,7 @@ from crackdask.places import names
 from crackdask.plan import Triple, check_single_writer
 from crackdask.profile import Cost
 from crackdask.store import Compression, DamagedError, StoreError
-from crackdask.tables import GROUPS
+from crackdask.tables import kept_of, missing
 from crackdask.units import INTERNAL, KEPT_ON_REQUEST, STORED, Unit, VolumeKey, dependent, outstanding, units
 from crackdask.work import Work
 
@@ -77,13 +77,14 @@ class Run(Bench):
         plan = units(self.recipe)
         if self._says_complete(plan):
             return []
-        missing, lying = self._missing(), set(self.work.volumes())
-        done = {u.name for u in plan if self._is_done(u) and not missing & self._writes(u)}
+        gone, lying = self._missing(), set(self.work.volumes())
+        done = {u.name for u in plan if self._is_done(u) and not self._is_spoilt(u, gone)}
         there = {
             key
             for u in plan
             for key in u.writes
-            if (u.name in done and key[0] in self.result(u.name)["stored"]) or self.work.volume(*key).name in lying
+            if (u.name in done and self.is_stored(key[0]) and key[0] in self.result(u.name)["stored"])
+            or self.work.volume(*key).name in lying
         }
         kept = {key for u in plan for key in u.writes if key[0] in KEPT_ON_REQUEST and self.is_stored(key[0])}
         return outstanding(plan, done, there, until, kept)
@@ -200,13 +201,10 @@ class Run(Bench):
         return found is not None and found[0] == self.scans.fingerprints[unit.name]
 
     def _missing(self) -> set[str]:
-        """Return the volumes and tables that are not in the store: not made yet, or removed by somebody."""
-        volumes = {name for name in self._volumes() if not (self.path / "volumes" / name / "zarr.json").is_file()}
-        return volumes | {name for name in GROUPS if not (self.path / name / "zarr.json").is_file()}
+        return missing(self.path, self._volumes())
 
-    def _writes(self, unit: Unit) -> set[str]:
-        """Return the volumes and tables of the store that a unit writes."""
-        return {name for name, _ in unit.writes if self.is_stored(name)} | set(GROUPS if unit.step == "track" else ())
+    def _is_spoilt(self, unit: Unit, gone: set[str]) -> bool:
+        return bool(gone & kept_of(unit, self._volumes()))
 
     # ------------------------------------------------------------ the store
 
@@ -214,12 +212,14 @@ class Run(Bench):
         if store.is_there(self.path):
             self._check_store()
             store.tidy(self.path)
-            missing = self._missing()
+            gone = self._missing()
+            if gone and store.attributes(self.path).get("complete"):
+                self._mark(complete=False)  # first: an empty volume must never count as done
             for unit in units(self.recipe):
-                if missing & self._writes(unit):
+                if self._is_spoilt(unit, gone):
                     self.work.forget(unit.name)
                     self.work.drop_records(unit.name)
-            if volumes := {name: dtype for name, dtype in self._volumes().items() if name in missing}:
+            if volumes := {name: dtype for name, dtype in self._volumes().items() if name in gone}:
                 store.add_volumes(self.path, self.axes, volumes, **self._layout())
             return
         self.work.start_anew()  # it may tell of a store that was removed or renamed

@@ -26,6 +26,8 @@ from crackdask.places import Place, PlaceError, Prefix, UnreachableError, flush,
 from crackdask.plan import Box, Triple
 
 Array = np.ndarray[Any, np.dtype[Any]]
+#: Attribute of arrays whose every chunk is written, so that one that is not there was lost.
+_WHOLE = {"chunks_of_zeros": "written"}
 
 
 class StoreError(ValueError):
@@ -102,6 +104,8 @@ class Volume:
 
     def _lost(self, array: zarr.Array[Any], box: Box) -> str | None:
         """Return a chunk of a box that was not there when it was read, or None."""
+        if not _WHOLE.items() <= array.attrs.asdict().items():
+            return None
         if isinstance(array.store, Chunks):
             return next(iter(array.store.absent), None)
         root = Path(self.path)
@@ -116,15 +120,12 @@ class Volume:
 
     def _array(self) -> zarr.Array[Any]:
         where = place(self.path)
-        if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
-            return _open(zarr_at(where))
         try:
-            made = (where / "zarr.json").stat().st_mtime_ns
+            if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
+                return _open(zarr_at(where))
+            return _opened(self.path, (where / "zarr.json").stat().st_mtime_ns)
         except FileNotFoundError:
-            raise StoreError(
-                f"{self.path} is gone: something removed it while it was in use; the same command makes it anew"
-            ) from None
-        return _opened(self.path, made)
+            raise StoreError(f"{self.path} is gone: something removed it; `crackdask run` makes it anew") from None
 
     @property
     def made(self) -> str:
@@ -141,7 +142,7 @@ class Volume:
         root = path.parent.parent
         steps = ("labels", "transfer") if path.name == "label" else (path.name.replace("denoised", "denoise"),)
         results = [root.with_name(f"{root.name}.work") / "results" / f"{step}-{self.state}" for step in steps]
-        return str(next((found for found in results if found.exists()), results[0]))
+        return str(next((found for found in results if found.exists()), path))
 
     def write(self, box: Box, voxels: Array) -> int:
         """Write a box that covers whole chunks and flush it to the disk; return the bytes written."""
@@ -207,7 +208,7 @@ def make_volume(path: Place, shape: Triple, dtype: str, chunk: Triple, compressi
         dimension_names=schema.SPATIAL,
         # One folder for all chunks: one directory entry to flush.
         chunk_key_encoding={"name": "default", "separator": "."},
-        attributes={"made": uuid4().hex},
+        attributes={"made": uuid4().hex, **_WHOLE},
     )
     flush(path / "zarr.json")
     return Volume(str(path))
@@ -342,12 +343,7 @@ def _fill(
     values: Mapping[str, Any],
 ) -> None:
     """Write what a new store consists of."""
-    root = zarr.create_group(zarr_at(path), zarr_format=3, attributes=dict(values))
-    group = root.create_group("volumes")
-    write_state_coordinates(group, axes)
-    for name, n, edge in zip(schema.SPATIAL, axes.shape, axes.voxel_um, strict=True):
-        centres = (np.arange(n) + 0.5) * edge
-        write_array(group, name, centres, (name,), schema.COORDINATES[name].attributes)
+    zarr.create_group(zarr_at(path), zarr_format=3, attributes=dict(values))
     add_volumes(path, axes, volumes, chunk, shard, compression)
 
 
@@ -368,8 +364,16 @@ def add_volumes(
     shard: Triple | None,
     compression: Compression,
 ) -> None:
-    """Add empty volumes (name to dtype) to a store."""
-    group = zarr.open_group(zarr_at(path / "volumes"), mode="r+", zarr_format=3)
+    """Add empty volumes (name to dtype) to a store, and the group of all of them if it is not there."""
+    where = zarr_at(path / "volumes")
+    if (path / "volumes" / "zarr.json").is_file():
+        group = zarr.open_group(where, mode="r+", zarr_format=3)
+    else:
+        group = zarr.create_group(where, zarr_format=3)
+        write_state_coordinates(group, axes)
+        for name, n, edge in zip(schema.SPATIAL, axes.shape, axes.voxel_um, strict=True):
+            centres = (np.arange(n) + 0.5) * edge
+            write_array(group, name, centres, (name,), schema.COORDINATES[name].attributes)
     for name, dtype in volumes.items():
         create_array(
             group,
@@ -380,7 +384,7 @@ def add_volumes(
             chunks=(1, *(min(c, n) for c, n in zip(chunk, axes.shape, strict=True))),
             shards=None if shard is None else (1, *shard),
             compression=compression,
-            attributes=schema.VOLUMES[name].attributes,
+            attributes=schema.VOLUMES[name].attributes | _WHOLE,
         )
     consolidate(path)
 

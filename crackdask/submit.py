@@ -163,6 +163,6 @@ class Submission:
                 f"{self.batch.title} refused the job: {' '.join((done.stderr or done.stdout).split())}; correct queue, "
                 "account, walltime, cores or memory under [cluster] (--dry-run shows the script)"
             )
-        said = done.stdout.strip()
+        said = " ".join(done.stdout.split())
         note_job(work, Job(self.system, said, str(self.logs), datetime.now().astimezone().isoformat(" ", "seconds")))
         return said

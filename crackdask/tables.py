@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,24 @@ from crackdask.store import (
     write_array,
     write_state_coordinates,
 )
+from crackdask.units import Unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
 RANGE = 20_000
 #: The tables of a finished store, each a group.
 GROUPS = ("particles", "shells", "histograms", "contacts", "transforms")
+
+
+def missing(path: Place, volumes: Iterable[str]) -> set[str]:
+    """Return the volumes and tables that are not in a store: not made yet, or removed by somebody."""
+    found = {name for name in volumes if not (path / "volumes" / name / "zarr.json").is_file()}
+    return found | {name for name in GROUPS if not (path / name / "zarr.json").is_file()}
+
+
+def kept_of(unit: Unit, volumes: Iterable[str]) -> set[str]:
+    """Return what a unit writes into a store that has some volumes: of these, or the tables."""
+    return {name for name, _ in unit.writes} & set(volumes) | set(GROUPS if unit.step == "track" else ())
 
 
 def ranges(count: int) -> list[range]:

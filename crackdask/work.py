@@ -307,6 +307,10 @@ class Work:
         """Drop all that tells of finished units and blocks: the store that they wrote to is no more."""
         for name in ("results", "blocks", "tables", "volumes"):
             remove(self.folder / name)
+            if names(self.folder / name):
+                raise StoreError(
+                    f"{self.folder / name} cannot be removed, and tells of a store that is gone; remove it"
+                )
 
     def volume(self, name: str, state: int) -> Place:
         """Return where a work volume lies."""

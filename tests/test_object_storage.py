@@ -255,6 +255,16 @@ def test_a_run_killed_at_random_moments_gives_the_same_objects(local: Tiny, buck
     assert_alike(store, local.store)
 
 
+def test_a_chunk_that_was_lost_is_made_anew(local: Tiny, bucket: Prefix) -> None:
+    store = bucket / "torn.zarr"
+    assert run(local, store, "--until", "grey").code == 0
+    (store / "volumes" / "grey" / "c" / "0" / "0" / "0" / "0").unlink()
+    said = run(local, store)
+    assert said.code == 0, said.err
+    assert "c/0/0/0/0 is not there); it is made anew" in said.out
+    assert_alike(store, local.store)
+
+
 def test_a_store_whose_making_was_killed_is_made_anew(local: Tiny, bucket: Prefix) -> None:
     store = bucket / "begun.zarr"
     (bucket / ".begun.zarr.begun").write_bytes(b"")

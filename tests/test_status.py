@@ -54,7 +54,14 @@ def test_a_finished_store(finished: Tiny) -> None:
 def test_a_job_that_was_asked_for_and_has_not_begun(tiny: Tiny) -> None:
     nothing = f"`crackdask run RECIPE --store {tiny.store}` makes one"
     assert nothing in crackdask("status", tiny.store).err
-    for strange in ([], {"system": "slurm"}, {"system": "none", "said": "7", "logs": "", "when": ""}):
+    whole = {"system": "slurm", "said": "7", "logs": "", "when": ""}
+    for strange in (
+        [],
+        {"system": "slurm"},
+        {**whole, "system": "none"},
+        {**whole, "system": []},
+        {**whole, "said": "\x1b"},
+    ):
         Work.beside(tiny.store).note("job", strange)
         assert nothing in crackdask("status", tiny.store).err
     note_job(
@@ -70,11 +77,19 @@ def test_a_job_that_was_asked_for_and_has_not_begun(tiny: Tiny) -> None:
     assert as_json(tiny.store)["job"]["logs"] == "/shared/logs"
 
 
-@pytest.mark.parametrize("removed", ["", "volumes/grey", "volumes/label", "particles", "shells", "transforms"])
-def test_what_was_removed_while_its_work_was_not_is_made_anew(tiny: Tiny, finished: Tiny, removed: str) -> None:
+@pytest.mark.parametrize("work", ["there", "deleted"])
+@pytest.mark.parametrize("removed", ["", "volumes", "volumes/grey", "volumes/label", "particles", "transforms"])
+def test_what_was_removed_of_a_store_is_made_anew(tiny: Tiny, finished: Tiny, removed: str, work: str) -> None:
     assert tiny.run().code == 0
-    assert tiny.store.with_name("out.zarr.work").exists()
+    if work == "deleted":
+        shutil.rmtree(tiny.store.with_name("out.zarr.work"))
     shutil.rmtree(tiny.store / removed)
+    if removed:
+        found = as_json(tiny.store)
+        assert not found["complete"]
+        assert found["rerun"]
+        assert tiny.run("--until", "read").code == 0, "which adds the volume, empty"
+        assert not as_json(tiny.store)["complete"]
     said = tiny.run()
     assert said.code == 0, said.err
     assert_same_store(tiny.store, finished.store)

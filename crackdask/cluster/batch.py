@@ -51,12 +51,17 @@ class Batch:
         return said.strip() in self.over or any(words and words in said for words in self.over)
 
     def is_queued(self, job: str) -> bool:
-        """Ask the system whether a job waits or runs; who cannot ask is told no."""
+        """Ask the system whether a job waits or runs; no where it cannot be asked, or the job has no number."""
+        if not job:
+            return False
         try:
             said = subprocess.run([*self.asks, job], capture_output=True, text=True, timeout=60, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return False
-        return not self.is_over(said.stdout + said.stderr) and said.returncode == 0
+        if said.returncode or self.is_over(said.stdout + said.stderr):
+            return False
+        # The state is the last column but one; what ended stays in the list for minutes.
+        return self.name != "pbs" or said.stdout.split()[-2:-1] not in (["C"], ["E"], ["F"], ["X"])
 
     def walltime(self, seconds: int) -> str:
         """Return a time as the system reads it, rounded up to what it can count.

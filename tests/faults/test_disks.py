@@ -240,7 +240,7 @@ def test_a_store_that_is_removed_while_it_is_written(lab: Lab) -> None:
     go.touch()
     assert run.wait() == 2, run.said
     last = run.said.splitlines()[-1]
-    assert f"{lab.store}/volumes/grey is gone: something removed it while it was in use" in last
+    assert f"{lab.store}/volumes/grey is gone: something removed it; `crackdask run` makes it anew" in last
     lab.finish()
     lab.check_same()
 
