@@ -243,6 +243,8 @@ def test_certificates_that_are_none_or_anothers_are_told(elsewhere: Elsewhere, t
 
 def test_commands_that_read_a_store_take_the_same_options(elsewhere: Elsewhere, finished: Tiny, tmp_path: Path) -> None:
     worker = elsewhere.worker()
+    with Client(elsewhere.address, security=elsewhere.security, timeout="20s", set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=60)
     own = [word.replace("--tls-ca-file", "--tls-ca") for word in elsewhere.proof]
     paint = ("export", finished.store, "--paint", "volume_um3", "--out", tmp_path / "there", "--cluster")
     said = finished.crackdask(*paint, elsewhere.address, *own[:4])
