@@ -27,8 +27,8 @@ from crackdask.places import names
 from crackdask.plan import Triple, check_single_writer
 from crackdask.profile import Cost
 from crackdask.store import Compression, DamagedError, StoreError
-from crackdask.tables import kept_of, missing
-from crackdask.units import INTERNAL, KEPT_ON_REQUEST, STORED, Unit, VolumeKey, dependent, outstanding, units
+from crackdask.tables import missing, spoilt
+from crackdask.units import INTERNAL, KEPT_ON_REQUEST, Unit, VolumeKey, dependent, outstanding, stored_volumes, units
 from crackdask.work import Work
 
 #: Libraries whose versions a store remembers.
@@ -77,8 +77,8 @@ class Run(Bench):
         plan = units(self.recipe)
         if self._says_complete(plan):
             return []
-        gone, lying = self._missing(), set(self.work.volumes())
-        done = {u.name for u in plan if self._is_done(u) and not self._is_spoilt(u, gone)}
+        lying = set(self.work.volumes())
+        done = {u.name for u in plan if self._is_done(u)} - spoilt(self.path, self.recipe)
         there = {
             key
             for u in plan
@@ -97,7 +97,7 @@ class Run(Bench):
             bool(facts.get("complete"))
             and not self.work.has_results()
             and not self.recipe.compute.keep_intermediate
-            and not self._missing()
+            and not spoilt(self.path, self.recipe)
             and all(steps.get(u.name, {}).get("fingerprint") == self.scans.fingerprints[u.name] for u in plan)
         )
 
@@ -200,25 +200,19 @@ class Run(Bench):
         found = self.work.result(unit.name)
         return found is not None and found[0] == self.scans.fingerprints[unit.name]
 
-    def _missing(self) -> set[str]:
-        return missing(self.path, self._volumes())
-
-    def _is_spoilt(self, unit: Unit, gone: set[str]) -> bool:
-        return bool(gone & kept_of(unit, self._volumes()))
-
     # ------------------------------------------------------------ the store
 
     def _open_store(self) -> None:
         if store.is_there(self.path):
             self._check_store()
             store.tidy(self.path)
-            gone = self._missing()
-            if gone and store.attributes(self.path).get("complete"):
+            lost = spoilt(self.path, self.recipe)
+            if lost and store.attributes(self.path).get("complete"):
                 self._mark(complete=False)  # first: an empty volume must never count as done
-            for unit in units(self.recipe):
-                if self._is_spoilt(unit, gone):
-                    self.work.forget(unit.name)
-                    self.work.drop_records(unit.name)
+            for name in lost:
+                self.work.forget(name)
+                self.work.drop_records(name)
+            gone = missing(self.path, self._volumes())
             if volumes := {name: dtype for name, dtype in self._volumes().items() if name in gone}:
                 store.add_volumes(self.path, self.axes, volumes, **self._layout())
             return
@@ -255,8 +249,7 @@ class Run(Bench):
         store.set_attributes(self.path, self._facts())
 
     def _volumes(self) -> dict[str, str]:
-        kept = KEPT_ON_REQUEST if self.recipe.compute.keep_intermediate else ()
-        return {name: schema.VOLUMES[name].dtype for name in (*STORED, *kept)}
+        return {name: schema.VOLUMES[name].dtype for name in stored_volumes(self.recipe)}
 
     def _layout(self) -> dict[str, Any]:
         compute = self.recipe.compute

@@ -11,8 +11,8 @@ from crackdask.places import Place
 from crackdask.places import names as listed
 from crackdask.schema import STEPS
 from crackdask.store import StoreError, attributes, is_there
-from crackdask.tables import kept_of, missing
-from crackdask.units import KEPT_ON_REQUEST, STORED, outstanding, units
+from crackdask.tables import spoilt
+from crackdask.units import outstanding, units
 from crackdask.work import Records, Work
 
 
@@ -86,11 +86,9 @@ def status(path: Place) -> Status:
     results = {u.name: found for u in plan if (found := work.result(u.name))}
     # What the last run set out to make: a changed recipe may have left results of the one before.
     planned = work.noted("planned") or {name: step.get("fingerprint") for name, step in recorded.items()}
-    stored = (*STORED, *(KEPT_ON_REQUEST if recipe.compute.keep_intermediate else ()))
-    gone = missing(path, stored)
-    spoilt = {u.name for u in plan if gone & kept_of(u, stored)}
-    fitting = {name for name, found in results.items() if found[0] == planned.get(name)} - spoilt
-    complete = bool(facts.get("complete")) and not gone and (len(fitting) == len(plan) or not work.has_results())
+    lost = spoilt(path, recipe)
+    fitting = {name for name, found in results.items() if found[0] == planned.get(name)} - lost
+    complete = bool(facts.get("complete")) and not lost and (len(fitting) == len(plan) or not work.has_results())
     done = {u.name for u in plan if complete or u.name in fitting}
     lying = set(work.volumes())
     there = {

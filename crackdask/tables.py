@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from crackdask import schema
+from crackdask.config import Recipe
 from crackdask.places import Place, flush_all
 from crackdask.schema import Variable
 from crackdask.store import (
@@ -19,7 +20,7 @@ from crackdask.store import (
     write_array,
     write_state_coordinates,
 )
-from crackdask.units import Unit
+from crackdask.units import stored_volumes, units
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
@@ -34,9 +35,15 @@ def missing(path: Place, volumes: Iterable[str]) -> set[str]:
     return found | {name for name in GROUPS if not (path / name / "zarr.json").is_file()}
 
 
-def kept_of(unit: Unit, volumes: Iterable[str]) -> set[str]:
-    """Return what a unit writes into a store that has some volumes: of these, or the tables."""
-    return {name for name, _ in unit.writes} & set(volumes) | set(GROUPS if unit.step == "track" else ())
+def spoilt(path: Place, recipe: Recipe) -> set[str]:
+    """Return the names of the units of which a volume or table is not in the store."""
+    volumes = set(stored_volumes(recipe))
+    gone = missing(path, volumes)
+    return {
+        unit.name
+        for unit in units(recipe)
+        if gone & ({name for name, _ in unit.writes} & volumes | set(GROUPS if unit.step == "track" else ()))
+    }
 
 
 def ranges(count: int) -> list[range]:

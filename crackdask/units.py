@@ -69,6 +69,11 @@ class Unit:
         return f"{self.step}-{self.state}"
 
 
+def stored_volumes(recipe: Recipe) -> tuple[str, ...]:
+    """Return the volumes that a recipe asks for in the store; what else is made lies in the work folder."""
+    return (*STORED, *(KEPT_ON_REQUEST if recipe.compute.keep_intermediate else ()))
+
+
 def states_in_order(count: int, reference: int) -> list[int]:
     """Return the order in which labels are carried: outward from the reference.
 

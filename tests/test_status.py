@@ -184,7 +184,6 @@ SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts into the background deaf to it
 from crackdask import engine
-from crackdask.jobs import Job, note_job
 from crackdask.cli import main
 sound = engine.run_block
 def slow(job):
