@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import slurm as slurm_daemons
-from tests.experiment import CUT, SMALL, Experiment, whole
-from tests.tiny import Tiny
+from tests.support import slurm as slurm_daemons
+from tests.support.experiment import CUT, SMALL, Experiment, whole
+from tests.support.tiny import Tiny
 
 
 @pytest.fixture(scope="session")

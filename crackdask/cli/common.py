@@ -22,12 +22,12 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from crackdask.places import Place, Prefix, UnreachableError
-from crackdask.resources import KINDS, ClusterParams, Site
+from crackdask.recipe.site import KINDS, ClusterParams, Site
 from crackdask.schema import STEPS
+from crackdask.storage.locations import Place, Prefix, UnreachableError
 
 if TYPE_CHECKING:
-    from crackdask.cluster import Executor
+    from crackdask.engine.executors import Executor
 
 #: The commands in the order in which they are used: where each lies, and the first line of its help.
 COMMANDS = {
@@ -145,7 +145,7 @@ def _told(error: Exception, store: object) -> tuple[str, int] | None:
     """Return what is said of an error and the exit status, or None for one that should not have happened."""
     if _is_mistake(error):
         return f"[red]error:[/] {escape(str(error))}", 2
-    from crackdask.cluster import ClusterLostError
+    from crackdask.engine.executors import ClusterLostError
 
     if isinstance(error, ClusterLostError | UnreachableError):
         return f"[red]stopped:[/] {escape(str(error))}", 1
@@ -156,14 +156,14 @@ def _told(error: Exception, store: object) -> tuple[str, int] | None:
 
 
 def _is_mistake(error: Exception) -> bool:
-    from crackdask.bench import USER_ERRORS
-    from crackdask.cluster import ClusterError
-    from crackdask.regions import AnalysisError
+    from crackdask.analysis.parameters import AnalysisError
+    from crackdask.cluster.errors import ClusterError
+    from crackdask.engine.context import USER_ERRORS
 
     if isinstance(error, (*USER_ERRORS, ClusterError, AnalysisError)):
         return True
     from crackdask.export import ExportError
-    from crackdask.report import ReportError
+    from crackdask.report.page import ReportError
 
     return isinstance(error, ExportError | ReportError)
 
@@ -243,7 +243,7 @@ def shared_folder(store: Place, site: Site) -> Path:
 
     That is where the site says, or else with the work of the run, or here if that is in a bucket.
     """
-    from crackdask.work import Work
+    from crackdask.engine.checkpoints import Work
 
     if site.folder:
         return Path(site.folder).expanduser().absolute()
@@ -263,8 +263,9 @@ class Helpers:
 
     def connect(self, store: Place, memory: int) -> AbstractContextManager[Executor]:
         """Return the workers, of some bytes each."""
-        from crackdask.cluster import Certificates, connect
-        from crackdask.config import load_site
+        from crackdask.cluster.launch import connect
+        from crackdask.cluster.tls import Certificates
+        from crackdask.recipe.recipe import load_site
 
         site = load_site(self.config, ClusterParams(), kind=self.cluster, workers=self.workers)
         return connect(

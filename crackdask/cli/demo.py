@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from crackdask import demo as demonstration
+from crackdask.cli import demonstration
 from crackdask.cli.common import ClusterOption, WorkersOption, app, made_of, mistakes, out
+from crackdask.cli.console import columns
 from crackdask.cli.running import run_scans, say_next
-from crackdask.config import load, load_site
-from crackdask.console import columns
-from crackdask.places import Place, Prefix, place
-from crackdask.report import ReportError
-from crackdask.report import report as write_report
-from crackdask.scans import Scans
+from crackdask.engine.scans import Scans
+from crackdask.recipe.recipe import load, load_site
+from crackdask.report.page import ReportError
+from crackdask.report.page import report as write_report
+from crackdask.storage.locations import Place, Prefix, place
 
 
 @app.command()

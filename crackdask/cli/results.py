@@ -27,15 +27,15 @@ from crackdask.cli.common import (
     on_disk,
     out,
 )
-from crackdask.console import Display, columns, duration
+from crackdask.cli.console import Display, columns, duration
+from crackdask.engine.crack_table import BlockError, check, write_cracks
 from crackdask.export import TABLES, PaintError, export_labels, export_tables, property_of
 from crackdask.export import paint as paint_image
 from crackdask.export.paint import PAINT_BYTES
-from crackdask.opening import open_store
-from crackdask.places import Place, place
-from crackdask.report import report as write_report
-from crackdask.store import attributes
-from crackdask.tracing import BlockError, check, write_cracks
+from crackdask.report.page import report as write_report
+from crackdask.storage.locations import Place, place
+from crackdask.store.open import open_store
+from crackdask.store.root import attributes
 
 
 @app.command()
@@ -86,7 +86,7 @@ def cracks(
 
 def _print_cracks(store: Place) -> None:
     """Print a row for each state: sums over the tracked particles, or over all where none is tracked."""
-    from crackdask.cracks import table
+    from crackdask.analysis.cracks import table
 
     tree = open_store(store)
     found = table(tree).load()

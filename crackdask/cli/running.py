@@ -34,19 +34,22 @@ from crackdask.cli.common import (
     out,
     shared_folder,
 )
-from crackdask.cluster import Certificates, Serial, check_memory, connect, recorded
-from crackdask.config import Recipe, load, load_site
-from crackdask.console import Display, brief, columns, duration, facts, size
-from crackdask.init import draft
-from crackdask.places import Place, place
-from crackdask.planning import BASE_BYTES, Plan, estimate
-from crackdask.profile import profile as profile_of
-from crackdask.resources import SYSTEMS, Site
-from crackdask.run import Outcome, Run
-from crackdask.scans import Scans
+from crackdask.cli.console import Display, brief, columns, duration, facts, size
+from crackdask.cluster.launch import connect, recorded
+from crackdask.cluster.submit import Submission
+from crackdask.cluster.tls import Certificates
+from crackdask.cluster.worker_settings import check_memory
+from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate
+from crackdask.engine.executors import Serial
+from crackdask.engine.profile import profile as profile_of
+from crackdask.engine.run import Outcome, Run
+from crackdask.engine.scans import Scans
+from crackdask.recipe.draft import draft
+from crackdask.recipe.recipe import Recipe, load, load_site
+from crackdask.recipe.site import SYSTEMS, Site
 from crackdask.schema import STEPS
-from crackdask.store import attributes, is_there
-from crackdask.submit import Submission
+from crackdask.storage.locations import Place, place
+from crackdask.store.root import attributes, is_there
 
 
 @app.command()
@@ -256,7 +259,7 @@ def say_next(store: Place) -> None:
 
 def _summary(store: Place) -> None:
     """Print what was found: a row for each state."""
-    from crackdask.opening import open_store  # loads xarray: not before the run is over
+    from crackdask.store.open import open_store  # loads xarray: not before the run is over
 
     tree = open_store(store)
     table = tree["particles"].to_dataset().load()

@@ -10,10 +10,10 @@ import typer
 from rich.markup import escape
 
 from crackdask.cli.common import StoreName, app, mistakes, out
-from crackdask.console import columns, duration
-from crackdask.places import Place, place
-from crackdask.status import Status
-from crackdask.status import status as read_status
+from crackdask.cli.console import columns, duration
+from crackdask.engine.status import Status
+from crackdask.engine.status import status as read_status
+from crackdask.storage.locations import Place, place
 
 
 @app.command()

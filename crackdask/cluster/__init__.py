@@ -1,24 +1,5 @@
-"""Where the work runs: in this process, on threads, on local workers, in a batch system's jobs, in pods, elsewhere."""
+"""Who gives workers: processes here, a batch system's jobs, pods, or a cluster that runs already.
 
-from crackdask.cluster.connecting import connect, recorded
-from crackdask.cluster.errors import ClusterError, ClusterLostError, WorkersLostError
-from crackdask.cluster.executors import Distributed, Executor, Job, Outcome, Serial, Threads
-from crackdask.cluster.tls import Certificates
-from crackdask.cluster.workers import cap_threads, check_memory
-
-__all__ = [
-    "Certificates",
-    "ClusterError",
-    "ClusterLostError",
-    "Distributed",
-    "Executor",
-    "Job",
-    "Outcome",
-    "Serial",
-    "Threads",
-    "WorkersLostError",
-    "cap_threads",
-    "check_memory",
-    "connect",
-    "recorded",
-]
+Begin at `launch`, from what `--cluster` says to an executor; `batch_systems` holds what is particular to Slurm, PBS,
+LSF and Grid Engine, `submit` puts a whole run into a job. May import the engine's executors and the recipe's site.
+"""

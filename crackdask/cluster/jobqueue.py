@@ -24,12 +24,12 @@ from distributed.deploy.spec import ProcessInterface
 from distributed.utils import get_ip
 from tornado.ioloop import PeriodicCallback
 
-from crackdask.cluster import guard, tls
-from crackdask.cluster.batch import BATCHES, Batch, check_cores, check_nameable, check_there
+from crackdask.cluster import dashboard_token, tls
+from crackdask.cluster.batch_systems import BATCHES, Batch, check_cores, check_nameable, check_there
 from crackdask.cluster.errors import ClusterError
-from crackdask.cluster.executors import Distributed, Say, spoken
-from crackdask.cluster.workers import COMPILING, cap_threads, in_environment
-from crackdask.resources import Site, seconds
+from crackdask.cluster.worker_settings import COMPILING, cap_threads, in_environment
+from crackdask.engine.executors import Distributed, Say, spoken
+from crackdask.recipe.site import Site, seconds
 
 _interrupt = signal.getsignal(signal.SIGINT)
 try:
@@ -221,7 +221,7 @@ def make(
         worker_extra_args=extra,
         security=security,
         protocol="tls://",
-        scheduler_cls=guard.GuardedScheduler,
+        scheduler_cls=dashboard_token.GuardedScheduler,
         scheduler_options={"dashboard_address": site.dashboard, **where},
         silence_logs=logging.CRITICAL,
         asynchronous=asynchronous,
@@ -250,7 +250,7 @@ def jobs(system: str, workers: int, memory: int, site: Site, folder: Path, say: 
             count = -(-workers // min(site.cores, workers))
             cluster.adapt(minimum_jobs=count, maximum_jobs=count)
             _await_the_first(cluster, client, count, patience, say)
-            yield Distributed(client, workers, patience, say, guard.link(cluster.scheduler))
+            yield Distributed(client, workers, patience, say, dashboard_token.link(cluster.scheduler))
 
 
 def _await_the_first(cluster: Any, client: Client, count: int, patience: float, say: Say) -> None:

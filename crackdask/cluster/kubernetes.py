@@ -23,9 +23,9 @@ from distributed import Client
 
 from crackdask.cluster import tls
 from crackdask.cluster.errors import ClusterError
-from crackdask.cluster.executors import Distributed, Say, spoken
-from crackdask.cluster.workers import COMPILING, cap_threads, in_environment
-from crackdask.resources import Site
+from crackdask.cluster.worker_settings import COMPILING, cap_threads, in_environment
+from crackdask.engine.executors import Distributed, Say, spoken
+from crackdask.recipe.site import Site
 
 try:
     from kr8s import APITimeoutError, NotFoundError, ServerError

@@ -14,15 +14,21 @@ import dask
 from distributed import Client, LocalCluster
 from distributed import utils as distributed_utils
 
-from crackdask.cluster import guard, tls
+from crackdask.cluster import dashboard_token, tls
 from crackdask.cluster.errors import ClusterError
-from crackdask.cluster.executors import Distributed, Say
-from crackdask.cluster.workers import COMPILING, ENVIRONMENT, cap_threads, in_configuration
-from crackdask.resources import Site
+from crackdask.cluster.worker_settings import COMPILING, ENVIRONMENT, cap_threads, in_configuration
+from crackdask.engine.executors import Distributed, Say
+from crackdask.recipe.site import Site
 
 _PATIENCE = 300
 #: What a worker needs for its first block: the steps with their kernels, volumes, scans, and dask's own worker.
-_LOADED = ["distributed.nanny", "scipy.ndimage", "crackdask.config", "crackdask.store", "crackdask.sources"]
+_LOADED = [
+    "distributed.nanny",
+    "scipy.ndimage",
+    "crackdask.recipe.recipe",
+    "crackdask.store.volumes",
+    "crackdask.sources",
+]
 #: Workers begin as copies of a process that has loaded it once and has one thread, so they take no time to load it. (On
 #: macOS libraries of the system may not be used in such a copy.)
 _FORKED = {"distributed.worker.multiprocessing-method": "spawn" if sys.platform == "darwin" else "forkserver"}
@@ -30,7 +36,7 @@ _FORKED = {"distributed.worker.multiprocessing-method": "spawn" if sys.platform 
 
 class _GuardedCluster(LocalCluster):  # type: ignore[misc, unused-ignore]
     async def _start(self) -> None:
-        self.scheduler_spec["cls"] = guard.GuardedScheduler
+        self.scheduler_spec["cls"] = dashboard_token.GuardedScheduler
         await super()._start()
 
 
@@ -51,7 +57,7 @@ def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribut
     ):
         client.run(cap_threads)
         client.register_worker_callbacks(cap_threads)
-        yield Distributed(client, workers, site.patience or _PATIENCE, say, guard.link(cluster.scheduler))
+        yield Distributed(client, workers, site.patience or _PATIENCE, say, dashboard_token.link(cluster.scheduler))
 
 
 def _start(workers: int, memory: int, site: Site) -> _GuardedCluster:

@@ -18,15 +18,18 @@ import numpy as np
 import xarray as xr
 from filelock import FileLock, Timeout
 
-from crackdask.cluster import Executor, Serial
-from crackdask.engine import Progress, Report, peak_bytes
+from crackdask.analysis.tables import state_names
+from crackdask.engine.executors import Executor, Serial
+from crackdask.engine.pass_runner import Progress, Report, peak_bytes
 from crackdask.export.properties import ExportError, property_of
 from crackdask.export.slices import folder_name
-from crackdask.opening import open_store
-from crackdask.places import Place, place
-from crackdask.plan import Box, Grid, Triple, check_single_writer
-from crackdask.regions import state_names
-from crackdask.store import Compression, Volume, create_image, is_image, set_attributes, volume
+from crackdask.grid import Box, Grid, Triple, check_single_writer
+from crackdask.storage.locations import Place, place
+from crackdask.store.arrays import Compression
+from crackdask.store.image import create_image, is_image
+from crackdask.store.open import open_store
+from crackdask.store.root import set_attributes
+from crackdask.store.volumes import Volume, volume
 
 #: Edge of a block, about: whole chunks. A coarser level reads twice as far along each axis.
 BLOCK = 128

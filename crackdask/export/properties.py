@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from crackdask import analyse, cracks
-from crackdask.regions import table_of
+from crackdask.analysis.tables import table_of
 
 _BOTH = ("state", "particle")
 

@@ -10,10 +10,10 @@ import numpy as np
 import tifffile
 
 from crackdask.export.properties import ExportError
-from crackdask.opening import open_store
-from crackdask.places import Place
-from crackdask.plan import Box
-from crackdask.store import volume
+from crackdask.grid import Box
+from crackdask.storage.locations import Place
+from crackdask.store.open import open_store
+from crackdask.store.volumes import volume
 
 SIXTEEN_BITS = 65_535
 

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from crackdask import analyse, cracks, schema
+from crackdask.analysis.tables import table_of
 from crackdask.export.frames import Frame
-from crackdask.regions import table_of
 
 _PARTICLE = ("state", "particle")
 

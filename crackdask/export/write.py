@@ -17,12 +17,12 @@ import xarray as xr
 import xlsxwriter
 from xlsxwriter.exceptions import FileCreateError
 
+from crackdask.analysis.parameters import AnalysisError
 from crackdask.export.frames import Frame
 from crackdask.export.properties import ExportError
 from crackdask.export.tables import TABLES, Results, frame
-from crackdask.opening import open_store
-from crackdask.places import Place
-from crackdask.regions import AnalysisError
+from crackdask.storage.locations import Place
+from crackdask.store.open import open_store
 
 FORMATS = ("parquet", "csv", "xlsx")
 #: What a sheet of Excel holds, its header among the rows.

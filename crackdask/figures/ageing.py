@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from crackdask import analyse
+from crackdask.analysis.parameters import AnalysisError, params_of
+from crackdask.analysis.tables import listed, reference_of, table_of
 from crackdask.figures.intensity import (
     CAPTION_BARS,
     collect_intensity_by_size,
@@ -21,7 +23,6 @@ from crackdask.figures.intensity import (
     some,
 )
 from crackdask.figures.style import Panel, discharged, figure, key, ramp, short, state_names, styled, telling
-from crackdask.regions import AnalysisError, listed, params_of, reference_of, table_of
 
 _MARKERS = "osD^v"
 

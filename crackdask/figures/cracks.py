@@ -16,11 +16,12 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
-from crackdask.cracks import cracks_of, edges_of
+from crackdask.analysis.cracks import cracks_of, edges_of
+from crackdask.analysis.parameters import AnalysisError
+from crackdask.analysis.solid_grey import solid
+from crackdask.analysis.tables import table_of
 from crackdask.figures.style import GREY, VERMILION, WIDTH, Panel, figure, plain, short, state_names, styled
-from crackdask.kernels.crack import STEPS
-from crackdask.regions import AnalysisError, table_of
-from crackdask.solid import solid
+from crackdask.kernels.crack_skeleton import STEPS
 
 _MOST_STATES = 12
 _SIDE = 2.35  # inches of a state's picture

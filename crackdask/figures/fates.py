@@ -15,10 +15,10 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from crackdask import analyse
-from crackdask.damage import Source
+from crackdask.analysis.damage import Source
+from crackdask.analysis.parameters import AnalysisError
 from crackdask.figures.pie import pie
 from crackdask.figures.style import BLUE, ORANGE, SKY, WIDTH, Panel, discharged, figure, plain, ramp, short, styled
-from crackdask.regions import AnalysisError
 
 _MOST_LEAVES = 64
 _BREADTH = 1.3  # of a ribbon of all particles, in distances between leaves

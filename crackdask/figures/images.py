@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from crackdask import analyse
+from crackdask.analysis.parameters import AnalysisError
+from crackdask.analysis.tables import table_of
 from crackdask.figures.pixels import image, middle, outline, scale_bar, volumes_of
 from crackdask.figures.style import (
     ORANGE,
@@ -26,7 +28,6 @@ from crackdask.figures.style import (
     state_names,
     styled,
 )
-from crackdask.regions import AnalysisError, table_of
 
 _MARGIN = 4  # voxels around a particle
 _MOST_PIXELS = 480  # along a side of a slice: what a third of the page has room for

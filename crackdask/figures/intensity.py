@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from crackdask import analyse
+from crackdask.analysis.parameters import AnalysisError
 from crackdask.figures.style import (
     BLUE,
     GREY,
@@ -24,7 +25,6 @@ from crackdask.figures.style import (
     state_names,
     styled,
 )
-from crackdask.regions import AnalysisError
 
 _WORDS = {
     "full": "whole particle",

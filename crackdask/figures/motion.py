@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter
 from scipy import ndimage
 
+from crackdask.analysis.parameters import AnalysisError
+from crackdask.analysis.tables import table_of
 from crackdask.figures.pixels import image, middle, scale_bar, volumes_of
 from crackdask.figures.style import (
     BLUE,
@@ -24,7 +26,6 @@ from crackdask.figures.style import (
     state_names,
     styled,
 )
-from crackdask.regions import AnalysisError, table_of
 
 _MOST_PIXELS = 160  # along a side of a slice before and after
 _ACROSS = 6

@@ -9,8 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
+from crackdask.analysis.parameters import AnalysisError
 from crackdask.figures.style import ORANGE, SKY
-from crackdask.regions import AnalysisError
 
 
 def volumes_of(store: xr.DataTree) -> xr.Dataset:

@@ -17,11 +17,12 @@ from matplotlib.patches import Patch
 from scipy import ndimage
 
 from crackdask import analyse
+from crackdask.analysis.changes import SEVERITIES
+from crackdask.analysis.parameters import params_of
+from crackdask.analysis.tables import reference_of, table_of
 from crackdask.figures.pie import pie
 from crackdask.figures.pixels import bare, edges, extent, middle, scale_bar, volumes_of
 from crackdask.figures.style import SKY, WIDTH, Panel, figure, plain, short, state_names, styled, telling
-from crackdask.history import SEVERITIES
-from crackdask.regions import params_of, reference_of, table_of
 
 _MOST_PIXELS = 320  # along a side: a third of the page
 _DEEPEST = 64  # voxels that are looked into

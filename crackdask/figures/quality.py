@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from crackdask.analysis.parameters import AnalysisError, params_of
+from crackdask.analysis.tables import reference_of, table_of
 from crackdask.figures.pixels import volumes_of
 from crackdask.figures.style import (
     BLUE,
@@ -28,7 +30,6 @@ from crackdask.figures.style import (
     state_names,
     styled,
 )
-from crackdask.regions import AnalysisError, params_of, reference_of, table_of
 from crackdask.schema import GREY_LEVELS
 
 _BOX, _BOXES = 64, 2  # the histogram is taken from cubes of this edge, at most so many along each axis

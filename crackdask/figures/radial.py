@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from crackdask import analyse
 from crackdask.analyse import By
+from crackdask.analysis.parameters import AnalysisError
 from crackdask.figures.style import Panel, discharged, figure, key, plain, ramp, short, state_names, styled
-from crackdask.regions import AnalysisError
 
 _MOST_PANES = 12
 _WORDS = {

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 
-from crackdask.regions import AnalysisError
+from crackdask.analysis.parameters import AnalysisError
 
 P = ParamSpec("P")
 

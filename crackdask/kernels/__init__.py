@@ -1,1 +1,5 @@
-"""Numpy in, numpy out: the only users of numba, edt, cc3d and SimpleITK."""
+"""One block: numpy in, numpy out. The only users of numba, cc3d and SimpleITK.
+
+A kernel knows neither files nor graphs nor the recipe; it may import the arithmetic of `crackdask.grid`. Begin at `nlm`
+(denoising), `watershed` (basins of one block) or `tally` (what is counted of a particle).
+"""

@@ -8,7 +8,7 @@ import cc3d
 import numba
 import numpy as np
 
-from crackdask.plan import Grid
+from crackdask.grid import Grid
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FULL, FACES = 26, 6

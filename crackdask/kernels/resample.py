@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from crackdask.plan import Box, Triple
+from crackdask.grid import Box, Triple
 
 Interpolation = Literal["cubic", "linear"]
 Matrix = NDArray[np.float64]

@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from crackdask.kernels.pairs import grown, slot
+from crackdask.kernels.hash_table import grown, slot
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Triple = tuple[int, int, int]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from crackdask.places import Place, Prefix, opened, place, zarr_at
-from crackdask.plan import Box
+from crackdask.grid import Box
 from crackdask.sources.base import Source, SourceError, checked, chosen, read_raw
+from crackdask.storage.locations import Place, Prefix, opened, place, zarr_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

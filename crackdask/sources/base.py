@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from crackdask.places import Place, PlaceError, UnreachableError, place, stamps
-from crackdask.plan import Box, Triple
+from crackdask.grid import Box, Triple
+from crackdask.storage.locations import Place, PlaceError, UnreachableError, place, stamps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import h5py  # type: ignore[import-untyped, unused-ignore]
 import hdf5plugin  # noqa: F401 (registers the filters that detectors use)
 
-from crackdask.places import Place, Prefix, opened, place
-from crackdask.plan import Box
+from crackdask.grid import Box
 from crackdask.sources.base import Source, SourceError, checked, chosen
+from crackdask.storage.locations import Place, Prefix, opened, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

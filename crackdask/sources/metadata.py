@@ -11,12 +11,12 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import tifffile
 
-from crackdask.places import Place, opened, place
 from crackdask.sources.arrays import is_zarr, zarr_node, zarr_shapes
 from crackdask.sources.base import Source, SourceError, named
 from crackdask.sources.hdf5 import HDF5, hdf5_file, hdf5_shapes
 from crackdask.sources.opening import open_source
 from crackdask.sources.tiff import TIFF
+from crackdask.storage.locations import Place, opened, place
 
 _NONSENSE = (ValueError, KeyError, TypeError, IndexError, ZeroDivisionError)
 Edges = tuple[float, float, float]

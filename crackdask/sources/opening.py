@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from dask.base import tokenize
 
-from crackdask.later import Later
-from crackdask.places import Place, Prefix, place
-from crackdask.plan import Box
+from crackdask.grid import Box
+from crackdask.lazy_import import Later
 from crackdask.sources.arrays import is_zarr, open_npy, open_zarr
 from crackdask.sources.base import FORMATS, Source, SourceError, named
 from crackdask.sources.hdf5 import HDF5, open_hdf5
 from crackdask.sources.tiff import TIFF, open_slices, open_tiff
+from crackdask.storage.locations import Place, Prefix, place
 
 if TYPE_CHECKING:
     import dask.array as da

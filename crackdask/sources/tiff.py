@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from crackdask.places import Place, Prefix, fetched, opened, place
-from crackdask.plan import Box
+from crackdask.grid import Box
 from crackdask.sources.base import FORMATS, Source, SourceError, checked, named, read_raw
+from crackdask.storage.locations import Place, Prefix, fetched, opened, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

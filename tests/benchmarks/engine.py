@@ -14,12 +14,12 @@ from pathlib import Path
 
 import psutil
 
-from crackdask.blocks import Block, Pass, Result
-from crackdask.cluster import connect
-from crackdask.engine import Engine
-from crackdask.plan import Grid
-from crackdask.work import Work
-from tests.silence import Silent
+from crackdask.blocks.passes import Block, Pass, Result
+from crackdask.cluster.launch import connect
+from crackdask.engine.checkpoints import Work
+from crackdask.engine.pass_runner import Engine
+from crackdask.grid import Grid
+from tests.support.silence import Silent
 
 FULL_FIELD = (2160, 2560, 2560)
 

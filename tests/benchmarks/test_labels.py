@@ -13,8 +13,8 @@ from scipy.spatial import KDTree
 from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
-from crackdask.blocks import compute
-from crackdask.labels import LabelsParams, passes
+from crackdask.blocks.in_memory import compute
+from crackdask.steps.labels import LabelsParams, passes
 
 from .harness import Race, benchmark
 

@@ -6,8 +6,8 @@ import edt
 import numpy as np
 import pytest
 
-from crackdask.blocks import compute
-from crackdask.measure import MeasureParams, passes
+from crackdask.blocks.in_memory import compute
+from crackdask.steps.measure import MeasureParams, passes
 
 from .harness import Race, benchmark
 

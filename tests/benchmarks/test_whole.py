@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from crackdask.grid import Grid
 from crackdask.phantom import Phantom, states, write
-from crackdask.plan import Grid
 
 from .engine import overhead
 from .whole import halved, ours, quality, theirs

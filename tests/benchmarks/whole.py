@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.opening import open_store
+from crackdask.grid import Box, Triple
 from crackdask.phantom import Phantom, states, write
-from crackdask.plan import Box, Triple
-from crackdask.store import attributes
-from tests.scoring import corner_error, f1, matches
+from crackdask.store.open import open_store
+from crackdask.store.root import attributes
+from tests.support.scoring import corner_error, f1, matches
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Edge of the blocks where volumes of two sizes are compared: by itself a run takes larger ones for larger volumes.

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from crackdask.phantom import Phantom, states
-from crackdask.store import attributes
-from tests.experiment import Experiment
+from crackdask.store.root import attributes
 from tests.faults.harness import COUNTS, CUT, Lab, Moments, chance
+from tests.support.experiment import Experiment
 
 PHANTOM = Phantom(
     shape=(26, 36, 40),

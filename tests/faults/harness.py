@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from crackdask.schema import STEPS
-from crackdask.status import Status, status
-from crackdask.work import Work
-from tests.experiment import Experiment
 from tests.test_kill import files
+
+from crackdask.engine.checkpoints import Work
+from crackdask.engine.status import Status, status
+from crackdask.schema import STEPS
+from tests.support.experiment import Experiment
 
 #: Of all that is random here; every moment is printed with what follows from it.
 SEED = int(os.environ.get("CRACKDASK_FAULT_SEED", "20251"))

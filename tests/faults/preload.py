@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from crackdask import engine
-from crackdask.engine import Job, Report
+from crackdask.engine import pass_runner as engine
+from crackdask.engine.pass_runner import Job, Report
 
 
 def dask_setup(worker: Any) -> None:

@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 import pytest
 
-from crackdask.status import status
+from crackdask.engine.status import status
 from tests.faults.harness import COUNTS, Cluster, Lab, Moments, until
 from tests.faults.mounts import read_only, small_disk
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.faults.harness import COUNTS, CRACKDASK, Lab, Moments, one_of_every_step, until
-from tests.slurm import Slurm
+from tests.support.slurm import Slurm
 
 
 @dataclass

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from crackdask.grid import Box, Grid
 from crackdask.kernels.components import (
     ABSENT,
     FACES,
@@ -22,7 +23,6 @@ from crackdask.kernels.components import (
     roots,
     small_components,
 )
-from crackdask.plan import Box, Grid
 
 STRUCTURE = {FULL: np.ones((3, 3, 3)), FACES: ndimage.generate_binary_structure(3, 1)}
 

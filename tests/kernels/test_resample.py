@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from crackdask.grid import Box, Grid
 from crackdask.kernels.resample import resample_grey, resample_values, source_box
-from crackdask.plan import Box, Grid
 
 DTYPES = ["uint8", "uint16", "uint32", "int16", "float32", "float64"]
 

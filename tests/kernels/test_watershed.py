@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crackdask.kernels import merge, watershed
+from crackdask.kernels import basin_merging, watershed
 
 STEPS = [step for step in product((-1, 0, 1), repeat=3) if step != (0, 0, 0)]
 shapes = st.tuples(*[st.integers(1, 8)] * 3)
@@ -145,32 +145,32 @@ def test_fold_does_not_depend_on_the_batches(seed, parts, batch):
         for key, value in zip(keys.tolist(), values.tolist(), strict=True):
             wanted[key] = wanted.get(key, 0) + value
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merge, "_FOLD", batch)
-        keys, sums = merge.fold(tables, how=np.add)
+        patch.setattr(basin_merging, "_FOLD", batch)
+        keys, sums = basin_merging.fold(tables, how=np.add)
     assert dict(zip(keys.tolist(), sums.tolist(), strict=True)) == wanted
     assert keys.tolist() == sorted(wanted)
 
 
 def test_fold_keeps_the_dtype():
     empty = np.zeros(0, np.uint64), np.zeros(0, np.uint16)
-    keys, values = merge.fold([empty, empty], how=np.maximum)
+    keys, values = basin_merging.fold([empty, empty], how=np.maximum)
     assert (keys.dtype, values.dtype, keys.size) == (np.uint64, np.uint16, 0)
 
 
 def test_jump_follows_long_chains():
     chain = np.maximum(np.arange(1000) - 1, 0)
-    assert (merge.jump(chain) == 0).all()
+    assert (basin_merging.jump(chain) == 0).all()
 
 
 def test_equal_saddles_are_taken_in_the_order_of_the_nodes():
     # 2 is open to both sides at the same height; 1 comes first.
     pairs = np.array([1 << 32 | 2, 2 << 32 | 3], np.uint64)
     saddles = np.array([4, 4], np.uint16)
-    assert merge.merge_by_label(pairs, saddles, np.array([5, 0, 7], np.uint32)).tolist() == [5, 5, 7]
+    assert basin_merging.merge_by_label(pairs, saddles, np.array([5, 0, 7], np.uint32)).tolist() == [5, 5, 7]
 
 
 def test_a_peak_that_rises_by_exactly_the_least_rise_stays():
     pair = np.array([1 << 32 | 2], np.uint64)
     saddle, tops = np.array([10], np.uint16), np.array([20, 13], np.uint16)
-    assert merge.merge_by_height(pair, saddle, tops, 3).tolist() == [1, 2]
-    assert merge.merge_by_height(pair, saddle, tops, 4).tolist() == [1, 1]
+    assert basin_merging.merge_by_height(pair, saddle, tops, 3).tolist() == [1, 2]
+    assert basin_merging.merge_by_height(pair, saddle, tops, 4).tolist() == [1, 1]

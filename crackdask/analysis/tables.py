@@ -1,0 +1,62 @@
+"""Tables of a store as the analysis takes them: a group, its states, the one that others are compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crackdask.analysis.parameters import AnalyseParams, AnalysisError
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    import xarray as xr
+else:
+    xr = Later("xarray")
+
+
+def table_of(store: xr.DataTree, group: str) -> xr.Dataset:
+    """Return a table of a finished store."""
+    if not isinstance(store, xr.DataTree):
+        raise TypeError(f"wanted what crackdask.open returns, an xarray.DataTree, not {type(store).__name__}")
+    if not store.attrs.get("complete", True):
+        raise AnalysisError("the run of this store is not finished, so its tables may be of before; run it to its end")
+    if group not in store.children:
+        raise AnalysisError(f"the store has no table {group!r}: run it to its end")
+    return store[group].to_dataset()
+
+
+def state_names(table: xr.Dataset) -> list[str]:
+    """Return the names of the states in their order."""
+    return [str(name) for name in table.state.values]
+
+
+def listed(table: xr.Dataset) -> str:
+    """Return the states with what the cell was doing, for messages."""
+    rows = zip(state_names(table), table.step.values, table.voltage.values, strict=True)
+    return ", ".join(f"{name!r} ({step}, {voltage:g} V)" for name, step, voltage in rows)
+
+
+def reference_of(table: xr.Dataset, params: AnalyseParams) -> str:
+    """Return the name of the state that others are compared with."""
+    names = state_names(table)
+    if params.reference is not None:
+        if params.reference not in names:
+            raise AnalysisError(f"no state is named {params.reference!r}; there are {listed(table)}")
+        return params.reference
+    for name, step in zip(names, table.step.values, strict=True):
+        if step == "pristine":
+            return name
+    raise AnalysisError(
+        f"no state is pristine; there are {listed(table)}: name the state to compare with as reference, "
+        "here or under [analyse]"
+    )
+
+
+def needs_states(table: xr.Dataset) -> None:
+    """Refuse a table of a single state where states are to be compared."""
+    if table.sizes["state"] < 2:
+        raise AnalysisError(f"there is a single state, {listed(table)}, and nothing to compare it with")
+
+
+def named(array: xr.DataArray, units: str, long_name: str) -> xr.DataArray:
+    """Return a column with its unit and meaning."""
+    return array.assign_attrs({"units": units, "long_name": long_name})

@@ -1,0 +1,238 @@
+"""What a run will take, before it starts: blocks, bytes, disk, tasks and time. Only arithmetic.
+
+Memory is a contract: a worker's peak is its libraries and kernels at rest, the most expensive pass on one block, and
+what its heap keeps of the blocks before, whatever the size of the volume. Where the budget allows no block the recipe
+is refused, with what would fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, prod, sin
+from typing import Any
+
+import numpy as np
+
+from crackdask.blocks.passes import Pass
+from crackdask.engine.work_units import DTYPES, units
+from crackdask.grid import Box, Grid, Triple
+from crackdask.recipe.recipe import Recipe, RecipeError
+from crackdask.steps.denoise import noise_passes
+from crackdask.steps.denoise import passes as denoise_passes
+from crackdask.steps.grey import Resampling
+from crackdask.steps.grey import passes as grey_passes
+from crackdask.steps.labels import passes as labels_passes
+from crackdask.steps.mask import passes as mask_passes
+from crackdask.steps.measure import passes as measure_passes
+from crackdask.steps.read import passes as read_passes
+from crackdask.steps.read import slabs as scan_slabs
+from crackdask.steps.transfer import passes as transfer_passes
+
+#: A worker with all libraries loaded and kernels compiled, before the first voxel (measured, rounded up).
+BASE_BYTES = 320 * 2**20
+#: What a worker's heap keeps at most of what was let go, for the next block (`cluster.workers.ENVIRONMENT`).
+KEPT_BYTES = 96 * 2**20
+#: Edge of the largest block that is chosen by itself; larger ones gain nothing.
+LARGEST_BLOCK = 256
+#: Seconds for a million voxels on one core of a 2024 server, by step (measured; see tests/benchmarks).
+SECONDS_PER_MEGAVOXEL = {
+    "read": 0.02,
+    "grey": 0.06,
+    "denoise": 0.21,
+    "mask": 0.10,
+    "labels": 0.21,
+    "transfer": 0.21,
+    "measure": 0.06,
+}
+#: Registration looks at pyramid levels and sub-blocks of bounded size, so it takes the same for any volume.
+SECONDS_PER_REGISTRATION = 3.0
+#: Bytes on disk of a voxel after compression, typical of noisy scans and of label volumes.
+DISK_BYTES = {"grey": 0.85, "label": 0.06, "denoised": 0.6, "mask": 0.02, "depth": 0.5, "basin": 0.2}
+_READS = {"previous_label": "label", "previous_depth": "depth"}
+
+
+@dataclass(frozen=True)
+class PassCost:
+    """What one pass takes on one block."""
+
+    step: str
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Blocks and their cost.
+
+    Attributes
+    ----------
+    grid, slabs
+        Blocks of the stored volume, and the slabs in which a scan is read.
+    chunk, raw_chunk
+        Chunks of the stored volumes and of the raw scan in the work folder.
+    costs
+        Peak bytes of each pass on one block.
+    """
+
+    grid: Grid
+    slabs: Grid
+    chunk: Triple
+    raw_chunk: Triple
+    costs: tuple[PassCost, ...]
+
+    @property
+    def peak(self) -> PassCost:
+        """The most expensive pass."""
+        return max(self.costs, key=lambda cost: cost.bytes)
+
+    @property
+    def worker_bytes(self) -> int:
+        """Planned peak of one worker."""
+        return BASE_BYTES + self.peak.bytes + self.kept_bytes
+
+    @property
+    def kept_bytes(self) -> int:
+        """What its heap keeps of earlier blocks while it is at that pass."""
+        return min(KEPT_BYTES, self.peak.bytes // 2)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a whole run takes."""
+
+    voxels: int
+    blocks: int
+    tasks: int
+    source_bytes: int
+    store_bytes: int
+    work_bytes: int
+    seconds: float
+
+
+def passes_by_step(recipe: Recipe, scan: Triple, dtype: np.dtype[Any]) -> Iterator[tuple[str, Pass]]:
+    """Yield every pass of one state, as it will be run."""
+    voxel_um = recipe.experiment.voxel_um
+    whole = Box.whole(scan)
+    steps: dict[str, Sequence[Pass]] = {
+        "read": read_passes("", dtype, scan, recipe.experiment.fill, whole),
+        "grey": grey_passes(recipe.grey, Resampling((), scan, 0.0, 1.0)),
+        "denoise": (*noise_passes(), *denoise_passes(recipe.denoise)),
+        "mask": mask_passes(recipe.mask),
+        "labels": labels_passes(recipe.labels, voxel_um),
+        "transfer": transfer_passes(recipe.transfer, recipe.labels, voxel_um),
+        "measure": measure_passes(recipe.measure, voxel_um, ceil(recipe.labels.max_radius)),
+    }
+    for step, passes in steps.items():
+        for each in passes:
+            yield step, each
+
+
+def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any], workers: int) -> Plan:
+    """Choose the blocks, or take the recipe's, and check that one fits the memory of a worker.
+
+    Parameters
+    ----------
+    recipe
+        The recipe.
+    scan, shape
+        Shapes of a scan and of the stored (cropped) volume.
+    dtype
+        Of the scans.
+    workers
+        How many blocks are worked on at once.
+
+    Raises
+    ------
+    RecipeError
+        If the memory is too small for one block; the message says what would fit.
+    """
+    compute = recipe.compute
+    chunk: Triple = tuple(min(c, n) for c, n in zip(compute.chunk, shape, strict=True))  # type: ignore[assignment]
+    raw_chunk = tuple(min(c, n) for c, n in zip((32, 64, 64), scan, strict=True))
+    unit = compute.shard or compute.chunk
+    found: Plan | None = None
+    for block in [compute.block] if compute.block != "auto" else _candidates(unit, shape, workers):
+        fitted: Triple = tuple(min(b, n) for b, n in zip(block, shape, strict=True))  # type: ignore[assignment]
+        left = compute.memory - BASE_BYTES
+        room = max(left - KEPT_BYTES, 2 * left // 3, 2**24)
+        slabs = scan_slabs(scan, dtype.itemsize, (32, 64, 64), room // 8)
+        costs = tuple(_costs(recipe, scan, dtype, fitted, slabs))
+        found = Plan(Grid(shape, block), slabs, chunk, raw_chunk, costs)  # type: ignore[arg-type]
+        if found.worker_bytes <= compute.memory:
+            return found
+    assert found is not None
+    needed = ceil(found.worker_bytes / 2**20)
+    raise RecipeError(
+        f"compute.memory: {compute.memory / 2**20:.0f} MiB for each worker is too little for a block of "
+        f"{' x '.join(map(str, found.grid.block))} voxels: {found.peak.step} ({found.peak.name}) takes "
+        f"{found.peak.bytes / 2**20:.0f} MiB beside {BASE_BYTES / 2**20:.0f} MiB for the program and "
+        f"{found.kept_bytes / 2**20:.0f} MiB of heap; "
+        f"set memory = '{needed} MiB' or more{', or a smaller block' if compute.block != 'auto' else ''}"
+    )
+
+
+def _candidates(unit: Triple, shape: Triple, workers: int) -> list[Triple]:
+    """Return block shapes from large to small; not larger than leaves every worker something to do."""
+    made: list[Triple] = []
+    for edge in range(LARGEST_BLOCK, 0, -1):
+        block = tuple(max(u, edge // u * u) for u in unit)
+        if block not in made:
+            made.append(block)  # type: ignore[arg-type]
+    busy = [block for block in made if len(Grid(shape, block)) >= 4 * workers]
+    return busy or made[-1:]
+
+
+def _costs(recipe: Recipe, scan: Triple, dtype: np.dtype[Any], block: Triple, slabs: Grid) -> Iterator[PassCost]:
+    for step, each in passes_by_step(recipe, scan, dtype):
+        if step == "read":
+            voxels = prod(min(b, n) for b, n in zip(slabs.block, scan, strict=True))
+            yield PassCost(step, each.name, voxels * (2 * dtype.itemsize + each.scratch))
+            continue
+        windows = {
+            name: _turned(recipe, block) if callable(where) else prod(b + 2 * where for b in block)
+            for name, where in each.reads.items()
+        }
+        reads = sum(n * _itemsize(name, dtype) for name, n in windows.items())
+        writes = sum(prod(block) * np.dtype(kind).itemsize for kind in each.writes.values())
+        yield PassCost(step, each.name, reads + writes + each.scratch * max(windows.values()))
+
+
+def _itemsize(volume: str, dtype: np.dtype[Any]) -> int:
+    volume = _READS.get(volume, volume)
+    if volume in ("raw", "source"):
+        return dtype.itemsize
+    return np.dtype({"grey": "uint8", "label": "uint32", **DTYPES}[volume]).itemsize
+
+
+def _turned(recipe: Recipe, block: Triple) -> int:
+    """Return the voxels of the box around a block that is turned as far as registration may."""
+    turn = sin(np.deg2rad(recipe.register_.max_rotation_deg))
+    return prod(ceil(b + turn * (sum(block) - b)) + 4 for b in block)
+
+
+def estimate(recipe: Recipe, plan: Plan, dtype: np.dtype[Any], workers: int) -> Estimate:
+    """Return what the whole run takes: bytes, tasks and a likely time."""
+    states = len(recipe.states)
+    voxels, scan = prod(plan.grid.shape), prod(plan.slabs.shape)
+    per_step: dict[str, int] = {}
+    for step, _ in passes_by_step(recipe, plan.slabs.shape, dtype):
+        per_step[step] = per_step.get(step, 0) + 1
+    todo = [unit.step for unit in units(recipe)]
+    tasks = sum(per_step.get(step, 0) * len(plan.slabs if step == "read" else plan.grid) for step in todo)
+    seconds = sum(SECONDS_PER_MEGAVOXEL.get(step, 0.0) * (scan if step == "read" else voxels) / 1e6 for step in todo)
+    seconds += SECONDS_PER_REGISTRATION * (todo.count("register") - 1)
+    kept = ("denoised", "mask") if recipe.compute.keep_intermediate else ()
+    stored = sum(DISK_BYTES[name] for name in ("grey", "label", *kept)) * voxels * states
+    # While a state is carried on, the next one is denoised and masked (`units.AHEAD`).
+    beside = sum(DISK_BYTES[name] for name in ("denoised", "mask"))
+    work = max(3.0 * scan * dtype.itemsize, voxels * (sum(DISK_BYTES.values()) + beside))
+    return Estimate(
+        voxels * states,
+        len(plan.grid),
+        tasks,
+        scan * dtype.itemsize * states,
+        ceil(stored),
+        ceil(work),
+        seconds / workers,
+    )

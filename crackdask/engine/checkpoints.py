@@ -1,0 +1,341 @@
+"""The work folder beside a store, on its disk or in its bucket: who holds it, which blocks are done, what was found.
+
+``NAME.zarr.work/`` holds
+
+* ``lock`` - held by the one run that writes; the system lets go of it when that process ends, however it ends
+  (in object storage: a lease, `crackdask.storage.lease`),
+* ``blocks/UNIT/PASS/000123`` - the record of a finished block with its tally, gone when the unit is done,
+* ``results/UNIT`` - the tables a finished unit left, with the fingerprint of all that decided them,
+* ``volumes/NAME-STATE`` - what only the run needs, gone when the last step that reads it is done.
+
+Truth is in these files, never in a scheduler. A record is written after the block's voxels were flushed, under another
+name first and then renamed, so that it is there whole or not at all; its checksum tells if the disk
+damaged it later, and then the block counts as not done. A file ``.open`` among the records of a pass says that its
+blocks are wanted: one that a lost worker is still at when the unit is done, or done otherwise, finds it gone and writes
+nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numcodecs.zstd import Zstd
+
+from crackdask.storage.lease import HeldError, holder, leased
+from crackdask.storage.locations import Place, Prefix, beginning, forget, names, remove, write_whole
+from crackdask.store.root import StoreError
+from crackdask.store.volumes import DamagedError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = Mapping[str, Array]
+_ZSTD = Zstd(level=1, checksum=True)
+#: Records that are fetched at once from object storage.
+_AHEAD = 8
+#: Lies among the records of a pass from its first block until its unit is done.
+_OPEN = ".open"
+
+
+def pack(arrays: Arrays) -> bytes:
+    """Return named arrays as compressed bytes with a checksum.
+
+    >>> unpack(pack({"a": np.arange(3)}))["a"].tolist()
+    [0, 1, 2]
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return bytes(_ZSTD.encode(buffer.getvalue()))
+
+
+def unpack(data: bytes) -> dict[str, Array]:
+    """Return the arrays that `pack` packed."""
+    with np.load(io.BytesIO(_ZSTD.decode(data)), allow_pickle=False) as found:
+        return {name: found[name] for name in found.files}
+
+
+def _is_locked(path: Path) -> bool:
+    """Tell whether somebody holds a lock, without the right to write."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+@dataclass(frozen=True)
+class Records(Sequence[dict[str, Array]]):
+    """Records of the finished blocks of one pass; as a sequence, their tallies in block order."""
+
+    folder: Place
+    blocks: int
+
+    def path(self, number: int) -> Place:
+        """Return where a block's record lies."""
+        return self.folder / f"{number:06d}"
+
+    def begin(self) -> None:
+        """Open the records to the blocks of a run; they are closed when the pass's unit is done, or done otherwise."""
+        write_whole(self.folder / _OPEN, b"")
+
+    def is_open(self) -> bool:
+        """Tell whether the run that asked for a block still wants it.
+
+        A worker whose run was killed, or whose link was cut, may be at a block of a unit that is long done, or done
+        by another recipe: it must not write then.
+        """
+        return (self.folder / _OPEN).is_file()
+
+    def has(self, number: int) -> bool:
+        """Tell whether a block has a sound record."""
+        return self.path(number).is_file() and self._sound(number)
+
+    def add(self, number: int, tally: Arrays) -> int:
+        """Record a finished block with its tally; return the bytes written."""
+        data = pack(tally)
+        write_whole(self.path(number), data)
+        return len(data)
+
+    def missing(self) -> list[int]:
+        """Return the blocks that have no record, or a damaged one."""
+        there = set(names(self.folder))
+        found = [n for n in range(self.blocks) if f"{n:06d}" in there]
+        if isinstance(self.folder, Prefix):
+            with ThreadPoolExecutor(_AHEAD) as pool:
+                sound = {n for n, whole in zip(found, pool.map(self._sound, found), strict=True) if whole}
+        else:
+            sound = {n for n in found if self._sound(n)}
+        return [n for n in range(self.blocks) if n not in sound]
+
+    def _sound(self, number: int) -> bool:
+        try:
+            self[number]
+        except (RuntimeError, ValueError, OSError, EOFError, KeyError):
+            return False
+        return True
+
+    def __len__(self) -> int:
+        """Return the number of blocks."""
+        return self.blocks
+
+    @overload
+    def __getitem__(self, number: int) -> dict[str, Array]: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[dict[str, Array]]: ...
+    def __getitem__(self, number: int | slice) -> dict[str, Array] | list[dict[str, Array]]:
+        """Load the tally of a block."""
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(self.blocks))]
+        if not 0 <= number < self.blocks:
+            raise IndexError(number)
+        return unpack(self.path(number).read_bytes())
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        """Load one tally after the other."""
+        if not isinstance(self.folder, Prefix):
+            yield from (self[n] for n in range(self.blocks))
+            return
+        with ThreadPoolExecutor(_AHEAD) as pool:  # waits for answers, most of the time
+            for first in range(0, self.blocks, _AHEAD):
+                yield from pool.map(self.__getitem__, range(first, min(first + _AHEAD, self.blocks)))
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work folder of one store."""
+
+    folder: Place
+
+    @classmethod
+    def beside(cls, store: Place) -> Work:
+        """Return the work folder of a store (it need not exist yet)."""
+        return cls(store.with_name(store.name + ".work"))
+
+    @contextmanager
+    def held(self, say: Callable[[str], None] = lambda words: None) -> Iterator[None]:
+        """Hold the folder for one run; `say` is told why that takes long.
+
+        Raises
+        ------
+        StoreError
+            If another run holds it.
+        """
+        if not isinstance(self.folder, Prefix):
+            with self._locked(self.folder):
+                yield
+            return
+        try:
+            with leased(self.folder / "lock", say):
+                yield
+        except HeldError as error:
+            raise self._held_by(str(error)) from None
+
+    def _held_by(self, who: str) -> StoreError:
+        return StoreError(
+            f"another run is writing this store ({who}); wait for it or stop it. "
+            f"`crackdask status {str(self.folder).removesuffix('.work')}` tells how far it is"
+        )
+
+    @contextmanager
+    def _locked(self, folder: Path) -> Iterator[None]:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Not at once: `status` holds the lock for a moment when it looks.
+        lock, owner = FileLock(folder / "lock", timeout=1), folder / "owner"
+        try:
+            lock.acquire()
+        except Timeout:
+            raise self._held_by(self._owner(folder)) from None
+        try:
+            for left in (*folder.glob(".*.partial"), *(folder / "results").glob(".*.partial")):
+                left.unlink()
+            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    def is_held(self) -> str | None:
+        """Return who holds the folder, or None."""
+        folder = self.folder
+        if isinstance(folder, Prefix):
+            return holder(folder / "lock")
+        if not (folder / "lock").exists():
+            return None
+        lock = FileLock(folder / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            return self._owner(folder)
+        except OSError:  # it cannot be written from here, but perhaps from elsewhere
+            return self._owner(folder) if _is_locked(folder / "lock") else None
+        lock.release()
+        return None
+
+    @staticmethod
+    def _owner(folder: Path) -> str:
+        owner = folder / "owner"
+        return owner.read_text().strip() if owner.exists() else "unknown"
+
+    def records(self, unit: str, step: str, key: str, blocks: int) -> Records:
+        """Return the records of one pass; those of another key do not count."""
+        return Records(self.folder / "blocks" / unit / f"{step}-{key[:16]}-{blocks}", blocks)
+
+    def keep_records(self, unit: str, key: str) -> None:
+        """Drop a unit's records of other keys: what they tell of is about to be written over."""
+        folder = self.folder / "blocks" / unit
+        for name in names(folder):
+            if name.rsplit("-", 2)[1] != key[:16]:
+                stale = folder / name
+                stale.remove() if isinstance(stale, Prefix) else shutil.rmtree(stale)  # must be gone
+
+    def tables(self, unit: str) -> Place:
+        """Return the folder in which workers look up the tables of a unit at work."""
+        return self.folder / "tables" / unit
+
+    def put_table(self, unit: str, name: str, values: Array) -> None:
+        """Write a table that workers of a unit look up."""
+        buffer = io.BytesIO()
+        np.save(buffer, np.asarray(values), allow_pickle=False)
+        write_whole(self.tables(unit) / f"{name}.npy", buffer.getvalue())
+
+    def result(self, unit: str) -> tuple[str, dict[str, Array]] | None:
+        """Return the fingerprint and the tables of a finished unit, or None."""
+        try:
+            fingerprint, _, data = (self.folder / "results" / unit).read_bytes().partition(b"\n")
+            return fingerprint.decode(), unpack(data)
+        except (FileNotFoundError, RuntimeError, ValueError, OSError, EOFError):
+            return None
+
+    def fingerprint(self, unit: str) -> str | None:
+        """Return the fingerprint of a finished unit without its tables, or None."""
+        try:
+            return beginning(self.folder / "results" / unit, 65).partition(b"\n")[0].decode()
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def has_results(self) -> bool:
+        """Tell whether any unit left a result; a finished store is moved about without them."""
+        return (self.folder / "results").exists()
+
+    def finish(self, unit: str, fingerprint: str, tables: Arrays) -> None:
+        """Record a unit as done, then drop its block records."""
+        write_whole(self.folder / "results" / unit, fingerprint.encode() + b"\n" + pack(tables))
+        self.drop_records(unit)
+
+    def drop_records(self, unit: str) -> None:
+        """Drop the block records of a finished unit, and the tables that its workers looked up."""
+        remove(self.folder / "blocks" / unit)
+        remove(self.tables(unit))
+
+    def put_part(self, name: str, state: int, part: int, tables: Arrays) -> None:
+        """Write part of what a volume's name and state stand for: tables too large to be held whole."""
+        write_whole(self.volume(name, state) / str(part), pack(tables))
+
+    def part(self, name: str, state: int, part: int) -> dict[str, Array]:
+        """Return what `put_part` wrote.
+
+        Raises
+        ------
+        DamagedError
+            If it is not there whole.
+        """
+        path = self.volume(name, state) / str(part)
+        try:
+            return unpack(path.read_bytes())
+        except (FileNotFoundError, RuntimeError, ValueError, EOFError) as error:
+            found = f"{path}: damaged on the disk or by a copy ({error})"
+            raise DamagedError(
+                found, f"to have it made anew, remove {path.parent} and run again", name, state
+            ) from error
+
+    def forget(self, unit: str) -> None:
+        """Drop the result of a unit that must be done again."""
+        forget(self.folder / "results" / unit)
+
+    def start_anew(self) -> None:
+        """Drop all that tells of finished units and blocks: the store that they wrote to is no more."""
+        for name in ("results", "blocks", "tables", "volumes"):
+            remove(self.folder / name)
+            if names(self.folder / name):
+                raise StoreError(
+                    f"{self.folder / name} cannot be removed, and tells of a store that is gone; remove it"
+                )
+
+    def volume(self, name: str, state: int) -> Place:
+        """Return where a work volume lies."""
+        return self.folder / "volumes" / f"{name}-{state}"
+
+    def drop_volume(self, name: str, state: int) -> None:
+        """Remove a work volume."""
+        remove(self.volume(name, state))
+
+    def at_work(self) -> set[str]:
+        """Return the units that have block records, or tables for workers."""
+        return {*names(self.folder / "blocks"), *names(self.folder / "tables")}
+
+    def volumes(self) -> list[str]:
+        """Return the names of the work volumes that are there."""
+        return names(self.folder / "volumes")
+
+    def note(self, name: str, values: Any) -> None:
+        """Write down a small fact for `status`, as JSON."""
+        write_whole(self.folder / name, json.dumps(values).encode())
+
+    def noted(self, name: str) -> Any:
+        """Return what `note` wrote, or None."""
+        try:
+            return json.loads((self.folder / name).read_text())
+        except (FileNotFoundError, ValueError):
+            return None

@@ -1,0 +1,127 @@
+"""What a step finds when it is its turn: the scans, the results before it, volumes to read and to write, the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from crackdask.blocks.passes import Array, Pass
+from crackdask.engine.block_plan import Plan
+from crackdask.engine.checkpoints import Work
+from crackdask.engine.executors import Executor
+from crackdask.engine.pass_runner import Engine, Progress, Readable
+from crackdask.engine.scans import Scans
+from crackdask.engine.work_units import DTYPES, KEPT_ON_REQUEST, STORED, Unit
+from crackdask.grid import Grid
+from crackdask.recipe.recipe import Recipe, RecipeError
+from crackdask.sources import SourceError
+from crackdask.steps.measure import TooDeepError
+from crackdask.steps.register import RegistrationError
+from crackdask.storage.locations import Place, PlaceError
+from crackdask.store.arrays import Axes, Compression
+from crackdask.store.root import StoreError
+from crackdask.store.volumes import Volume, make_volume, volume
+
+
+class ResultError(ValueError):
+    """A step's result cannot be right; the message says what was found and the way out."""
+
+
+#: Mistakes of the user's: no second try can mend them.
+USER_ERRORS: tuple[type[BaseException], ...] = (
+    RecipeError,
+    SourceError,
+    StoreError,
+    ResultError,
+    RegistrationError,
+    TooDeepError,
+    PlaceError,
+)
+
+
+@dataclass
+class Bench:
+    """Where the steps of one recipe do their work, on the way into one store."""
+
+    scans: Scans
+    path: Place
+    executor: Executor
+    progress: Progress
+    work: Work = field(init=False)
+    engine: Engine = field(init=False)
+    plan: Plan = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Plan the blocks."""
+        recipe = self.scans.recipe
+        self.work = Work.beside(self.path)
+        self.plan = self.scans.plan(self.executor.workers)
+        self.engine = Engine(self.work, self.executor, self.progress, recipe.compute.retries, USER_ERRORS)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        return self.scans.recipe
+
+    @property
+    def grid(self) -> Grid:
+        """The blocks of the stored volume."""
+        return self.plan.grid
+
+    @property
+    def axes(self) -> Axes:
+        """Coordinates of the store."""
+        states = self.recipe.states
+        return Axes(
+            tuple(s.name for s in states),
+            tuple(s.voltage for s in states),
+            tuple(s.step for s in states),
+            tuple(s.cycle for s in states),
+            self.scans.shape,
+            self.recipe.experiment.voxel_um,
+        )
+
+    def is_stored(self, volume: str) -> bool:
+        """Tell whether a volume belongs to the store; once it does it stays, or it would fall behind its recipe."""
+        if volume not in KEPT_ON_REQUEST:
+            return volume in STORED
+        return self.recipe.compute.keep_intermediate or (self.path / "volumes" / volume / "zarr.json").is_file()
+
+    def result(self, name: str) -> dict[str, Array]:
+        """Return the tables of a finished unit."""
+        found = self.work.result(name)
+        if found is None:
+            raise AssertionError(f"{name} is not done")
+        return found[1]
+
+    def volume(self, name: str, state: int) -> Volume:
+        """Return a volume of the store or the work folder, made if it is not there."""
+        compute = self.recipe.compute
+        if self.is_stored(name):
+            return volume(self.path, name, state)
+        compression = Compression("lz4" if compute.compression != "none" else "none", 1)
+        if name == "raw":
+            source = self.scans.sources[state]
+            native = source.dtype.newbyteorder("=").str
+            return make_volume(self.work.volume(name, state), source.shape, native, self.plan.raw_chunk, compression)
+        return make_volume(self.work.volume(name, state), self.scans.shape, DTYPES[name], self.plan.chunk, compression)
+
+    def passes(
+        self,
+        unit: Unit,
+        steps: Sequence[Pass],
+        inputs: Mapping[str, Readable],
+        looked_up: Mapping[str, Array] | None = None,
+        grid: Grid | None = None,
+    ) -> dict[str, Array]:
+        """Run the passes of a unit; what they write goes to this state's volumes."""
+        outputs = {name: self.volume(name, unit.state) for step in steps for name in step.writes}
+        return self.engine.run(
+            unit.name,
+            self.scans.fingerprints[unit.name],
+            steps,
+            grid or self.grid,
+            inputs,
+            outputs,
+            looked_up or {},
+        )

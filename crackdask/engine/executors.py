@@ -1,0 +1,268 @@
+"""Who does the blocks: this process, its threads, or the workers of a dask cluster, which come and go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import islice
+from queue import Empty, SimpleQueue
+from threading import Event, Lock
+from typing import Any, Protocol, TypeVar
+
+from distributed import Client, KilledWorker
+
+Job = TypeVar("Job")
+Outcome = Any | BaseException
+Say = Callable[[str], None]
+
+#: Seconds between looks at how many workers there are.
+_LOOK = 2.0
+#: Seconds to wait for a result, until it is seen that nobody wants it any more.
+_PAUSE = 0.2
+#: Blocks that the scheduler holds for each worker.
+_AHEAD = 4
+AGAIN = "the finished blocks are kept; call the same command again to continue"
+
+
+class WorkersLostError(RuntimeError):
+    """A block took several workers with it, one after the other."""
+
+
+class ClusterLostError(RuntimeError):
+    """The cluster went away while the run was at work; the message says how to continue."""
+
+
+class HaltedError(RuntimeError):
+    """Another thread of the run has met an error: what this one was at is no longer wanted."""
+
+
+class Executor(Protocol):
+    """Runs a function over jobs, a bounded number at a time, and yields results as they come."""
+
+    @property
+    def workers(self) -> int:
+        """Number of jobs that run at once."""
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the dask dashboard, if there is one."""
+
+    @property
+    def lanes(self) -> int:
+        """Number of threads from which `map` may be called at once; their jobs share the workers."""
+
+    def halted(self) -> AbstractContextManager[object]:
+        """Return a context in which every `map` of another thread ends with a HaltedError."""
+
+    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Yield each job with its result or the exception it ended in."""
+
+
+@dataclass(frozen=True)
+class Serial:
+    """One job after the other in this process."""
+
+    workers: int = 1
+    dashboard: str | None = None
+    lanes: int = 1
+
+    def halted(self) -> AbstractContextManager[object]:
+        """Return a context in which nothing happens: there are no other threads."""
+        return nullcontext()
+
+    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Yield each job with its result or the exception it ended in."""
+        for job in jobs:
+            try:
+                outcome: Outcome = function(job)
+            except Exception as error:
+                outcome = error
+            yield job, outcome
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Jobs on threads of this process."""
+
+    workers: int
+    dashboard: str | None = None
+    lanes: int = 1
+
+    def halted(self) -> AbstractContextManager[object]:
+        """Return a context in which nothing happens: there are no other threads."""
+        return nullcontext()
+
+    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Yield each job with its result or the exception it ended in."""
+        waiting = iter(jobs)
+        running: dict[Future[Any], Job] = {}
+        with ThreadPoolExecutor(self.workers) as pool:
+            while True:
+                for job in islice(waiting, 2 * self.workers - len(running)):
+                    running[pool.submit(function, job)] = job
+                if not running:
+                    return
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield running.pop(future), future.exception() or future.result()
+
+
+@dataclass
+class Distributed:
+    """Jobs on the workers of a dask cluster; the scheduler never holds more than a few for each.
+
+    Attributes
+    ----------
+    wanted
+        Workers that the run was asked to have. Blocks are cut for so many, also while some are away.
+    patience
+        Seconds to wait for workers when there are none.
+    say
+        Is told when all workers are away and when some are back.
+    dashboard
+        Address of the dashboard, or None.
+    """
+
+    client: Client
+    wanted: int
+    patience: float
+    say: Say
+    dashboard: str | None = None
+    #: One has the workers while another adds up, registers or writes tables; more would only take more disk.
+    lanes: int = 2
+    _halted: Event = field(default_factory=Event, init=False)
+    _watching: Lock = field(default_factory=Lock, init=False)
+    _present: int = field(init=False)
+    _looked: float = field(init=False)
+    _away_since: float | None = None
+
+    def __post_init__(self) -> None:
+        """Begin to watch the workers."""
+        self._present, self._looked = self.wanted, time.monotonic()
+
+    @property
+    def workers(self) -> int:
+        """Number of workers that the run was asked to have."""
+        return self.wanted
+
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Return a context in which every `map` ends with a HaltedError."""
+        self._halted.set()
+        try:
+            yield
+        finally:
+            self._halted.clear()
+
+    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Yield each job with its result or the exception it ended in.
+
+        Raises
+        ------
+        ClusterLostError
+            If the scheduler goes away, or all workers for longer than the patience lasts.
+        HaltedError
+            If it was halted by another thread.
+        """
+        waiting = iter(jobs)
+        running: dict[Any, Job] = {}
+        ended: SimpleQueue[Any] = SimpleQueue()
+        while True:
+            if self._halted.is_set():
+                raise HaltedError
+            now = list(islice(waiting, _AHEAD * max(self.wanted, self._present) - len(running)))
+            if now:
+                futures = self._asked(self.client.map, function, now, pure=False)
+                running.update(zip(futures, now, strict=True))
+                for future in futures:
+                    future.add_done_callback(ended.put)
+            if not running:
+                return
+            # All that is done by now, in one message: for small blocks the messages are what costs.
+            batch = _taken(ended)
+            with self._watching:
+                self._watch(came=bool(batch))
+            for future, outcome in zip(batch, self._outcomes(batch), strict=True):
+                future.release()
+                yield running.pop(future), outcome
+
+    def _outcomes(self, futures: Sequence[Any]) -> list[Outcome]:
+        if futures and all(future.status == "finished" for future in futures):
+            try:
+                return list(self.client.gather(list(futures)))
+            except Exception:  # a result was lost on its way here: each is asked for alone
+                pass
+        return [self._outcome(future) for future in futures]
+
+    def _outcome(self, future: Any) -> Outcome:
+        try:
+            return future.result()
+        except KilledWorker as error:
+            return WorkersLostError(
+                f"{error.allowed_failures + 1} workers died at it one after the other, most likely for want of memory: "
+                "raise [compute] memory or make its block smaller"
+            )
+        except (CancelledError, Exception) as error:
+            if self.client.status != "running" or isinstance(error, CancelledError):
+                raise _scheduler_lost() from error
+            return error
+
+    def _asked(self, question: Callable[..., Any], *words: Any, **more: Any) -> Any:
+        """Ask the scheduler something."""
+        if self.client.status != "running":
+            raise _scheduler_lost()
+        try:
+            return question(*words, **more)
+        except (OSError, RuntimeError, CancelledError) as error:
+            raise _scheduler_lost() from error
+
+    def _watch(self, *, came: bool) -> None:
+        """Look now and then how many workers there are, and give up when none came for too long."""
+        now = time.monotonic()
+        back = came and self._away_since is not None
+        if now - self._looked < _LOOK and not back:
+            return
+        self._looked = now
+        self._present = len(self._asked(self.client.nthreads))
+        if self._present:
+            if self._away_since is not None:
+                self.say(f"{self._present} worker{'s are' if self._present > 1 else ' is'} back")
+            self._away_since = None
+        elif self._away_since is None:
+            self._away_since = now
+            self.say(f"no worker is left; waiting up to {spoken(self.patience)} for others")
+        elif now - self._away_since > self.patience:
+            raise ClusterLostError(
+                f"all workers went away and none came back within {spoken(self.patience)}: see why they ended "
+                f"(their logs, the queue), then go on; {AGAIN}"
+            )
+
+
+def _taken(queue: SimpleQueue[Any]) -> list[Any]:
+    """Return what is in a queue, after a short wait for the first."""
+    found: list[Any] = []
+    try:
+        found.append(queue.get(timeout=_PAUSE))
+        while True:
+            found.append(queue.get_nowait())
+    except Empty:
+        return found
+
+
+def spoken(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> spoken(90), spoken(86400)
+    ('90 s', '24 h')
+    """
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:g} s"
+
+
+def _scheduler_lost() -> ClusterLostError:
+    return ClusterLostError(f"the scheduler went away; {AGAIN}")

@@ -1,0 +1,69 @@
+"""The scans of a recipe, opened, and what follows from their headers alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from crackdask.engine.block_plan import Plan, plan_blocks
+from crackdask.engine.work_units import fingerprints
+from crackdask.grid import Box, Triple
+from crackdask.recipe.recipe import Recipe, RecipeError
+from crackdask.sources import Source, SourceError, open_source
+from crackdask.storage.locations import PlaceError
+
+
+@dataclass(frozen=True)
+class Scans:
+    """The opened scans of a recipe and what follows from their headers alone."""
+
+    recipe: Recipe
+    sources: tuple[Source, ...]
+    crop: Box
+
+    @classmethod
+    def of(cls, recipe: Recipe, base: Path) -> Scans:
+        """Open every scan of a recipe; no voxel is read.
+
+        Raises
+        ------
+        RecipeError
+            If a scan cannot be used, naming every one.
+        """
+        opened: list[Source] = []
+        wrong: list[str] = []
+        for number, state in enumerate(recipe.states):
+            try:
+                opened.append(open_source(state.source, base))
+            except (SourceError, PlaceError) as error:
+                wrong.append(f"  states[{number}].source ({state.name}): {error}")
+        if wrong:
+            raise RecipeError("\n".join([f"{len(wrong)} of {len(recipe.states)} scans cannot be used", *wrong]))
+        shapes = {source.shape for source in opened}
+        if len(shapes) > 1:
+            found = "".join(
+                f"\n  {state.name}: {' x '.join(map(str, source.shape))}"
+                for state, source in zip(recipe.states, opened, strict=True)
+            )
+            raise RecipeError(
+                f"the scans have different shapes (z, y, x):{found}\ncut or pad them to one shape, or leave a state out"
+            )
+        limits = recipe.crop_of(opened[0].shape)
+        (z0, z1), (y0, y1), (x0, x1) = limits
+        return cls(recipe, tuple(opened), Box((z0, y0, x0), (z1, y1, x1)))
+
+    @property
+    def shape(self) -> Triple:
+        """Shape of the stored volume."""
+        return self.crop.shape
+
+    def plan(self, workers: int) -> Plan:
+        """Return the blocks for a number of workers."""
+        widest = max((source.dtype for source in self.sources), key=lambda dtype: dtype.itemsize)
+        return plan_blocks(self.recipe, self.sources[0].shape, self.shape, widest, workers)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of every unit."""
+        return fingerprints(self.recipe, [source.fingerprint() for source in self.sources], self.shape)

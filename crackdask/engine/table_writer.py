@@ -1,0 +1,173 @@
+"""Tables of a store: particles, shells, histograms, contacts and transforms, written by ranges of particles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from crackdask import schema
+from crackdask.engine.work_units import stored_volumes, units
+from crackdask.recipe.recipe import Recipe
+from crackdask.schema import Variable
+from crackdask.storage.locations import Place, flush_all
+from crackdask.store.arrays import Axes, create_array, fresh_group, open_arrays, write_array, write_state_coordinates
+from crackdask.store.root import consolidate
+
+Array = np.ndarray[Any, np.dtype[Any]]
+#: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
+RANGE = 20_000
+#: The tables of a finished store, each a group.
+GROUPS = ("particles", "shells", "histograms", "contacts", "transforms")
+
+
+def missing(path: Place, volumes: Iterable[str]) -> set[str]:
+    """Return the volumes and tables that are not in a store: not made yet, or removed by somebody."""
+    found = {name for name in volumes if not (path / "volumes" / name / "zarr.json").is_file()}
+    return found | {name for name in GROUPS if not (path / name / "zarr.json").is_file()}
+
+
+def spoilt(path: Place, recipe: Recipe) -> set[str]:
+    """Return the names of the units of which a volume or table is not in the store."""
+    volumes = set(stored_volumes(recipe))
+    gone = missing(path, volumes)
+    return {
+        unit.name
+        for unit in units(recipe)
+        if gone & ({name for name, _ in unit.writes} & volumes | set(GROUPS if unit.step == "track" else ()))
+    }
+
+
+def ranges(count: int) -> list[range]:
+    """Return the ids 1..count in ranges that are chunks of the tables.
+
+    >>> ranges(3)
+    [range(1, 4)]
+    """
+    return [range(first, min(first + RANGE, count + 1)) for first in range(1, count + 1, RANGE)]
+
+
+class TableWriter:
+    """Writes the tables of a store, one state and range of particles after the other.
+
+    Each group is made anew, so that a rewritten store holds nothing of before.
+    """
+
+    def __init__(self, path: Place, axes: Axes, particles: int, shells: int) -> None:
+        self._path, self._axes = path, axes
+        self._arrays: dict[tuple[str, str], Any] = {}
+        sizes = {
+            "state": len(axes.names),
+            "particle": particles,
+            "shell": shells,
+            "grey": schema.GREY_LEVELS,
+        }
+        coordinates: dict[str, Array] = {
+            "particle": np.arange(1, particles + 1, dtype=np.uint32),
+            "shell": np.arange(1, shells + 1, dtype=np.uint32),
+            "grey": np.arange(schema.GREY_LEVELS, dtype=np.uint8),
+        }
+        for name, variables in (
+            ("particles", schema.PARTICLES),
+            ("shells", schema.SHELLS),
+            ("histograms", schema.HISTOGRAMS),
+        ):
+            group = fresh_group(path, name)
+            write_state_coordinates(group, axes)
+            for key, variable in variables.items():
+                self._arrays[name, key] = _array(group, key, variable, sizes)
+            for dim in next(iter(variables.values())).dims[1:]:
+                attributes = schema.COORDINATES[dim].attributes
+                write_array(group, dim, coordinates[dim], (dim,), attributes)
+
+    def write(self, state: int, ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
+        """Write one state's rows of a range of particles."""
+        rows = slice(ids.start - 1, ids.stop - 1)
+        for group, columns in groups.items():
+            for name, values in columns.items():
+                self._arrays[group, name][state, rows] = values
+
+    def write_flags(self, flags: Mapping[str, Array]) -> None:
+        """Write columns of `particles` that hold for all states."""
+        for name, values in flags.items():
+            array = self._arrays["particles", name]
+            array[...] = np.broadcast_to(values, array.shape)
+
+    def write_contacts(self, contacts: Sequence[Mapping[str, Array]]) -> None:
+        """Write the contacts of all states, one state after the other."""
+        group = fresh_group(self._path, "contacts")
+        counts = [len(found["faces"]) for found in contacts]
+        columns = {name: [found[name] for found in contacts] for name in schema.CONTACTS if name != "state"}
+        write_array(
+            group,
+            "state",
+            np.repeat(np.array(self._axes.names), counts),
+            ("contact",),
+            schema.CONTACTS["state"].attributes,
+        )
+        for name, parts in columns.items():
+            variable = schema.CONTACTS[name]
+            values = np.concatenate(parts).astype(variable.dtype)
+            write_array(group, name, values, variable.dims, variable.attributes)
+
+    def write_transforms(self, matrices: Array, residuals: Array) -> None:
+        """Write where each state's voxels came from."""
+        group = fresh_group(self._path, "transforms")
+        write_state_coordinates(group, self._axes)
+        for name, values in (("matrix", matrices), ("residual_voxels", residuals)):
+            variable = schema.TRANSFORMS[name]
+            write_array(group, name, values.astype(variable.dtype), variable.dims, variable.attributes)
+
+    def close(self) -> None:
+        """Write the consolidated metadata."""
+        consolidate(self._path)
+
+
+class CracksWriter:
+    """Writes the table of cracks, state by state; a state counts from the moment when `computed` says so."""
+
+    def __init__(self, path: Place, axes: Axes, particles: int, facts: Mapping[str, Any] | None) -> None:
+        """Make the group anew with some attributes, or go on with the one that is there where they are None."""
+        self._folder = path / "cracks"
+        if facts is None:
+            self._arrays = open_arrays(path, "cracks", schema.CRACKS)
+            return
+        group = fresh_group(path, "cracks")
+        write_state_coordinates(group, axes)
+        write_array(
+            group, "particle", np.arange(1, particles + 1, dtype=np.uint32), ("particle",),
+            schema.COORDINATES["particle"].attributes,
+        )  # fmt: skip
+        sizes = {"state": len(axes.names), "particle": particles}
+        self._arrays = {name: _array(group, name, variable, sizes) for name, variable in schema.CRACKS.items()}
+        group.attrs.update(dict(facts))
+        consolidate(path)
+
+    def write(self, state: int, columns: Mapping[str, Array]) -> None:
+        """Write a state, flush it to the disk, and only then say that it is there."""
+        self._arrays["computed"][state] = False
+        for name, values in columns.items():
+            self._arrays[name][state] = values
+        flush_all(self._folder)
+        self._arrays["computed"][state] = True
+        flush_all(self._folder / "computed")
+
+
+def _array(group: Any, name: str, variable: Variable, sizes: Mapping[str, int]) -> Any:
+    shape = tuple(sizes[dim] for dim in variable.dims)
+    chunks = tuple(
+        1 if dim == "state" else min(RANGE, n) if dim == "particle" else n
+        for dim, n in zip(variable.dims, shape, strict=True)
+    )
+    fill: Any = {"f": np.nan, "b": False}.get(np.dtype(variable.dtype).kind, 0)
+    return create_array(
+        group,
+        name,
+        shape=shape,
+        dtype=variable.dtype,
+        dims=variable.dims,
+        chunks=tuple(max(1, c) for c in chunks),
+        attributes=variable.attributes,
+        fill=fill,
+    )

@@ -1,0 +1,181 @@
+"""Particles with cracks as they stand in one scan, and one block of what the scan shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdask.phantom import random_particles, render
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+MARGIN = 5  # voxels that blur and rim reach
+NARROW = 3  # voxels that the blur alone reaches
+RIM_SD = 2.0  # blur, in voxels, whose difference to the scan makes the rim
+STREAK_LENGTHS = (13.0, 29.0, 71.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Particles:
+    """The particles of a phantom, sorted by their centres in the reference frame.
+
+    Parameters
+    ----------
+    centres, radii
+        Voxels, (n, 3) and (n,); a radius is that of the sphere of the same volume.
+    frames, bumps
+        Shape, as in `crackdask.phantom.packing`: (n, 3, 3) and (n, 2).
+    sheets, sharpness
+        Cracks, as in `crackdask.phantom.random_particles`: (n, 3, 7) and (n,).
+    gains, void
+        Opening of the cracks and mean void fraction over the inner half, (state, n).
+    paths
+        D or H from state to state.
+    vanishes_at, leaves_at
+        State from which a particle is gone or pushed out of the field, -1 for never.
+    push
+        By how far the leaving ones are pushed, (n, 3) voxels.
+    """
+
+    centres: Floats
+    radii: Floats
+    frames: Floats
+    bumps: Floats
+    sheets: Floats
+    sharpness: Floats
+    gains: Floats
+    void: Floats
+    paths: tuple[str, ...]
+    vanishes_at: Integers
+    leaves_at: Integers
+    push: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Where particles are in one scan, how they are turned, and how far they reach.
+
+    Parameters
+    ----------
+    centres, frames
+        In the scan's frame, (n, 3) and (n, 3, 3).
+    extent, reach
+        Half edges of a box that holds the surface, and of one that holds the last covered
+        voxel, (n, 3).
+    there
+        Whether a particle exists in this state, (n,).
+    """
+
+    centres: Floats
+    frames: Floats
+    extent: Floats
+    reach: Floats
+    there: NDArray[np.bool_]
+
+    def inside(self, start: Integers, stop: Integers) -> Integers:
+        """Return the particles that may cover voxels from `start` to before `stop`."""
+        near = (self.centres + self.reach >= start) & (self.centres - self.reach <= stop - 1)
+        return np.flatnonzero(near.all(axis=1) & self.there)
+
+    def whole(self, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+        """Return which particles lie inside a scan, clear of its outermost voxels."""
+        low, high = self.centres - self.extent, self.centres + self.extent
+        clear = ((low > 0) & (high < np.array(shape) - 1)).all(axis=1)
+        return np.asarray(clear & self.there, np.bool_)
+
+
+def view(table: Particles, state: int, matrix: Floats) -> View:
+    """Return the particles as a state's motion and losses leave them."""
+    left = (table.leaves_at >= 0) & (table.leaves_at <= state)
+    gone = (table.vanishes_at >= 0) & (table.vanishes_at <= state)
+    centres = random_particles.moved(matrix, table.centres + np.where(left[:, None], table.push, 0.0))
+    frames = np.ascontiguousarray(np.einsum("nij,kj->nik", table.frames, matrix[:3, :3]))
+    swell = 1 + np.abs(table.bumps).sum(axis=1)
+    reach = random_particles.extents(frames, swell + render.EDGE / table.radii)
+    return View(centres, frames, random_particles.extents(frames, swell), reach, ~gone)
+
+
+def labels(table: Particles, seen: View, start: Integers, shape: tuple[int, ...]) -> Any:
+    """Return one block of labels (uint32): the particle's place in the table, from 1."""
+    label, nearness = np.zeros(shape, np.uint32), np.ones(shape)
+    chosen = seen.inside(start, start + shape)
+    render.paint_labels(label, nearness, start, chosen, seen.centres, seen.frames, seen.reach, table.bumps)
+    return label
+
+
+@dataclass(frozen=True)
+class Optics:
+    """What the scanner makes of the solid: grey levels of 255, lengths in voxels."""
+
+    solid: float
+    background: float
+    rim: float
+    blur_sd: float
+    streak: float
+    noise_sd: float
+    scale: float
+    offset: float
+
+
+@dataclass(frozen=True, eq=False)
+class Streaks:
+    """Plane waves that lie still in the scanner: wave vectors (n, 3) and phases (n,)."""
+
+    vectors: Floats
+    phases: Floats
+
+
+def streaks(rng: np.random.Generator) -> Streaks:
+    """Draw streaks that run nearly along z, each with its own wavelength."""
+    across = 2 * np.pi / np.array(STREAK_LENGTHS)
+    angles, phases = rng.uniform(0, np.pi, 3), rng.uniform(0, 2 * np.pi, 3)
+    vectors = np.stack([0.1 * across, across * np.cos(angles), across * np.sin(angles)], axis=1)
+    return Streaks(vectors, phases)
+
+
+def expose(
+    out: NDArray[Any],
+    start: Integers,
+    edges: tuple[int, int],
+    table: Particles,
+    seen: View,
+    gains: Floats,
+    optics: Optics,
+    still: Streaks,
+    key: np.uint64,
+) -> None:
+    """Fill one block of a scan, whose first voxel is `start` in a scan of (y, x) `edges`.
+
+    The density is drawn with a margin as wide as the filters reach and cut afterwards, so a
+    voxel is the same in every block. `key` names the scan's noise.
+    """
+    stop = start + out.shape
+    density = np.zeros([n + 2 * MARGIN for n in out.shape], np.float32)
+    chosen = seen.inside(start - MARGIN, stop + MARGIN)
+    render.paint(
+        density, start - MARGIN, chosen, seen.centres, seen.frames, seen.reach,
+        table.bumps, table.radii, table.sheets, table.sharpness, gains,
+    )  # fmt: skip
+    cut = slice(MARGIN - NARROW, NARROW - MARGIN)
+    sharp = render.blur(density[cut, cut, cut], render.gaussian(optics.blur_sd, NARROW))
+    wide = render.blur(density, render.gaussian(RIM_SD, MARGIN))
+    z, y, x = (render.waves(still.vectors, still.phases, int(start[a]), int(stop[a]), a) for a in range(3))
+    numbers = np.array(
+        [
+            optics.rim, optics.background, optics.solid, optics.streak, optics.noise_sd,
+            optics.scale, optics.offset, np.iinfo(out.dtype).max,
+        ],
+        np.float32,
+    )  # fmt: skip
+    place = np.array([*start, *edges], np.int64)
+    render.expose(out, sharp, wide, numbers, z, y, x, key, _quantiles(), place)
+
+
+@cache
+def _quantiles() -> NDArray[np.float32]:
+    return render.quantiles()

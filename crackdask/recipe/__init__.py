@@ -1,0 +1,5 @@
+"""What the user writes: the recipe (TOML), the site file of a cluster, and a first draft of a recipe.
+
+Everything is checked before a voxel is read, with every complaint at once. May import the steps' parameters. Begin at
+`recipe`.
+"""

@@ -1,0 +1,352 @@
+"""The recipe: one TOML file to frozen parameters, every complaint with its key before a voxel is read."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
+
+from crackdask.analysis.parameters import AnalyseParams
+from crackdask.grid import Triple
+from crackdask.recipe.site import SITE_ONLY, ClusterParams, Site, nbytes
+from crackdask.steps.denoise import DenoiseParams
+from crackdask.steps.grey import GreyParams
+from crackdask.steps.labels import LabelsParams
+from crackdask.steps.mask import MaskParams
+from crackdask.steps.measure import MeasureParams
+from crackdask.steps.register import RegisterParams
+from crackdask.steps.transfer import TransferParams
+
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class RecipeError(ValueError):
+    """The recipe is wrong; the message lists every complaint with its key."""
+
+
+def _tables(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"one table for each state, headed [[states]], not {_shown(value)}")  # noqa: TRY004
+    return tuple(value)
+
+
+def _cube(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (value,) * 3
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError(f"one number or three, [z, y, x], not {_shown(value)}")
+    return tuple(value)
+
+
+def _pair(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"two numbers, [first, end], not {_shown(value)}")
+    return tuple(value)
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Lengths = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_cube)]
+Edge = Annotated[int, Field(ge=1)]
+Cube = Annotated[tuple[Edge, Edge, Edge], BeforeValidator(_cube)]
+Range = Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], BeforeValidator(_pair)]
+
+
+class Experiment(BaseModel):
+    """What was scanned."""
+
+    model_config = STRICT
+
+    name: str = Field(min_length=1, description="name of the experiment")
+    voxel_um: Lengths = Field(description="edge of a voxel, um, one number or [z, y, x]")
+    fill: float | None = Field(None, description="raw value of voxels outside the measured field")
+
+
+class State(BaseModel):
+    """One scan and the electrochemical state it was taken in."""
+
+    model_config = STRICT
+
+    name: str = Field(min_length=1, description="unique name")
+    source: str = Field(min_length=1, description="folder of TIFF slices, .tif, .h5::/path, .zarr, .npy")
+    voltage: float = Field(allow_inf_nan=False, description="V vs Li/Li+")
+    step: Literal["pristine", "charge", "discharge", "aged"] = Field(description="part of the cycle")
+    cycle: int = Field(0, ge=0, description="number of the cycle")
+
+
+class Crop(BaseModel):
+    """Voxel ranges [first, end) of the reference scan that are kept."""
+
+    model_config = STRICT
+
+    z: Range | None = None
+    y: Range | None = None
+    x: Range | None = None
+
+    @field_validator("z", "y", "x")
+    @classmethod
+    def _ordered(cls, limits: tuple[int, int] | None) -> tuple[int, int] | None:
+        if limits is not None and not limits[0] < limits[1]:
+            raise ValueError(f"a crop needs first < end, not [{limits[0]}, {limits[1]}]")
+        return limits
+
+
+class Compute(BaseModel):
+    """How the work is cut and kept; nothing here changes a single bit of the result."""
+
+    model_config = STRICT
+
+    chunk: Cube = Field((64, 64, 64), description="voxels of a chunk in the store")
+    shard: Cube | None = Field(None, description="voxels of a shard (a file of several chunks), or none")
+    block: Literal["auto"] | Cube = Field("auto", description="voxels of a block, or auto: by memory")
+    memory: Annotated[int, BeforeValidator(nbytes)] = Field(
+        2 * 2**30, description="memory of one worker, such as '2 GiB'"
+    )
+    compression: Literal["zstd", "lz4", "none"] = Field("zstd", description="codec of the volumes")
+    level: int = Field(1, ge=1, le=9, description="compression level")
+    keep_intermediate: bool = Field(False, description="keep denoised and mask in the store")
+    retries: int = Field(2, ge=0, le=10, description="further tries for a block that fails")
+
+    @field_validator("shard")
+    @classmethod
+    def _of_chunks(cls, shard: Triple | None, others: ValidationInfo) -> Triple | None:
+        chunk = others.data.get("chunk")
+        if shard and chunk and any(s % c for s, c in zip(shard, chunk, strict=True)):
+            raise ValueError(f"shard {list(shard)} must be a multiple of chunk {list(chunk)}")
+        return shard
+
+    @field_validator("block")
+    @classmethod
+    def _of_whole_files(cls, block: str | Triple, others: ValidationInfo) -> str | Triple:
+        shard, chunk = others.data.get("shard"), others.data.get("chunk")
+        what, unit = ("shard", shard) if shard else ("chunk", chunk)
+        if not isinstance(block, str) and unit and any(b % u for b, u in zip(block, unit, strict=True)):
+            raise ValueError(f"block {list(block)} must be a multiple of {what} {list(unit)}: a {what} has one writer")
+        return block
+
+
+class Recipe(BaseModel):
+    """A whole experiment: what was scanned, in which states, and how it is processed."""
+
+    model_config = STRICT
+
+    experiment: Experiment
+    states: Annotated[tuple[State, ...], BeforeValidator(_tables)] = Field(min_length=1)
+    crop: Crop = Crop()
+    register_: RegisterParams = Field(RegisterParams(), alias="register")
+    grey: GreyParams = GreyParams()
+    denoise: DenoiseParams = DenoiseParams()
+    mask: MaskParams = MaskParams()
+    labels: LabelsParams = LabelsParams()
+    transfer: TransferParams = TransferParams()
+    measure: MeasureParams = MeasureParams()
+    analyse: AnalyseParams = AnalyseParams()
+    compute: Compute = Compute()
+    cluster: ClusterParams = ClusterParams()
+
+    @property
+    def reference(self) -> int:
+        """Number of the state that all others are registered to."""
+        names = [state.name for state in self.states]
+        return names.index(self.register_.reference) if self.register_.reference else 0
+
+    def crop_of(self, shape: Triple) -> tuple[tuple[int, int], ...]:
+        """Return the kept range along each axis of a scan, or say what does not fit."""
+        limits = [found or (0, n) for found, n in zip((self.crop.z, self.crop.y, self.crop.x), shape, strict=True)]
+        for axis, (first, end), n in zip("zyx", limits, shape, strict=True):
+            if end > n:
+                raise RecipeError(
+                    f"crop.{axis}: [{first}, {end}] reaches outside the scan, which has {n} voxels along {axis}; "
+                    f"end the range at {n} or leave it out"
+                )
+        return tuple(limits)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the resolved recipe as plain values; where it ran is not part of it."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"cluster"})
+
+
+def load(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises
+    ------
+    RecipeError
+        With one line for each complaint: its key, what was found and what was wanted.
+    """
+    return check(_read(path, "recipe", "`crackdask init SCAN... -o {path}` writes one"), where=str(path))
+
+
+def load_site(path: Path | None, recipe: ClusterParams, **options: Any) -> Site:
+    """Return what a run asks of a cluster: the recipe's section, over it a site's file, over both the options given.
+
+    Raises
+    ------
+    RecipeError
+        With one line for each complaint about the file or an option.
+    """
+    content = _read(path, "file", "name one with --cluster-config") if path else {}
+    if set(content) == {"cluster"} and isinstance(content["cluster"], dict):
+        content = content["cluster"]  # headed as in a recipe
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return Site.model_validate({**recipe.model_dump(exclude_unset=True), **content, **given})
+    except ValidationError as error:
+        raise _refusal(str(path) if path else "options", _complaints(error, Site)) from None
+
+
+def _read(path: Path, what: str, hint: str) -> dict[str, Any]:
+    """Return the content of a TOML file."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RecipeError(f"there is no {what} {path}; {hint.format(path=path)}") from None
+    except IsADirectoryError:
+        raise RecipeError(f"{path} is a folder; name the {what} in it, such as {path / f'{what}.toml'}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} cannot be read: it is not UTF-8 text; a {what} is a TOML file") from None
+    except OSError as error:
+        raise RecipeError(f"the {what} {path} cannot be read: {error.strerror or error}") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from None
+
+
+def check(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """Turn the content of a recipe into frozen parameters, or list everything that is wrong with it."""
+    lines = []
+    try:
+        recipe = Recipe.model_validate(dict(content))
+    except ValidationError as error:
+        lines += _complaints(error)
+    lines += _contradictions(content)
+    if lines:
+        raise _refusal(where, lines)
+    return recipe
+
+
+def _refusal(where: str, lines: list[str]) -> RecipeError:
+    count = f"{len(lines)} mistake{'s' * (len(lines) > 1)}"
+    return RecipeError("\n".join([f"{where}: {count}", *(f"  {line}" for line in lines)]))
+
+
+def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what is wrong between states, in whatever part of a recipe is sound."""
+    states, register = content.get("states"), content.get("register")
+    if not isinstance(states, list | tuple):
+        return
+    names = [state.get("name") if isinstance(state, Mapping) else None for state in states]
+    for number, name in enumerate(names):
+        if isinstance(name, str) and name in names[:number]:
+            other = f"the other is states[{names.index(name)}]"
+            yield f"states[{number}].name: two states of the same name, {name!r} ({other}); rename one"
+    known = ", ".join(repr(name) for name in names if isinstance(name, str))
+    analyse = content.get("analyse")
+    for section, found in (("register", register), ("analyse", analyse)):
+        wanted = found.get("reference") if isinstance(found, Mapping) else None
+        if isinstance(wanted, str) and wanted not in names:
+            yield f"{section}.reference: no state is named {wanted!r}; there are {known}"
+    tree = analyse.get("path_states") if isinstance(analyse, Mapping) else None
+    for number, wanted in enumerate(tree if isinstance(tree, list | tuple) else ()):
+        if isinstance(wanted, str) and wanted not in names:
+            yield f"analyse.path_states[{number}]: no state is named {wanted!r}; there are {known}"
+
+
+def _complaints(error: ValidationError, root: type[BaseModel] = Recipe) -> list[str]:
+    """Return one line for each key that is wrong; where a key may be of several kinds, all are named."""
+    by_key: dict[str, list[ErrorDetails]] = {}
+    for found in error.errors(include_url=False):
+        by_key.setdefault(_key(found["loc"], root), []).append(found)
+    lines = []
+    for key, several in by_key.items():
+        inner = any(other.startswith(f"{key}[") for other in by_key)
+        if inner and all(found["type"] in ("too_short", "literal_error") for found in several):
+            continue  # said more precisely of an item
+        said = list(dict.fromkeys(_wanted(found, root) for found in several))
+        if len(several) > 1:
+            said = [words.partition(", not ")[0].partition(", found ")[0] for words in said]
+            said = [" or ".join([said[0], *(words.removeprefix("should be ") for words in said[1:])])]
+            said[0] += f", found {_shown(several[0]['input'])}"
+        lines += [f"{key}: {words}" for words in said]
+    return lines
+
+
+_KINDS = {
+    "float_type": "should be a number",
+    "int_type": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "bool_type": "should be true or false",
+    "string_type": "should be text in quotes",
+    "finite_number": "should be a finite number",
+    "model_type": "should be a section with keys",
+    "string_too_short": "should not be empty",
+    "tuple_type": "should be a list",
+}
+
+
+def _wanted(found: ErrorDetails, root: type[BaseModel]) -> str:
+    kind, shown = found["type"], _shown(found["input"])
+    if kind == "extra_forbidden":
+        if found["loc"][:-1] == ("cluster",) and found["loc"][-1] in SITE_ONLY:
+            return "stands in a file of your own (--cluster-config), never in a recipe, which others may have written"
+        return f"unknown key; {_known(found['loc'], root)}"
+    if kind == "missing":
+        return "missing"
+    if kind == "too_short":
+        return "there are none; wanted at least one"
+    if kind == "value_error":
+        return found["msg"].removeprefix("Value error, ")
+    return f"{_KINDS.get(kind) or found['msg'].removeprefix('Input ')}, found {shown}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as the recipe has it, cut where it is long."""
+    words = repr(list(value) if isinstance(value, tuple) else value)
+    return words if len(words) <= 60 else f"{words[:57]}..."
+
+
+def _key(path: tuple[int | str, ...], root: type[BaseModel]) -> str:
+    """Return the path of a key as `states[1].voltage`; what pydantic adds for the kinds of a value is left out."""
+    text, model = "", cast("type[BaseModel] | None", root)
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif model is not None:
+            text += f".{part}" if text else part
+            model = _section(model, part)
+    return text
+
+
+def _known(path: tuple[int | str, ...], root: type[BaseModel]) -> str:
+    """Name the keys that are known where an unknown one was found."""
+    model = root
+    for part in path[:-1]:
+        if isinstance(part, str):
+            model = _section(model, part) or model
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    near = difflib.get_close_matches(str(path[-1]), names, 1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names) or 'none'}"
+
+
+def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """Return the model of a section, or None for a key that holds a value."""
+    if key == "states":
+        return State
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if (field.alias or name) == key and isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

@@ -1,0 +1,180 @@
+"""One grey scale for all states: the window, and resampling into the reference's frame (paper, 4.5).
+
+The result does not depend on the blocks: the window comes from an exact histogram of the reference's cropped raw
+voxels, and a voxel's source position from its index in the whole volume, by one fixed expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, total
+from crackdask.grid import Box, Grid, Triple
+from crackdask.kernels.resample import resample_grey, source_box
+from crackdask.schema import GREY_LEVELS
+
+
+def _pair(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"two numbers, [lo, hi], not {value!r}")
+    return tuple(value)
+
+
+Level = Annotated[float, Field(allow_inf_nan=False)]
+Window = Annotated[tuple[Level, Level], BeforeValidator(_pair)]
+
+
+class GreyParams(BaseModel):
+    """Parameters of the 8-bit grey scale that all states share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    window: Literal["auto"] | Window = Field("auto", description="raw values mapped to 1 and 255")
+    normalise: Literal["none", "peaks"] = Field(
+        "none", description="peaks: first map each state's background and solid peak to the reference's"
+    )
+    interpolation: Literal["cubic", "linear"] = Field("cubic", description="between source voxels")
+
+    @field_validator("window")
+    @classmethod
+    def _ordered(cls, window: str | tuple[float, float]) -> str | tuple[float, float]:
+        if not isinstance(window, str) and not window[0] < window[1]:
+            raise ValueError(f"the window needs lo < hi, not lo = {window[0]:g} and hi = {window[1]:g}")
+        return window
+
+
+def auto_window(low: float, high: float) -> tuple[float, float]:
+    """Return the window for two percentiles of the reference: their range widened by a tenth.
+
+    >>> auto_window(100.0, 300.0)
+    (90.0, 310.0)
+    """
+    margin = (high - low) / 20
+    return low - margin, high + margin
+
+
+def peaks(values: Array, counts: Array) -> tuple[float, float]:
+    """Return the commonest raw value of background and of solid.
+
+    The histogram between its 0.1 and 99.9 percentiles is put into 256 bins, parted at Otsu's level, and each
+    part's peak is the centre of mass of the bins around its highest smoothed bin.
+
+    Parameters
+    ----------
+    values, counts
+        The histogram: value at the middle of each bin (ascending) and voxels in it.
+    """
+    below = np.cumsum(counts)
+    few = below[-1] // 1000
+    low = float(values[np.searchsorted(below, few, side="right")])
+    high = float(values[np.searchsorted(below, below[-1] - few)])
+    if not low < high:
+        raise ValueError("a histogram with a single value has no background and solid peak")
+    # A value stands for all that rounds to it: spread over its width, or whole numbers would leave a comb.
+    width = float(values[1] - values[0])
+    low, high = low - width / 2, high + width / 2
+    ends = np.append(values - width / 2, values[-1] + width / 2)
+    coarse = np.diff(np.interp(np.linspace(low, high, GREY_LEVELS + 1), ends, np.append(0, below)))
+    smooth = np.convolve(coarse, np.ones(9), mode="same")
+    parted = _part(smooth)
+    found = []
+    for start, stop in ((0, parted), (parted, GREY_LEVELS)):
+        top = start + int(np.argmax(smooth[start:stop]))
+        near = np.arange(max(start, top - 6), min(stop, top + 7))
+        centre = float(np.sum(coarse[near] * (near + 0.5)) / np.sum(coarse[near]))
+        found.append(low + centre * (high - low) / GREY_LEVELS)
+    return found[0], found[1]
+
+
+def _part(counts: Array) -> int:
+    """Return the first bin of the upper of two classes (Otsu 1979)."""
+    level = np.arange(len(counts))
+    below, mass = np.cumsum(counts), np.cumsum(counts * level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = (mass * below[-1] - mass[-1] * below) ** 2 / (below * (below[-1] - below))
+    return int(np.nanargmax(np.where(np.isfinite(spread), spread, -1))) + 1
+
+
+def to_reference(own: tuple[float, float], reference: tuple[float, float]) -> tuple[float, float]:
+    """Return gain and offset that map a state's background and solid peak to the reference's.
+
+    >>> to_reference((10.0, 20.0), (100.0, 200.0))
+    (10.0, 0.0)
+    """
+    gain = (reference[1] - reference[0]) / (own[1] - own[0])
+    return gain, reference[0] - gain * own[0]
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Everything that turns one state's raw voxels into grey levels: plain numbers.
+
+    Attributes
+    ----------
+    matrix
+        Rows of the 4 x 4 transform, stored voxel index (z, y, x, 1) to voxel index of the scan.
+    shape
+        Shape of the scan.
+    low, high
+        The window, raw values of the reference.
+    gain, offset
+        Map this state's raw values to the reference's.
+    fill
+        Raw value of voxels the scanner did not measure, or None.
+    """
+
+    matrix: tuple[tuple[float, ...], ...]
+    shape: Triple
+    low: float
+    high: float
+    gain: float = 1.0
+    offset: float = 0.0
+    fill: float | None = None
+
+
+def passes(params: GreyParams, resampling: Resampling) -> tuple[Pass, ...]:
+    """Return the step as a pass: `raw` to `grey`, and the table `grey_voxels` (valid, under, over)."""
+    return (
+        Pass(
+            name="grey",
+            kernel=partial(_grey, params, resampling),
+            reads={"raw": partial(_source, params, resampling)},
+            writes={"grey": "uint8"},
+            makes=("grey_voxels",),
+            reduce=_count,
+        ),
+    )
+
+
+def _source(params: GreyParams, resampling: Resampling, box: Box) -> Box:
+    found = source_box(np.array(resampling.matrix), box, resampling.shape, params.interpolation)
+    return found or Box((0, 0, 0), (0, 0, 0))
+
+
+def _grey(params: GreyParams, resampling: Resampling, block: Block) -> Result:
+    box = block.grid.box(block.number)
+    grey, counts = resample_grey(
+        block.read("raw"),
+        _source(params, resampling, box),
+        np.array(resampling.matrix),
+        box,
+        resampling.shape,
+        lo=resampling.low,
+        hi=resampling.high,
+        fill=resampling.fill,
+        interpolation=params.interpolation,
+        gain=resampling.gain,
+        offset=resampling.offset,
+    )
+    names = ("valid", "clipped_low", "clipped_high")
+    return Result({"grey": grey}, {"counts": np.array([counts[name] for name in names])})
+
+
+def _count(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    return {"grey_voxels": total(tallies, "counts")}

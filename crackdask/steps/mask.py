@@ -1,0 +1,262 @@
+"""Particles against background: threshold, opening and closing, islands and holes (paper, 4.5).
+
+The result does not depend on the blocks. The threshold is one number from the exact histogram of the whole reference.
+Opening and closing read their radius as halo and repeat the image edge, never a block's. Islands and
+holes are judged by the size of the whole component: a block settles the components that end inside it, and those that
+go on are united over the planes between blocks before anything is removed or filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, inner, padded, total
+from crackdask.grid import Grid
+from crackdask.kernels import components
+from crackdask.lazy_import import Later
+from crackdask.schema import GREY_LEVELS, OUTSIDE
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+else:
+    ndimage = Later("scipy.ndimage")
+
+
+class MaskParams(BaseModel):
+    """Parameters of the segmentation into particles and background."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    phase: Literal["bright", "dark"] = Field("bright", description="the phase that is sought")
+    threshold: float | Literal["otsu"] = Field("otsu", description="grey level, or Otsu's")
+    per_state: bool = Field(False, description="a threshold for each state instead of the reference's")
+    opening: int = Field(1, ge=0, le=10, description="radius of the opening, voxels")
+    closing: int = Field(1, ge=0, le=10, description="radius of the closing, voxels")
+    min_island: int = Field(50, ge=0, description="smaller islands are removed, voxels")
+    max_hole: int = Field(5000, ge=0, description="enclosed holes up to this size are filled, voxels")
+
+    @field_validator("threshold")
+    @classmethod
+    def _in_range(cls, threshold: float | str) -> float | str:
+        if not isinstance(threshold, str) and not 0 < threshold < GREY_LEVELS:
+            raise ValueError(f"a grey level above 0 and below {GREY_LEVELS}, or 'otsu', not {threshold}")
+        return threshold
+
+    @property
+    def halo(self) -> int:
+        """Voxels that opening and closing need around a block."""
+        return 2 * (self.opening + self.closing)
+
+
+def otsu(counts: Array) -> float:
+    """Return the grey level that best parts a histogram (Otsu 1979); voxels outside the scan do not count.
+
+    Voxels above the level are bright. The sums are integers, so the answer is the same on every machine.
+
+    Examples
+    --------
+    >>> counts = np.zeros(256, int)
+    >>> counts[[60, 150]] = 100
+    >>> otsu(counts)
+    60.0
+    """
+    inside = [0, *(int(count) for count in counts[1:])]
+    total, mass = sum(inside), sum(level * count for level, count in enumerate(inside))
+    best, best_level, below, below_mass = -1.0, 0, 0, 0
+    for level, count in enumerate(inside):
+        below += count
+        below_mass += level * count
+        if 0 < below < total:
+            spread = (below_mass * total - mass * below) ** 2 / (below * (total - below))
+            if spread > best:
+                best, best_level = spread, level
+    return float(best_level)
+
+
+def passes(params: MaskParams) -> tuple[Pass, ...]:
+    """Return the segmentation as passes: `denoised` and the table `threshold` to `mask` (bool)."""
+    islands = _Sieve("islands", components.FULL, params.min_island - 1)
+    holes = _Sieve("holes", components.FACES, params.max_hole)
+    return (
+        Pass(
+            name="threshold",
+            kernel=partial(_rough, params, islands),
+            reads={"denoised": params.halo},
+            writes={"rough": "bool"},
+            tables=("threshold",),
+            makes=islands.tables,
+            reduce=islands.unite,
+            scratch=20,
+        ),
+        Pass(
+            name="islands",
+            kernel=partial(_without_islands, islands, holes),
+            reads={"rough": 0, "denoised": 0},
+            writes={"solid": "bool"},
+            tables=islands.tables,
+            makes=holes.tables,
+            reduce=holes.unite,
+            scratch=20,
+        ),
+        Pass(
+            name="holes",
+            kernel=partial(_without_holes, holes),
+            reads={"solid": 0, "denoised": 0},
+            writes={"mask": "bool"},
+            tables=holes.tables,
+            makes=("mask_voxels", "scan_voxels"),
+            reduce=_count,
+            scratch=20,
+        ),
+    )
+
+
+def threshold_pass() -> Pass:
+    """Return the pass from `denoised` to the table `threshold`, Otsu's level of the whole volume."""
+    return Pass(
+        name="otsu",
+        kernel=_count_levels,
+        reads={"denoised": 0},
+        makes=("threshold",),
+        reduce=_otsu_of_all,
+        scratch=8,
+    )
+
+
+def _count_levels(block: Block) -> Result:
+    return Result(tally={"counts": np.bincount(block.read("denoised").ravel(), minlength=GREY_LEVELS)})
+
+
+def _otsu_of_all(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    return {"threshold": np.array(otsu(total(tallies, "counts")))}
+
+
+@dataclass(frozen=True)
+class _Sieve:
+    """What finds small components, whole ones, and flips them: islands become background, holes solid.
+
+    A block judges its components, the reduction unites those that go on behind a wall, and the next pass judges the
+    same block again and flips what is small.
+
+    Attributes
+    ----------
+    name
+        Of the table that tells which components are flipped.
+    connectivity
+        26 or 6.
+    limit
+        Components of at most this many voxels are flipped.
+    """
+
+    name: str
+    connectivity: int
+    limit: int
+
+    @property
+    def tables(self) -> tuple[str, str]:
+        """The tables of the union: verdicts, and where those of each block begin."""
+        return (self.name, f"{self.name}_offset")
+
+    def judge(self, block: Block, phase: Array, outside: Array | None = None) -> tuple[Array, Array, Tally]:
+        """Return a block's components, their verdicts and what the union needs.
+
+        With `outside`, components that reach the image edge or those voxels are never flipped.
+        """
+        shared = components.inner_sides(block.grid, block.number)
+        keep = None
+        if outside is not None:
+            keep = outside.copy()
+            for side, (axis, end) in enumerate((a, e) for a in range(3) for e in (0, -1)):
+                if not shared[side]:
+                    keep[(slice(None),) * axis + (end,)] = True
+            keep &= phase
+        labels, verdict, sizes = components.small_components(phase, keep, self.limit, self.connectivity, shared)
+        return labels, verdict, {"sizes": sizes} | components.face_codes(labels, verdict, shared)
+
+    def flips(self, block: Block, labels: Array, verdict: Array) -> Array:
+        """Return the voxels of the components to be flipped, once the union has spoken."""
+        flips, offset = (block.table(name) for name in self.tables)
+        own = flips[offset[block.number] : offset[block.number + 1]]
+        chosen = verdict < 0
+        waiting = verdict > 0
+        chosen[waiting] = own[verdict[waiting] - 1]
+        return np.asarray(chosen[labels])
+
+    def unite(self, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+        """Add up the components that cross block walls and tell which are to be flipped."""
+        sizes = [tally["sizes"] for tally in tallies]
+        offset = np.concatenate([[0], np.cumsum([len(s) for s in sizes])]).astype(np.int64)
+        parent = np.arange(offset[-1] + 1)
+        for axis in range(3):
+            for seam in range(grid.counts[axis] - 1):
+                low = _plane(grid, tallies, offset, axis, seam, 1)
+                high = _plane(grid, tallies, offset, axis, seam + 1, 0)
+                components.join_planes(parent, low, high, self.connectivity == components.FULL)
+        root = components.roots(parent)
+        # The node of all that is kept is too large, and so is what is joined to it.
+        weights = np.concatenate([np.array([self.limit + 1]), *sizes])
+        voxels = np.bincount(root, weights=weights, minlength=len(parent))
+        return dict(zip(self.tables, ((voxels[root] <= self.limit)[1:], offset), strict=True))
+
+
+def _plane(grid: Grid, tallies: Sequence[Tally], offset: Array, axis: int, place: int, end: int) -> Array:
+    """Return one side of the whole plane between two layers of blocks as node numbers."""
+    others = [a for a in range(3) if a != axis]
+    plane = np.full([grid.shape[a] for a in others], components.ABSENT, np.int64)
+    for number in range(len(grid)):
+        if grid.position(number)[axis] != place:
+            continue
+        box = grid.box(number)
+        codes = tallies[number][components.SIDES[2 * axis + end]].astype(np.int64)
+        codes[codes > 0] += offset[number]
+        plane[tuple(slice(box.start[a], box.stop[a]) for a in others)] = codes
+    return plane
+
+
+def _rough(params: MaskParams, islands: _Sieve, block: Block) -> Result:
+    grey = padded(block, "denoised", params.halo, mode="edge")
+    threshold = float(block.table("threshold"))
+    inside = grey != OUTSIDE
+    phase = (grey > threshold if params.phase == "bright" else grey <= threshold) & inside
+    rough = _close(_open(phase, params.opening), params.closing) & inside
+    own = np.ascontiguousarray(inner(rough, params.halo))
+    return Result({"rough": own}, islands.judge(block, own)[2])
+
+
+def _without_islands(islands: _Sieve, holes: _Sieve, block: Block) -> Result:
+    rough, outside = block.read("rough"), block.read("denoised") == OUTSIDE
+    labels, verdict, _ = islands.judge(block, rough)
+    solid = rough & ~islands.flips(block, labels, verdict)
+    return Result({"solid": solid}, holes.judge(block, ~solid, outside)[2])
+
+
+def _without_holes(holes: _Sieve, block: Block) -> Result:
+    solid, outside = block.read("solid"), block.read("denoised") == OUTSIDE
+    labels, verdict, _ = holes.judge(block, ~solid, outside)
+    mask = solid | holes.flips(block, labels, verdict)
+    counts = np.array([np.count_nonzero(mask), mask.size - np.count_nonzero(outside)])
+    return Result({"mask": mask}, {"counts": counts})
+
+
+def _count(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    mask, scan = total(tallies, "counts")
+    return {"mask_voxels": np.array(mask), "scan_voxels": np.array(scan)}
+
+
+def _ball(radius: int) -> Array:
+    z, y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1, -radius : radius + 1]
+    return np.asarray(z * z + y * y + x * x <= radius * radius)
+
+
+def _open(phase: Array, radius: int) -> Array:
+    return np.asarray(ndimage.binary_opening(phase, _ball(radius))) if radius else phase
+
+
+def _close(phase: Array, radius: int) -> Array:
+    return np.asarray(ndimage.binary_closing(phase, _ball(radius))) if radius else phase

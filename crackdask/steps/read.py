@@ -1,0 +1,238 @@
+"""Raw scans in: the chunked copy, exact histograms, the pyramid for registration, and what makes a scan unusable.
+
+Each state's scan is walked once, a slab of slices at a time. All sums and counts here are whole
+numbers (or, for real voxels, float64 sums within one cube in one fixed order), and slabs start at
+multiples of the largest pyramid factor: that is why nothing depends on how thick the slabs are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import lcm
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crackdask.blocks.passes import Block, Pass, Result, Tables, Tally
+from crackdask.grid import Box, Grid, Triple
+from crackdask.kernels import raw_reductions as kernels
+from crackdask.sources import SourceError
+from crackdask.steps.histograms import Extremes, Histogram, as_voxel, extremes, histogram, two_passes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LARGEST = 2**20
+
+
+# ---------------------------------------------------------------- pyramid
+
+
+def levels(shape: Triple, largest: int = LARGEST) -> tuple[int, ...]:
+    """Return the pyramid factors of a volume, coarse to fine, decided by its shape alone.
+
+    The coarse one is the least power of two that leaves at most `largest` voxels; the next has
+    half the factor, so at most eight times the voxels.
+
+    >>> levels((200, 770, 1540)), levels((100, 100, 100))
+    ((8, 4), (1,))
+    """
+    factor = 1
+    while np.prod([-(-n // factor) for n in shape], dtype=object) > largest:
+        factor *= 2
+    return (factor, factor // 2) if factor > 1 else (1,)
+
+
+def reduce_mean(slab: NDArray[Any], factor: int, fill: float | None = None) -> NDArray[Any]:
+    """Return the means over cubes of `factor`^3 voxels; cubes at the upper border may be partial.
+
+    Whole numbers stay whole and halves round up, real numbers become float32. Voxels that equal
+    `fill` do not count; a cube that has no others is `fill`.
+
+    >>> reduce_mean(np.array([[[1, 2, 9]]], np.uint8), 2)
+    array([[[2, 9]]], dtype=uint8)
+    """
+    whole = slab.dtype.kind in "iu"
+    shape = [-(-n // factor) for n in slab.shape]
+    means = np.empty(shape, slab.dtype if whole else np.float32)
+    value, has_fill = as_voxel(fill, slab.dtype)
+    if has_fill:
+        kernels.mean_valid(slab, factor, value, whole, means)
+    elif whole:
+        kernels.mean_whole(slab, factor, means)
+    else:
+        kernels.mean_real(slab, factor, means)
+    return means
+
+
+# ---------------------------------------------------------------- unusable scans
+
+
+def refuse_nonfinite(slab: NDArray[Any], first: int, scan: str, fill: float | None = None) -> None:
+    """Raise if a slab holds NaN or infinity, and name the slices.
+
+    Parameters
+    ----------
+    slab : ndarray
+        Voxels (z, y, x).
+    first : int
+        Number of the slab's first slice in its scan.
+    scan : str
+        Name of the state or scan, for the message.
+    fill : float, optional
+        NaN, where that marks what lies outside the scan.
+    """
+    if slab.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(slab)
+    if fill is not None:
+        bad &= ~np.isnan(slab) if np.isnan(fill) else slab != slab.dtype.type(fill)
+    slices = np.flatnonzero(bad.any(axis=(1, 2))) + first
+    if slices.size:
+        listed = ", ".join(str(z) for z in slices[:5]) + (", ..." if slices.size > 5 else "")
+        raise SourceError(
+            f"{scan}: found {int(bad.sum())} voxels that are NaN or infinite in slice"
+            f"{'s' * (slices.size > 1)} {listed}, wanted finite numbers; repair the scan, or set "
+            "fill = nan if NaN marks what lies outside it"
+        )
+
+
+def refuse_constant(found: Extremes | Histogram, scan: str) -> None:
+    """Raise if all voxels of a scan are the same, or all are the fill value."""
+    if isinstance(found, Extremes):
+        low, high = found.low, found.high
+    elif found.voxels == 0:
+        low, high = np.inf, -np.inf
+    elif found.below or found.above:
+        return
+    else:
+        low, high = found.centres[np.flatnonzero(found.counts)[[0, -1]]]
+    if low > high:
+        raise SourceError(f"{scan}: every voxel is the fill value; was the scan recorded?")
+    if low == high:
+        raise SourceError(f"{scan}: every voxel is {low:g}, wanted an image; was the scan recorded?")
+
+
+# ---------------------------------------------------------------- the step
+
+
+def slabs(shape: Triple, itemsize: int, chunk: Triple, budget: int) -> Grid:
+    """Return the slabs in which a scan is walked: whole slices, cut along y where they exceed `budget` bytes.
+
+    Slabs begin at multiples of the chunks and of the largest pyramid factor.
+
+    >>> slabs((100, 512, 512), 2, (32, 64, 64), 2**25).block
+    (32, 512, 512)
+    """
+    factor = max(levels(shape))
+    z, y = lcm(chunk[0], factor), lcm(chunk[1], factor)
+    rows = max(y, budget // (z * shape[2] * itemsize) // y * y)
+    return Grid(shape, (z, min(rows, -(-shape[1] // y) * y), shape[2]))
+
+
+def passes(scan: str, dtype: np.dtype[Any], shape: Triple, fill: float | None, crop: Box) -> tuple[Pass, ...]:
+    """Return the step as passes: `source` to `raw`, tables `level_F` and the histogram's arrays.
+
+    Parameters
+    ----------
+    scan
+        Name of the state, for messages.
+    dtype, shape
+        Of the scan.
+    fill
+        Raw value that marks voxels outside the measured field, or None.
+    crop
+        The part of the scan whose voxels are counted.
+    """
+    factors = levels(shape)
+    made = tuple(f"level_{factor}" for factor in factors)
+    native = dtype.newbyteorder("=").str
+    exact = not two_passes(dtype)
+    first = Pass(
+        name="read",
+        kernel=partial(_ingest, scan, factors, fill, crop, exact),
+        reads={"source": 0},
+        writes={"raw": native},
+        makes=(*made, *(_HISTOGRAM if exact else _EXTREMES)),
+        reduce=partial(_gather, scan, factors, exact),
+        scratch=6 * dtype.itemsize,
+    )
+    if exact:
+        return (first,)
+    second = Pass(
+        name="count",
+        kernel=partial(_bin, fill, crop),
+        reads={"raw": 0},
+        tables=_EXTREMES,
+        makes=_HISTOGRAM,
+        reduce=_merged_histogram,
+    )
+    return (first, second)
+
+
+_HISTOGRAM = ("histogram_range", "histogram_voxels", "histogram_counts")
+_EXTREMES = ("extremes_range", "extremes_voxels", "extremes_keys")
+
+
+def histogram_of(tables: Mapping[str, NDArray[Any]]) -> Histogram:
+    """Return the histogram among the step's tables."""
+    return Histogram.of({name.removeprefix("histogram_"): tables[name] for name in _HISTOGRAM})
+
+
+def _extremes_of(tables: Mapping[str, NDArray[Any]]) -> Extremes:
+    return Extremes.of({name.removeprefix("extremes_"): np.asarray(tables[name]) for name in _EXTREMES})
+
+
+def _ingest(scan: str, factors: tuple[int, ...], fill: float | None, crop: Box, exact: bool, block: Block) -> Result:
+    box = block.grid.box(block.number)
+    slab = block.read("source")
+    refuse_nonfinite(slab, box.start[0], scan, fill)
+    tally = {f"level_{factor}": reduce_mean(slab, factor, fill) for factor in factors}
+    counted = _cropped(slab, box, crop)
+    if exact:
+        found: Histogram | Extremes = histogram(counted, fill=fill)
+    else:
+        found = extremes(counted, fill)
+    prefix = "histogram_" if exact else "extremes_"
+    return Result({"raw": slab}, tally | {prefix + name: values for name, values in found.arrays().items()})
+
+
+def _bin(fill: float | None, crop: Box, block: Block) -> Result:
+    found = _extremes_of({name: block.table(name) for name in _EXTREMES})
+    raw = block.read("raw")
+    counted = histogram(_cropped(raw, block.grid.box(block.number), crop), found.bins(), fill)
+    return Result(tally={f"histogram_{name}": values for name, values in counted.arrays().items()})
+
+
+def _cropped(slab: NDArray[Any], box: Box, crop: Box) -> NDArray[Any]:
+    common = box.intersect(crop)
+    return slab[common.within(box)] if common else slab[:0]
+
+
+def _gather(
+    scan: str, factors: tuple[int, ...], exact: bool, grid: Grid, tallies: Sequence[Tally], tables: Tables
+) -> Tables:
+    """Put the pyramid together and add up the counts."""
+    first = tallies[0]
+    made = {f"level_{f}": np.zeros([-(-n // f) for n in grid.shape], first[f"level_{f}"].dtype) for f in factors}
+    found: Histogram | Extremes | None = None
+    for number, tally in enumerate(tallies):
+        start = grid.box(number).start
+        for f in factors:
+            part = tally[f"level_{f}"]
+            at = tuple(slice(a // f, a // f + n) for a, n in zip(start, part.shape, strict=True))
+            made[f"level_{f}"][at] = part
+        own = histogram_of(tally) if exact else _extremes_of(tally)
+        found = own if found is None else found.merge(own)  # type: ignore[arg-type]
+    assert found is not None
+    refuse_constant(found, scan)
+    prefix = "histogram_" if exact else "extremes_"
+    return made | {prefix + name: values for name, values in found.arrays().items()}
+
+
+def _merged_histogram(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    found = histogram_of(tallies[0])
+    for number in range(1, len(tallies)):
+        found = found.merge(histogram_of(tallies[number]))
+    return {f"histogram_{name}": values for name, values in found.arrays().items()}

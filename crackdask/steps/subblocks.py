@@ -1,0 +1,204 @@
+"""Sub-blocks of two scans, each matched on its own at full resolution.
+
+Where they lie depends on the volume's shape and the parameters alone, never on blocks or workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import product
+from math import ceil, isnan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdask.grid import Box, Triple
+from crackdask.kernels.block_matching import MARGIN, MISSING, Mask, settle, shrink, whole_shift
+from crackdask.kernels.resample import resample_values, source_box
+
+Matrix = NDArray[np.float64]
+Point = tuple[float, float, float]
+Reader = Callable[[Box], NDArray[Any]]
+
+BIN = 2  # voxels: edge of the bins on which a sub-block is searched for
+MATCH_FLOOR = 0.03  # voxels: a match is never trusted further than this
+
+
+@dataclass(frozen=True)
+class Match:
+    """The translation of one sub-block.
+
+    The voxel `point` of the reference lies at ``matrix @ (point + displacement)`` in the moving
+    scan, `matrix` being the one the match was made with. `weight` is 0 (not to be used) to 1.
+    """
+
+    point: Point
+    displacement: Point
+    weight: float
+    correlation: float
+
+
+def subblocks(shape: Triple, largest: int, per_axis: int) -> tuple[Box, ...]:
+    """Return the sub-blocks of a volume: spread evenly, a little inside its faces.
+
+    Parameters
+    ----------
+    shape
+        Of the volume.
+    largest
+        Longest edge of a sub-block, in voxels.
+    per_axis
+        Most sub-blocks along an axis.
+
+    >>> blocks = subblocks((100, 100, 100), 48, 3)
+    >>> len(blocks), blocks[0]
+    (27, Box(start=(4, 4, 4), stop=(37, 37, 37)))
+    """
+    starts: list[list[int]] = []
+    edges: list[int] = []
+    for n in shape:
+        edge = min(largest, max(16, n // 3), n)
+        inset = min(n // 25, (n - edge) // 2)
+        room = n - edge - 2 * inset
+        count = min(per_axis, max(2, ceil(n / edge))) if room else 1
+        starts.append([inset + room * i // max(1, count - 1) for i in range(count)])
+        edges.append(edge)
+    return tuple(Box((z, y, x), (z + edges[0], y + edges[1], x + edges[2])) for z, y, x in product(*starts))
+
+
+def refine(
+    block: Box,
+    fixed: NDArray[Any],
+    read_moving: Reader,
+    moving_shape: Triple,
+    matrix: Matrix,
+    *,
+    search: int,
+    min_correlation: float,
+    fill: float | None = None,
+) -> Match:
+    """Return the translation left over in one sub-block after `matrix`.
+
+    Parameters
+    ----------
+    block
+        One of `subblocks`.
+    fixed
+        The reference there.
+    read_moving
+        Returns the moving scan's voxels in a box.
+    moving_shape
+        Shape of the moving scan.
+    matrix
+        The transform so far.
+    search
+        How far to look, in voxels. With 0 the sub-block is believed to lie within a few voxels.
+    min_correlation
+        A match that correlates less has no weight.
+    fill
+        Value of voxels that the scanner did not measure, in both scans.
+    """
+    assert fixed.shape == block.shape, (fixed.shape, block)
+    centre = _point((a + b - 1) / 2 for a, b in zip(block.start, block.stop, strict=True))
+    nothing = Match(centre, (0.0, 0.0, 0.0), 0.0, 0.0)
+    valid = _measured(fixed, fill)
+    reach = -(-search // BIN)
+    needed = source_box(matrix, _widened(block, BIN * reach + MARGIN), moving_shape)
+    if needed is None or valid.mean() < 0.3 or fixed.min() == fixed.max():
+        return nothing
+    window, start = read_moving(needed), np.zeros(3)
+    if search:
+        coarsely = _searched(block, fixed, valid, window, _measured(window, fill), needed, matrix, reach)
+        if coarsely is None:
+            return nothing
+        start = coarsely
+    moved = matrix @ _translation(start)
+    around = _widened(block, MARGIN)
+    if source_box(moved, around, moving_shape) is None:
+        return nothing
+    other, other_valid = resample_values(window, needed, moved, around, moving_shape, fill=fill)
+    found = settle(fixed.astype(np.float32), valid, other, other_valid)
+    if found is None:
+        return nothing
+    weight = 1 / (1 + found.variance / MATCH_FLOOR**2)
+    if found.correlation < min_correlation or found.variance > 1:
+        weight = 0.0
+    return Match(_point(found.middle + block.start), _point(start + found.shift), weight, found.correlation)
+
+
+def _searched(
+    block: Box,
+    fixed: NDArray[Any],
+    valid: Mask,
+    window: NDArray[Any],
+    window_valid: Mask,
+    window_box: Box,
+    matrix: Matrix,
+    reach: int,
+) -> NDArray[np.float64] | None:
+    """Return the shift of a sub-block to about a bin, tried on bins of both scans up to `reach` of them."""
+    template, template_valid = shrink(fixed, valid, (BIN, BIN, BIN))
+    binned, held = shrink(window, window_valid, (BIN, BIN, BIN))
+    middle = (BIN - 1) / 2
+    scale, half = np.diag([BIN, BIN, BIN, 1.0]), np.full(3, middle)
+    to_source = np.linalg.inv(_translation(half + window_box.start) @ scale)
+    from_bins = _translation(half + block.start) @ scale
+    wide, wide_valid = resample_values(
+        np.where(held, binned, MISSING),
+        Box.whole(_triple(binned.shape)),
+        to_source @ matrix @ from_bins,
+        _widened(Box.whole(_triple(template.shape)), reach),
+        _triple(binned.shape),
+        fill=float(MISSING),
+        interpolation="linear",
+    )
+    shift = whole_shift(template, template_valid, wide, wide_valid, reach)
+    return None if shift is None else BIN * shift
+
+
+def match_block(
+    block: Box,
+    *,
+    read_reference: Reader,
+    read_moving: Reader,
+    moving_shape: Triple,
+    matrix: Matrix,
+    search: int,
+    min_correlation: float,
+    fill: float | None,
+) -> Match:
+    """Read one sub-block of the reference and `refine` it: the task of a worker."""
+    fixed = read_reference(block)
+    return refine(
+        block, fixed, read_moving, moving_shape, matrix, search=search, min_correlation=min_correlation, fill=fill
+    )
+
+
+def _measured(voxels: NDArray[Any], fill: float | None) -> Mask:
+    """Return which voxels the scanner measured."""
+    if fill is None:
+        return np.ones(voxels.shape, bool)
+    return ~np.isnan(voxels) if isnan(fill) else voxels != fill
+
+
+def _widened(box: Box, by: int) -> Box:
+    """Return a box with as many more voxels on every side, inside the volume or not."""
+    return Box(_triple(a - by for a in box.start), _triple(b + by for b in box.stop))
+
+
+def _translation(shift: NDArray[np.float64]) -> Matrix:
+    matrix = np.eye(4)
+    matrix[:3, 3] = shift
+    return matrix
+
+
+def _point(numbers: Iterable[Any]) -> Point:
+    z, y, x = (float(n) for n in numbers)
+    return (z, y, x)
+
+
+def _triple(numbers: Iterable[Any]) -> Triple:
+    z, y, x = (int(n) for n in numbers)
+    return (z, y, x)

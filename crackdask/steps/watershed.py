@@ -1,0 +1,235 @@
+"""What the two steps that label particles share: depth, basins and saddles of one state.
+
+Volumes: ``mask`` bool; ``depth`` uint16, the smoothed distance to the mask's surface in 1/64 of the smallest voxel
+edge; ``basin`` uint32, for each voxel which of its block's path ends it leads to, which only the tables
+``basin_of_code`` and ``code_offsets`` turn into a number that means the same in every block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import isqrt
+
+import numpy as np
+
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window
+from crackdask.grid import Box, Grid, Halo, Triple
+from crackdask.kernels import basin_merging, distance
+from crackdask.kernels import watershed as kernels
+
+Edges = tuple[float, float, float]
+BASIN_TABLES = ("basin_of_code", "code_offsets")
+_FIRST_RADIUS = 13  # voxels; most blocks need no wider halo
+
+
+def depth_pass(smoothing: float, max_radius: int, voxel_um: Edges) -> Pass:
+    """Return the pass from mask to depth.
+
+    The image border is no surface. Squared distances are integers and smoothing weights too, so a value can depend on
+    the block only through the halo; that is widened until every distance in the block and the reach of the smoothing is
+    below it, or is `max_radius` voxels (of the smallest edge), where distances are capped for every block alike.
+
+    Makes ``deepest``, the largest distance in voxels, rounded up, and ``capped_voxels``, how many voxels were capped.
+    """
+    weights, unit = distance.square_weights(voxel_um)
+    z, y, x = (distance.gaussian_taps(smoothing * (unit / w) ** 0.5) for w in weights)
+    search = _Search(weights, unit, (z.size - 1, y.size - 1, x.size - 1))
+    kernel = partial(_measure_depth, search=search, taps=(z, y, x), max_radius=max_radius)
+    return Pass(
+        name="depth",
+        kernel=kernel,
+        reads={"mask": max(search.halo(max_radius))},
+        writes={"depth": "uint16"},
+        makes=("deepest", "capped_voxels"),
+        scratch=4 if 2 * max_radius**2 * unit < 1 << 16 else 8,
+        reduce=_deepest,
+    )
+
+
+def basins_pass() -> Pass:
+    """Return the pass from depth to basins, one for every peak.
+
+    Every voxel points to its highest 26-neighbour, ties going to the larger global index; the halo of 2 shows where the
+    neighbours' voxels point, so each block knows where paths leave it and where they enter. The reduction follows them
+    from block to block until nothing changes, hence to the peaks of the whole volume.
+
+    Makes ``peaks`` (global index (z * Y + y) * X + x, ascending; basin 1 is the first), ``peak_depth``, and
+    ``basin_of_code`` with ``code_offsets``, by which a block's codes become basins.
+    """
+    return Pass(
+        name="basins",
+        kernel=_find_basins,
+        reads={"depth": 2},
+        writes={"basin": "uint32"},
+        makes=("peaks", "peak_depth", *BASIN_TABLES),
+        scratch=8,
+        reduce=_join_basins,
+    )
+
+
+def read_basins(block: Block, halo: int) -> Array:
+    """Return basin numbers of a block and its halo, each part translated by the block that wrote it."""
+    codes = np.ascontiguousarray(block.read("basin", halo))
+    outer = window(block, halo)
+    offsets, names = block.table("code_offsets"), block.table("basin_of_code")
+    basins = np.empty(codes.shape, np.uint32)
+    for number in block.grid.touching(outer):
+        part = block.grid.box(number).intersect(outer)
+        assert part is not None, "a touching block shares voxels"
+        at = part.within(outer)
+        kernels.look_up(codes, names[offsets[number] : offsets[number + 1]], basins, at)
+    return basins
+
+
+def tally_saddles(block: Block, nodes: Array) -> Tally:
+    """Return the highest saddle of every pair of nodes that touch; `nodes` has a halo of 1."""
+    own = core(block, 1)
+    start, shape = corner(own), block.grid.box(block.number).shape
+    pairs, heights = kernels.saddles(nodes, block.read("depth", 1), start, shape)
+    return {"pairs": pairs, "saddles": heights}
+
+
+def fold_saddles(tallies: Sequence[Tally]) -> tuple[Array, Array]:
+    """Merge the blocks' saddles; the maximum does not mind the order or a pair that is met twice."""
+    return basin_merging.fold(((t["pairs"], t["saddles"]) for t in tallies), how=np.maximum)
+
+
+def global_index(flat: Array, outer: Box, shape: Triple) -> Array:
+    """Return the index into the whole flat volume of voxels given by their index into a flat window."""
+    z, y, x = np.unravel_index(flat, outer.shape)
+    return np.asarray(
+        np.ravel_multi_index(tuple(a + s for a, s in zip((z, y, x), outer.start, strict=True)), shape),
+        np.int64,
+    )
+
+
+def corner(part: tuple[slice, slice, slice]) -> Triple:
+    """Return where an index into an array starts."""
+    z, y, x = (s.start for s in part)
+    return (z, y, x)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """How far a distance and the smoothing reach along each axis; weights as in ``square_weights``."""
+
+    weights: Triple
+    unit: int
+    smooth: Triple
+
+    def halo(self, radius: int) -> Triple:
+        """Voxels along (z, y, x) within which a distance of `radius` is exact, plus the reach of the smoothing."""
+        reach = (isqrt(radius * radius * self.unit // w) for w in self.weights)
+        z, y, x = (r + s for r, s in zip(reach, self.smooth, strict=True))
+        return (z, y, x)
+
+
+def _measure_depth(block: Block, *, search: _Search, taps: tuple[Array, Array, Array], max_radius: int) -> Result:
+    radius = min(_FIRST_RADIUS, max_radius)
+    if window(block, search.halo(radius)) == window(block, search.halo(max_radius)):
+        radius = max_radius
+    near = window(block, search.smooth)
+    while True:
+        halo: Halo = search.halo(radius)
+        mask = block.read("mask", halo)
+        cap = radius * radius * search.unit
+        squares = distance.squared_distance(mask, search.weights, cap)
+        wanted = near.within(window(block, halo))
+        if radius == max_radius or int(squares[wanted].max()) < cap:
+            break
+        radius = min(2 * radius, max_radius)
+    own = squares[core(block, halo)]
+    tally = {
+        "deepest": np.array([int(own.max())], np.int64),
+        "capped": np.array([np.count_nonzero(own >= cap) if radius == max_radius else 0], np.int64),
+        "unit": np.array([search.unit], np.int64),
+    }
+    own_mask = mask[core(block, halo)]
+    shift = 15 - (distance.STEPS_PER_VOXEL * max_radius).bit_length() + 1
+    steps = distance.STEPS_PER_VOXEL << shift
+    depth = distance.depth_of_squares(squares, search.unit, steps)
+    start = corner(core(block, halo))
+    return Result({"depth": distance.smooth(depth, own_mask, taps, start, shift)}, tally)
+
+
+def _deepest(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    squares, capped, unit = 0, 0, 1
+    for tally in tallies:
+        squares = max(squares, int(tally["deepest"][0]))
+        capped += int(tally["capped"][0])
+        unit = int(tally["unit"][0])
+    deepest = isqrt(max(squares - 1, 0) // unit) + 1 if squares else 0
+    return {"deepest": np.array([deepest], np.int64), "capped_voxels": np.array([capped], np.int64)}
+
+
+def _find_basins(block: Block) -> Result:
+    depth = block.read("depth", 2)
+    outer = window(block, 1)
+    start = corner(outer.within(window(block, 2)))
+    pointers = kernels.steepest(depth, start, outer.shape)
+    own = block.grid.box(block.number)
+    inner = corner(own.within(outer))
+    codes, ends, entered, entered_codes = kernels.follow(pointers, inner, own.shape)
+    z, y, x = np.unravel_index(ends, outer.shape)
+    heights = depth[z + start[0], y + start[1], x + start[2]]
+    for at, first, size in zip((z, y, x), inner, own.shape, strict=True):
+        heights[(at < first) | (at >= first + size)] = 0
+    tally = {
+        "ends": global_index(ends, outer, block.grid.shape),
+        "heights": heights,  # 0 where a path leaves the block
+        "entered": global_index(entered, outer, block.grid.shape),
+        "entered_codes": entered_codes,
+    }
+    return Result({"basin": codes}, tally)
+
+
+def _owners(grid: Grid, voxels: Array) -> Array:
+    """Return the number of the block that each voxel belongs to."""
+    z, y, x = (a // b for a, b in zip(np.unravel_index(voxels, grid.shape), grid.block, strict=True))
+    return np.asarray((z * grid.counts[1] + y) * grid.counts[2] + x)
+
+
+def _join_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    ends, heights, offsets = [], [], np.zeros(len(grid) + 1, np.int64)
+    for number in range(len(grid)):
+        tally = tallies[number]
+        ends.append(tally["ends"])
+        heights.append(tally["heights"])
+        offsets[number + 1] = offsets[number] + tally["ends"].size
+    end, height = np.concatenate(ends), np.concatenate(heights)
+    assert end.size < 1 << 32, "path ends are counted in 32 bits"
+    parents = np.arange(end.size, dtype=np.uint32)
+    leaving = np.flatnonzero(height == 0)
+    owners = _owners(grid, end[leaving])
+    order = np.argsort(owners, kind="stable")
+    leaving, owners = leaving[order], owners[order]
+    starts = np.searchsorted(owners, np.arange(len(grid) + 1))
+    for number in np.unique(owners).tolist():
+        tally, group = tallies[number], leaving[starts[number] : starts[number + 1]]
+        place = np.searchsorted(tally["entered"], end[group])
+        assert np.array_equal(tally["entered"][place], end[group]), "a path left for nowhere"
+        parents[group] = offsets[number] + tally["entered_codes"][place] - 1
+    is_peak = np.flatnonzero(height)
+    by_index = is_peak[np.argsort(end[is_peak])]
+    basin = np.zeros(end.size, np.uint32)
+    basin[by_index] = np.arange(1, by_index.size + 1, dtype=np.uint32)
+    return {
+        "peaks": end[by_index],
+        "peak_depth": height[by_index],
+        "basin_of_code": basin[basin_merging.jump(parents)],
+        "code_offsets": offsets,
+    }
+
+
+def carried_tables(tallies: Sequence[Tally], count: int) -> dict[str, Array]:
+    """Return what a transfer starts from: the largest depth of labels 0..count, and no lost seed."""
+    depths: Array = np.zeros(count + 1, np.uint16)
+    for tally in tallies:
+        np.maximum.at(depths, tally["labels"], tally["max_depth"])
+    return {
+        "previous_max_depth": depths,
+        "lost_seed_voxel": np.zeros(0, np.int64),
+        "lost_seed_label": np.zeros(0, np.uint32),
+    }

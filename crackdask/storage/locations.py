@@ -1,0 +1,160 @@
+"""Places: a path on a disk or a prefix in object storage, and what the package does with either.
+
+A path keeps all that a disk asks for (flushes, renames); a prefix needs neither, for its objects are written whole or
+not at all.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+
+from crackdask.storage.bucket import PlaceError, Prefix, UnreachableError
+
+if TYPE_CHECKING:
+    from zarr.storage import StoreLike
+
+__all__ = ["Place", "PlaceError", "Prefix", "UnreachableError", "place"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Place = Path | Prefix
+
+
+def place(name: str | Place) -> Place:
+    """Return the place that a path or a URL names.
+
+    >>> place("scans/a").name, place("s3://bucket/scans/a").name
+    ('a', 'a')
+    """
+    if isinstance(name, str):
+        return Prefix.of(name) if "://" in name else Path(name)
+    return name
+
+
+def flush(path: Place) -> int:
+    """Flush a file or folder to the disk and return its size in bytes; an object is safe since its PUT returned."""
+    if isinstance(path, Prefix):
+        return 0
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+        return os.fstat(handle).st_size
+    finally:
+        os.close(handle)
+
+
+def flush_all(folder: Place) -> None:
+    """Flush all that lies in a folder to the disk."""
+    if isinstance(folder, Path):
+        for file in folder.rglob("*"):
+            flush(file)
+
+
+def write_whole(path: Place, data: bytes) -> None:
+    """Write a file so that after any crash it is there whole or not at all."""
+    if isinstance(path, Prefix):
+        path.write_bytes(data)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    flush(path.parent)
+
+
+def names(folder: Place) -> list[str]:
+    """Return the names of what lies in a folder; none if it is not there."""
+    if isinstance(folder, Prefix):
+        return [found.name for found in folder.iterdir()]
+    try:
+        return [entry.name for entry in os.scandir(folder)]
+    except FileNotFoundError:
+        return []
+
+
+def remove(path: Place) -> None:
+    """Remove a folder and all that is in it, if it is there."""
+    if isinstance(path, Prefix):
+        path.remove()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def forget(path: Place) -> None:
+    """Remove a file, if it is there."""
+    if isinstance(path, Prefix):
+        path.unlink()
+    else:
+        path.unlink(missing_ok=True)
+
+
+def beginning(path: Place, count: int) -> bytes:
+    """Return the first bytes of a file."""
+    if isinstance(path, Prefix):
+        return path.beginning(count)
+    with path.open("rb") as file:
+        return file.read(count)
+
+
+def opened(path: Place) -> BinaryIO:
+    """Open a file for reading."""
+    return cast("BinaryIO", path.open() if isinstance(path, Prefix) else path.open("rb"))
+
+
+def fetched(path: Place) -> BinaryIO:
+    """Open a file of which most will be read: an object is fetched by one request."""
+    return io.BytesIO(path.read_bytes()) if isinstance(path, Prefix) else path.open("rb")
+
+
+def stamps(files: Iterable[tuple[str, Place]]) -> list[tuple[str, int, int | str]]:
+    """Return names, sizes and what changes when a file does (time of modification, or ETag), in order."""
+    found: list[tuple[str, int, int | str]] = []
+    for name, path in sorted(files):
+        if isinstance(path, Prefix):
+            found.append((name, *path.stamp()))
+        else:
+            seen = path.stat()
+            found.append((name, seen.st_size, seen.st_mtime_ns))
+    return found
+
+
+def mapped(path: Place) -> Array:
+    """Return the array in a ``.npy`` file without loading all of it."""
+    if isinstance(path, Prefix):
+        return _copied(path, path.fresh().stamp())
+    found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return found
+
+
+@lru_cache(maxsize=16)
+def _copied(path: Prefix, stamp: tuple[int, str]) -> Array:
+    """Fetch an array once for all blocks of a worker, into a file without a name: memory is for voxels."""
+    with tempfile.NamedTemporaryFile(suffix=".npy") as copy:
+        copy.write(path.read_bytes())
+        copy.flush()
+        found: Array = np.load(copy.name, mmap_mode="r", allow_pickle=False)
+    return found
+
+
+def zarr_at(path: Place, *, read_only: bool = False) -> StoreLike:
+    """Return what zarr and xarray open at a place."""
+    if isinstance(path, Prefix):
+        from crackdask.storage.zarr_bucket import Chunks
+
+        return Chunks.at(path, read_only=read_only)
+    return str(path)

@@ -1,0 +1,120 @@
+"""Arrays of a store's groups: small ones written whole, large ones made empty, all with units and checksums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from crackdask import schema
+from crackdask.grid import Triple
+from crackdask.storage.locations import Place, remove, zarr_at
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How chunks are compressed; every chunk ends in a crc32c all the same."""
+
+    codec: Literal["zstd", "lz4", "none"] = "zstd"
+    level: int = 3
+
+    def codecs(self) -> list[Any]:
+        """Return the codecs that turn a chunk's bytes into what is written."""
+        if self.codec == "none":
+            return [Crc32cCodec()]
+        return [BloscCodec(cname=self.codec, clevel=self.level, shuffle="bitshuffle"), Crc32cCodec()]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Coordinates of a store: the states and where its voxels lie."""
+
+    names: tuple[str, ...]
+    voltages: tuple[float, ...]
+    steps: tuple[str, ...]
+    cycles: tuple[int, ...]
+    shape: Triple
+    voxel_um: tuple[float, float, float]
+
+
+def create_array(
+    group: zarr.Group,
+    name: str,
+    *,
+    shape: tuple[int, ...],
+    dtype: str,
+    dims: tuple[str, ...],
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...] | None = None,
+    compression: Compression | None = None,
+    attributes: Mapping[str, Any],
+    fill: Any = 0,
+) -> zarr.Array[Any]:
+    """Make one empty array of a group."""
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        shards=shards,
+        compressors=(compression or Compression()).codecs(),
+        fill_value=fill,
+        dimension_names=dims,
+        attributes=dict(attributes),
+    )
+
+
+def write_array(
+    group: zarr.Group, name: str, values: Array, dims: tuple[str, ...], attributes: Mapping[str, Any]
+) -> None:
+    """Write a small array of a group whole."""
+    if values.dtype.kind in "UT":
+        group.create_array(
+            name,
+            data=values.astype(np.dtypes.StringDType()),
+            compressors=[Crc32cCodec()],
+            dimension_names=dims,
+            attributes=dict(attributes),
+        )
+        return
+    array = create_array(
+        group,
+        name,
+        shape=values.shape,
+        dtype=values.dtype.str,
+        dims=dims,
+        chunks=tuple(max(1, n) for n in values.shape),
+        attributes=attributes,
+        fill=False if values.dtype == bool else 0,
+    )
+    array[...] = values
+
+
+def write_state_coordinates(group: zarr.Group, axes: Axes) -> None:
+    """Write the coordinates along the states: name, voltage, step, cycle."""
+    # xarray reads what this CF attribute names as coordinates.
+    group.attrs["coordinates"] = "voltage step cycle"
+    for name, values in (
+        ("state", np.array(axes.names)),
+        ("voltage", np.array(axes.voltages, float)),
+        ("step", np.array(axes.steps)),
+        ("cycle", np.array(axes.cycles, np.int64)),
+    ):
+        write_array(group, name, values, ("state",), schema.COORDINATES[name].attributes)
+
+
+def fresh_group(path: Place, name: str) -> zarr.Group:
+    """Return an empty group of a store, without what it held before."""
+    remove(path / name)
+    return zarr.open_group(zarr_at(path), mode="r+", zarr_format=3).create_group(name)
+
+
+def open_arrays(path: Place, group: str, names: Iterable[str]) -> dict[str, zarr.Array[Any]]:
+    """Return arrays of a group, to be written."""
+    return {name: zarr.open_array(zarr_at(path / group / name), mode="r+") for name in names}

@@ -1,0 +1,87 @@
+"""A new store: its coordinates and empty volumes, under its name only when it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+
+from crackdask import schema
+from crackdask.grid import Triple
+from crackdask.storage.locations import Place, Prefix, flush, remove, zarr_at
+from crackdask.store.arrays import Axes, Compression, create_array, write_array, write_state_coordinates
+from crackdask.store.root import begun_mark, consolidate
+from crackdask.store.volumes import WHOLE
+
+
+def create(
+    path: Place,
+    axes: Axes,
+    volumes: Mapping[str, str],
+    chunk: Triple,
+    shard: Triple | None,
+    compression: Compression,
+    values: Mapping[str, Any],
+) -> None:
+    """Make an empty store with its volumes (name to dtype) and root attributes."""
+    if isinstance(path, Prefix):  # where nothing can be renamed, a mark tells that it is not whole
+        begun_mark(path).write_bytes(b"")
+        remove(path)
+        _fill(path, axes, volumes, chunk, shard, compression, values)
+        begun_mark(path).unlink()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    remove(partial)
+    _fill(partial, axes, volumes, chunk, shard, compression, values)
+    partial.replace(path)  # under its name only when it is whole
+    flush(path.parent)
+
+
+def _fill(
+    path: Place,
+    axes: Axes,
+    volumes: Mapping[str, str],
+    chunk: Triple,
+    shard: Triple | None,
+    compression: Compression,
+    values: Mapping[str, Any],
+) -> None:
+    """Write what a new store consists of."""
+    zarr.create_group(zarr_at(path), zarr_format=3, attributes=dict(values))
+    add_volumes(path, axes, volumes, chunk, shard, compression)
+
+
+def add_volumes(
+    path: Place,
+    axes: Axes,
+    volumes: Mapping[str, str],
+    chunk: Triple,
+    shard: Triple | None,
+    compression: Compression,
+) -> None:
+    """Add empty volumes (name to dtype) to a store, and the group of all of them if it is not there."""
+    where = zarr_at(path / "volumes")
+    if (path / "volumes" / "zarr.json").is_file():
+        group = zarr.open_group(where, mode="r+", zarr_format=3)
+    else:
+        group = zarr.create_group(where, zarr_format=3)
+        write_state_coordinates(group, axes)
+        for name, n, edge in zip(schema.SPATIAL, axes.shape, axes.voxel_um, strict=True):
+            centres = (np.arange(n) + 0.5) * edge
+            write_array(group, name, centres, (name,), schema.COORDINATES[name].attributes)
+    for name, dtype in volumes.items():
+        create_array(
+            group,
+            name,
+            shape=(len(axes.names), *axes.shape),
+            dtype=dtype,
+            dims=schema.VOLUME,
+            chunks=(1, *(min(c, n) for c, n in zip(chunk, axes.shape, strict=True))),
+            shards=None if shard is None else (1, *shard),
+            compression=compression,
+            attributes=schema.VOLUMES[name].attributes | WHOLE,
+        )
+    consolidate(path)

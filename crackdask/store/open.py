@@ -1,0 +1,100 @@
+"""A finished store in a notebook: an xarray DataTree, and windows of single particles."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from crackdask.kernels.depth import squared_depth
+from crackdask.kernels.distance import square_weights
+from crackdask.storage.locations import Place, Prefix, place, zarr_at
+from crackdask.store.root import attributes
+
+
+def open_store(path: str | Place) -> xr.DataTree:
+    """Open a store as a lazy xarray DataTree, with the groups of the store as its nodes.
+
+    Parameters
+    ----------
+    path
+        The store, ``NAME.zarr`` or ``s3://bucket/NAME.zarr``.
+
+    Returns
+    -------
+    xarray.DataTree
+        Nodes `volumes`, `particles`, `shells`, `histograms`, `contacts` and `transforms`; ``tree.crackdask`` adds
+        :meth:`Particles.windows`.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, or one of a newer format.
+    """
+    where = place(path)
+    attributes(where)
+    if isinstance(where, Prefix):
+        return xr.open_datatree(zarr_at(where, read_only=True), engine="zarr", chunks={})  # type: ignore[arg-type]
+    return xr.open_datatree(where, engine="zarr", chunks={})
+
+
+@xr.register_datatree_accessor("crackdask")  # type: ignore[no-untyped-call]
+class Particles:
+    """What a crackdask store can do beyond a plain DataTree."""
+
+    def __init__(self, tree: xr.DataTree) -> None:
+        self._tree = tree
+
+    def windows(self, particle: int, state: str, margin: int = 2) -> xr.Dataset:
+        """Cut one particle out of the store (paper, 4.6).
+
+        Parameters
+        ----------
+        particle
+            Its label.
+        state
+            Name of the state.
+        margin
+            Voxels around its bounding box.
+
+        Returns
+        -------
+        xarray.Dataset
+            `grey` (uint8), `inside` (bool, the particle's own voxels) and `depth_um` (distance to its own surface,
+            0 outside; the image border is a surface) along (z, y, x), with coordinates in um.
+
+        Raises
+        ------
+        KeyError
+            If there is no such particle or state, or the particle is absent in that state.
+        """
+        table = self._tree["particles"].to_dataset()
+        if state not in table.state.values:
+            raise KeyError(f"no state {state!r}; there are {', '.join(map(str, table.state.values))}")
+        if particle not in table.particle.values:
+            raise KeyError(f"no particle {particle}; labels go from 1 to {table.sizes['particle']}")
+        row = table.sel(state=state, particle=particle).load()
+        if not int(row.voxels):
+            raise KeyError(f"particle {particle} is absent in state {state!r}")
+        volumes = self._tree["volumes"].to_dataset()
+        place = {
+            axis: slice(max(0, int(row[f"bbox_{axis}0"]) - margin), int(row[f"bbox_{axis}1"]) + margin)
+            for axis in "zyx"
+        }
+        cut = volumes[["grey", "label"]].sel(state=state).isel(place).load()
+        inside = cut.label == particle
+        voxel_um = self._tree.attrs["recipe"]["experiment"]["voxel_um"]
+        weights, unit = square_weights(tuple(voxel_um))
+        alone = np.where(inside, cut.label, 0).astype(np.uint32)
+        whole = (slice(0, alone.shape[0]), slice(0, alone.shape[1]), slice(0, alone.shape[2]))
+        squared = squared_depth(alone, whole, ((True, True),) * 3, weights, unit, max(alone.shape))
+        depth = np.sqrt(squared / unit) * min(voxel_um)
+        made = xr.Dataset(
+            {
+                "grey": cut.grey,
+                "inside": inside,
+                "depth_um": (("z", "y", "x"), np.where(inside, depth, 0.0)),
+            }
+        )
+        made.depth_um.attrs = {"units": "um", "long_name": "distance to the particle's own surface"}
+        made.inside.attrs = {"units": "1", "long_name": "voxels of the particle"}
+        return made

@@ -1,0 +1,436 @@
+"""Cracks: kernels against plain loops, planted volumes, the table whatever the blocks, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from scipy import ndimage
+from skimage.morphology import skeletonize
+
+import crackdask
+from crackdask import figures
+from crackdask.analysis.cracks import TRACED, cracks_of, table, trace
+from crackdask.analysis.parameters import AnalysisError
+from crackdask.analysis.solid_grey import solid
+from crackdask.engine import crack_table as tracing
+from crackdask.engine.checkpoints import Work
+from crackdask.engine.crack_table import write_cracks
+from crackdask.engine.executors import Serial, Threads
+from crackdask.kernels import crack_skeleton
+from crackdask.store.root import set_attributes
+from tests.support.bucket import assert_alike, serving, upload
+from tests.support.pictured import faults, texts
+from tests.support.silence import Silent
+from tests.support.tabled import VOXEL_UM, balls, replaced, tables
+from tests.support.tiny import Tiny
+from tests.support.tiny import crackdask as command
+
+UNIT = (1, 1, 1), 1
+EDGES = (0.5, 0.5, 0.5)
+SHAPE = (36, 60, 84)
+RADII = (12.0, 9.5, 11.0, 10.0, 8.0)
+CENTRES = ((17, 16, 16), (18, 44, 15), (17, 17, 45), (17, 44, 42), (18, 30, 68))
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def plain_graph(skeleton):
+    """Return steps by direction, branch points and end points, voxel by voxel."""
+    there = {tuple(p) for p in np.argwhere(skeleton).tolist()}
+    steps, degree = np.zeros(len(crack_skeleton.STEPS), int), dict.fromkeys(there, 0)
+    known = {tuple(step): k for k, step in enumerate(crack_skeleton.STEPS.tolist())}
+    for p in there:
+        for move in product((-1, 0, 1), repeat=3):
+            q = tuple(a + b for a, b in zip(p, move, strict=True))
+            if move == (0, 0, 0) or q not in there:
+                continue
+            box = set(product(*(sorted({a, b}) for a, b in zip(p, q, strict=True))))
+            if (box & there) == {p, q}:
+                degree[p] += 1
+                steps[known.get(move, 0)] += move in known
+    count = list(degree.values())
+    return steps, sum(d >= 3 for d in count), sum(d == 1 for d in count)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.02, 0.4))
+def test_graph_is_that_of_a_plain_loop(seed, share):
+    skeleton = np.pad(np.random.default_rng(seed).random((5, 6, 7)) < share, 1)
+    steps, branches, ends = crack_skeleton.graph(skeleton)
+    wanted = plain_graph(skeleton)
+    np.testing.assert_array_equal(steps, wanted[0])
+    assert (branches, ends) == wanted[1:]
+
+
+def test_a_line_a_corner_and_a_fork():
+    line = np.zeros((3, 3, 12), bool)
+    line[1, 1, 1:11] = True
+    steps, branches, ends = crack_skeleton.graph(line)
+    assert (int(steps[2]), int(steps.sum()), branches, ends) == (9, 9, 0, 2)
+    corner = np.zeros((3, 4, 4), bool)
+    corner[1, 1, 1] = corner[1, 1, 2] = corner[1, 2, 2] = True
+    steps, branches, ends = crack_skeleton.graph(corner)
+    assert (int(steps[1]), int(steps[2]), int(steps.sum()), ends) == (1, 1, 2, 2)  # the corner is not cut
+    line[1, 2, 5] = True
+    assert crack_skeleton.graph(np.pad(line, 1))[1:] == (1, 3)
+
+
+@pytest.mark.parametrize("bright", [True, False])
+def test_crack_voxels_are_those_of_a_plain_loop(bright):
+    rng = np.random.default_rng(3)
+    grid = np.indices((15, 17, 16)) - 7.5
+    mine = (grid**2).sum(axis=0) <= 49
+    grey = rng.integers(1, 255, mine.shape).astype(np.uint8)
+    grey[7, 8, 8] = 0  # outside the scan
+    depth = np.rint(ndimage.distance_transform_edt(np.pad(mine, 1))[1:-1, 1:-1, 1:-1]).astype(int)
+    limits = np.where(np.arange(depth.max() + 1) * 2 > depth.max(), 120.0 + np.arange(depth.max() + 1), np.nan)
+    found = crack_skeleton.cracks(grey, mine, limits, bright, *UNIT)
+    wanted = np.zeros(mine.shape, bool)
+    for p in np.argwhere(mine & (grey > 0)).tolist():
+        near = [grey[tuple(p)]] * 2
+        for axis, side in product(range(3), (-1, 1)):
+            q = list(p)
+            q[axis] += side
+            if all(0 <= a < n for a, n in zip(q, mine.shape, strict=True)) and mine[tuple(q)] and grey[tuple(q)]:
+                near.append(grey[tuple(q)])
+        mean, limit = np.mean(near, dtype=float), limits[depth[tuple(p)]]
+        wanted[tuple(p)] = mean < limit if bright else mean > limit
+    assert 0 < wanted.sum() < mine.sum() / 2
+    np.testing.assert_array_equal(found.crack, wanted)
+    exact = ndimage.distance_transform_edt(np.pad(wanted, 1))[1:-1, 1:-1, 1:-1]
+    np.testing.assert_allclose(np.sqrt(found.squared), exact)
+    assert (found.skeleton <= found.crack).all()
+    assert found.skeleton.any()
+
+
+def cracks_of_mask(mask: np.ndarray) -> crack_skeleton.Cracks:
+    """Return the cracks of a block with dark voxels, of which those alone among bright ones are none."""
+    mine = np.ones(mask.shape, bool)
+    grey = np.where(mask, 10, 200).astype(np.uint8)
+    return crack_skeleton.cracks(grey, mine, np.full(max(mask.shape), 115.0), True, *UNIT)
+
+
+def test_a_crack_that_thinning_takes_away_keeps_its_deepest_voxel():
+    mask = np.zeros((20, 21, 24), bool)
+    mask[8:12, 8:12, 8:12] = True  # of a cube of four, nothing is left
+    found = cracks_of_mask(mask)
+    np.testing.assert_array_equal(found.crack, mask)
+    assert not skeletonize(np.pad(found.crack, 1), method="lee").any()
+    assert [tuple(p) for p in np.argwhere(found.skeleton).tolist()] == [(9, 9, 9)]  # the first of eight
+    row, _ = trace(np.where(mask, 10, 200).astype(np.uint8), np.ones(mask.shape, bool), np.full(24, 115.0), True, EDGES)
+    depth = ndimage.distance_transform_edt(found.crack).max()
+    assert (row["skeleton_voxels"], row["skeleton_length_um"], row["end_points"]) == (1, 0.0, 0)
+    assert row["thickness_mean_um"] == row["thickness_max_um"] == pytest.approx((2 * depth - 1) * 0.5)
+    mask[8:12, 8:12, 15:20] = True  # another beside it, and a sheet that keeps its own
+    mask[15:18, 3:18, 3:20] = True
+    both = cracks_of_mask(mask)
+    part, count = ndimage.label(both.crack, np.ones((3, 3, 3)))
+    assert count == 3
+    assert set(part[both.skeleton]) == {1, 2, 3}
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.1, 0.7))
+def test_every_crack_has_a_skeleton_and_none_is_joined(seed, share):
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(9, 8, 10)), 0.8)
+    found = cracks_of_mask(field > np.quantile(field, 1 - share))
+    part, count = ndimage.label(found.crack, np.ones((3, 3, 3)))
+    assert (found.skeleton <= found.crack).all()
+    assert [ndimage.label(found.skeleton & (part == k), np.ones((3, 3, 3)))[1] for k in range(1, count + 1)] == (
+        [1] * count
+    )
+
+
+def test_the_rim_is_that_of_a_blurred_ball():
+    radius, spread = 12.0, 2.0
+    z, y, x = np.ogrid[:50, :49, :49]
+    away = np.sqrt((z - 24.5) ** 2 + (y - 24) ** 2 + (x - 24) ** 2)
+    blurred = ndimage.gaussian_filter(np.clip(radius + 0.5 - away, 0, 1), spread)
+    missing = crack_skeleton.rim_shape(13, np.array([radius]), spread)[0]
+    along = 1 - blurred[12:25, 24, 24]
+    np.testing.assert_allclose(missing[3:], along[3:], atol=0.01)
+    assert missing[3] > 0.1
+
+
+# ---------------------------------------------------------------- void by partial volume
+
+
+def test_void_volume_of_planted_tables_and_its_error():
+    """Uncracked particles have about 0, cracked ones what was planted, with a rim and noise on."""
+    rng = np.random.default_rng(8)
+    radii, noise, void_grey = rng.uniform(8, 16, 500), 6.0, 60.0
+    voxels = balls(radii, 5)
+    shell = np.arange(voxels.shape[2] + 1)
+    core = 2 * shell[1:] > np.floor(radii)[:, None]
+    own = 150 + rng.normal(0, 1.0, radii.size)
+    rim = 36 * crack_skeleton.rim_shape(shell.size, np.cbrt(voxels[0].sum(axis=1) * 3 / 4 / np.pi), 2.0)[:, 1:]
+    void = np.zeros((5, radii.size))
+    void[1:] = rng.uniform(0.02, 0.2, (4, radii.size))
+    grey = own[:, None] + rim - np.where(core, void[..., None] * (own[:, None] - void_grey), 0)
+    grey = grey + rng.normal(0, 1, grey.shape) * noise / np.sqrt(np.maximum(voxels, 1))
+    found = solid(tables(voxels, grey, noise=noise))
+    planted = void * np.where(core, voxels, 0).sum(axis=2) * VOXEL_UM**3
+    volume, error = found.crack_volume_partial_um3.values, found.crack_volume_partial_error_um3.values
+    np.testing.assert_allclose(volume[1:].sum(axis=1), planted[1:].sum(axis=1), rtol=0.02)
+    assert abs(volume[0].sum()) < 0.02 * planted[1].sum()
+    assert np.mean(np.abs(volume - planted) < 2 * error) > 0.88
+    assert found.attrs["rim_spread"] == pytest.approx(2.0, abs=0.25)
+    assert (found.solid_grey.values.std(axis=1) > 0.6).all(), "the levels are the particles' own"
+    dark = tables(voxels, 255 - grey, noise=noise, found={"noise": noise, "background": 255 - void_grey})
+    np.testing.assert_allclose(solid(dark).crack_volume_partial_um3, volume, atol=0.2)
+
+
+def test_a_void_among_the_solid_levels_is_refused():
+    voxels = balls(np.linspace(8, 12, 30), 5)
+    with pytest.raises(AnalysisError, match=r"of a void, 200 \(given\), is not outside those .*give void_grey"):
+        solid(tables(voxels, 200 + 0 * voxels), void_grey=200)
+
+
+# ---------------------------------------------------------------- a store with planted cracks
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Return a finished store of five balls; in the second state, two rods of void cross in their inner halves."""
+    made = Tiny(tmp_path_factory.mktemp("cracks"))
+    grid = np.indices(SHAPE)
+    rng = np.random.default_rng(4)
+    for state, name in enumerate("ab"):
+        density = np.zeros(SHAPE)
+        for centre, radius in zip(CENTRES, RADII, strict=True):
+            away = [g - c for g, c in zip(grid, centre, strict=True)]
+            square = sum(a * a for a in away)
+            density[square <= radius**2] = 1
+            if state:
+                near = [np.abs(a) <= 1 for a in away]
+                density[(square <= (0.42 * radius) ** 2) & near[0] & (near[1] | near[2])] = 0
+        voxels = 1000 + 2000 * ndimage.gaussian_filter(density, 0.6) + rng.normal(0, 120, SHAPE)
+        made.write_slices(made.folder / "scans" / name, voxels.astype(np.uint16))
+        if state:
+            np.save(made.folder / "density.npy", density)
+    made.content |= {"labels": {"max_radius": 16}, "compute": {"chunk": list(SHAPE), "block": list(SHAPE)}}
+    said = made.run()
+    assert said.code == 0, said.err
+    return made
+
+
+@pytest.fixture
+def copy(store: Tiny, tmp_path: Path) -> Path:
+    shutil.copytree(store.store, tmp_path / "copy.zarr")
+    return tmp_path / "copy.zarr"
+
+
+def written(path: Path, executor=None, states=(), **more) -> xr.Dataset:
+    write_cracks(path, executor or Serial(), Silent(), states, **more)
+    return table(crackdask.open(path)).load()
+
+
+def test_planted_cracks_are_found(store: Tiny, copy: Path) -> None:
+    found = written(copy)
+    tree = crackdask.open(copy)
+    label = tree["volumes"].label.isel(state=1).values
+    density = np.load(store.folder / "density.npy")
+    true = np.array([(1 - density)[label == i].sum() for i in found.particle.values])
+    inner = np.array([((1 - density) * _core(label == i)).sum() for i in found.particle.values]) * 0.5**3
+    assert found.sizes["particle"] == 5
+    assert (true > 30).all()
+    cracked, before = found.isel(state=1), found.isel(state=0)
+    assert float(cracked.crack_volume_partial_um3.sum()) == pytest.approx(inner.sum(), rel=0.1)
+    assert abs(float(before.crack_volume_partial_um3.sum())) < 0.05 * inner.sum()
+    assert int(before.crack_voxels.sum()) < 0.01 * int(cracked.crack_voxels.sum())
+    assert int((cracked.skeleton_length_um > 4).sum()) >= 3  # rods of 8 voxels and more, 0.5 um each
+    assert (cracked.thickness_max_um <= 5).all()
+    for name, column in found.variables.items():
+        assert {"units", "long_name"} <= set(column.attrs), name
+
+
+def _core(mine):
+    depth = np.rint(ndimage.distance_transform_edt(np.pad(mine, 1))[1:-1, 1:-1, 1:-1])
+    return 2 * depth > depth.max()
+
+
+@pytest.mark.parametrize(
+    ("block", "together", "executor"),
+    [((9, 14, 17), 5, Serial()), ((64, 64, 64), 1, Threads(3)), ((36, 30, 40), 3, Threads(2))],
+)
+def test_blocks_and_workers_do_not_show(copy: Path, block, together, executor) -> None:
+    tree = crackdask.open(copy)
+    levels = solid(tree).load()
+    parts = list(tracing.batches(copy, tree, levels, 1, block))
+    assert sum(part.rows.size for part in parts) == 5
+    assert len(parts) == together
+    found = written(copy, executor, block=block)
+    for state, particle in product(found.state.values, found.particle.values.tolist()):
+        alone = cracks_of(tree, particle, str(state))
+        row = found.sel(state=state, particle=particle)
+        for name in (*TRACED, "solid_grey", "crack_volume_partial_um3"):
+            np.testing.assert_array_equal(float(row[name]), float(alone.attrs[name]), err_msg=name)
+        assert int(alone.crack.sum()) == int(row.crack_voxels)
+        assert bool(((alone.thickness_um > 0) == alone.skeleton).all())
+
+
+def test_figures_of_planted_cracks(store: Tiny) -> None:
+    tree = crackdask.open(store.store)
+    numbers = figures.cracks.collect_cracks(tree, states=["pristine", "4.2 V"])
+    volume = solid(tree).crack_volume_partial_um3
+    assert numbers.particle == int((volume.max("state") - volume.min("state")).idxmax())
+    alone = cracks_of(tree, numbers.particle, "4.2 V")
+    assert int(numbers.crack[1].sum()) == alone.attrs["crack_voxels"] > 30
+    assert np.count_nonzero(numbers.thickness_um[1]) == alone.attrs["skeleton_voxels"] > 4
+    for draw in (figures.cracks.draw_crack_surface, figures.cracks.draw_crack_skeleton):
+        for some in (numbers, numbers.isel(z=[numbers.sizes["z"] // 2])):  # also of a particle one voxel thin
+            made = draw(some)
+            FigureCanvasAgg(made).draw()
+            made.set_layout_engine("none")
+            assert faults(made) == []
+            bare, cracked = ([len(axes.collections) for axes in made.axes])[:2]
+            assert cracked > bare == 1  # the particle alone
+    seen = " ".join(text.get_text() for text in texts(made))
+    assert f"{float(numbers.skeleton_length_um[1]):.3g} µm" in seen
+    assert f"{int(numbers.branch_points[1])} branch point" in seen
+
+
+def test_states_are_added_kept_and_made_anew(copy: Path) -> None:
+    assert write_cracks(copy, Serial(), Silent(), ["4.2 V"]) == (["4.2 V"], [])
+    half = table(crackdask.open(copy)).load()
+    assert half.computed.values.tolist() == [False, True]
+    assert np.isnan(half.crack_volume_um3.sel(state="pristine")).all()
+    assert write_cracks(copy, Serial(), Silent()) == (["pristine"], ["4.2 V"])
+    both = table(crackdask.open(copy)).load()
+    xr.testing.assert_identical(both.sel(state="4.2 V"), half.sel(state="4.2 V"))
+    assert write_cracks(copy, Serial(), Silent(), crack_threshold=0.4)[0] == ["pristine", "4.2 V"]
+    fewer = table(crackdask.open(copy)).load()
+    assert 0 < int(fewer.crack_voxels.sum()) < int(both.crack_voxels.sum())
+    steps = dict(crackdask.open(copy).attrs["steps"])
+    set_attributes(copy, {"steps": {**steps, "track-0": {**steps["track-0"], "fingerprint": "another"}}})
+    with pytest.raises(AnalysisError, match="the store was run again since: `crackdask cracks STORE` makes it"):
+        table(crackdask.open(copy))
+    assert write_cracks(copy, Serial(), Silent(), ["pristine"])[0] == ["pristine"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from crackdask.engine import crack_table as tracing
+from crackdask.engine import table_writer as tables
+from crackdask.engine.executors import Serial
+from tests.support.silence import Silent
+class Dying(tables.CracksWriter):
+    def write(self, state, columns):
+        if state == int(sys.argv[2]):
+            tables.flush_all = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
+        super().write(state, columns)
+tracing.CracksWriter = Dying
+tracing.write_cracks(Path(sys.argv[1]), Serial(), Silent())
+"""
+
+
+@pytest.mark.parametrize("state", [0, 1])
+def test_killed_while_a_state_is_written(store: Tiny, copy: Path, state: int) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, copy, str(state)], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    there = xr.open_zarr(copy, group="cracks").computed.values
+    assert there.tolist() == [state > 0, False]
+    for group in ("particles", "shells"):
+        xr.testing.assert_identical(
+            xr.open_zarr(copy, group=group).load(), xr.open_zarr(store.store, group=group).load()
+        )
+    assert command("status", copy).code == 0
+    done, kept = write_cracks(copy, Serial(), Silent())
+    assert (len(done), len(kept)) == (2 - state, state)
+    whole = copy.with_name("again.zarr")
+    shutil.copytree(store.store, whole)
+    xr.testing.assert_identical(table(crackdask.open(copy)).load(), written(whole))
+
+
+# ---------------------------------------------------------------- the command, and what is refused
+
+
+def test_the_command(copy: Path) -> None:
+    said = command("cracks", copy, "--cluster", "synchronous", "--state", "4.2 V")
+    assert said.code == 0, said.err
+    assert "1 state done" in said.out
+    assert "void: by partial volume" in " ".join(said.out.split())
+    again = command("cracks", copy, "--cluster", "synchronous", "--state", "4.2 V")
+    assert "nothing to do" in again.out
+
+
+def test_nothing_is_not_told_as_less(finished: Tiny, tmp_path: Path) -> None:
+    shutil.copytree(finished.store, tmp_path / "copy.zarr")
+    said = command("cracks", tmp_path / "copy.zarr", "--cluster", "synchronous")
+    assert float(table(crackdask.open(tmp_path / "copy.zarr")).crack_volume_partial_um3.sum("particle").min()) < 0
+    assert " 0 " in said.out
+    assert " -0 " not in said.out
+
+
+def test_the_table_in_a_bucket_is_the_table_on_a_disk(copy: Path, tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        there = upload(copy, server.bucket("bucket") / "copy.zarr")
+        for words in (["--state", "4.2 V"], [], ["--threshold", "0.4"]):
+            for store in (copy, there):
+                said = command("cracks", str(store), "--cluster", "synchronous", *words)
+                assert said.code == 0, said.err
+            assert_alike(there, copy)
+            assert int(table(crackdask.open(str(there))).crack_voxels.sum()) > 30
+        assert "nothing to do" in command("cracks", str(there), "--cluster", "synchronous", "--threshold", "0.4").out
+        assert [found for found in there.with_name("copy.zarr.work").files() if found.name == "lock"] == []
+
+
+def test_a_mistake_is_told_before_workers_start(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(*_: Any, **__: Any) -> None:
+        raise AssertionError("workers were started")
+
+    monkeypatch.setattr("crackdask.cluster.launch.connect", started)
+    for words, error in (
+        (("--state", "5 V"), "no state is named '5 V'; there are pristine, 4.2 V"),
+        (("--threshold", "1.5"), "crack_threshold"),
+    ):
+        said = command("cracks", copy, *words)
+        assert said.code == 2, said.out
+        assert error in said.err
+    set_attributes(copy, {"complete": False})
+    assert "the run of this store is not finished" in command("cracks", copy).err
+
+
+def test_what_is_refused(copy: Path) -> None:
+    def refused(*words: str) -> str:
+        said = command("cracks", copy, "--cluster", "synchronous", *words)
+        assert said.code == 2, said.out
+        return said.err
+
+    assert "no state is named '5 V'; there are pristine, 4.2 V" in refused("--state", "5 V")
+    assert "crack_threshold" in refused("--threshold", "1.5")
+    with Work.beside(copy).held():
+        assert "another run is writing this store" in refused()
+    set_attributes(copy, {"complete": False})
+    assert "the run of this store is not finished" in refused()
+    assert not (copy / "cracks").exists()
+    shutil.rmtree(copy)
+    assert "there is no store" in refused()
+
+
+def test_particles_that_are_not_there(copy: Path) -> None:
+    tree = crackdask.open(copy)
+    with pytest.raises(AnalysisError, match="no particle 6; labels go from 1 to 5"):
+        cracks_of(tree, 6, "pristine")
+    with pytest.raises(AnalysisError, match=r"no state '5 V'; there are pristine, 4\.2 V"):
+        cracks_of(tree, 1, "5 V")
+    with pytest.raises(AnalysisError, match="no table of cracks yet"):
+        table(tree)
+    gone = tree["shells"].to_dataset().load().copy(deep=True)
+    gone.voxels[1, 2], gone.grey_sum[1, 2] = 0, 0
+    with pytest.raises(AnalysisError, match=r"particle 3 is absent in state '4\.2 V'"):
+        cracks_of(replaced(tree, shells=gone), 3, "4.2 V")

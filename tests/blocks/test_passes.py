@@ -1,0 +1,241 @@
+"""Passes over blocks: the lazy graph and the plain loop give a kernel the same voxels, and the same bits come out."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crackdask.blocks.dask_graph import lazy
+from crackdask.blocks.in_memory import MemoryBlock, compute
+from crackdask.blocks.passes import Pass, Result, core, padded, window
+from crackdask.grid import Box, Grid
+
+SHAPE = (11, 12, 13)
+BLOCK = (4, 5, 6)
+
+
+def volume(shape=SHAPE, seed=0):
+    return np.random.default_rng(seed).integers(1, 1000, shape)
+
+
+# Four passes that use all there is: halo, reduction, a table of the pass before, a second volume, a rule.
+
+
+def box_sum(halo, block):
+    """Sum over a cube around each voxel, clipped at the image edge: any wrong window shows."""
+    voxels = np.pad(block.read("a", halo), halo)
+    # Where the window is not clipped the pad is never reached from the block's own voxels.
+    whole = np.zeros_like(voxels)
+    for z in range(-halo, halo + 1):
+        for y in range(-halo, halo + 1):
+            for x in range(-halo, halo + 1):
+                whole += np.roll(voxels, (z, y, x), (0, 1, 2))
+    inside = whole[halo:-halo, halo:-halo, halo:-halo] if halo else whole
+    own = inside[core(block, halo)]
+    return Result({"sum": own}, {"total": np.array(own.sum()), "block": np.array(block.number)})
+
+
+def add_up(grid, tallies, tables):
+    assert [int(tally["block"]) for tally in tallies] == list(range(len(grid)))
+    return {"total": np.array(sum(int(tally["total"]) for tally in tallies)), "given": tables["factor"] * 1}
+
+
+def shares(block):
+    own = block.read("sum") * int(block.table("factor")) * 1000 // int(block.table("total"))
+    return Result({"share": own}, {"highest": np.array(own.max())})
+
+
+def highest(grid, tallies, tables):
+    return {"highest": np.max([tally["highest"] for tally in tallies])}
+
+
+def mirrored(shape, box):
+    """Return the point reflection of a box: a window that is nowhere near the block."""
+    return Box(
+        tuple(n - b for n, b in zip(shape, box.stop, strict=True)),
+        tuple(n - a for n, a in zip(shape, box.start, strict=True)),
+    )
+
+
+def reflect(block):
+    found = block.read("share")[::-1, ::-1, ::-1] == block.table("highest")
+    return Result({"top": found & (block.read("a") > 0)})
+
+
+def steps(halo=2, shape=SHAPE):
+    return (
+        Pass("sum", partial(box_sum, halo), {"a": halo}, {"sum": "int64"}, ("factor",), ("total", "given"), 0, add_up),
+        Pass("share", shares, {"sum": 0}, {"share": "int64"}, ("factor", "total"), ("highest",), 0, highest),
+        Pass("top", reflect, {"share": partial(mirrored, shape), "a": 0}, {"top": "bool"}, ("highest",)),
+    )
+
+
+def same(found, wanted):
+    for mine, yours in zip(found, wanted, strict=True):
+        assert mine.keys() == yours.keys()
+        for name in yours:
+            assert np.asarray(mine[name]).dtype == np.asarray(yours[name]).dtype
+            np.testing.assert_array_equal(mine[name], yours[name])
+
+
+def plain(voxels, halo):
+    """Return the three volumes without any block."""
+    around = np.pad(voxels, halo)
+    cubes = np.lib.stride_tricks.sliding_window_view(around, (2 * halo + 1,) * 3)
+    sums = cubes.sum((-3, -2, -1))
+    share = sums * 7 * 1000 // sums.sum()
+    return {"sum": sums, "share": share, "top": share[::-1, ::-1, ::-1] == share.max()}
+
+
+FACTOR = {"factor": np.array(7)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 9)] * 3),
+    block=st.tuples(*[st.integers(1, 12)] * 3),
+    halo=st.integers(0, 3),
+    seed=st.integers(0, 99),
+)
+def test_compute_equals_the_whole_volume(shape, block, halo, seed):
+    block = tuple(max(b, n // 4) for b, n in zip(block, shape, strict=True))
+    voxels = volume(shape, seed)
+    found, tables = compute(steps(halo, shape), {"a": voxels}, FACTOR, block)
+    for name, wanted in plain(voxels, halo).items():
+        np.testing.assert_array_equal(found[name], wanted)
+    assert tables["total"] == found["sum"].sum()
+    assert tables["highest"] == found["share"].max()
+    assert tables["given"] == 7
+
+
+@st.composite
+def chunkings(draw, shape):
+    """Draw chunks of any irregular sizes."""
+    chunks = []
+    for n in shape:
+        walls = draw(st.lists(st.integers(1, max(n - 1, 1)), max_size=3, unique=True)) if n > 1 else []
+        chunks.append(tuple(np.diff([0, *sorted(walls), n]).tolist()))
+    return tuple(chunks)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), shape=st.tuples(*[st.integers(1, 9)] * 3), halo=st.integers(0, 3))
+def test_lazy_equals_compute_for_any_chunks_and_blocks(data, shape, halo):
+    chunks = data.draw(chunkings(shape))
+    block = data.draw(st.one_of(st.none(), st.tuples(*[st.integers(3, 12)] * 3)))
+    voxels = volume(shape)
+    with dask.config.set(scheduler="synchronous"):
+        found = dask.compute(*lazy(steps(halo, shape), {"a": da.from_array(voxels, chunks)}, FACTOR, block))
+    same(found, compute(steps(halo, shape), {"a": voxels}, FACTOR))
+
+
+def test_blocks_are_the_largest_chunk_unless_given():
+    voxels = da.from_array(volume(), chunks=((2, 9), (12,), (6, 6, 1)))
+    assert lazy(steps(), {"a": voxels}, FACTOR)[0]["sum"].chunks == ((9, 2), (12,), (6, 6, 1))
+    assert lazy(steps(), {"a": voxels}, FACTOR, (4, 40, 4))[0]["sum"].chunks == ((4, 4, 3), (12,), (4, 4, 4, 1))
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "30s"}),
+        LocalCluster(2, processes=False, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "distributed"])
+def test_every_scheduler_gives_the_same_bits(scheduler, request):
+    voxels = volume()
+    wanted = compute(steps(), {"a": voxels}, FACTOR)
+    chosen = request.getfixturevalue("client") if scheduler == "distributed" else scheduler
+    lazily = lazy(steps(), {"a": da.from_array(voxels, (5, 7, 4))}, FACTOR, BLOCK)
+    same(dask.compute(*lazily, scheduler=chosen), wanted)
+    again = dask.compute(*lazy(steps(), {"a": da.from_array(voxels, SHAPE)}, FACTOR, (3, 3, 9)), scheduler=chosen)
+    same(again, wanted)
+
+
+def forbidden(*anything):
+    raise AssertionError("building a graph must not compute")
+
+
+def test_building_computes_nothing():
+    source = da.map_blocks(
+        forbidden, da.zeros(SHAPE, chunks=BLOCK, dtype="int64"), dtype="int64", meta=np.empty((0,) * 3)
+    )
+    made = lazy(
+        (Pass("sum", forbidden, {"a": 2}, {"sum": "int64"}, ("factor",), ("total",), 0, forbidden),),
+        {"a": source},
+        {"factor": dask.delayed(forbidden)()},
+    )
+    assert made[0]["sum"].shape == SHAPE
+    with pytest.raises(AssertionError, match="must not compute"):
+        made[0]["sum"].compute(scheduler="synchronous")
+
+
+def test_building_many_blocks_takes_no_time():
+    started = time.process_time()
+    for _ in range(2):
+        source = da.zeros((128, 128, 128), chunks=(32, 32, 32), dtype="int64")
+        lazy(steps(2, (128, 128, 128)), {"a": source}, FACTOR)
+    assert time.process_time() - started < 1.0  # 2 x 64 blocks, 3 passes
+
+
+def test_tables_may_be_still_to_come_whatever_their_keys_are():
+    voxels = volume()
+    # These keys are also names of tables and volumes: nothing may take one for the other.
+    late = dask.delayed(np.array)(7, dask_key_name="factor")
+    other = da.from_array(voxels, (5, 7, 4), name="sum")
+    found = dask.compute(*lazy(steps(), {"a": other}, {"factor": late}, BLOCK), scheduler="synchronous")
+    wanted = compute(steps(), {"a": voxels}, FACTOR)
+    same(found, wanted)
+
+
+def test_one_voxel():
+    voxels = np.array([[[5]]])
+    found, tables = compute(steps(2, (1, 1, 1)), {"a": voxels}, FACTOR, (8, 8, 8))
+    assert found["top"].tolist() == [[[True]]]
+    assert tables["total"] == 5
+    lazily = lazy(steps(2, (1, 1, 1)), {"a": da.from_array(voxels)}, FACTOR)
+    same(dask.compute(*lazily, scheduler="synchronous"), (found, tables))
+
+
+def test_a_kernel_may_not_ask_for_more_than_it_declared():
+    grid = Grid(SHAPE, BLOCK)
+    block = MemoryBlock(grid, 0, {"a": (1, volume()[grid.box(0).grow(1, within=SHAPE).slices])}, {})
+    assert block.read("a", (1, 0, 1)).shape == (5, 5, 7)
+    with pytest.raises(AssertionError, match="halo 2 of 'a' exceeds the declared 1"):
+        block.read("a", 2)
+    with pytest.raises(AssertionError, match="exceeds the declared 1"):
+        compute((Pass("sum", partial(box_sum, 2), {"a": 1}, {"sum": "int64"}),), {"a": volume()})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    data=st.data(),
+    shape=st.tuples(*[st.integers(1, 8)] * 3),
+    halo=st.integers(0, 6),
+    mode=st.sampled_from(["edge", "reflect"]),
+)
+def test_padding_of_a_block_is_that_of_the_whole(data, shape, halo, mode):
+    block = data.draw(st.tuples(*[st.integers(1, n + 1) for n in shape]))
+    grid, voxels = Grid(shape, block), volume(shape)
+    whole = np.pad(voxels, halo, mode=mode)
+    for number, own in enumerate(grid):
+        at_hand = voxels[own.grow(halo, within=shape).slices]
+        one = MemoryBlock(grid, number, {"a": (halo, at_hand)}, {})
+        found = padded(one, "a", halo, mode=mode)
+        assert found.flags.c_contiguous
+        cut = tuple(slice(a, b + 2 * halo) for a, b in zip(own.start, own.stop, strict=True))
+        np.testing.assert_array_equal(found, whole[cut])
+        assert window(one, halo).shape == at_hand.shape
+        np.testing.assert_array_equal(at_hand[core(one, halo)], voxels[own.slices])

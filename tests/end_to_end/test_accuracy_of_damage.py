@@ -1,0 +1,145 @@
+"""Damage, its errors and the paper's shares, from scans to answers, against a phantom whose paths are known.
+
+The phantom is as it comes: noise, streaks, phase contrast and motion are on. Nothing here is fitted to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import crackdask
+from crackdask import analyse
+from crackdask.cluster.launch import connect
+from crackdask.engine.run import Run
+from crackdask.engine.scans import Scans
+from crackdask.grid import Box
+from crackdask.phantom import FIVE_STATES, Phantom, write
+from crackdask.recipe.recipe import load
+from tests.support.scoring import matches
+from tests.support.silence import Silent
+
+PHANTOM = Phantom(shape=(128, 208, 208), states=FIVE_STATES, seed=1)
+LARGE = 8.0  # voxels
+POINTS = 0.03
+NORMAL = 1.96
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was found, and what is true, of the same particles.
+
+    Attributes
+    ----------
+    found
+        What ``analyse.damage`` returns.
+    true
+        The same with the true void fractions, as excess over the typical pristine one, in the place of the damage.
+    radius
+        True radii in voxels.
+    """
+
+    found: xr.Dataset
+    true: xr.Dataset
+    radius: np.ndarray
+
+    def covered(self, error: xr.DataArray, wrong: xr.DataArray) -> float:
+        """Return for how many particles and states the 95% interval holds the truth."""
+        return float((np.abs(wrong) <= NORMAL * error).mean())
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    folder = tmp_path_factory.mktemp("damage")
+    recipe = load(write(PHANTOM, folder / "scans"))
+    path: Path = folder / "store.zarr"
+    with connect("synchronous", None, recipe.compute.memory) as executor:
+        outcome = Run(Scans.of(recipe, folder / "scans"), path, executor, Silent())(None)
+    assert not outcome.failures
+    tree = crackdask.open(path)
+    truth = PHANTOM.truth()
+    stays = set(truth.particle.values[truth.in_field.values.all(axis=0)].tolist())
+    pairs = matches(tree["volumes"].label[0].values, PHANTOM.labels(Box.whole(PHANTOM.shape)))
+    damage = analyse.damage(tree)
+    both = [(p, pairs[p]) for p in damage.particle.values.tolist() if pairs.get(p) in stays]
+    found = damage.sel(particle=[p for p, _ in both])
+    own = truth.sel(particle=[t for _, t in both])
+    void = own.void_fraction.values
+    typical = np.median(void[0])
+    true = found.assign(damage=found.damage.copy(data=(void - typical) / (1 - typical)))
+    return Compared(found, true, own.radius.values)
+
+
+def test_the_phantom_is_large_enough(compared):
+    assert compared.found.sizes["particle"] >= 500
+    assert (compared.radius >= LARGE).sum() >= 150
+    assert PHANTOM.noise_sd > 0
+    assert np.abs(PHANTOM.matrix(1) - np.eye(4)).max() > 0.5
+
+
+def test_shares_of_particles_are_within_three_points(compared):
+    found, true = compared.found, compared.true
+    pairs = {
+        "damaged at the top": [analyse.damaged_on_charge(x).share_at_top for x in (found, true)],
+        "damaged anywhere": [analyse.damaged_on_charge(x).share_anywhere for x in (found, true)],
+        "healed": [analyse.healed_on_discharge(x).share for x in (found, true)],
+        "least damage": [analyse.extremes(x).least_share for x in (found, true)],
+        "most damage": [analyse.extremes(x).most_share for x in (found, true)],
+        "paths": [analyse.paths(x).share for x in (found, true)],
+    }
+    off = {name: float(np.abs(a - b).max()) for name, (a, b) in pairs.items()}
+    assert max(off.values()) <= POINTS, off
+    assert all(0.02 < float(true_share.max()) < 1 for _, true_share in pairs.values())
+
+
+def test_the_commonest_paths_are_found(compared):
+    found, true = (analyse.ranking(analyse.paths(x)) for x in (compared.found, compared.true))
+    common = true.path.values[true.share.values >= 0.05]
+    assert len(common) >= 6
+    for path in common:
+        assert float(found.share.sel(path=path)) == pytest.approx(float(true.share.sel(path=path)), abs=POINTS)
+    assert found.path.values[0] in true.path.values[:2]
+
+
+def test_damage_follows_the_true_void_fraction(compared):
+    large = compared.radius >= LARGE
+    found, true = compared.found.damage.values[:, large], compared.true.damage.values[:, large]
+    assert np.corrcoef(found.ravel(), true.ravel())[0, 1] >= 0.95
+    for state in range(5):
+        assert np.corrcoef(found[state], true[state])[0, 1] >= 0.93
+    slope = float((found * true).sum() / (true * true).sum())
+    assert slope == pytest.approx(1, abs=0.07)
+
+
+def test_pristine_damage_is_free_of_size(compared):
+    pristine = compared.found.damage.sel(state="pristine").values
+    assert abs(np.corrcoef(pristine, compared.radius)[0, 1]) < 0.1
+    assert abs(np.corrcoef(pristine, compared.found.radius_um)[0, 1]) < 0.1
+
+
+def test_intervals_of_damage_cover_the_truth(compared):
+    covered = compared.covered(compared.found.standard_error, compared.found.damage - compared.true.damage)
+    assert 0.90 <= covered <= 0.98
+
+
+@pytest.mark.parametrize("since", ["previous", "pristine", "4.4 V"])
+def test_intervals_of_changes_cover_the_truth(compared, since):
+    found, true = (analyse.changes(x, since=since).change for x in (compared.found, compared.true))
+    error = analyse.changes(compared.found, since=since).standard_error
+    assert 0.90 <= compared.covered(error, found - true) <= 0.98
+    for state in range(4):
+        assert compared.covered(error[state], (found - true)[state]) >= 0.85
+
+
+def test_significant_changes_have_the_right_sign(compared):
+    found, true = (analyse.changes(x, since="pristine") for x in (compared.found, compared.true))
+    sure = found.significant.values
+    assert not (sure & ~found.beyond_noise.values).any()
+    assert 0.5 < sure.mean() < 0.95
+    wrong = np.sign(found.change.values) != np.sign(true.change.values)
+    assert wrong[sure].mean() < 0.005
+    assert wrong[~sure].mean() > 0.03

@@ -1,0 +1,79 @@
+"""Plans at any size are arithmetic: a full field takes no time and no voxel."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crackdask.engine.block_plan import estimate, passes_by_step, plan_blocks
+from crackdask.engine.scans import Scans
+from crackdask.recipe.recipe import RecipeError, check
+
+FULL_FIELD = (2160, 2560, 2560)
+TWELVE = [
+    {"name": f"state {n}", "voltage": 3.0, "step": "pristine" if n == 0 else "charge", "source": f"scan-{n}.npy"}
+    for n in range(12)
+]
+
+
+def recipe(**sections: object) -> dict[str, object]:
+    return {"experiment": {"name": "field", "voxel_um": 0.325}, "states": TWELVE, **sections}
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Twelve full-field scans that take no room: files with a header and a hole."""
+    for state in TWELVE:
+        np.lib.format.open_memmap(tmp_path / str(state["source"]), mode="w+", dtype=np.uint16, shape=FULL_FIELD)
+    return tmp_path
+
+
+def test_a_full_field_of_twelve_states_is_planned_in_seconds(scans: Path) -> None:
+    started = time.perf_counter()
+    found = check(recipe())
+    opened = Scans.of(found, scans)
+    plan = opened.plan(2)
+    cost = estimate(found, plan, np.dtype("uint16"), 2)
+    assert time.perf_counter() - started < 30
+    assert plan.worker_bytes <= found.compute.memory
+    assert cost.voxels == 12 * np.prod(FULL_FIELD)
+    assert cost.blocks == len(plan.grid) > 800
+    assert 12 * cost.blocks < cost.tasks < 30 * 12 * cost.blocks
+    assert cost.source_bytes == 2 * cost.voxels
+    assert 0 < cost.store_bytes < 2 * cost.voxels
+    assert cost.seconds > 3600
+
+
+@pytest.mark.parametrize("memory", ["2 GiB", "1 GiB", "768 MiB"])
+def test_blocks_fit_the_memory(memory: str) -> None:
+    found = check(recipe(compute={"memory": memory}))
+    plan = plan_blocks(found, FULL_FIELD, FULL_FIELD, np.dtype("uint16"), 2)
+    assert plan.worker_bytes <= found.compute.memory
+    assert all(b % c == 0 for b, c in zip(plan.grid.block, found.compute.chunk, strict=True))
+
+
+def test_less_memory_means_smaller_blocks() -> None:
+    plans = [
+        plan_blocks(check(recipe(compute={"memory": m})), FULL_FIELD, FULL_FIELD, np.dtype("uint16"), 2)
+        for m in ("4 GiB", "768 MiB")
+    ]
+    assert plans[0].grid.block > plans[1].grid.block
+
+
+def test_too_little_memory_says_what_would_fit() -> None:
+    found = check(recipe(compute={"memory": "100 MiB"}))
+    with pytest.raises(RecipeError, match=r"compute.memory: 100 MiB .* set memory = '\d+ MiB' or more"):
+        plan_blocks(found, FULL_FIELD, FULL_FIELD, np.dtype("uint16"), 2)
+
+
+def test_a_given_block_is_taken() -> None:
+    found = check(recipe(compute={"block": [64, 128, 192], "memory": "4 GiB"}))
+    assert plan_blocks(found, FULL_FIELD, FULL_FIELD, np.dtype("uint16"), 2).grid.block == (64, 128, 192)
+
+
+def test_every_step_with_passes_is_planned() -> None:
+    found = {step for step, _ in passes_by_step(check(recipe()), FULL_FIELD, np.dtype("uint16"))}
+    assert found == {"read", "grey", "denoise", "mask", "labels", "transfer", "measure"}

@@ -1,0 +1,90 @@
+"""Units at work at once: where they run, what time they are charged, and how an error ends them all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from crackdask.cluster.launch import connect
+from crackdask.engine.executors import Executor, Serial
+from crackdask.engine.parallel_units import Lanes
+from crackdask.engine.work_units import Unit
+
+FIRST, SECOND = Unit("read", 0), Unit("read", 1)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Executor]:
+    with connect("local", 1, 2**30) as executor:
+        yield executor
+
+
+def test_alone_a_unit_stays_on_its_thread() -> None:
+    with Lanes(Serial(), lambda unit: {"thread": threading.current_thread()}) as lanes:
+        assert lanes.free == 1
+        lanes.begin(FIRST)
+        assert lanes.free == 0
+        unit, ended, _ = lanes.ended()
+    assert unit == FIRST
+    assert ended.result()["thread"] is threading.main_thread()
+
+
+def test_an_interrupt_of_a_unit_alone_is_heard_at_once() -> None:
+    def interrupted(unit: Unit) -> dict[str, object]:
+        raise KeyboardInterrupt
+
+    with Lanes(Serial(), interrupted) as lanes:
+        lanes.begin(FIRST)
+        with pytest.raises(KeyboardInterrupt):
+            lanes.ended()
+
+
+def test_seconds_of_units_at_work_together_add_up(shared: Executor) -> None:
+    both = threading.Barrier(2)
+
+    def perform(unit: Unit) -> dict[str, object]:
+        both.wait(timeout=30)
+        time.sleep(0.2 if unit == FIRST else 0.6)
+        return {"state": unit.state}
+
+    began = time.perf_counter()
+    with Lanes(shared, perform) as lanes:
+        assert lanes.free == 2
+        lanes.begin(FIRST)
+        lanes.begin(SECOND)
+        assert lanes.at_work == {"read-0", "read-1"}
+        ends = [lanes.ended(), lanes.ended()]
+    took = time.perf_counter() - began
+    assert [(unit, ended.result()["state"]) for unit, ended, _ in ends] == [(FIRST, 0), (SECOND, 1)]
+    charged = [seconds for _, _, seconds in ends]
+    assert sum(charged) <= took
+    assert sum(charged) == pytest.approx(took, abs=0.1)
+    assert charged[1] > charged[0]
+
+
+def test_an_error_in_one_lane_ends_the_other_before_it_is_told(shared: Executor) -> None:
+    begun, began = threading.Event(), time.monotonic()
+
+    def perform(unit: Unit) -> dict[str, object]:
+        if unit == FIRST:
+            begun.wait(timeout=30)
+            raise ValueError("the disk is full")
+        for _ in shared.map(time.sleep, [0.05] * 10_000):
+            begun.set()
+        raise AssertionError("it went on to its end")
+
+    def both() -> None:
+        with Lanes(shared, perform) as lanes:
+            lanes.begin(FIRST)
+            lanes.begin(SECOND)
+            _, ended, _ = lanes.ended()
+            ended.result()
+
+    with pytest.raises(ValueError, match="the disk is full"):
+        both()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lane")]
+    assert time.monotonic() - began < 60
+    assert [outcome for _, outcome in shared.map(abs, [-1, -2])] == [1, 2]

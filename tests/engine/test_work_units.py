@@ -1,0 +1,288 @@
+"""What a run consists of: order, fingerprints that chain, and what is left to do."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crackdask.engine.work_units import (
+    AHEAD,
+    KEPT_ON_REQUEST,
+    STORED,
+    dependent,
+    fingerprints,
+    outstanding,
+    predecessor,
+    ready,
+    states_in_order,
+    units,
+)
+from crackdask.recipe.recipe import check
+from crackdask.schema import STEPS
+
+SHAPE = (60, 70, 80)
+
+
+def recipe(states=3, reference=0, **sections):
+    """Return a recipe; sections as in the file, `states` as a number."""
+    content = {
+        "experiment": {"name": "test", "voxel_um": 0.5},
+        "states": [{"name": f"s{i}", "source": f"s{i}.npy", "voltage": 3.0, "step": "charge"} for i in range(states)],
+        "register": {"reference": f"s{reference}"},
+    }
+    for name, section in sections.items():
+        content[name] = content.get(name, {}) | section
+    return check(content)
+
+
+def prints(found, sources=None, shape=SHAPE):
+    return fingerprints(found, sources or [f"scan {i}" for i in range(len(found.states))], shape)
+
+
+def changed(before, after):
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name]}
+
+
+def followers(plan, names):
+    """Return units and everything that needs them, directly or not."""
+    found = set(names)
+    for unit in plan:
+        if found.intersection(unit.needs):
+            found.add(unit.name)
+    return found
+
+
+def all_volumes(plan):
+    return {key for unit in plan for key in unit.writes}
+
+
+def kept_after_a_run(plan):
+    """Return the volumes that lie on the disk when a run is done."""
+    return {key for key in all_volumes(plan) if key[0] in STORED}
+
+
+# ---------------------------------------------------------------- order
+
+
+@pytest.mark.parametrize("states", [1, 2, 5])
+@pytest.mark.parametrize("reference", [0, 1, 4])
+@pytest.mark.parametrize("mode", ["chain", "reference"])
+@pytest.mark.parametrize("transform", ["rigid", "none"])
+def test_everything_is_there_before_it_is_used(states, reference, mode, transform):
+    reference = min(reference, states - 1)
+    plan = units(recipe(states, reference, transfer={"mode": mode}, register={"transform": transform}))
+    names, written = set(), set()
+    for unit in plan:
+        assert unit.name not in names
+        assert names.issuperset(unit.needs), unit
+        assert written.issuperset(unit.reads), unit
+        assert not written.intersection(unit.writes)
+        names.add(unit.name)
+        written.update(unit.writes)
+    per_state = {step: sum(unit.step == step for unit in plan) for step in STEPS}
+    assert per_state == dict.fromkeys(STEPS, states) | {"labels": 1, "transfer": states - 1, "track": 1}
+
+
+@given(st.data())
+def test_units_at_work_together_neither_wait_for_each_other_nor_fill_the_disk(data):
+    states = data.draw(st.integers(1, 5))
+    plan = units(recipe(states, data.draw(st.integers(0, states - 1))))
+    readers = {key: {unit.name for unit in plan if key in unit.reads} for unit in plan for key in unit.writes}
+    lanes, left, at_work, lying = data.draw(st.integers(1, 2)), list(plan), [], set()
+    while left:
+        undone = {unit.name for unit in left}
+        begun = ready(left, {unit.name for unit in at_work})[: lanes - len(at_work)]
+        for unit in begun:
+            assert undone.isdisjoint(unit.needs), unit
+            assert lying.issuperset(unit.reads), unit
+        at_work += begun
+        assert all(left.index(unit) <= AHEAD for unit in at_work)
+        lying.update(key for unit in begun for key in unit.writes)
+        assert len({state for name, state in lying if name == "raw"}) <= 3
+        assert len({state for name, state in lying if name in ("denoised", "mask")}) <= 2
+        ended = data.draw(st.sampled_from(at_work))
+        at_work.remove(ended)
+        left.remove(ended)
+        lying -= {key for key in lying if readers[key] and readers[key].isdisjoint(unit.name for unit in left)}
+
+
+def test_what_depends_on_a_failed_unit_is_left():
+    plan = units(recipe(3))
+    failed = next(unit for unit in plan if unit.name == "mask-1")
+    assert [unit.name for unit in dependent(failed, plan)] == [
+        "transfer-1",
+        "measure-1",
+        "transfer-2",
+        "measure-2",
+        "track-0",
+    ]
+
+
+def test_labels_go_outward_from_a_reference_in_the_middle():
+    assert states_in_order(5, 2) == [2, 3, 4, 1, 0]
+    assert [predecessor(s, 2) for s in (3, 4, 1, 0)] == [2, 3, 2, 1]
+    by_name = {unit.name: unit for unit in units(recipe(5, 2))}
+    assert by_name["labels-2"].reads == (("mask", 2),)
+    for state, source in ((3, 2), (4, 3), (1, 2), (0, 1)):
+        unit = by_name[f"transfer-{state}"]
+        assert unit.reads == (("mask", state), ("label", source), ("depth", source))
+        assert f"{'labels' if source == 2 else 'transfer'}-{source}" in unit.needs
+    from_reference = {unit.name: unit for unit in units(recipe(5, 2, transfer={"mode": "reference"}))}
+    assert all(("label", 2) in from_reference[f"transfer-{s}"].reads for s in (0, 1, 3, 4))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_every_state_comes_once_and_after_its_predecessor(count):
+    for reference in range(count):
+        order = states_in_order(count, reference)
+        assert sorted(order) == list(range(count))
+        for place, state in enumerate(order[1:], start=1):
+            assert predecessor(state, reference) in order[:place]
+
+
+def test_at_most_two_raw_scans_lie_on_the_disk():
+    plan = units(recipe(6, 2))
+    for place in range(len(plan)):
+        made = {key for unit in plan[: place + 1] for key in unit.writes if key[0] == "raw"}
+        awaited = {key for unit in plan[place:] for key in unit.reads}
+        assert len(made & awaited) <= 2
+
+
+# ---------------------------------------------------------------- fingerprints
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "first"),
+    [
+        ("register", {"transform": "affine"}, "register"),
+        ("grey", {"interpolation": "linear"}, "grey"),
+        ("denoise", {"patch_size": 5}, "denoise"),
+        ("mask", {"max_hole": 7}, "mask"),
+        ("transfer", {"seed_depth": 0.25}, "transfer"),
+    ],
+)
+def test_a_section_decides_its_step_and_what_follows(section, change, first):
+    before, after = recipe(4, 1), recipe(4, 1, **{section: change})
+    assert before != after
+    plan = units(after)
+    own = {unit.name for unit in plan if unit.step == first}
+    assert changed(prints(before), prints(after)) == followers(plan, own)
+
+
+def test_labels_decide_the_transfer_too():
+    plan = units(recipe(4, 1))
+    found = changed(prints(recipe(4, 1)), prints(recipe(4, 1, labels={"smoothing": 0.5})))
+    assert found == followers(plan, {"labels-1"}) == {u.name for u in plan if STEPS.index(u.step) >= 5}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"block": [64, 64, 64]},
+        {"chunk": [32, 32, 32]},
+        {"shard": [128, 128, 128]},
+        {"memory": "1 GiB"},
+        {"compression": "lz4"},
+        {"retries": 0},
+        {"keep_intermediate": True},
+    ],
+)
+def test_how_the_work_is_cut_decides_nothing(change):
+    assert prints(recipe(compute=change)) == prints(recipe())
+
+
+def test_another_scan_is_followed_where_it_is_used():
+    plan = units(recipe(4, 1))
+    before = prints(recipe(4, 1))
+    after = prints(recipe(4, 1), ["scan 0", "scan 1", "scan 2", "another"])
+    found = changed(before, after)
+    assert found == followers(plan, {"read-3"})
+    assert {"measure-3", "track-1"} <= found
+    assert not {"grey-2", "labels-1", "transfer-2"} & found
+    everything = changed(before, prints(recipe(4, 1), ["scan 0", "another", "scan 2", "scan 3"]))
+    assert everything == set(before) - {"read-0", "read-2", "read-3"}
+
+
+def test_facts_of_the_experiment():
+    before = prints(recipe())
+    assert changed(before, prints(recipe(experiment={"fill": 0.0}))) == set(before)
+    assert changed(before, prints(recipe(crop={"z": [0, 50]}))) == set(before)
+    wider = changed(before, prints(recipe(experiment={"voxel_um": 0.6})))
+    assert {name for name in before if name.startswith(("labels", "transfer", "measure", "track"))} <= wider
+    assert not {"read-0", "read-1", "read-2"} & wider
+    content = recipe().as_dict() | {"states": [s | {"voltage": 4.2} for s in recipe().as_dict()["states"]]}
+    assert changed(before, prints(check(content))) == {"track-0"}
+
+
+def test_a_fingerprint_is_the_same_tomorrow():
+    assert prints(recipe()) == prints(recipe())
+    assert len(set(prints(recipe()).values())) == len(units(recipe()))
+
+
+# ---------------------------------------------------------------- what is left to do
+
+
+def test_all_is_done_then_nothing():
+    plan = units(recipe())
+    assert outstanding(plan, set(), set()) == plan
+    done = {unit.name for unit in plan}
+    assert outstanding(plan, done, kept_after_a_run(plan)) == []
+    assert outstanding(plan, done, all_volumes(plan)) == []
+
+
+def test_a_run_that_was_stopped_goes_on():
+    plan = units(recipe())
+    for place in range(len(plan)):
+        done = {unit.name for unit in plan[:place]}
+        there = {key for unit in plan[:place] for key in unit.writes}
+        assert outstanding(plan, done, there) == plan[place:]
+
+
+def test_dropped_intermediates_are_made_again_only_for_those_who_read_them():
+    plan = units(recipe(3))
+    there = kept_after_a_run(plan)
+
+    def again(*undone):
+        return [u.name for u in outstanding(plan, {u.name for u in plan} - set(undone), there)]
+
+    # grey and label are stored, the measured tables on their way are gone.
+    assert again("track-0") == ["measure-0", "measure-1", "measure-2", "track-0"]
+    assert again("measure-1") == ["measure-1"]
+    assert again("mask-2") == ["denoise-2", "mask-2"]
+    assert again("grey-1") == ["read-1", "grey-1"]
+    assert again("register-1") == ["read-0", "read-1", "register-1"]
+    # The depth of the states before is gone: the chain back to the reference is done again.
+    assert again("transfer-2") == [
+        f"{step}-{state}"
+        for state, last in enumerate(("labels", "transfer", "transfer"))
+        for step in ("denoise", "mask", last)
+    ]
+
+
+def test_until_does_nothing_beyond():
+    plan = units(recipe(3))
+    assert outstanding(plan, set(), set(), until="track") == plan
+    for until in STEPS:
+        todo = outstanding(plan, set(), set(), until=until)
+        assert todo == [u for u in plan if STEPS.index(u.step) <= STEPS.index(until)]
+    done = {u.name for u in plan if STEPS.index(u.step) <= STEPS.index("grey")}
+    there = {("grey", s) for s in range(3)}
+    assert outstanding(plan, done, there, until="grey") == []
+    assert [u.step for u in outstanding(plan, done, there, until="denoise")] == ["denoise"] * 3
+
+
+def test_volumes_that_are_wanted_for_themselves():
+    plan = units(recipe(2))
+    done = {unit.name for unit in plan}
+    there = kept_after_a_run(plan)
+    kept = {key for key in all_volumes(plan) if key[0] in KEPT_ON_REQUEST}
+    names = [unit.name for unit in outstanding(plan, done, there, kept=kept)]
+    assert names == ["denoise-0", "mask-0", "denoise-1", "mask-1"]
+    assert outstanding(plan, done, there | kept, kept=kept) == []
+    names = [unit.name for unit in outstanding(plan, done, there, until="denoise", kept=kept)]
+    assert names == ["denoise-0", "denoise-1"]
+    lost = there - {("label", 1)}
+    assert [u.name for u in outstanding(plan, done, lost, kept=lost)] == []
+    assert "transfer-1" in [u.name for u in outstanding(plan, done, lost, kept=there)]

@@ -1,0 +1,130 @@
+"""A first recipe for scans: what `init` writes, `check` accepts."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from tests.support.tiny import crackdask, scan, write_slices
+
+
+def as_slices(place: Path, seed: int) -> Path:
+    write_slices(place / f"scan_{seed}", scan(seed))
+    return place / f"scan_{seed}"
+
+
+def as_stack(place: Path, seed: int) -> Path:
+    tifffile.imwrite(place / f"scan_{seed}.tif", scan(seed), imagej=True, metadata={"axes": "ZYX"})
+    return place / f"scan_{seed}.tif"
+
+
+def as_hdf5(place: Path, seed: int) -> Path:
+    with h5py.File(place / f"scan_{seed}.h5", "w") as file:
+        file["/entry/data/data"] = scan(seed)
+        file["/entry/dark"] = np.zeros((3, 28, 32), np.uint16)
+    return place / f"scan_{seed}.h5"
+
+
+def as_npy(place: Path, seed: int) -> Path:
+    np.save(place / f"scan_{seed}.npy", scan(seed))
+    return place / f"scan_{seed}.npy"
+
+
+def as_zarr(place: Path, seed: int) -> Path:
+    zarr.create_array(place / f"scan_{seed}.zarr", data=scan(seed))
+    return place / f"scan_{seed}.zarr"
+
+
+FORMS = [as_slices, as_stack, as_hdf5, as_npy, as_zarr]
+
+
+def assert_checked(recipe: Path) -> dict[str, Any]:
+    said = crackdask("check", recipe)
+    assert said.code == 0, said.err
+    assert "20 x 28 x 32 voxels, uint16 scans" in said.out
+    assert "the recipe is valid" in said.out
+    return tomllib.loads(recipe.read_text())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_scans_by_name(tmp_path: Path, form: Any) -> None:
+    scans = [form(tmp_path, seed) for seed in (0, 1)]
+    said = crackdask("init", *scans, "-o", tmp_path / "recipe.toml")
+    assert said.code == 0, said.err
+    recipe = tmp_path / "recipe.toml"
+    assert said.out == f"wrote {recipe}: fill in voltages and steps, then:\n  crackdask check {recipe}\n"
+    content = assert_checked(tmp_path / "recipe.toml")
+    assert [state["name"] for state in content["states"]] == ["scan_0", "scan_1"]
+    assert [state["step"] for state in content["states"]] == ["pristine", "charge"]
+    inner = "::/entry/data/data" if form is as_hdf5 else ""
+    assert [state["source"].removesuffix("::/") for state in content["states"]] == [s.name + inner for s in scans]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_folder_of_scans_in_natural_order(tmp_path: Path, form: Any) -> None:
+    (tmp_path / "beamtime").mkdir()
+    for seed in (10, 9, 1):
+        form(tmp_path / "beamtime", seed)
+    recipe = tmp_path / "elsewhere" / "recipe.toml"
+    assert crackdask("init", tmp_path / "beamtime", "-o", recipe).code == 0
+    content = assert_checked(recipe)
+    assert [state["name"] for state in content["states"]] == ["scan_1", "scan_9", "scan_10"]
+    assert all(state["source"].startswith("../beamtime/scan_") for state in content["states"])
+
+
+def test_the_voxel_size_where_the_file_tells_it(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        scan(0),
+        imagej=True,
+        resolution=(4, 4),
+        metadata={"spacing": 0.25, "unit": "um", "axes": "ZYX"},
+    )
+    assert crackdask("init", tmp_path / "a.tif", "-o", tmp_path / "r.toml").code == 0
+    content = assert_checked(tmp_path / "r.toml")
+    assert content["experiment"]["voxel_um"] == pytest.approx(0.25)
+    assert "from the scan's metadata" in (tmp_path / "r.toml").read_text()
+
+
+def test_scans_of_one_name_get_several(tmp_path: Path) -> None:
+    for cell in ("x", "y"):
+        write_slices(tmp_path / cell / "scan", scan(0))
+    said = crackdask("init", tmp_path / "x/scan", tmp_path / "y/scan", "-o", tmp_path / "r.toml")
+    assert said.code == 0
+    content = assert_checked(tmp_path / "r.toml")
+    assert [state["name"] for state in content["states"]] == ["scan", "scan 2"]
+
+
+def test_names_that_toml_would_misread(tmp_path: Path) -> None:
+    place = tmp_path / 'a "quoted" \\ näme'
+    write_slices(place, scan(0))
+    assert crackdask("init", place, "-o", tmp_path / "r.toml").code == 0
+    assert assert_checked(tmp_path / "r.toml")["states"][0]["name"] == place.name
+
+
+def test_a_recipe_is_not_overwritten_by_chance(tmp_path: Path) -> None:
+    place, recipe = as_slices(tmp_path, 0), tmp_path / "recipe.toml"
+    recipe.write_text("mine")
+    said = crackdask("init", place, "-o", recipe)
+    assert said.code == 2
+    assert f"{recipe} exists; give another --output, or --force" in said.err
+    assert recipe.read_text() == "mine"
+    assert crackdask("init", place, "-o", recipe, "--force").code == 0
+    assert_checked(recipe)
+
+
+def test_no_scan_there(tmp_path: Path) -> None:
+    (tmp_path / "void").mkdir()
+    for place, words in ((tmp_path / "none", "no such file or folder"), (tmp_path / "void", "the folder is empty")):
+        said = crackdask("init", place, "-o", tmp_path / "r.toml")
+        assert said.code == 2
+        assert str(place) in said.err
+        assert words in said.err
+        assert not (tmp_path / "r.toml").exists()

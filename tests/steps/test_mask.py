@@ -1,0 +1,329 @@
+"""Threshold, opening and closing, islands and holes: against the libraries on the whole volume, for any blocks."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from dask_image import ndmorph
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+from skimage.morphology import ball
+
+from crackdask.blocks.dask_graph import lazy
+from crackdask.blocks.in_memory import compute
+from crackdask.lazy import mask
+from crackdask.schema import SPATIAL
+from crackdask.steps.mask import MaskParams, otsu, passes, threshold_pass
+
+FULL = np.ones((3, 3, 3))
+FACES = ndimage.generate_binary_structure(3, 1)
+
+
+def grey(shape, seed=0, sd=1.2, noise=12.0, outside=True):
+    """Two phases with noise, and a corner outside the scan."""
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.normal(size=shape), sd, mode="wrap")
+    levels = np.where(smooth > 0.2 * smooth.std(), 170.0, 80.0) + rng.normal(scale=noise, size=shape)
+    voxels = np.clip(np.rint(levels), 1, 255).astype(np.uint8)
+    if outside:
+        voxels[: shape[0] // 3, : shape[1] // 3, : shape[2] // 3] = 0
+    return voxels
+
+
+def sizes(phase, structure):
+    """Return the components of a phase and the size of each voxel's own."""
+    labels, _ = ndimage.label(phase, structure)
+    return labels, np.bincount(labels.ravel())[labels]
+
+
+def islands_removed(phase, smallest):
+    """Remove 26-connected islands of fewer voxels."""
+    return phase & (sizes(phase, FULL)[1] >= smallest)
+
+
+def holes_filled(phase, largest, outside):
+    """Fill 6-connected holes up to a size that reach neither the image edge nor what is outside the scan."""
+    labels, size = sizes(~phase, FACES)
+    border = np.ones(phase.shape, bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    open_ended = np.unique(labels[(border | outside) & ~phase])
+    return phase | (~phase & (size <= largest) & ~np.isin(labels, open_ended))
+
+
+def plain(voxels, params, threshold):
+    """Segment the whole volume with scipy alone."""
+    halo = params.halo
+    wide = np.pad(voxels, halo, mode="edge")
+    inside = wide > 0
+    phase = (wide > threshold if params.phase == "bright" else wide <= threshold) & inside
+    if params.opening:
+        phase = ndimage.binary_opening(phase, ball(params.opening))
+    if params.closing:
+        phase = ndimage.binary_closing(phase, ball(params.closing))
+    phase = (phase & inside)[tuple(slice(halo, n + halo) for n in voxels.shape)]
+    return holes_filled(islands_removed(phase, params.min_island), params.max_hole, voxels == 0)
+
+
+def found(voxels, params, threshold=125.0, block=None):
+    volumes, tables = compute(passes(params), {"denoised": voxels}, {"threshold": np.array(threshold)}, block)
+    assert volumes["mask"].dtype == bool
+    assert tables["mask_voxels"] == volumes["mask"].sum()
+    assert tables["scan_voxels"] == np.count_nonzero(voxels)
+    return volumes["mask"]
+
+
+def cut(phase, block, structure=FULL):
+    """Return whether a wall between blocks runs through a component."""
+    labels, _ = ndimage.label(phase, structure)
+    return any(
+        ((a == b) & (a > 0)).any()
+        for axis, size in enumerate(block)
+        for at in range(size, phase.shape[axis], size)
+        for a, b in [(np.take(labels, at - 1, axis), np.take(labels, at, axis))]
+    )
+
+
+# ---------------------------------------------------------------- threshold
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_otsu_is_that_of_scikit_image(seed):
+    voxels = grey((20, 20, 20), seed, noise=5.0 + 10 * seed)
+    counts = np.bincount(voxels.ravel(), minlength=256)
+    wanted = threshold_otsu(hist=(np.r_[0, counts[1:]], np.arange(256)))
+    assert otsu(counts) == wanted
+    for block in (None, (7, 20, 3)):
+        assert compute((threshold_pass(),), {"denoised": voxels}, block=block)[1]["threshold"] == wanted
+
+
+def test_otsu_takes_the_first_of_equal_levels_and_does_not_overflow():
+    counts = np.zeros(256, np.int64)
+    counts[[60, 150]] = 10**13
+    assert otsu(counts) == 60.0
+    counts[0] = 10**15  # outside the scan
+    assert otsu(counts) == 60.0
+    assert otsu(np.zeros(256, int)) == 0.0
+
+
+def test_voxels_on_the_threshold_are_dark():
+    voxels = np.full((5, 5, 5), 100, np.uint8)
+    voxels[2:] = 101
+    bare = {"opening": 0, "closing": 0, "min_island": 0}
+    assert found(voxels, MaskParams(**bare), 100.0).tolist() == (voxels == 101).tolist()
+    assert found(voxels, MaskParams(phase="dark", **bare), 100.0).tolist() == (voxels == 100).tolist()
+
+
+# ---------------------------------------------------------------- opening and closing
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(0, 0), (1, 0), (0, 1), (2, 1), (1, 3)])
+@pytest.mark.parametrize("phase", ["bright", "dark"])
+def test_opening_and_closing_repeat_the_image_edge(opening, closing, phase):
+    voxels = grey((17, 19, 18), 3)
+    params = MaskParams(phase=phase, opening=opening, closing=closing, min_island=0, max_hole=0)
+    wanted = plain(voxels, params, 125.0)
+    assert 0.05 < wanted.mean() < 0.95
+    assert wanted[:, :, -1].any()  # the edge is not eaten
+    for block in (None, (5, 6, 7)):
+        np.testing.assert_array_equal(found(voxels, params, block=block), wanted)
+
+
+def test_opening_is_that_of_dask_image_away_from_the_edge():
+    voxels = grey((24, 24, 24), 4, outside=False)
+    wide = da.from_array(np.pad(voxels > 125, 4, mode="edge"), chunks=16)
+    opened = ndmorph.binary_closing(ndmorph.binary_opening(wide, ball(1)), ball(1))
+    wanted = np.asarray(opened)[4:-4, 4:-4, 4:-4]
+    np.testing.assert_array_equal(found(voxels, MaskParams(min_island=0, max_hole=0), block=(10, 9, 24)), wanted)
+
+
+# ---------------------------------------------------------------- islands and holes
+
+
+@pytest.mark.parametrize("block", [None, (4, 5, 6)])
+def test_islands_and_holes_are_those_of_scikit_image(block):
+    from skimage.measure import label as skimage_label
+
+    phase = grey((18, 20, 22), 5, sd=0.8, noise=0.0, outside=False) > 125
+    voxels = np.where(phase, 200, 50).astype(np.uint8)
+    labels = skimage_label(phase, connectivity=3)
+    wanted = phase & (np.bincount(labels.ravel())[labels] >= 12)
+    assert 0 < wanted.sum() < phase.sum()
+    bare = {"opening": 0, "closing": 0}
+    got = found(voxels, MaskParams(min_island=12, max_hole=0, **bare), block=block)
+    np.testing.assert_array_equal(got, wanted)
+    background = skimage_label(~phase, connectivity=1)
+    small = ~phase & (np.bincount(background.ravel())[background] <= 9)
+    rim = np.ones(phase.shape, bool)
+    rim[1:-1, 1:-1, 1:-1] = False
+    enclosed = small & ~np.isin(background, np.unique(background[rim]))
+    assert 0 < enclosed.sum() < small.sum()
+    got = found(voxels, MaskParams(min_island=0, max_hole=9, **bare), block=block)
+    np.testing.assert_array_equal(got, phase | enclosed)
+
+
+def snake(shape, bright=True):
+    """Return a tube of one voxel that winds through the whole volume, and its length."""
+    phase = np.zeros(shape, bool)
+    for z in range(1, shape[0] - 1, 2):
+        phase[z, 1:-1:2, 1:-1] = True
+        for place, y in enumerate(range(2, shape[1] - 2, 2)):
+            phase[z, y, -2 if place % 2 == 0 else 1] = True
+    for place, z in enumerate(range(2, shape[0] - 2, 2)):
+        phase[z, 1 if place % 2 == 0 else -2, 1] = True
+    return phase
+
+
+@pytest.mark.parametrize("block", [None, (3, 3, 3), (1, 15, 4), (5, 2, 15)])
+def test_snakes_through_many_blocks_are_judged_by_their_whole_size(block):
+    tube = snake((15, 15, 15))
+    assert ndimage.label(tube, FACES)[1] == 1
+    length = int(tube.sum())
+    if block:
+        assert cut(tube, block)
+        assert (
+            sum(ndimage.label(tube[z : z + 3, y : y + 3], FACES)[1] for z in range(0, 15, 3) for y in range(0, 15, 3))
+            > 20
+        )
+    bare = {"opening": 0, "closing": 0}
+    island = np.where(tube, 200, 50).astype(np.uint8)
+    for smallest, kept in ((length, True), (length + 1, False)):
+        got = found(island, MaskParams(min_island=smallest, max_hole=0, **bare), block=block)
+        np.testing.assert_array_equal(got, tube if kept else np.zeros_like(tube))
+    hole = np.where(tube, 50, 200).astype(np.uint8)
+    for largest, filled in ((length, True), (length - 1, False)):
+        got = found(hole, MaskParams(min_island=0, max_hole=largest, **bare), block=block)
+        np.testing.assert_array_equal(got, np.ones_like(tube) if filled else ~tube)
+
+
+@pytest.mark.parametrize("block", [None, (3, 3, 3), (2, 9, 4)])
+def test_a_hole_is_enclosed(block):
+    params = MaskParams(opening=0, closing=0, min_island=0, max_hole=500)
+    voxels = np.full((9, 9, 9), 200, np.uint8)
+    voxels[4, 4, 2:7] = 50
+    assert found(voxels, params, block=block).all()
+    to_the_edge = voxels.copy()
+    to_the_edge[4, 4, :3] = 50
+    np.testing.assert_array_equal(found(to_the_edge, params, block=block), to_the_edge == 200)
+    to_the_outside = voxels.copy()
+    to_the_outside[4, 4, 7] = 0
+    np.testing.assert_array_equal(found(to_the_outside, params, block=block), to_the_outside == 200)
+    diagonal = voxels.copy()
+    diagonal[4, 5, 7] = 0  # an edge is no way out: holes are 6-connected
+    wanted = np.ones_like(diagonal, bool)
+    wanted[4, 5, 7] = False
+    np.testing.assert_array_equal(found(diagonal, params, block=block), wanted)
+
+
+def test_islands_join_over_edges_and_corners():
+    voxels = np.full((6, 6, 6), 50, np.uint8)
+    voxels[2, 2, 2] = voxels[3, 3, 3] = voxels[4, 4, 3] = 200
+    params = {"opening": 0, "closing": 0, "max_hole": 0}
+    assert found(voxels, MaskParams(min_island=3, **params), block=(3, 3, 3)).sum() == 3
+    assert found(voxels, MaskParams(min_island=4, **params), block=(3, 3, 3)).sum() == 0
+
+
+# ---------------------------------------------------------------- any blocks
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(*[st.integers(9, 16)] * 3),
+    block=st.tuples(*[st.integers(1, 18)] * 3),
+    phase=st.sampled_from(["bright", "dark"]),
+    opening=st.integers(0, 2),
+    closing=st.integers(0, 2),
+    min_island=st.sampled_from([0, 5, 40]),
+    max_hole=st.sampled_from([0, 4, 60]),
+)
+def test_masks_do_not_depend_on_the_blocks(seed, shape, block, phase, opening, closing, min_island, max_hole):
+    block = tuple(max(b, n // 5) for b, n in zip(block, shape, strict=True))
+    voxels = grey(shape, seed)
+    params = MaskParams(phase=phase, opening=opening, closing=closing, min_island=min_island, max_hole=max_hole)
+    wanted = plain(voxels, params, 125.0)
+    bright = voxels > 125
+    assert 0 < bright.sum() < bright.size
+    if min(block) < 6:
+        assert cut(bright, block) or cut(~bright, block)
+    np.testing.assert_array_equal(found(voxels, params, block=block), wanted)
+
+
+@pytest.mark.parametrize("block", [None, (1, 1, 1)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 6, 7), (5, 1, 1), (4, 5, 6)])
+def test_thin_volumes_and_blocks_of_one_voxel(shape, block):
+    voxels = grey(shape, 6, sd=0.5, outside=False)
+    params = MaskParams(min_island=3, max_hole=3)
+    np.testing.assert_array_equal(found(voxels, params, block=block), plain(voxels, params, 125.0))
+
+
+@pytest.mark.parametrize("level", [0, 50, 200])
+def test_volumes_of_one_level(level):
+    voxels = np.full((6, 7, 8), level, np.uint8)
+    for block in (None, (3, 3, 3)):
+        assert found(voxels, MaskParams(), block=block).sum() == (voxels.size if level == 200 else 0)
+
+
+# ---------------------------------------------------------------- lazily, over states
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+@pytest.mark.parametrize("chunks", [(16, 17, 18), (5, 9, 18), (7, 4, 11)])
+def test_lazy_equals_compute(chunks, scheduler):
+    voxels = grey((16, 17, 18), 7)
+    params = MaskParams(min_island=20, max_hole=20)
+    steps = (threshold_pass(), *passes(params))
+    wanted = compute(steps, {"denoised": voxels})
+    volumes, tables = dask.compute(*lazy(steps, {"denoised": da.from_array(voxels, chunks)}), scheduler=scheduler)
+    np.testing.assert_array_equal(volumes["mask"], wanted[0]["mask"])
+    assert tables["threshold"] == wanted[1]["threshold"]
+    function = mask(xr.DataArray(da.from_array(voxels, chunks), dims=SPATIAL), min_island=20, max_hole=20)
+    np.testing.assert_array_equal(function.compute(scheduler=scheduler), wanted[0]["mask"])
+
+
+def test_one_threshold_for_all_states_unless_asked():
+    first = grey((12, 12, 12), 8, outside=False)
+    second = np.clip(first.astype(int) - 40, 1, 255).astype(np.uint8)
+    states = xr.DataArray(np.stack([second, first]), dims=("state", *SPATIAL), coords={"state": ["a", "b"]})
+    states = states.chunk(z=5)
+    levels = {name: otsu(np.bincount(voxels.ravel(), minlength=256)) for name, voxels in (("a", second), ("b", first))}
+    assert levels["a"] < levels["b"]
+
+    def wanted(*thresholds):
+        return np.stack([found(v, MaskParams(), t) for v, t in zip((second, first), thresholds, strict=True)])
+
+    np.testing.assert_array_equal(mask(states), wanted(levels["a"], levels["a"]))
+    np.testing.assert_array_equal(mask(states, reference="b"), wanted(levels["b"], levels["b"]))
+    np.testing.assert_array_equal(mask(states, per_state=True), wanted(levels["a"], levels["b"]))
+    np.testing.assert_array_equal(mask(states, threshold=99.5), wanted(99.5, 99.5))
+    assert (wanted(levels["a"], levels["a"]) != wanted(levels["b"], levels["b"])).any()
+    assert mask(states).dims == states.dims
+    assert mask(states).dtype == bool
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": 0},
+        {"threshold": 256.0},
+        {"threshold": "mean"},
+        {"opening": -1},
+        {"closing": 1.5},
+        {"phase": "grey"},
+    ],
+)
+def test_impossible_parameters(wrong):
+    with pytest.raises(ValidationError):
+        MaskParams(**wrong)
+
+
+def test_the_halo_is_what_opening_and_closing_reach():
+    for opening, closing in product(range(3), repeat=2):
+        assert MaskParams(opening=opening, closing=closing).halo == 2 * (opening + closing)

@@ -1,0 +1,379 @@
+"""Measurements against slow references, and their independence of the blocks."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy import ndimage
+from scipy.spatial.distance import cdist
+
+from crackdask.blocks.dask_graph import lazy
+from crackdask.blocks.in_memory import MemoryBlock, compute
+from crackdask.grid import Grid
+from crackdask.schema import PARTICLES
+from crackdask.steps.measure import (
+    MEASURED,
+    MeasureParams,
+    contacts,
+    deepest_shell,
+    finalise,
+    passes,
+    passes_to_tables,
+)
+
+VOXEL = (0.325, 0.325, 0.325)
+PARAMS = MeasureParams()
+DEEPEST = 12
+
+
+def scan(seed=0, shape=(26, 30, 34), count=16, outside=True):
+    """Touching spheres cut at their common planes, noisy grey levels, a corner outside the scan."""
+    rng = np.random.default_rng(seed)
+    centres = rng.random((count, 3)) * shape
+    radii = rng.uniform(5, 9, count)
+    points = np.argwhere(np.ones(shape, bool))
+    reach = cdist(points, centres) / radii
+    label = np.where(reach.min(axis=1) < 1, reach.argmin(axis=1) + 1, 0)
+    label = label.reshape(shape).astype(np.uint32)
+    grey = (rng.normal(60, 12, shape) + 80 * (label > 0)).clip(1, 255).astype(np.uint8)
+    if outside:
+        grey[:8, :12, :9] = 0
+    return grey, label
+
+
+def tallies_of(grey, label, block, voxel_um=VOXEL, deepest=DEEPEST):
+    (counting,) = passes(PARAMS, voxel_um, deepest)
+    grid = Grid(label.shape, block)
+    found = []
+    for number, box in enumerate(grid):
+        windows = {
+            name: (halo, volume[box.grow(halo, within=grid.shape).slices])
+            for (name, halo), volume in zip(counting.reads.items(), (grey, label), strict=True)
+        }
+        found.append(counting.kernel(MemoryBlock(grid, number, windows, {})).tally)
+    return found
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        assert found[name].dtype == expected[name].dtype, name
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def grapes_shells(grey, label, particle):
+    """GRAPES's radial layers from the edge, of one particle: what it does, in plain scipy."""
+    inside = np.pad(label == particle, 1)
+    distance = np.round(ndimage.distance_transform_edt(inside))
+    values = np.pad(grey, 1).astype(np.int64)
+    layers = range(1, int(distance.max()) + 1)
+    return [
+        (np.count_nonzero(at), values[at].sum(), (values[at] ** 2).sum())
+        for at in (inside & (distance == layer) for layer in layers)
+    ]
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    return scan()
+
+
+@pytest.fixture(scope="module")
+def groups(volumes):
+    return finalise(tallies_of(*volumes, (11, 13, 34)), range(1, 17), VOXEL)
+
+
+def test_shells_equal_grapes(volumes, groups):
+    grey, label = volumes
+    deepest = 0
+    for row in range(16):
+        expected = np.array(grapes_shells(grey, label, row + 1), np.int64)
+        deepest = max(deepest, len(expected))
+        for i, name in enumerate(("voxels", "grey_sum", "grey_sumsq")):
+            shells = groups["shells"][name][row]
+            np.testing.assert_array_equal(shells[: len(expected)], expected[:, i])
+            assert not shells[len(expected) :].any()
+    assert groups["shells"]["voxels"].shape == (16, deepest)
+    assert deepest >= 5
+
+
+def test_shells_and_histograms_add_up_to_the_totals(groups):
+    particles, shells, levels = (groups[g] for g in ("particles", "shells", "histograms"))
+    np.testing.assert_array_equal(shells["voxels"].sum(axis=1), particles["voxels"])
+    np.testing.assert_array_equal(levels["voxels"].sum(axis=1), particles["voxels"])
+    sums = levels["voxels"] @ np.arange(256, dtype=np.uint64)
+    np.testing.assert_array_equal(shells["grey_sum"].sum(axis=1), sums)
+    squares = levels["voxels"] @ np.arange(256, dtype=np.uint64) ** 2
+    np.testing.assert_array_equal(shells["grey_sumsq"].sum(axis=1), squares)
+
+
+def test_columns_equal_numpy(volumes, groups):
+    grey, label = volumes
+    particles = groups["particles"]
+    outside = ndimage.binary_dilation(grey == 0, np.ones((3, 3, 3)))
+    border = np.ones(label.shape, bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    for row in range(16):
+        inside = label == row + 1
+        at = np.argwhere(inside)
+        values = grey[inside]
+        expected = {
+            "voxels": len(at),
+            "volume_um3": len(at) * 0.325**3,
+            "equivalent_diameter_um": (6 / np.pi * len(at)) ** (1 / 3) * 0.325,
+            "max_depth_um": ndimage.distance_transform_edt(np.pad(inside, 1)).max() * 0.325,
+            "grey_mean": values.mean(),
+            "grey_std": values.std(),
+            "grey_min": values.min(),
+            "grey_max": values.max(),
+            **{f"grey_p{p:02}": np.percentile(values, p) for p in (5, 50, 95)},
+            "touches_border": inside[border].any(),
+            "touches_invalid": inside[outside].any(),
+        }
+        for i, axis in enumerate("zyx"):
+            expected[f"centroid_{axis}_um"] = (at[:, i].mean() + 0.5) * 0.325
+            expected[f"bbox_{axis}0"] = at[:, i].min()
+            expected[f"bbox_{axis}1"] = at[:, i].max() + 1
+        moments = np.cov(at.T, bias=True) + np.eye(3) / 12
+        axes = 2 * np.sqrt(5 * np.linalg.eigvalsh(moments)[::-1]) * 0.325
+        expected |= {f"axis_{i + 1}_um": axes[i] for i in range(3)}
+        expected |= {"elongation": axes[1] / axes[0], "flatness": axes[2] / axes[1]}
+        for name, value in expected.items():
+            np.testing.assert_allclose(particles[name][row], value, rtol=1e-12, err_msg=name)
+        counts = groups["histograms"]["voxels"][row]
+        np.testing.assert_array_equal(counts, np.bincount(values, minlength=256))
+    assert 0 < particles["touches_border"].sum() < 16
+    assert 0 < particles["touches_invalid"].sum() < 16
+
+
+def test_contacts_equal_numpy(volumes, groups):
+    grey, label = volumes
+    pairs = {}
+    for axis in range(3):
+        low, high = (np.moveaxis(label, axis, 0)[s].ravel() for s in (np.s_[:-1], np.s_[1:]))
+        met = (low != high) & (low > 0) & (high > 0)
+        for a, b in np.sort(np.stack([low[met], high[met]], axis=1), axis=1).tolist():
+            pairs.setdefault((a, b), np.zeros(3, int))[axis] += 1
+    table = contacts(tallies_of(grey, label, (9, 30, 12)), VOXEL)
+    ordered = sorted(pairs)
+    named = zip(table["particle_a"].tolist(), table["particle_b"].tolist(), strict=True)
+    assert list(named) == ordered
+    faces = np.array([pairs[p] for p in ordered])
+    np.testing.assert_array_equal(table["faces"], faces.sum(axis=1))
+    areas = np.linalg.norm(faces, axis=1) * 0.325**2
+    np.testing.assert_allclose(table["area_um2"], areas, rtol=1e-12)
+    for row in range(16):
+        mine = [i for i, pair in enumerate(ordered) if row + 1 in pair]
+        assert groups["particles"]["n_contacts"][row] == len(mine)
+        found = groups["particles"]["contact_area_um2"][row]
+        np.testing.assert_allclose(found, areas[mine].sum(), rtol=1e-12)
+    assert len(ordered) > 10
+
+
+def test_the_area_of_a_tilted_contact():
+    z, y, x = np.indices((40, 40, 40)) - 19.5
+    ball = z * z + y * y + x * x < 18.5**2
+    label = np.where(ball, 1 + (z + y + x > 0.3), 0).astype(np.uint32)
+    table = contacts(tallies_of(np.full(label.shape, 9, np.uint8), label, (40, 40, 40),
+                                deepest=20), (1.0, 1.0, 1.0))  # fmt: skip
+    disc = np.pi * 18.5**2
+    assert table["area_um2"][0] == pytest.approx(disc, rel=0.02)
+    assert table["faces"][0] > 1.6 * disc
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    block=st.tuples(*(st.integers(1, n + 3) for n in (17, 14, 19))),
+    voxel_um=st.sampled_from([VOXEL, (0.3, 0.2, 0.2), (1.0, 1.1, 1.7)]),
+)
+def test_any_blocks_give_the_same_bits(seed, block, voxel_um):
+    grey, label = scan(seed, (17, 14, 19), 6)
+    while np.prod(Grid(label.shape, block).counts) > 400:
+        block = tuple(2 * b for b in block)
+    if Grid(label.shape, block).counts == (1, 1, 1):
+        block = (5, 7, 6)
+    grid = Grid(label.shape, block)
+    cut = [np.unique(label[box.slices][label[box.slices] > 0]) for box in grid]
+    _, blocks_of_each = np.unique(np.concatenate(cut), return_counts=True)
+    assert (blocks_of_each > 1).any(), "no wall cuts a particle"
+    assert len(np.unique(grey)) > 50
+    ids = range(1, 8)  # the last is nowhere
+    counting = passes_to_tables(PARAMS, voxel_um, 20, ids)
+    _, expected = compute(counting, {"grey": grey, "label": label})
+    _, found = compute(counting, {"grey": grey, "label": label}, block=block)
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("block", [(1, 30, 34), (26, 1, 34), (26, 30, 1)])
+def test_blocks_one_voxel_thick(volumes, groups, block):
+    found = finalise(tallies_of(*volumes, block), range(1, 17), VOXEL)
+    for group, columns in groups.items():
+        assert_same(found[group], columns)
+
+
+def test_the_order_of_the_tallies_does_not_matter(volumes, groups):
+    tallies = tallies_of(*volumes, (10, 10, 10))
+    np.random.default_rng(0).shuffle(tallies)
+    found = finalise(tallies, range(1, 17), VOXEL)
+    for group, columns in groups.items():
+        assert_same(found[group], columns)
+
+
+def test_ranges_of_ids_give_the_same_as_all_at_once(volumes, groups):
+    tallies = tallies_of(*volumes, (10, 15, 20))
+    width = deepest_shell(tallies)
+    assert width == groups["shells"]["voxels"].shape[1]
+    parts = [finalise(tallies, ids, VOXEL, width) for ids in (range(1, 4), range(4, 5), np.arange(5, 17))]
+    for group, columns in groups.items():
+        joined = {n: np.concatenate([part[group][n] for part in parts]) for n in columns}
+        assert_same(joined, columns)
+    with pytest.raises(ValueError, match="wanted at most 2"):
+        finalise(tallies, range(1, 17), VOXEL, 2)
+    with pytest.raises(ValueError, match="sorted"):
+        finalise(tallies, np.array([3, 2]), VOXEL)
+
+
+def test_lazy_equals_compute(volumes):
+    grey, label = volumes
+    counting = passes_to_tables(PARAMS, VOXEL, DEEPEST, range(1, 17))
+    _, expected = compute(counting, {"grey": grey, "label": label})
+    arrays = {
+        "grey": da.from_array(grey, chunks=(9, 10, 11)),
+        "label": da.from_array(label, chunks=(13, 30, 7)),
+    }
+    _, tables = lazy(counting, arrays, block=(13, 15, 17))
+    (found,) = dask.compute(tables)
+    assert_same(found, expected)
+    assert set(expected) == set(counting[0].makes)
+
+
+def test_every_column_is_described(groups):
+    assert tuple(groups["particles"]) == MEASURED
+    for name, column in groups["particles"].items():
+        assert column.dtype == PARTICLES[name].dtype, name
+
+
+def test_sparse_and_missing_ids():
+    grey, label = scan(3)
+    names = np.sort(np.random.default_rng(0).choice(2**32 - 2, 17, replace=False)) + 1
+    names[-1] = 2**32 - 1
+    renamed = np.concatenate([[0], names])[label].astype(np.uint32)
+    assert (renamed == 2**32 - 1).sum() == (label == 17).sum() == 0
+    renamed[20:23, 20:23, 20:23] = label[20:23, 20:23, 20:23] = 0
+    renamed[21, 21, 21], label[21, 21, 21] = 2**32 - 1, 17
+    expected = finalise(tallies_of(grey, label, (13, 13, 13)), range(1, 18), VOXEL)
+    found = finalise(tallies_of(grey, renamed, (13, 13, 13)), names, VOXEL)
+    for group in expected:
+        assert_same(found[group], expected[group])
+
+
+def test_an_absent_particle_has_no_voxel_and_no_numbers(volumes):
+    found = finalise(tallies_of(*volumes, (26, 30, 34)), [3, 99], VOXEL)
+    for name, column in found["particles"].items():
+        assert np.isnan(column[1]) if column.dtype.kind == "f" else column[1] == 0, name
+        assert not np.isnan(column[0])
+    assert not found["shells"]["voxels"][1].any()
+    assert not found["histograms"]["voxels"][1].any()
+
+
+def test_a_particle_of_one_voxel():
+    label = np.zeros((5, 5, 5), np.uint32)
+    label[2, 3, 1] = 1
+    grey = np.full((5, 5, 5), 77, np.uint8)
+    found = finalise(tallies_of(grey, label, (2, 2, 2)), [1], (1.0, 1.0, 1.0))
+    row = {name: column[0] for name, column in found["particles"].items()}
+    assert (row["voxels"], row["max_depth_um"], row["grey_mean"], row["grey_std"]) == (1, 1, 77, 0)
+    assert row["grey_p05"] == row["grey_p50"] == row["grey_p95"] == 77
+    assert [row[f"centroid_{a}_um"] for a in "zyx"] == [2.5, 3.5, 1.5]
+    assert [row[f"axis_{i}_um"] for i in (1, 2, 3)] == pytest.approx([2 * (5 / 12) ** 0.5] * 3)
+    assert not row["touches_border"]
+    assert found["shells"]["voxels"].tolist() == [[1]]
+
+
+@pytest.mark.parametrize("offset", list(product((-1, 0, 1), repeat=3)))
+@pytest.mark.parametrize("block", [(7, 7, 7), (3, 3, 3)])
+def test_touching_the_invalid_region(offset, block):
+    label = np.zeros((7, 7, 7), np.uint32)
+    label[3, 3, 3] = 1
+    grey = np.full((7, 7, 7), 50, np.uint8)
+    grey[tuple(3 + o for o in offset)] = 0
+    found = finalise(tallies_of(grey, label, block), [1], VOXEL)
+    assert found["particles"]["touches_invalid"][0]
+    grey[:] = 50
+    grey[tuple(3 + 2 * o for o in offset)] = 0
+    found = finalise(tallies_of(grey, label, block), [1], VOXEL)
+    assert found["particles"]["touches_invalid"][0] == (offset == (0, 0, 0))
+
+
+def ball(radius, centre, stretch=(1.0, 1.0, 1.0), voxel_um=(1.0, 1.0, 1.0)):
+    size = [int(2 * radius * s / v) + 6 for s, v in zip(stretch, voxel_um, strict=True)]
+    axes = (
+        ((np.arange(n) - n // 2 - c) * v / s) ** 2 for n, c, s, v in zip(size, centre, stretch, voxel_um, strict=True)
+    )
+    z, y, x = np.ix_(*axes)
+    return (z + y + x <= radius**2).astype(np.uint32)
+
+
+def shape_of(label, deepest, voxel_um=(1.0, 1.0, 1.0)):
+    grey = np.ones(label.shape, np.uint8)
+    found = finalise(tallies_of(grey, label, label.shape, voxel_um, deepest), [1], voxel_um)
+    return {name: column[0] for name, column in found["particles"].items()}
+
+
+@pytest.mark.parametrize("radius", [6, 7, 8, 9.5, 12, 16, 22, 30])
+def test_surface_and_sphericity_of_spheres(radius):
+    rng = np.random.default_rng(int(radius))
+    centres = [*rng.random((4, 3))]
+    if radius == int(radius):  # else the ball of voxels is itself up to 5% larger than the sphere
+        centres += [np.zeros(3), np.full(3, 0.5)]
+    for centre in centres:
+        row = shape_of(ball(radius, centre), 32)
+        assert row["surface_area_um2"] == pytest.approx(4 * np.pi * radius**2, rel=0.02)
+        assert row["sphericity"] == pytest.approx(1, abs=0.02)
+        assert row["elongation"] == pytest.approx(1, abs=0.02)
+        assert row["axis_1_um"] == pytest.approx(2 * radius, rel=0.03)
+
+
+@pytest.mark.parametrize("stretch", [(1, 1, 1.5), (1, 1.4, 1.7), (1, 2, 2)])
+def test_surface_and_axes_of_ellipsoids(stretch):
+    a, b, c = sorted((12.0 * s for s in stretch), reverse=True)
+    u, v = (np.arange(800) + 0.5) / 800, (np.arange(800) + 0.5) / 800
+    theta, phi = np.pi * u[:, None], 2 * np.pi * v
+    normal = np.stack(np.broadcast_arrays(
+        b * c * np.sin(theta) * np.cos(phi),
+        a * c * np.sin(theta) * np.sin(phi),
+        a * b * np.cos(theta),
+    ))  # fmt: skip
+    element = np.linalg.norm(normal, axis=0) * np.sin(theta)
+    surface = element.mean() * 2 * np.pi**2
+    row = shape_of(ball(12, (0.2, 0.4, 0.3), stretch), 30)
+    assert row["surface_area_um2"] == pytest.approx(surface, rel=0.02)
+    axes = [row[f"axis_{i}_um"] for i in (1, 2, 3)]
+    assert axes == pytest.approx([2 * a, 2 * b, 2 * c], rel=0.01)
+
+
+def test_surface_of_a_sphere_of_anisotropic_voxels():
+    voxel_um = (1.5, 1.0, 1.2)
+    row = shape_of(ball(15, (0.2, 0.3, 0.1), voxel_um=voxel_um), 16, voxel_um)
+    assert row["surface_area_um2"] == pytest.approx(4 * np.pi * 225, rel=0.02)
+    assert row["equivalent_diameter_um"] == pytest.approx(30, rel=0.01)
+
+
+def test_a_particle_deeper_than_planned_is_an_error():
+    with pytest.raises(ValueError, match="particle 1 is deeper than the 5 voxels"):
+        shape_of(ball(8, (0, 0, 0)), 5)
+    with pytest.raises(ValueError, match="deepest is 0"):
+        passes(PARAMS, VOXEL, 0)
+
+
+def test_the_parameters_refuse_what_they_do_not_know():
+    with pytest.raises(ValidationError):
+        MeasureParams(shells=3)

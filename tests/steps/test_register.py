@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from pydantic import ValidationError
+from scipy.spatial.transform import Rotation
+
+from crackdask.grid import Box
+from crackdask.kernels.block_matching import shrink
+from crackdask.steps.register import (
+    Fit,
+    Level,
+    RegisterParams,
+    RegistrationError,
+    coarse,
+    fit,
+    overlap_fraction,
+    register,
+    rotation_deg,
+    verify,
+)
+from crackdask.steps.subblocks import Match, refine, subblocks
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+SHAPE = (60, 76, 84)
+UNIT = (1.0, 1.0, 1.0)
+
+
+def searching(params: RegisterParams) -> dict[str, Any]:
+    return {"search": params.search_voxels, "min_correlation": params.min_correlation}
+
+
+def pyramid(scan, fill=None, factors=(4, 2)):
+    valid = None if fill is None else scan != fill
+    return [Level(f, *shrink(scan, valid, (f, f, f))) for f in factors]
+
+
+def align(reference, moving, params=None, *, fill=None, factors=(4, 2), **options):
+    return register(
+        pyramid(reference, fill, factors),
+        pyramid(moving, fill, factors),
+        lambda box: reference[box.slices],
+        lambda box: moving[box.slices],
+        reference.shape,
+        moving.shape,
+        params or RegisterParams(),
+        fill=fill,
+        **options,
+    )
+
+
+def truth(shape, angles, shift, spacing=UNIT):
+    """Return a turn about the middle of the field and a shift (parts of the field), in voxels."""
+    edges = np.array(spacing)
+    centre = (np.array(shape) - 1) / 2 * edges
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("zyx", angles, degrees=True).as_matrix()
+    matrix[:3, 3] = centre - matrix[:3, :3] @ centre + np.array(shift) * shape * edges
+    scale = np.diag([*spacing, 1.0])
+    return np.linalg.inv(scale) @ matrix @ scale
+
+
+@lru_cache(maxsize=4)
+def packing(extent, seed):
+    """Return centres, radii and greys of spheres that hardly overlap, in and around a field."""
+    random = np.random.default_rng(seed)
+    volume = np.prod(np.array(extent) * 1.5)
+    number = int(volume / 1500)
+    centres = (random.random((number, 3)) * 1.5 - 0.25) * extent
+    radii, greys = random.uniform(4, 9, number), random.uniform(80, 120, number)
+    keep = []
+    for i in range(number):
+        apart = np.sqrt(((centres[keep] - centres[i]) ** 2).sum(axis=1)) if keep else np.array([99.0])
+        if (apart > 0.9 * (radii[keep] + radii[i] if keep else 9)).all():
+            keep.append(i)
+    return centres[keep], radii[keep], greys[keep]
+
+
+def scan_of(shape, matrix=None, *, field=None, spacing=UNIT, seed=0, noise=5.0, dark=0.0, gain=1.0, offset=0.0):
+    """Draw the packing as the matrix moves it: exact at any position, nothing is interpolated."""
+    edges = np.array(spacing)
+    centres, radii, greys = packing(tuple(np.array(field or shape) * edges), seed)
+    matrix = np.eye(4) if matrix is None else matrix
+    places = (centres / edges) @ matrix[:3, :3].T + matrix[:3, 3]
+    random = np.random.default_rng(99 if dark or gain != 1 else seed)
+    cracked = dark * random.random(len(radii)) * (random.random(len(radii)) < 0.7)
+    scan = np.zeros(shape)
+    for place, radius, grey, loss in zip(places, radii, greys, cracked, strict=True):
+        reach = (radius + 3) / edges
+        low = np.clip(np.floor(place - reach).astype(int), 0, shape)
+        high = np.clip(np.ceil(place + reach).astype(int) + 1, 0, shape)
+        if (low >= high).any():
+            continue
+        axes = [((np.arange(a, b) - p) * e) ** 2 for a, b, p, e in zip(low, high, place, edges, strict=True)]
+        depth = np.sqrt(axes[0][:, None, None] + axes[1][None, :, None] + axes[2])
+        drawn = grey / (1 + np.exp((depth - radius) / 0.6))
+        drawn -= loss * grey / (1 + np.exp((depth - 0.6 * radius) / 0.6))
+        part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        scan[part] = np.maximum(scan[part], drawn)
+    scan += np.random.default_rng([seed, int(abs(matrix[:3, 3]).sum() * 1000)]).normal(0, noise, shape)
+    return np.clip(np.rint((scan * gain + offset + 60) * 100), 1, 65535).astype(np.uint16)
+
+
+def corner_error(found, expected, shape):
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
+    return np.sqrt((((found - expected) @ corners)[:3] ** 2).sum(axis=0)).max()
+
+
+def test_snow_comes_back_to_a_hundredth_of_a_voxel():
+    if not (DATA / "snow_moved.tif").exists():
+        pytest.skip("shared/data with snow.tif and snow_moved.tif is missing")
+    snow = tifffile.imread(DATA / "snow.tif")
+    moved = tifffile.imread(DATA / "snow_moved.tif")
+    # Turned by 5 degrees about z, y towards x, about the middle of the volume, then shifted.
+    sine, cosine = np.sin(np.deg2rad(5)), np.cos(np.deg2rad(5))
+    expected = np.eye(4)
+    expected[1:3, 1:3] = [[cosine, -sine], [sine, cosine]]
+    expected[:3, 3] = 49.5 - expected[:3, :3] @ np.full(3, 49.5) + [0, 3, 2.5]
+    found = align(snow, moved, fill=0)
+    assert corner_error(found.matrix, expected, snow.shape) < 0.02
+    assert rotation_deg(found.matrix) == pytest.approx(5, abs=0.005)
+    assert found.residual_voxels < 0.05
+
+
+CASES = {
+    "five degrees, a tenth of the field": {"angles": (5, -1, 2), "shift": (0.1, -0.1, 0.1)},
+    "nearly nothing": {"angles": (0.05, 0, 0), "shift": (0.004, -0.003, 0.002), "noise": 20.0},
+    "cracked": {"angles": (-2, 3, 1), "shift": (0.05, 0.1, -0.1), "dark": 0.8},
+    "other grey levels": {
+        "angles": (2, 2, -4),
+        "shift": (-0.05, 0.05, 0.1),
+        "gain": 0.6,
+        "offset": 40.0,
+        "dark": 0.5,
+        "noise": 15.0,
+    },
+    "flat voxels": {"angles": (4, 2, -2), "shift": (0.1, 0.04, 0.1), "spacing": (2.0, 1.0, 1.0)},
+    "long voxels": {"angles": (-3, 2, 4), "shift": (0.1, 0, -0.1), "spacing": (0.8, 1.0, 1.3)},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_known_moves_come_back_at_every_corner(case):
+    options = dict(CASES[case])
+    angles, shift = options.pop("angles"), options.pop("shift")
+    spacing = options.get("spacing", UNIT)
+    shape = (38, 76, 84) if spacing[0] > 1 else SHAPE
+    expected = truth(shape, angles, shift, spacing)
+    reference = scan_of(shape, spacing=spacing, noise=options.get("noise", 5.0))
+    found = align(reference, scan_of(shape, expected, **options), spacing=spacing)
+    assert corner_error(found.matrix, expected, shape) < 0.1
+    linear = found.matrix[:3, :3] * np.array(spacing)[:, None] / np.array(spacing)
+    np.testing.assert_allclose(linear @ linear.T, np.eye(3), atol=1e-9)
+    assert 0 < found.residual_voxels < 0.15
+    assert found.n_used > 0.8 * found.n_blocks
+
+
+def test_scans_of_different_shape():
+    expected = truth(SHAPE, (2, -3, 1), (0.02, 0.05, 0.05))
+    expected[:3, 3] += (3, 6, -4)
+    found = align(scan_of(SHAPE), scan_of((70, 84, 76), expected, field=SHAPE))
+    assert corner_error(found.matrix, expected, SHAPE) < 0.1
+
+
+def test_affine_follows_a_swollen_electrode():
+    expected = truth(SHAPE, (1, 2, -1), (0.03, -0.02, 0.04)) @ np.diag([1.02, 0.99, 1.01, 1])
+    reference, moving = scan_of(SHAPE), scan_of(SHAPE, expected)
+    found = align(reference, moving, RegisterParams(transform="affine"))
+    assert corner_error(found.matrix, expected, SHAPE) < 0.1
+    stiff = align(reference, moving, RegisterParams(accept_failed=True))
+    assert stiff.residual_voxels > 3 * found.residual_voxels
+
+
+def test_invalid_voxels_do_not_pull():
+    expected = truth(SHAPE, (3, 0, 2), (0.05, 0.05, 0))
+    reference, moving = scan_of(SHAPE), scan_of(SHAPE, expected)
+    # A sharp-edged region that was not measured, at the same place of both detectors.
+    for scan in (reference, moving):
+        scan[:, :14], scan[:8], scan[..., -11:] = 0, 0, 0
+    found = align(reference, moving, fill=0)
+    assert corner_error(found.matrix, expected, SHAPE) < 0.1
+    # NaN may be the fill of float scans, and stand in their pyramids.
+    reference, moving = (np.where(scan == 0, np.nan, scan.astype("f4")) for scan in (reference, moving))
+    levels = []
+    for scan in (reference, moving):
+        zeroed = np.nan_to_num(scan)
+        made = [shrink(zeroed, ~np.isnan(scan), (f, f, f)) for f in (4, 2)]
+        levels.append([Level(f, np.where(v, g, np.float32(np.nan)), v) for f, (g, v) in zip((4, 2), made, strict=True)])
+    readers = [lambda box, scan=scan: scan[box.slices] for scan in (reference, moving)]
+    same = register(*levels, *readers, SHAPE, SHAPE, RegisterParams(), fill=float("nan"))
+    np.testing.assert_allclose(same.matrix, found.matrix, atol=1e-3)
+    assert corner_error(same.matrix, expected, SHAPE) < 0.1
+
+
+def test_the_same_bits_every_time_and_on_any_number_of_threads():
+    expected = truth(SHAPE, (1, 2, 3), (0.05, -0.05, 0.02))
+    reference, moving = scan_of(SHAPE), scan_of(SHAPE, expected, noise=20)
+    first = align(reference, moving)
+    with ThreadPoolExecutor(3) as pool:
+        second = align(reference, moving, apply=pool.map)
+    assert first.matrix.tobytes() == second.matrix.tobytes()
+    assert first.residual_voxels == second.residual_voxels
+    np.testing.assert_array_equal(first.residuals, second.residuals)
+
+
+def test_a_match_does_not_depend_on_what_the_reader_holds():
+    moving, params = scan_of(SHAPE, truth(SHAPE, (0, 0, 1), (0, 0.01, 0))), RegisterParams()
+    reference, block = scan_of(SHAPE), subblocks(SHAPE, params.sub_block, params.blocks_per_axis)[13]
+    read: list[Box] = []
+
+    def read_moving(box):
+        read.append(box)
+        return moving[box.slices].copy()
+
+    match = refine(block, reference[block.slices], read_moving, SHAPE, np.eye(4), **searching(params))
+    assert match.weight > 0.1
+    # One read of little more than the block and the search around it.
+    assert len(read) == 1
+    assert max(read[0].shape) <= max(block.shape) + 2 * (params.search_voxels + 6)
+
+
+def test_a_sub_block_that_is_nearly_in_place_need_not_be_searched():
+    moving, params = scan_of(SHAPE, truth(SHAPE, (0, 0, 1), (0.01, 0.01, 0))), RegisterParams()
+    reference, near = scan_of(SHAPE), truth(SHAPE, (0, 0, 1), (0.01, 0.01, 0.005))
+    sizes = []
+
+    def read_moving(box):
+        sizes.append(np.prod(box.shape))
+        return moving[box.slices]
+
+    for block in subblocks(SHAPE, params.sub_block, params.blocks_per_axis)[4::9]:
+        searched, settled = (
+            refine(block, reference[block.slices], read_moving, SHAPE, near, **searching(params) | {"search": s})
+            for s in (12, 0)
+        )
+        assert min(searched.weight, settled.weight) > 0.1
+        np.testing.assert_allclose(searched.displacement, settled.displacement, atol=0.02)
+    assert max(sizes[1::2]) < 0.5 * min(sizes[::2])
+
+
+def test_unrelated_scans_are_refused():
+    reference, other = scan_of(SHAPE), scan_of(SHAPE, seed=5)
+    found = align(reference, other, RegisterParams(accept_failed=True))
+    assert np.isfinite(found.matrix).all()
+    overlap = overlap_fraction(found.matrix, SHAPE, SHAPE)
+    with pytest.raises(RegistrationError, match=r"(sub-blocks|covers).*accept_failed = true"):
+        verify(found, RegisterParams(), overlap)
+
+
+def test_noise_alone_is_refused():
+    random = np.random.default_rng(0)
+    first, second = random.integers(0, 1000, (2, 48, 48, 48)).astype(np.uint16)
+    with pytest.raises(RegistrationError):
+        align(first, second)
+
+
+@pytest.mark.parametrize("which", ["reference", "moving"])
+def test_a_constant_scan_is_refused(which):
+    flat, scan = np.full((32, 32, 32), 7, np.uint16), scan_of((32, 32, 32))
+    pair = (flat, scan) if which == "reference" else (scan, flat)
+    with pytest.raises(RegistrationError, match=f"the {which} scan .* only the value 7"):
+        align(*pair)
+    with pytest.raises(RegistrationError, match="no valid voxel"):
+        align(*pair, fill=7)
+
+
+def good_fit(**changes):
+    parts = {"matrix": np.eye(4), "residual_voxels": 0.1, "n_used": 20, "n_blocks": 27}
+    parts |= {"correlation": 0.9, "residuals": ()}
+    return Fit(**(parts | changes))
+
+
+@pytest.mark.parametrize(
+    ("found", "overlap", "message"),
+    [
+        (good_fit(), 0.21, r"covers 21.0% of the reference, min_overlap = 0.4"),
+        (good_fit(n_used=3), 0.9, r"3 of 27 sub-blocks agree on a transform, .* asks for 6"),
+        (good_fit(residual_voxels=1.7), 0.9, r"1.70 voxels off, max_residual_voxels = 1"),
+        (good_fit(matrix=truth(SHAPE, (11, 0, 0), (0, 0, 0))), 0.9, "rotation of 11.00 degrees"),
+    ],
+)
+def test_every_failure_names_its_figure_and_the_way_out(found, overlap, message):
+    with pytest.raises(RegistrationError, match=message) as refused:
+        verify(found, RegisterParams(), overlap)
+    assert "accept_failed = true" in str(refused.value)
+    assert isinstance(refused.value, ValueError)
+    accepted = verify(found, RegisterParams(accept_failed=True), overlap)
+    assert accepted is not None
+    assert accepted in str(refused.value)
+    assert verify(good_fit(), RegisterParams(), 0.9) is None
+
+
+def test_half_of_the_matches_may_be_wild():
+    random = np.random.default_rng(3)
+    params, start = RegisterParams(), truth(SHAPE, (1, 0, 0), (0, 0, 0.01))
+    expected = truth(SHAPE, (1.5, 0.5, -1), (0.01, 0.02, 0))
+    matches = []
+    for i, block in enumerate(subblocks(SHAPE, params.sub_block, params.blocks_per_axis)):
+        point = (np.array(block.start) + block.stop) / 2
+        goal = np.linalg.solve(start, expected @ [*point, 1.0])[:3] + random.normal(0, 0.02, 3)
+        if i % 5 < 2:
+            goal += random.uniform(-9, 9, 3)
+        matches.append(Match(tuple(point), tuple(goal - point), 0.5, 0.8))
+    matches.append(Match((0.0, 0.0, 0.0), (50.0, 0.0, 0.0), 0.0, 0.1))
+    found = fit(matches, start, params)
+    assert corner_error(found.matrix, expected, SHAPE) < 0.1
+    assert found.residual_voxels < 0.1
+    assert 0.5 * len(matches) < found.n_used < 0.65 * len(matches)
+    assert np.isnan(found.residuals[-1])
+
+
+def test_too_few_matches_leave_the_transform_alone():
+    start = truth(SHAPE, (1, 0, 0), (0, 0, 0.01))
+    found = fit([Match((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), 1.0, 0.9)] * 2, start, RegisterParams())
+    np.testing.assert_array_equal(found.matrix, start)
+    assert found.residual_voxels == np.inf
+    with pytest.raises(RegistrationError, match="0 of 2 sub-blocks"):
+        verify(found, RegisterParams(), 1.0)
+
+
+def test_transform_none_measures_but_does_not_move():
+    params = RegisterParams(transform="none")
+    reference = scan_of(SHAPE)
+    moving = scan_of(SHAPE, truth(SHAPE, (0, 0, 0), (0, 0, 2 / 84)))
+    found = align(reference, moving, params)
+    np.testing.assert_array_equal(found.matrix, np.eye(4))
+    assert found.residual_voxels == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(5, 9, 400), (60, 76, 84), (2000, 2160, 2560)])
+def test_subblocks_are_spread_inside_the_volume(shape):
+    params = RegisterParams()
+    blocks = subblocks(shape, params.sub_block, params.blocks_per_axis)
+    assert len(set(blocks)) == len(blocks) <= params.blocks_per_axis**3
+    assert all(block.intersect(Box.whole(shape)) == block for block in blocks)
+    assert len({block.shape for block in blocks}) == 1
+    spread = np.array([block.stop for block in blocks]).max(0) - np.array([block.start for block in blocks]).min(0)
+    assert (spread >= 0.9 * np.array(shape)).all()
+
+
+def test_overlap_fraction():
+    half = np.eye(4)
+    half[0, 3] = 5
+    assert overlap_fraction(half, (11, 4, 4), (11, 4, 4)) == pytest.approx(17 / 33)
+    assert overlap_fraction(np.eye(4), (11, 4, 4), (99, 9, 9)) == 1
+    half[0, 3] = 50
+    assert overlap_fraction(half, (11, 4, 4), (11, 4, 4)) == 0
+
+
+def test_pyramids_must_match():
+    scan = scan_of((32, 32, 32))
+    with pytest.raises(ValueError, match="same factors"):
+        coarse(pyramid(scan), pyramid(scan, factors=(2, 1)), RegisterParams())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"transform": "warp"},
+        {"max_rotation_deg": -1},
+        {"min_overlap": 0},
+        {"sub_block": 48.5},
+        {"seed": 0},
+        {"typo": 1},
+        {"transform": "affine", "blocks_per_axis": 2, "min_matched": 0.1},
+    ],
+)
+def test_bad_parameters_are_refused(bad):
+    with pytest.raises(ValidationError):
+        RegisterParams(**bad)
+
+
+def test_parameters_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        RegisterParams().seed = 3

@@ -1,0 +1,98 @@
+"""A real S3 server on loopback, in a process of its own, and what tests do with it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from crackdask.storage.bucket import Prefix
+from crackdask.storage.locations import Place
+
+SECRET = "never-to-be-written-anywhere"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its address and its process."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+    def bucket(self, name: str) -> Prefix:
+        """Make a bucket."""
+        self.ask("PUT", name)
+        return Prefix.of(f"s3://{name}")
+
+    def ask(self, method: str, what: str, body: bytes | None = None) -> None:
+        """Send a request as the owner of everything."""
+        kind = {"Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(f"{self.address}/{what}", body, kind, method=method)):
+            pass
+
+    def deny(self, bucket: str, *actions: str) -> None:
+        """Give a bucket a policy that denies some actions to everybody."""
+        rule = {"Effect": "Deny", "Principal": "*", "Action": list(actions), "Resource": f"arn:aws:s3:::{bucket}/*"}
+        self.ask("PUT", f"{bucket}?policy", json.dumps({"Version": "2012-10-17", "Statement": [rule]}).encode())
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """Run a server until the end, and point the environment to it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with (folder / "server.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"{address}/moto-api/", timeout=1).close()
+                    break
+                except OSError:
+                    assert process.poll() is None, (folder / "server.log").read_text()
+                    time.sleep(0.1)
+            with pytest.MonkeyPatch.context() as patch:
+                for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT"):
+                    patch.delenv(name, raising=False)
+                patch.setenv("AWS_ENDPOINT_URL", address)
+                patch.setenv("AWS_ACCESS_KEY_ID", "crackdask")
+                patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+                patch.setenv("AWS_REGION", "us-east-1")
+                yield Server(address, process)
+        finally:
+            process.kill()
+
+
+def upload(path: Path, to: Prefix) -> Prefix:
+    """Copy a file, or all files of a folder, into a bucket."""
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        below = file.relative_to(path).as_posix()
+        (to if path.is_file() else to / below).write_bytes(file.read_bytes())
+    return to
+
+
+def files(store: Place) -> dict[str, bytes]:
+    """Return every file or object of a store by name, without what its steps cost."""
+    there = store.files() if isinstance(store, Prefix) else (p for p in store.rglob("*") if p.is_file())
+    found = {path.relative_to(store).as_posix(): path.read_bytes() for path in there}  # type: ignore[arg-type]
+    root = json.loads(found["zarr.json"])
+    root["attributes"]["steps"] = {name: facts["fingerprint"] for name, facts in root["attributes"]["steps"].items()}
+    return found | {"zarr.json": json.dumps(root, sort_keys=True).encode()}
+
+
+def assert_alike(found: Place, wanted: Place) -> None:
+    """Assert that two stores hold the same files, byte for byte."""
+    mine, theirs = files(found), files(wanted)
+    assert sorted(mine) == sorted(theirs)
+    assert [name for name in mine if mine[name] != theirs[name]] == []

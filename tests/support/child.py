@@ -1,0 +1,30 @@
+"""The command line in a process of its own, with every block that begins and ends written to a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+
+from crackdask.cli import main
+from crackdask.engine import pass_runner as engine
+
+do_block = engine.run_block
+
+
+def logged(log: str, job: engine.Job) -> engine.Report:
+    note(log, "begin", job)
+    report = do_block(job)
+    note(log, "end", job)
+    return report
+
+
+def note(log: str, word: str, job: engine.Job) -> None:
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(handle, f"{word} {job.records.folder.parent.name} {job.step.name} {job.number}\n".encode())
+    os.close(handle)
+
+
+if __name__ == "__main__":
+    engine.run_block = partial(logged, sys.argv.pop(1))
+    main()

@@ -1,0 +1,120 @@
+"""Stores that have something to draw, and figures that are drawn once and looked at by many tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from crackdask import figures
+from crackdask.analysis.parameters import AnalysisError
+from crackdask.phantom import FIVE_STATES, State
+from tests.support.tabled import balls, replaced, tables
+
+SIX_STATES = (*FIVE_STATES, State("2.5 V 10 cycles", 2.5, "aged", 10))
+PARTICLES = 40
+BOXES = (((1, 5), (4, 14), (4, 14)), ((1, 5), (15, 27), (15, 30)))  # of the last two particles
+
+
+def electrode(states: Sequence[State] = SIX_STATES, tracked: Any = None, particles: int = PARTICLES) -> xr.DataTree:
+    """Return a store of balls that darken and recover in their own ways, with a tiny volume of the last two of them."""
+    rng, count = np.random.default_rng(5), len(states)
+    voxels = balls(list(np.linspace(4, 11, particles)), count)
+    change = np.cumsum(rng.normal(-2, 6, (count, particles)), axis=0)
+    made = tables(voxels, 200 + 0 * voxels + (change - change[0])[..., None], states=states, tracked=tracked)
+    made.attrs["found"] |= {"window": [10.0, 500.0], "threshold": {"any": 120.0}, "solid": 200.0}
+    made.attrs["recipe"]["register"] = {"transform": "rigid", "max_residual_voxels": 1.0}
+    table = made["particles"].to_dataset()
+    label = np.zeros((count, 6, 30, 34), np.uint32)
+    bounds = np.zeros((3, 2, particles), int)
+    bounds[:, 1] = 1
+    for number, box in zip((particles, particles - 1), BOXES[::-1], strict=True):
+        if number:
+            label[(slice(None), *(slice(*ends) for ends in box))] = number
+            bounds[..., number - 1] = box
+    for axis, ends in zip("zyx", bounds, strict=True):
+        for end, column in zip("01", ends, strict=True):
+            table[f"bbox_{axis}{end}"] = (("state", "particle"), np.broadcast_to(column, (count, particles)))
+    # No cracks are looked for in particles that are not in the volume.
+    beyond = np.arange(1, particles + 1) < particles - 1
+    table["touches_invalid"] = (("state", "particle"), np.broadcast_to(beyond, (count, particles)))
+    table["voxels"] = (("state", "particle"), voxels.sum(axis=2).astype(np.uint32))
+    along = {name: table[name] for name in ("state", "voltage", "step", "cycle")}
+    places = {axis: (np.arange(n) + 0.5) * 0.5 for axis, n in zip("zyx", label.shape[1:], strict=True)}
+    grey = np.where(label > 0, 200, 60) + rng.integers(-9, 10, label.shape)
+    dims = ("state", "z", "y", "x")
+    volumes = xr.Dataset({"grey": (dims, grey.astype(np.uint8)), "label": (dims, label)}, {**along, **places})
+    motion = np.tile(np.eye(4), (count, 1, 1))
+    motion[:, 2, 3] = 2 * np.arange(count)  # along x
+    transforms = {
+        "residual_voxels": ("state", np.linspace(0, 0.2, count)),
+        "matrix": (("state", "row", "col"), motion),
+    }
+    return replaced(made, particles=table, volumes=volumes, transforms=xr.Dataset(transforms, along))
+
+
+def draw(panel: figures.Panel, numbers: xr.Dataset) -> Figure:
+    """Draw a figure, and put everything in its place."""
+    made = panel.draw(numbers)
+    FigureCanvasAgg(made).draw()
+    made.set_layout_engine("none")
+    return made
+
+
+def collect_all(store: xr.DataTree) -> tuple[dict[str, xr.Dataset], dict[str, str]]:
+    """Return the numbers of the figures of a store by the name of their panels, and why there is none of the others."""
+    numbers, missing = {}, {}
+    for panel in figures.PANELS:
+        try:
+            numbers[panel.name] = panel.collect(store)
+        except AnalysisError as error:
+            missing[panel.name] = str(error)
+    return numbers, missing
+
+
+def draw_all(numbers: dict[str, xr.Dataset]) -> dict[str, Figure]:
+    """Return the drawn figures of these numbers."""
+    return {panel.name: draw(panel, numbers[panel.name]) for panel in figures.PANELS if panel.name in numbers}
+
+
+def texts(made: Figure) -> list[Text]:
+    """Return the texts of a figure that are seen."""
+    return [text for text in made.findobj(Text) if text.get_text().strip() and text.get_visible()]
+
+
+def faults(made: Figure) -> list[str]:
+    """Return the texts of a drawn figure that are cut off, or lie on each other."""
+    renderer, page = made.canvas.get_renderer(), made.bbox  # type: ignore[attr-defined]
+    boxes, found, beyond = [], [], _ticks_out_of_view(made)
+    for text in texts(made):
+        if text in beyond:
+            continue
+        box = text.get_window_extent(renderer)
+        if box.x0 < page.x0 - 1 or box.x1 > page.x1 + 1 or box.y0 < page.y0 - 1 or box.y1 > page.y1 + 1:
+            found.append(f"cut off: {text.get_text()!r}")
+        if text.get_rotation() % 90 == 0:  # the box around slanted words says nothing
+            boxes.append((text.get_text(), box.shrunk(0.9, 0.9)))
+    return found + [f"{a!r} on {b!r}" for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
+
+
+def _ticks_out_of_view(made: Figure) -> list[Any]:
+    """Return labels of ticks that matplotlib keeps but does not draw."""
+    found = []
+    for axes in [*made.axes, *(child for parent in made.axes for child in parent.child_axes)]:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in [*axis.majorTicks, *axis.minorTicks]:
+                if not low <= tick.get_loc() <= high:
+                    found += [tick.label1, tick.label2]
+    return found
+
+
+def empty_panes(made: Figure) -> int:
+    """Return how many axes of a figure show nothing."""
+    return sum(not (axes.has_data() or axes.patches or axes.collections or axes.images) for axes in made.axes)
