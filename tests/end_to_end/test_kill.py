@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,26 +28,13 @@ from crackdask.schema import STEPS
 from crackdask.store.root import StoreError, attributes
 from tests.support.experiment import CUT, Experiment, differences, load
 from tests.support.silence import Silent
+from tests.support.store_files import copied, unlike
 
 CHILD = Path(__file__).parents[1] / "support" / "child.py"
 #: A unit of every step, in the order in which a run comes to them.
 IN_EVERY_STEP = (
     "read-0", "register-1", "grey-1", "denoise-0", "mask-0", "labels-0", "transfer-1", "measure-2", "track-0",
 )  # fmt: skip
-
-
-def files(store: Path) -> dict[str, bytes]:
-    """Return every file of a store, without how long its steps took."""
-    found = {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
-    root = json.loads(found["zarr.json"])
-    root["attributes"]["steps"] = {name: facts["fingerprint"] for name, facts in root["attributes"]["steps"].items()}
-    return found | {"zarr.json": json.dumps(root, sort_keys=True).encode()}
-
-
-def unlike(found: Path, wanted: Path) -> list[str]:
-    """Return the files in which two stores differ."""
-    mine, theirs = files(found), files(wanted)
-    return [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +44,6 @@ def grey_store(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory)
     outcome, _ = experiment.run(store, CUT | {"keep_intermediate": False}, until="grey")
     assert not outcome.failures
     return store
-
-
-def copied(store: Path, to: Path) -> Path:
-    """Copy a store and its work folder."""
-    shutil.copytree(store, to)
-    shutil.copytree(Work.beside(store).folder, Work.beside(to).folder)
-    return to
 
 
 @dataclass

@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.test_kill import files
-
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.status import Status, status
 from crackdask.schema import STEPS
 from tests.support.experiment import Experiment
+from tests.support.store_files import files
 
 #: Of all that is random here; every moment is printed with what follows from it.
 SEED = int(os.environ.get("CRACKDASK_FAULT_SEED", "20251"))

@@ -1,0 +1,30 @@
+"""Stores as files: what differs between two, and copies with their work folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from crackdask.engine.checkpoints import Work
+
+
+def files(store: Path) -> dict[str, bytes]:
+    """Return every file of a store, without how long its steps took."""
+    found = {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    root = json.loads(found["zarr.json"])
+    root["attributes"]["steps"] = {name: facts["fingerprint"] for name, facts in root["attributes"]["steps"].items()}
+    return found | {"zarr.json": json.dumps(root, sort_keys=True).encode()}
+
+
+def unlike(found: Path, wanted: Path) -> list[str]:
+    """Return the files in which two stores differ."""
+    mine, theirs = files(found), files(wanted)
+    return [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
+
+
+def copied(store: Path, to: Path) -> Path:
+    """Copy a store and its work folder."""
+    shutil.copytree(store, to)
+    shutil.copytree(Work.beside(store).folder, Work.beside(to).folder)
+    return to
