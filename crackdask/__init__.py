@@ -7,6 +7,7 @@ own kernels as lazy xarray, for notebooks.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -36,3 +37,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if os.environ.get("EAGER_IMPORT"):  # as scientific Python packages do; the API reference is built so
+    globals().update({name: __getattr__(name) for name in __all__})

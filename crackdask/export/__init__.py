@@ -1,4 +1,8 @@
-"""Results for other tools: tables as CSV, Parquet and Excel, labels as TIFF slices, properties as OME-Zarr images."""
+"""Results for other tools: tables as CSV, Parquet and Excel, labels as TIFF slices, properties as OME-Zarr images.
+
+Reads a finished store and writes beside it, never into it. Begin at `tables` (which tables there are) and `write` (how
+they become files); `paint` puts a number of each particle back into the volume.
+"""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ The watershed is that of :mod:`crackdask.steps.labels`; only its merge differs, 
 5. A label without a voxel is **lost** in this state, and its seed goes on to the next.
 
 Why the blocks do not matter: depth and basins do not depend on them (`crackdask.steps.watershed`); overlaps are sums
-and saddles maxima of integers; a cut reads the seed voxels of its basin from a table, wherever in the volume they lie, and
-measures in integers; the decisions are taken on tables, in one process, in an order without ties.
+and saddles maxima of integers; a cut reads the seed voxels of its basin from a table, wherever in the volume they lie,
+and measures in integers; the decisions are taken on tables, in one process, in an order without ties.
 """
 
 from __future__ import annotations
