@@ -181,5 +181,10 @@ def table(store: xr.DataTree) -> xr.Dataset:
 
 
 def origin(store: xr.DataTree) -> str:
-    """Return what the tables of a store were made from, as one name."""
-    return str(store.attrs.get("steps", {}).get("track-0", {}).get("fingerprint", ""))
+    """Return what the tables of a store were made from, as one name.
+
+    The step that writes them is done once, for the state of reference, whichever that is.
+    """
+    steps = store.attrs.get("steps", {})
+    made_by = [facts for unit, facts in steps.items() if unit.rpartition("-")[0] == "track"]
+    return " ".join(str(facts.get("fingerprint", "")) for facts in made_by)
