@@ -26,6 +26,7 @@ from crackdask.analysis.solid_grey import Rim, solid
 from crackdask.analysis.tables import named, state_names, table_of
 from crackdask.kernels import crack_skeleton
 from crackdask.kernels.distance import square_weights
+from crackdask.schema import UnitKey
 
 Array = NDArray[Any]
 Edges = tuple[float, float, float]
@@ -186,5 +187,5 @@ def origin(store: xr.DataTree) -> str:
     The step that writes them is done once, for the state of reference, whichever that is.
     """
     steps = store.attrs.get("steps", {})
-    made_by = [facts for unit, facts in steps.items() if unit.rpartition("-")[0] == "track"]
+    made_by = [facts for name, facts in steps.items() if UnitKey.parse(name).step == "track"]
     return " ".join(str(facts.get("fingerprint", "")) for facts in made_by)
