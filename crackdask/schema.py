@@ -1,4 +1,4 @@
-"""Names of the store: groups, dimensions and variables with dtype, unit and meaning.
+"""Names of the store: steps and units, groups, dimensions and variables with dtype, unit and meaning.
 
 Notebooks and other tools read these names; they are a contract.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 FORMAT_VERSION = 1
 SPATIAL = ("z", "y", "x")
 VOLUME = ("state", *SPATIAL)
+#: The steps of the method, in order; what each declares of itself is in its file in `crackdask.steps`.
 STEPS = (
     "read",
     "register",
@@ -23,6 +24,38 @@ STEPS = (
 )
 GREY_LEVELS = 256
 OUTSIDE = 0  # grey level of voxels outside the scan
+
+
+@dataclass(frozen=True, order=True)
+class UnitKey:
+    """A unit of work: one step for one state.
+
+    Its name is "STEP-STATE" wherever it is written down: in the root attribute `steps`, the work folder, messages.
+
+    >>> str(UnitKey("mask", 2)), UnitKey.parse("mask-2")
+    ('mask-2', UnitKey(step='mask', state=2))
+    """
+
+    step: str
+    state: int
+
+    def __str__(self) -> str:
+        """Name the unit as files and attributes do."""
+        return f"{self.step}-{self.state}"
+
+    @classmethod
+    def parse(cls, name: str) -> UnitKey:
+        """Return the unit that a file or an attribute names.
+
+        Raises
+        ------
+        ValueError
+            If that is no name of a unit.
+        """
+        step, _, state = name.rpartition("-")
+        if not step or not (state.isascii() and state.isdigit()):
+            raise ValueError(f"{name!r} names no unit, which would be STEP-STATE, such as 'mask-2'")
+        return cls(step, int(state))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from crackdask.analysis.solid_grey import Rim, solid
 from crackdask.analysis.tables import named, state_names, table_of
 from crackdask.kernels import crack_skeleton
 from crackdask.kernels.distance import square_weights
+from crackdask.schema import UnitKey
 
 Array = NDArray[Any]
 Edges = tuple[float, float, float]
@@ -181,5 +182,10 @@ def table(store: xr.DataTree) -> xr.Dataset:
 
 
 def origin(store: xr.DataTree) -> str:
-    """Return what the tables of a store were made from, as one name."""
-    return str(store.attrs.get("steps", {}).get("track-0", {}).get("fingerprint", ""))
+    """Return what the tables of a store were made from, as one name.
+
+    The step that writes them is done once, for the state of reference, whichever that is.
+    """
+    steps = store.attrs.get("steps", {})
+    made_by = [facts for name, facts in steps.items() if UnitKey.parse(name).step == "track"]
+    return " ".join(str(facts.get("fingerprint", "")) for facts in made_by)

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from crackdask.engine.pass_runner import Report
+    from crackdask.engine.pass_runner import BlockReport
+    from crackdask.schema import UnitKey
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -93,7 +94,7 @@ class Display:
     workers: int
     dashboard: str | None
     _bar: _Bar | None = None
-    _passes: dict[str, _Pass] = field(default_factory=dict)
+    _passes: dict[UnitKey, _Pass] = field(default_factory=dict)
     _said: float = field(default_factory=time.monotonic)
 
     def __enter__(self) -> Display:
@@ -119,17 +120,17 @@ class Display:
         if self._bar:
             self._bar.stop()
 
-    def begin(self, unit: str, step: str, done: int, blocks: int) -> None:
+    def begin(self, unit: UnitKey, pass_: str, done: int, blocks: int) -> None:
         """Say that a pass begins, of which some blocks may be done."""
         self.leave(unit)
-        what = self._named(unit) + (f" ({step})" if step != unit.split("-")[0] else "")
+        what = self._named(unit) + (f" ({pass_})" if pass_ != unit.step else "")
         self._passes[unit] = at = _Pass(what, done, blocks)
         if self._bar:
             at.task = self._bar.add_task(what, total=blocks, completed=done, rate="")
         elif done:
             self.console.print(f"{what}: {done} of {blocks} blocks were done before")
 
-    def advance(self, unit: str, report: Report) -> None:
+    def advance(self, unit: UnitKey, report: BlockReport) -> None:
         """Say that a block is done."""
         at = self._passes[unit]
         at.done += 1
@@ -143,32 +144,32 @@ class Display:
             left = duration(passed / at.fresh * (at.blocks - at.done))
             self.console.print(f"{at.what}: {at.done} of {at.blocks} blocks, {rate}, {left} left")
 
-    def failed(self, unit: str, step: str, number: int, error: BaseException, again: bool) -> None:
+    def failed(self, unit: UnitKey, pass_: str, number: int, error: BaseException, again: bool) -> None:
         """Say that a block failed, and whether it is tried again."""
         what = "is tried again" if again else "is set aside"
-        where = f"{self._named(unit)} ({step}) block {number}"
+        where = f"{self._named(unit)} ({pass_}) block {number}"
         why = escape(f"{type(error).__name__}: {error}")
         self.console.print(f"[yellow]{where} {what}:[/] {why}", highlight=False)
 
-    def end(self, unit: str, seconds: float) -> None:
+    def end(self, unit: UnitKey, seconds: float) -> None:
         """Say that a unit is done."""
         self.leave(unit)
         self._said = time.monotonic()
         self.console.print(f"[green]done[/] {self._named(unit)}  {duration(seconds)}", highlight=False)
 
-    def leave(self, unit: str) -> None:
+    def leave(self, unit: UnitKey) -> None:
         """Take a unit's live line away."""
         at = self._passes.pop(unit, None)
         if self._bar and at and at.task is not None:
             self._bar.remove_task(at.task)
 
-    def warn(self, unit: str, words: str) -> None:
-        """Say what the user should know of a unit's result."""
-        self.console.print(f"[yellow]note[/] {self._named(unit)}: {escape(words)}", highlight=False)
+    def warn(self, about: UnitKey | str, words: str) -> None:
+        """Say what the user should know of a unit's result, or of something else that has a name."""
+        name = about if isinstance(about, str) else self._named(about)
+        self.console.print(f"[yellow]note[/] {name}: {escape(words)}", highlight=False)
 
-    def _named(self, unit: str) -> str:
-        step, _, state = unit.partition("-")
-        return step if step == "track" or not state else escape(f"{step} {self.states[int(state)]}")
+    def _named(self, unit: UnitKey) -> str:
+        return unit.step if unit.step == "track" else escape(f"{unit.step} {self.states[unit.state]}")
 
     @property
     def _who(self) -> str:

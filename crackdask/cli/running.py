@@ -225,7 +225,7 @@ def _conclude(outcome: Outcome, store: Place, until: str | None, seconds: float)
             where = " ".join(
                 f"{axis} {a}:{b}" for axis, a, b in zip("zyx", failure.box.start, failure.box.stop, strict=True)
             )
-            err.print(escape(f"  {failure.unit} ({failure.step}) block {failure.number} [{where}]: {failure.error}"))
+            err.print(escape(f"  {failure.unit} ({failure.pass_}) block {failure.number} [{where}]: {failure.error}"))
         if len(outcome.failures) > 20:
             err.print(f"  and {len(outcome.failures) - 20} more: crackdask status {escape(shlex.quote(str(store)))}")
         if outcome.blocked:

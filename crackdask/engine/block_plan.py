@@ -7,7 +7,7 @@ is refused, with what would fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, prod, sin
 from typing import Any
@@ -15,19 +15,12 @@ from typing import Any
 import numpy as np
 
 from crackdask.blocks.passes import Pass
-from crackdask.engine.work_units import DTYPES, units
-from crackdask.grid import Box, Grid, Triple
+from crackdask.engine.work_units import stored_volumes, units
+from crackdask.grid import Grid, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError
-from crackdask.steps.denoise import noise_passes
-from crackdask.steps.denoise import passes as denoise_passes
-from crackdask.steps.grey import Resampling
-from crackdask.steps.grey import passes as grey_passes
-from crackdask.steps.labels import passes as labels_passes
-from crackdask.steps.mask import passes as mask_passes
-from crackdask.steps.measure import passes as measure_passes
-from crackdask.steps.read import passes as read_passes
+from crackdask.steps.declaration import Setting, Step
 from crackdask.steps.read import slabs as scan_slabs
-from crackdask.steps.transfer import passes as transfer_passes
+from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY, VOLUMES
 
 #: A worker with all libraries loaded and kernels compiled, before the first voxel (measured, rounded up).
 BASE_BYTES = 320 * 2**20
@@ -35,21 +28,6 @@ BASE_BYTES = 320 * 2**20
 KEPT_BYTES = 96 * 2**20
 #: Edge of the largest block that is chosen by itself; larger ones gain nothing.
 LARGEST_BLOCK = 256
-#: Seconds for a million voxels on one core of a 2024 server, by step (measured; see tests/benchmarks).
-SECONDS_PER_MEGAVOXEL = {
-    "read": 0.02,
-    "grey": 0.06,
-    "denoise": 0.21,
-    "mask": 0.10,
-    "labels": 0.21,
-    "transfer": 0.21,
-    "measure": 0.06,
-}
-#: Registration looks at pyramid levels and sub-blocks of bounded size, so it takes the same for any volume.
-SECONDS_PER_REGISTRATION = 3.0
-#: Bytes on disk of a voxel after compression, typical of noisy scans and of label volumes.
-DISK_BYTES = {"grey": 0.85, "label": 0.06, "denoised": 0.6, "mask": 0.02, "depth": 0.5, "basin": 0.2}
-_READS = {"previous_label": "label", "previous_depth": "depth"}
 
 
 @dataclass(frozen=True)
@@ -112,20 +90,10 @@ class Estimate:
 
 def passes_by_step(recipe: Recipe, scan: Triple, dtype: np.dtype[Any]) -> Iterator[tuple[str, Pass]]:
     """Yield every pass of one state, as it will be run."""
-    voxel_um = recipe.experiment.voxel_um
-    whole = Box.whole(scan)
-    steps: dict[str, Sequence[Pass]] = {
-        "read": read_passes("", dtype, scan, recipe.experiment.fill, whole),
-        "grey": grey_passes(recipe.grey, Resampling((), scan, 0.0, 1.0)),
-        "denoise": (*noise_passes(), *denoise_passes(recipe.denoise)),
-        "mask": mask_passes(recipe.mask),
-        "labels": labels_passes(recipe.labels, voxel_um),
-        "transfer": transfer_passes(recipe.transfer, recipe.labels, voxel_um),
-        "measure": measure_passes(recipe.measure, voxel_um, ceil(recipe.labels.max_radius)),
-    }
-    for step, passes in steps.items():
-        for each in passes:
-            yield step, each
+    setting = Setting(recipe.sections(), recipe.experiment.voxel_um, recipe.experiment.fill, scan, dtype)
+    for step in REGISTRY.values():
+        for each in step.passes(setting):
+            yield step.name, each
 
 
 def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any], workers: int) -> Plan:
@@ -151,41 +119,47 @@ def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any
     chunk: Triple = tuple(min(c, n) for c, n in zip(compute.chunk, shape, strict=True))  # type: ignore[assignment]
     raw_chunk = tuple(min(c, n) for c, n in zip((32, 64, 64), scan, strict=True))
     unit = compute.shard or compute.chunk
-    found: Plan | None = None
+    plan: Plan | None = None
     for block in [compute.block] if compute.block != "auto" else _candidates(unit, shape, workers):
         fitted: Triple = tuple(min(b, n) for b, n in zip(block, shape, strict=True))  # type: ignore[assignment]
         left = compute.memory - BASE_BYTES
         room = max(left - KEPT_BYTES, 2 * left // 3, 2**24)
         slabs = scan_slabs(scan, dtype.itemsize, (32, 64, 64), room // 8)
         costs = tuple(_costs(recipe, scan, dtype, fitted, slabs))
-        found = Plan(Grid(shape, block), slabs, chunk, raw_chunk, costs)  # type: ignore[arg-type]
-        if found.worker_bytes <= compute.memory:
-            return found
-    assert found is not None
-    needed = ceil(found.worker_bytes / 2**20)
-    raise RecipeError(
+        plan = Plan(Grid(shape, block), slabs, chunk, raw_chunk, costs)  # type: ignore[arg-type]
+        if plan.worker_bytes <= compute.memory:
+            return plan
+    assert plan is not None
+    raise RecipeError(_too_little(recipe, plan))
+
+
+def _too_little(recipe: Recipe, plan: Plan) -> str:
+    """Say that no block fits, and what would."""
+    compute = recipe.compute
+    needed = ceil(plan.worker_bytes / 2**20)
+    return (
         f"compute.memory: {compute.memory / 2**20:.0f} MiB for each worker is too little for a block of "
-        f"{' x '.join(map(str, found.grid.block))} voxels: {found.peak.step} ({found.peak.name}) takes "
-        f"{found.peak.bytes / 2**20:.0f} MiB beside {BASE_BYTES / 2**20:.0f} MiB for the program and "
-        f"{found.kept_bytes / 2**20:.0f} MiB of heap; "
+        f"{' x '.join(map(str, plan.grid.block))} voxels: {plan.peak.step} ({plan.peak.name}) takes "
+        f"{plan.peak.bytes / 2**20:.0f} MiB beside {BASE_BYTES / 2**20:.0f} MiB for the program and "
+        f"{plan.kept_bytes / 2**20:.0f} MiB of heap; "
         f"set memory = '{needed} MiB' or more{', or a smaller block' if compute.block != 'auto' else ''}"
     )
 
 
 def _candidates(unit: Triple, shape: Triple, workers: int) -> list[Triple]:
     """Return block shapes from large to small; not larger than leaves every worker something to do."""
-    made: list[Triple] = []
+    blocks: list[Triple] = []
     for edge in range(LARGEST_BLOCK, 0, -1):
         block = tuple(max(u, edge // u * u) for u in unit)
-        if block not in made:
-            made.append(block)  # type: ignore[arg-type]
-    busy = [block for block in made if len(Grid(shape, block)) >= 4 * workers]
-    return busy or made[-1:]
+        if block not in blocks:
+            blocks.append(block)  # type: ignore[arg-type]
+    busy = [block for block in blocks if len(Grid(shape, block)) >= 4 * workers]
+    return busy or blocks[-1:]
 
 
 def _costs(recipe: Recipe, scan: Triple, dtype: np.dtype[Any], block: Triple, slabs: Grid) -> Iterator[PassCost]:
     for step, each in passes_by_step(recipe, scan, dtype):
-        if step == "read":
+        if REGISTRY[step].walks == "slabs":
             voxels = prod(min(b, n) for b, n in zip(slabs.block, scan, strict=True))
             yield PassCost(step, each.name, voxels * (2 * dtype.itemsize + each.scratch))
             continue
@@ -193,16 +167,15 @@ def _costs(recipe: Recipe, scan: Triple, dtype: np.dtype[Any], block: Triple, sl
             name: _turned(recipe, block) if callable(where) else prod(b + 2 * where for b in block)
             for name, where in each.reads.items()
         }
-        reads = sum(n * _itemsize(name, dtype) for name, n in windows.items())
+        reads = sum(n * _itemsize(REGISTRY[step], name, dtype) for name, n in windows.items())
         writes = sum(prod(block) * np.dtype(kind).itemsize for kind in each.writes.values())
         yield PassCost(step, each.name, reads + writes + each.scratch * max(windows.values()))
 
 
-def _itemsize(volume: str, dtype: np.dtype[Any]) -> int:
-    volume = _READS.get(volume, volume)
-    if volume in ("raw", "source"):
-        return dtype.itemsize
-    return np.dtype({"grey": "uint8", "label": "uint32", **DTYPES}[volume]).itemsize
+def _itemsize(step: Step, volume: str, dtype: np.dtype[Any]) -> int:
+    """Return the bytes of a voxel of a volume that a step reads; `dtype` is the scan's."""
+    kind = VOLUMES[step.aliases.get(volume, volume)].dtype
+    return dtype.itemsize if kind is None else np.dtype(kind).itemsize
 
 
 def _turned(recipe: Recipe, block: Triple) -> int:
@@ -216,17 +189,17 @@ def estimate(recipe: Recipe, plan: Plan, dtype: np.dtype[Any], workers: int) -> 
     states = len(recipe.states)
     voxels, scan = prod(plan.grid.shape), prod(plan.slabs.shape)
     per_step: dict[str, int] = {}
-    for step, _ in passes_by_step(recipe, plan.slabs.shape, dtype):
-        per_step[step] = per_step.get(step, 0) + 1
-    todo = [unit.step for unit in units(recipe)]
-    tasks = sum(per_step.get(step, 0) * len(plan.slabs if step == "read" else plan.grid) for step in todo)
-    seconds = sum(SECONDS_PER_MEGAVOXEL.get(step, 0.0) * (scan if step == "read" else voxels) / 1e6 for step in todo)
-    seconds += SECONDS_PER_REGISTRATION * (todo.count("register") - 1)
-    kept = ("denoised", "mask") if recipe.compute.keep_intermediate else ()
-    stored = sum(DISK_BYTES[name] for name in ("grey", "label", *kept)) * voxels * states
-    # While a state is carried on, the next one is denoised and masked (`units.AHEAD`).
-    beside = sum(DISK_BYTES[name] for name in ("denoised", "mask"))
-    work = max(3.0 * scan * dtype.itemsize, voxels * (sum(DISK_BYTES.values()) + beside))
+    for name, _ in passes_by_step(recipe, plan.slabs.shape, dtype):
+        per_step[name] = per_step.get(name, 0) + 1
+    tasks, seconds = 0, 0.0
+    for unit in units(recipe):
+        step, slabs = REGISTRY[unit.step], REGISTRY[unit.step].walks == "slabs"
+        tasks += per_step.get(step.name, 0) * len(plan.slabs if slabs else plan.grid)
+        seconds += step.seconds_per_megavoxel * (scan if slabs else voxels) / 1e6
+        seconds += step.seconds_per_state * (unit.state != recipe.reference)
+    stored = _disk_bytes(stored_volumes(recipe)) * voxels * states
+    # While a state is carried on, the next one is denoised and masked (`work_units.AHEAD`).
+    work = max(3.0 * scan * dtype.itemsize, voxels * (_disk_bytes(VOLUMES) + _disk_bytes(KEPT_ON_REQUEST)))
     return Estimate(
         voxels * states,
         len(plan.grid),
@@ -236,3 +209,8 @@ def estimate(recipe: Recipe, plan: Plan, dtype: np.dtype[Any], workers: int) -> 
         ceil(work),
         seconds / workers,
     )
+
+
+def _disk_bytes(volumes: Iterable[str]) -> float:
+    """Return the bytes on disk of a voxel of some volumes together, after compression."""
+    return sum(VOLUMES[name].disk_bytes for name in volumes)

@@ -34,6 +34,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numcodecs.zstd import Zstd
 
+from crackdask.schema import UnitKey
 from crackdask.storage.lease import HeldError, holder, leased
 from crackdask.storage.locations import Place, Prefix, beginning, forget, names, remove, write_whole
 from crackdask.store.root import StoreError
@@ -61,8 +62,8 @@ def pack(arrays: Arrays) -> bytes:
 
 def unpack(data: bytes) -> dict[str, Array]:
     """Return the arrays that `pack` packed."""
-    with np.load(io.BytesIO(_ZSTD.decode(data)), allow_pickle=False) as found:
-        return {name: found[name] for name in found.files}
+    with np.load(io.BytesIO(_ZSTD.decode(data)), allow_pickle=False) as packed:
+        return {name: packed[name] for name in packed.files}
 
 
 def _is_locked(path: Path) -> bool:
@@ -73,6 +74,25 @@ def _is_locked(path: Path) -> bool:
         except OSError:
             return True
     return False
+
+
+@dataclass(frozen=True)
+class RecordsFolder:
+    """The name of the folder that holds the records of a pass: what it is, how it was cut, into how many blocks."""
+
+    pass_: str
+    cut: str
+    blocks: int
+
+    def __str__(self) -> str:
+        """Name it as it lies among the records of its unit."""
+        return f"{self.pass_}-{self.cut}-{self.blocks}"
+
+    @classmethod
+    def parse(cls, name: str) -> RecordsFolder:
+        """Return what a folder's name tells."""
+        pass_, cut, blocks = name.rsplit("-", 2)
+        return cls(pass_, cut, int(blocks))
 
 
 @dataclass(frozen=True)
@@ -98,6 +118,11 @@ class Records(Sequence[dict[str, Array]]):
         """
         return (self.folder / _OPEN).is_file()
 
+    @property
+    def done(self) -> int:
+        """How many blocks have a record, sound or not."""
+        return sum(not name.startswith(".") for name in names(self.folder))
+
     def has(self, number: int) -> bool:
         """Tell whether a block has a sound record."""
         return self.path(number).is_file() and self._sound(number)
@@ -111,12 +136,12 @@ class Records(Sequence[dict[str, Array]]):
     def missing(self) -> list[int]:
         """Return the blocks that have no record, or a damaged one."""
         there = set(names(self.folder))
-        found = [n for n in range(self.blocks) if f"{n:06d}" in there]
+        recorded = [n for n in range(self.blocks) if f"{n:06d}" in there]
         if isinstance(self.folder, Prefix):
             with ThreadPoolExecutor(_AHEAD) as pool:
-                sound = {n for n, whole in zip(found, pool.map(self._sound, found), strict=True) if whole}
+                sound = {n for n, whole in zip(recorded, pool.map(self._sound, recorded), strict=True) if whole}
         else:
-            sound = {n for n in found if self._sound(n)}
+            sound = {n for n in recorded if self._sound(n)}
         return [n for n in range(self.blocks) if n not in sound]
 
     def _sound(self, number: int) -> bool:
@@ -228,40 +253,52 @@ class Work:
         owner = folder / "owner"
         return owner.read_text().strip() if owner.exists() else "unknown"
 
-    def records(self, unit: str, step: str, key: str, blocks: int) -> Records:
-        """Return the records of one pass; those of another key do not count."""
-        return Records(self.folder / "blocks" / unit / f"{step}-{key[:16]}-{blocks}", blocks)
+    def records(self, unit: UnitKey, pass_: str, cut: str, blocks: int) -> Records:
+        """Return the records of one pass; those of blocks that were cut otherwise do not count."""
+        folder = RecordsFolder(pass_, cut[:16], blocks)
+        return Records(self.folder / "blocks" / str(unit) / str(folder), blocks)
 
-    def keep_records(self, unit: str, key: str) -> None:
-        """Drop a unit's records of other keys: what they tell of is about to be written over."""
-        folder = self.folder / "blocks" / unit
+    def passes_begun(self) -> Iterator[tuple[UnitKey, str, Records]]:
+        """Yield the passes of which blocks are recorded, with unit and name, in the order of their names."""
+        for unit in sorted(names(self.folder / "blocks")):
+            for name in sorted(names(self.folder / "blocks" / unit)):
+                folder = RecordsFolder.parse(name)
+                place = self.folder / "blocks" / unit / name
+                yield UnitKey.parse(unit), folder.pass_, Records(place, folder.blocks)
+
+    def keep_records(self, unit: UnitKey, cut: str) -> None:
+        """Drop a unit's records of blocks that were cut otherwise: what they tell of is about to be written over."""
+        folder = self.folder / "blocks" / str(unit)
         for name in names(folder):
-            if name.rsplit("-", 2)[1] != key[:16]:
+            if RecordsFolder.parse(name).cut != cut[:16]:
                 stale = folder / name
                 stale.remove() if isinstance(stale, Prefix) else shutil.rmtree(stale)  # must be gone
 
-    def tables(self, unit: str) -> Place:
+    def tables(self, unit: UnitKey) -> Place:
         """Return the folder in which workers look up the tables of a unit at work."""
-        return self.folder / "tables" / unit
+        return self.folder / "tables" / str(unit)
 
-    def put_table(self, unit: str, name: str, values: Array) -> None:
+    def put_table(self, unit: UnitKey, name: str, values: Array) -> None:
         """Write a table that workers of a unit look up."""
         buffer = io.BytesIO()
         np.save(buffer, np.asarray(values), allow_pickle=False)
         write_whole(self.tables(unit) / f"{name}.npy", buffer.getvalue())
 
-    def result(self, unit: str) -> tuple[str, dict[str, Array]] | None:
+    def _result(self, unit: UnitKey) -> Place:
+        return self.folder / "results" / str(unit)
+
+    def result(self, unit: UnitKey) -> tuple[str, dict[str, Array]] | None:
         """Return the fingerprint and the tables of a finished unit, or None."""
         try:
-            fingerprint, _, data = (self.folder / "results" / unit).read_bytes().partition(b"\n")
+            fingerprint, _, data = self._result(unit).read_bytes().partition(b"\n")
             return fingerprint.decode(), unpack(data)
         except (FileNotFoundError, RuntimeError, ValueError, OSError, EOFError):
             return None
 
-    def fingerprint(self, unit: str) -> str | None:
+    def fingerprint(self, unit: UnitKey) -> str | None:
         """Return the fingerprint of a finished unit without its tables, or None."""
         try:
-            return beginning(self.folder / "results" / unit, 65).partition(b"\n")[0].decode()
+            return beginning(self._result(unit), 65).partition(b"\n")[0].decode()
         except (FileNotFoundError, ValueError):
             return None
 
@@ -269,14 +306,14 @@ class Work:
         """Tell whether any unit left a result; a finished store is moved about without them."""
         return (self.folder / "results").exists()
 
-    def finish(self, unit: str, fingerprint: str, tables: Arrays) -> None:
+    def finish(self, unit: UnitKey, fingerprint: str, tables: Arrays) -> None:
         """Record a unit as done, then drop its block records."""
-        write_whole(self.folder / "results" / unit, fingerprint.encode() + b"\n" + pack(tables))
+        write_whole(self._result(unit), fingerprint.encode() + b"\n" + pack(tables))
         self.drop_records(unit)
 
-    def drop_records(self, unit: str) -> None:
+    def drop_records(self, unit: UnitKey) -> None:
         """Drop the block records of a finished unit, and the tables that its workers looked up."""
-        remove(self.folder / "blocks" / unit)
+        remove(self.folder / "blocks" / str(unit))
         remove(self.tables(unit))
 
     def put_part(self, name: str, state: int, part: int, tables: Arrays) -> None:
@@ -295,14 +332,14 @@ class Work:
         try:
             return unpack(path.read_bytes())
         except (FileNotFoundError, RuntimeError, ValueError, EOFError) as error:
-            found = f"{path}: damaged on the disk or by a copy ({error})"
+            damage = f"{path}: damaged on the disk or by a copy ({error})"
             raise DamagedError(
-                found, f"to have it made anew, remove {path.parent} and run again", name, state
+                damage, f"to have it made anew, remove {path.parent} and run again", name, state
             ) from error
 
-    def forget(self, unit: str) -> None:
+    def forget(self, unit: UnitKey) -> None:
         """Drop the result of a unit that must be done again."""
-        forget(self.folder / "results" / unit)
+        forget(self._result(unit))
 
     def start_anew(self) -> None:
         """Drop all that tells of finished units and blocks: the store that they wrote to is no more."""
@@ -321,9 +358,9 @@ class Work:
         """Remove a work volume."""
         remove(self.volume(name, state))
 
-    def at_work(self) -> set[str]:
+    def at_work(self) -> set[UnitKey]:
         """Return the units that have block records, or tables for workers."""
-        return {*names(self.folder / "blocks"), *names(self.folder / "tables")}
+        return {UnitKey.parse(name) for kind in ("blocks", "tables") for name in names(self.folder / kind)}
 
     def volumes(self) -> list[str]:
         """Return the names of the work volumes that are there."""

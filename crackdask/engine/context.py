@@ -10,13 +10,16 @@ from crackdask.engine.block_plan import Plan
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Executor
 from crackdask.engine.pass_runner import Engine, Progress, Readable
+from crackdask.engine.retries import Retries
 from crackdask.engine.scans import Scans
-from crackdask.engine.work_units import DTYPES, KEPT_ON_REQUEST, STORED, Unit
+from crackdask.engine.work_units import Unit, labelled_by
 from crackdask.grid import Grid
 from crackdask.recipe.recipe import Recipe, RecipeError
+from crackdask.schema import UnitKey
 from crackdask.sources import SourceError
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.register import RegistrationError
+from crackdask.steps.registry import KEPT_ON_REQUEST, STORED, VOLUMES
 from crackdask.storage.locations import Place, PlaceError
 from crackdask.store.arrays import Axes, Compression
 from crackdask.store.root import StoreError
@@ -40,8 +43,8 @@ USER_ERRORS: tuple[type[BaseException], ...] = (
 
 
 @dataclass
-class Bench:
-    """Where the steps of one recipe do their work, on the way into one store."""
+class RunContext:
+    """What the steps of one recipe work with, on the way into one store."""
 
     scans: Scans
     path: Place
@@ -56,7 +59,7 @@ class Bench:
         recipe = self.scans.recipe
         self.work = Work.beside(self.path)
         self.plan = self.scans.plan(self.executor.workers)
-        self.engine = Engine(self.work, self.executor, self.progress, recipe.compute.retries, USER_ERRORS)
+        self.engine = Engine(self.work, self.executor, self.progress, Retries(recipe.compute.retries, USER_ERRORS))
 
     @property
     def recipe(self) -> Recipe:
@@ -87,12 +90,25 @@ class Bench:
             return volume in STORED
         return self.recipe.compute.keep_intermediate or (self.path / "volumes" / volume / "zarr.json").is_file()
 
-    def result(self, name: str) -> dict[str, Array]:
+    def result(self, step: str, state: int | None = None) -> dict[str, Array]:
+        """Return the tables that a step left of a state, where not given of the reference."""
+        return self.result_of(UnitKey(step, self.recipe.reference if state is None else state))
+
+    def result_of(self, unit: UnitKey) -> dict[str, Array]:
         """Return the tables of a finished unit."""
-        found = self.work.result(name)
-        if found is None:
-            raise AssertionError(f"{name} is not done")
-        return found[1]
+        result = self.work.result(unit)
+        if result is None:
+            raise AssertionError(f"{unit} is not done")
+        return result[1]
+
+    @property
+    def particles(self) -> int:
+        """How many particles the reference has: labels go from 1 to this number."""
+        return int(self.result("labels")["particles"][0])
+
+    def labels_of(self, state: int) -> dict[str, Array]:
+        """Return the tables of the unit that labelled a state."""
+        return self.result_of(labelled_by(state, self.recipe.reference))
 
     def volume(self, name: str, state: int) -> Volume:
         """Return a volume of the store or the work folder, made if it is not there."""
@@ -100,26 +116,27 @@ class Bench:
         if self.is_stored(name):
             return volume(self.path, name, state)
         compression = Compression("lz4" if compute.compression != "none" else "none", 1)
-        if name == "raw":
+        dtype = VOLUMES[name].dtype
+        if dtype is None:  # the scan's own
             source = self.scans.sources[state]
             native = source.dtype.newbyteorder("=").str
             return make_volume(self.work.volume(name, state), source.shape, native, self.plan.raw_chunk, compression)
-        return make_volume(self.work.volume(name, state), self.scans.shape, DTYPES[name], self.plan.chunk, compression)
+        return make_volume(self.work.volume(name, state), self.scans.shape, dtype, self.plan.chunk, compression)
 
     def passes(
         self,
         unit: Unit,
-        steps: Sequence[Pass],
+        passes: Sequence[Pass],
         inputs: Mapping[str, Readable],
         looked_up: Mapping[str, Array] | None = None,
         grid: Grid | None = None,
     ) -> dict[str, Array]:
         """Run the passes of a unit; what they write goes to this state's volumes."""
-        outputs = {name: self.volume(name, unit.state) for step in steps for name in step.writes}
+        outputs = {name: self.volume(name, unit.state) for each in passes for name in each.writes}
         return self.engine.run(
-            unit.name,
-            self.scans.fingerprints[unit.name],
-            steps,
+            unit.key,
+            self.scans.fingerprints[unit.key],
+            passes,
             grid or self.grid,
             inputs,
             outputs,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,11 @@ from crackdask.analysis.solid_grey import solid
 from crackdask.analysis.tables import state_names, table_of
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Executor
-from crackdask.engine.pass_runner import Progress, Report
+from crackdask.engine.pass_runner import BlockReport, Progress
+from crackdask.engine.retries import Retries
 from crackdask.engine.table_writer import CracksWriter
 from crackdask.grid import Box, Triple
-from crackdask.schema import CRACKS
+from crackdask.schema import CRACKS, UnitKey
 from crackdask.storage.locations import Place
 from crackdask.store.arrays import Axes
 from crackdask.store.open import open_store
@@ -35,6 +36,8 @@ from crackdask.store.volumes import volume
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BLOCK = (128, 128, 128)
+#: A damaged store is not mended by a second try.
+_RETRIES = Retries(2, (StoreError,))
 _VERSION = 2  # of what a crack is; to be raised with a change that alters numbers
 #: Parameters that decide the table.
 _DECISIVE = ("reference", "void_grey", "noise", "noise_correlation", "crack_threshold")
@@ -46,10 +49,11 @@ class BlockError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Batch:
+class CrackBlock:
     """Some particles of one state, and the box that holds them all."""
 
     path: Place
+    number: int
     state: int
     rows: Array
     boxes: tuple[Box, ...]
@@ -65,18 +69,18 @@ class Batch:
         return Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
 
-def measure(batch: Batch) -> dict[str, Array]:
-    """Return the rows of a batch."""
-    outer = batch.box
-    label, grey = (volume(batch.path, name, batch.state).read(outer) for name in ("label", "grey"))
-    made = []
-    for row, box, limit in zip(batch.rows.tolist(), batch.boxes, batch.limits, strict=True):
+def measure(block: CrackBlock) -> dict[str, Array]:
+    """Return the rows of a block's particles."""
+    outer = block.box
+    label, grey = (volume(block.path, name, block.state).read(outer) for name in ("label", "grey"))
+    traced = []
+    for row, box, limit in zip(block.rows.tolist(), block.boxes, block.limits, strict=True):
         at = box.within(outer)
-        made.append(trace(grey[at], label[at] == row + 1, limit, batch.bright, batch.voxel_um)[0])
-    return {name: np.array([row[name] for row in made]) for name in TRACED}
+        traced.append(trace(grey[at], label[at] == row + 1, limit, block.bright, block.voxel_um)[0])
+    return {name: np.array([row[name] for row in traced]) for name in TRACED}
 
 
-def batches(path: Place, tree: xr.DataTree, levels: xr.Dataset, state: int, block: Triple) -> Iterator[Batch]:
+def crack_blocks(path: Place, tree: xr.DataTree, levels: xr.Dataset, state: int, block: Triple) -> Iterator[CrackBlock]:
     """Yield the particles of a state, by the block in which their boxes begin; those larger than a block alone."""
     here = table_of(tree, "particles").isel(state=state)
     start, stop = (np.stack([here[f"bbox_{axis}{end}"].values for axis in "zyx"], axis=1) for end in "01")
@@ -86,12 +90,14 @@ def batches(path: Place, tree: xr.DataTree, levels: xr.Dataset, state: int, bloc
     key = np.column_stack([home, np.where(large, np.arange(large.size), 0)])[rows]
     order = np.lexsort(key.T[::-1])
     apart = np.flatnonzero((np.diff(key[order], axis=0) != 0).any(axis=1)) + 1
-    for part in np.split(rows[order], apart) if rows.size else ():
+    for number, part in enumerate(np.split(rows[order], apart) if rows.size else ()):
         boxes = tuple(
             Box((a[0], a[1], a[2]), (b[0], b[1], b[2]))
             for a, b in zip(start[part].tolist(), stop[part].tolist(), strict=True)
         )
-        yield Batch(path, state, part, boxes, limits(levels, state, part), is_bright(levels), edges_of(tree))
+        yield CrackBlock(
+            path, number, state, part, boxes, limits(levels, state, part), is_bright(levels), edges_of(tree)
+        )
 
 
 def check(path: Place, states: Sequence[str] = (), **parameters: Any) -> None:
@@ -176,8 +182,8 @@ def write_cracks(
 
 def _decisive(levels: xr.Dataset) -> str:
     asked = json.loads(levels.attrs["analyse"])
-    found = {name: levels.attrs[name] for name in ("reference", "void_grey", "noise", "rim_height", "rim_spread")}
-    return json.dumps({"version": _VERSION, **{name: asked[name] for name in _DECISIVE}, **found})
+    levelled = {name: levels.attrs[name] for name in ("reference", "void_grey", "noise", "rim_height", "rim_spread")}
+    return json.dumps({"version": _VERSION, **{name: asked[name] for name in _DECISIVE}, **levelled})
 
 
 def _done(tree: xr.DataTree, facts: Mapping[str, str]) -> list[str] | None:
@@ -219,17 +225,40 @@ def _state(
     for name in TRACED:
         whole = np.dtype(CRACKS[name].dtype).kind == "u"
         columns[name] = np.zeros(particles, np.uint32) if whole else np.full(particles, np.nan)
-    jobs = list(batches(path, tree, levels, state, block))
-    unit = f"cracks-{state}"
-    progress.begin(unit, "cracks", 0, len(jobs))
-    for number, (batch, found) in enumerate(executor.map(measure, jobs)):
-        if isinstance(found, BaseException):
-            if isinstance(found, (StoreError, OSError)):
-                raise found
-            box = batch.box
-            raise BlockError(f"cracks of voxels {box.start} to {box.stop}: {type(found).__name__}: {found}") from found
+    blocks = list(crack_blocks(path, tree, levels, state, block))
+    unit = UnitKey("cracks", state)
+    progress.begin(unit, "cracks", 0, len(blocks))
+
+    def keep(number: int, rows: Mapping[str, Array]) -> None:
         for name in TRACED:
-            columns[name][batch.rows] = found[name]
-        progress.advance(unit, Report(number, 0.0, 0, 0, 0))
+            columns[name][blocks[number].rows] = rows[name]
+        progress.advance(unit, BlockReport(number, 0.0, 0, 0, 0))
+
+    _measure_all(blocks, executor, unit, progress, keep)
     progress.end(unit, time.perf_counter() - started)
     return columns
+
+
+def _measure_all(
+    blocks: Sequence[CrackBlock],
+    executor: Executor,
+    unit: UnitKey,
+    progress: Progress,
+    keep: Callable[[int, Mapping[str, Array]], None],
+) -> None:
+    """Do all blocks; those that fail are tried again."""
+
+    def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        for block, outcome in executor.map(measure, [blocks[number] for number in numbers]):
+            yield block.number, outcome
+
+    def failed(number: int, error: BaseException, again: bool) -> None:
+        progress.failed(unit, "cracks", number, error, again)
+
+    aside = _RETRIES.sweep(range(len(blocks)), sweep, keep, failed)
+    if aside:
+        number, error = min(aside.items(), key=lambda each: each[0])
+        if isinstance(error, OSError):
+            raise error
+        box = blocks[number].box
+        raise BlockError(f"cracks of voxels {box.start} to {box.stop}: {type(error).__name__}: {error}") from error

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from crackdask.blocks.passes import Array
 from crackdask.engine.executors import Executor
 from crackdask.engine.work_units import Unit, ready
+from crackdask.schema import UnitKey
 
-Found = Mapping[str, Array]
+Tables = Mapping[str, Array]
 
 
 @dataclass
@@ -32,10 +33,10 @@ class Lanes:
     """
 
     executor: Executor
-    perform: Callable[[Unit], Found]
+    perform: Callable[[Unit], Tables]
     _pool: ThreadPoolExecutor = field(init=False)
-    _at_work: dict[Future[Found], Unit] = field(default_factory=dict, init=False)
-    _seconds: dict[str, float] = field(default_factory=dict, init=False)
+    _at_work: dict[Future[Tables], Unit] = field(default_factory=dict, init=False)
+    _seconds: dict[UnitKey, float] = field(default_factory=dict, init=False)
     _counted: float = field(default_factory=time.perf_counter, init=False)
 
     def __enter__(self) -> Lanes:
@@ -49,9 +50,9 @@ class Lanes:
             self._pool.shutdown(cancel_futures=True)
 
     @property
-    def at_work(self) -> frozenset[str]:
-        """Names of the units at work."""
-        return frozenset(unit.name for unit in self._at_work.values())
+    def at_work(self) -> frozenset[UnitKey]:
+        """The units at work."""
+        return frozenset(unit.key for unit in self._at_work.values())
 
     @property
     def free(self) -> int:
@@ -66,11 +67,11 @@ class Lanes:
     def begin(self, unit: Unit) -> None:
         """Begin a unit; where there is one lane it waits for the call of `ended`."""
         self._count()
-        self._seconds[unit.name] = 0.0
-        future: Future[Found] = self._pool.submit(self.perform, unit) if self.executor.lanes > 1 else Future()
+        self._seconds[unit.key] = 0.0
+        future: Future[Tables] = self._pool.submit(self.perform, unit) if self.executor.lanes > 1 else Future()
         self._at_work[future] = unit
 
-    def ended(self) -> tuple[Unit, Future[Found], float]:
+    def ended(self) -> tuple[Unit, Future[Tables], float]:
         """Wait for a unit to end and return it with its outcome and the seconds it is charged.
 
         Seconds in which several units are at work are shared among them, so that those of all add up to the whole.
@@ -84,16 +85,16 @@ class Lanes:
         # Of several the one whose turn was first, so that it does not hang on chance what is told.
         future = next(future for future in self._at_work if future in done)
         unit = self._at_work.pop(future)
-        return unit, future, self._seconds.pop(unit.name)
+        return unit, future, self._seconds.pop(unit.key)
 
     def _count(self) -> None:
         now = time.perf_counter()
         for unit in self._at_work.values():
-            self._seconds[unit.name] += (now - self._counted) / len(self._at_work)
+            self._seconds[unit.key] += (now - self._counted) / len(self._at_work)
         self._counted = now
 
 
-def _here(future: Future[Found], perform: Callable[[Unit], Found], unit: Unit) -> None:
+def _here(future: Future[Tables], perform: Callable[[Unit], Tables], unit: Unit) -> None:
     try:
         future.set_result(perform(unit))
     except Exception as error:

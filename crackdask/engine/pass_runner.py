@@ -7,15 +7,13 @@ number of small tasks. Whatever is killed, the records tell what is left to do.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import resource
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,13 +21,12 @@ import numpy as np
 
 from crackdask.blocks.passes import Array, Pass, Reach, Tables, reach
 from crackdask.engine.checkpoints import Records, Work
-from crackdask.engine.executors import Executor, WorkersLostError
+from crackdask.engine.executors import Executor
+from crackdask.engine.retries import Retries, Sweep
 from crackdask.grid import Box, Grid, Halo
-from crackdask.storage.locations import Place, UnreachableError, mapped
+from crackdask.schema import UnitKey
+from crackdask.storage.locations import Place, mapped
 from crackdask.store.volumes import Volume
-
-#: What the machine says when no second try can help: no room, no permission.
-HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class Readable(Protocol):
@@ -42,27 +39,27 @@ class Readable(Protocol):
 class Progress(Protocol):
     """Is told how the work goes on."""
 
-    def begin(self, unit: str, step: str, done: int, blocks: int) -> None:
+    def begin(self, unit: UnitKey, pass_: str, done: int, blocks: int) -> None:
         """Say that a pass begins, of which some blocks may be done."""
 
-    def advance(self, unit: str, report: Report) -> None:
+    def advance(self, unit: UnitKey, report: BlockReport) -> None:
         """Say that a block is done."""
 
-    def failed(self, unit: str, step: str, number: int, error: BaseException, again: bool) -> None:
+    def failed(self, unit: UnitKey, pass_: str, number: int, error: BaseException, again: bool) -> None:
         """Say that a block failed, and whether it is tried again."""
 
-    def end(self, unit: str, seconds: float) -> None:
+    def end(self, unit: UnitKey, seconds: float) -> None:
         """Say that a unit is done."""
 
-    def leave(self, unit: str) -> None:
+    def leave(self, unit: UnitKey) -> None:
         """Say that a unit is left undone, for some of its blocks failed."""
 
-    def warn(self, unit: str, words: str) -> None:
-        """Say what the user should know of a unit's result."""
+    def warn(self, about: UnitKey | str, words: str) -> None:
+        """Say what the user should know of a unit's result, or of something else that has a name."""
 
 
 @dataclass(frozen=True)
-class Report:
+class BlockReport:
     """What one block cost."""
 
     number: int
@@ -76,8 +73,8 @@ class Report:
 class Failure:
     """A block that was set aside after its last try."""
 
-    unit: str
-    step: str
+    unit: UnitKey
+    pass_: str
     number: int
     box: Box
     error: str
@@ -116,15 +113,15 @@ class StoredBlock:
 
     def table(self, name: str) -> Array:
         """Map a table from the work folder, without loading all of it."""
-        found = mapped(self.tables / f"{name}.npy")
-        return found if found.ndim else np.asarray(found)
+        table = mapped(self.tables / f"{name}.npy")
+        return table if table.ndim else np.asarray(table)
 
 
 @dataclass(frozen=True)
-class Job:
+class BlockJob:
     """One block of one pass: everything a worker has to know."""
 
-    step: Pass
+    pass_: Pass
     grid: Grid
     number: int
     inputs: Mapping[str, Readable]
@@ -137,7 +134,7 @@ class RunOverError(RuntimeError):
     """A block came to its end when nobody wanted it any more; nothing of it was written."""
 
 
-def run_block(job: Job) -> Report:
+def run_block(job: BlockJob) -> BlockReport:
     """Do one block: read, compute, write, flush, record.
 
     Raises
@@ -147,17 +144,17 @@ def run_block(job: Job) -> Report:
     """
     started = time.perf_counter()
     if job.records.has(job.number):  # its worker was lost after it had recorded it, and before it could tell
-        return Report(job.number, 0.0, 0, 0, peak_bytes())
-    block = StoredBlock(job.grid, job.number, job.step.reads, job.inputs, job.tables)
-    result = job.step.kernel(block)
+        return BlockReport(job.number, 0.0, 0, 0, peak_bytes())
+    block = StoredBlock(job.grid, job.number, job.pass_.reads, job.inputs, job.tables)
+    result = job.pass_.kernel(block)
     box = job.grid.box(job.number)
     if not job.records.is_open():
-        raise RunOverError(f"block {job.number} of {job.step.name} is no longer wanted")
+        raise RunOverError(f"block {job.number} of {job.pass_.name} is no longer wanted")
     written = 0
-    for name in job.step.writes:
+    for name in job.pass_.writes:
         written += job.outputs[name].write(box, result.volumes[name])
     written += job.records.add(job.number, result.tally)
-    return Report(
+    return BlockReport(
         job.number,
         time.perf_counter() - started,
         block.bytes_read,
@@ -183,14 +180,12 @@ class Engine:
     work: Work
     executor: Executor
     progress: Progress
-    retries: int
-    #: Errors that no second try can mend: they stop the run at once.
-    fatal: tuple[type[BaseException], ...]
-    reports: list[tuple[str, str, Report]] = field(default_factory=list)
+    retries: Retries
+    reports: list[tuple[UnitKey, str, BlockReport]] = field(default_factory=list)
 
     def run(
         self,
-        unit: str,
+        unit: UnitKey,
         fingerprint: str,
         passes: Sequence[Pass],
         grid: Grid,
@@ -209,24 +204,26 @@ class Engine:
         known = dict(tables)
         at_hand: dict[str, Readable] = {**inputs}
         written: dict[str, Array] = {}
-        for step in passes:
-            for name in step.tables:
+        for each in passes:
+            for name in each.tables:
                 if written.get(name) is not known[name]:
                     self.work.put_table(unit, name, known[name])
                     written[name] = known[name]
-            records = self.records(unit, step.name, fingerprint, grid, outputs)
-            template = Job(step, grid, 0, at_hand, outputs, self.work.tables(unit), records)
+            records = self.records(unit, each.name, fingerprint, grid, outputs)
+            template = BlockJob(each, grid, 0, at_hand, outputs, self.work.tables(unit), records)
             self._blocks(unit, template)
-            at_hand = at_hand | {name: outputs[name] for name in step.writes}
-            if step.reduce is not None:
-                known.update(step.reduce(grid, records, {name: known[name] for name in step.tables}))
+            at_hand = at_hand | {name: outputs[name] for name in each.writes}
+            if each.reduce is not None:
+                known.update(each.reduce(grid, records, {name: known[name] for name in each.tables}))
         return known
 
-    def records(self, unit: str, step: str, fingerprint: str, grid: Grid, outputs: Mapping[str, Volume]) -> Records:
+    def records(
+        self, unit: UnitKey, pass_: str, fingerprint: str, grid: Grid, outputs: Mapping[str, Volume]
+    ) -> Records:
         """Return the records of one pass of a unit."""
-        return self.work.records(unit, step, _key(fingerprint, grid, outputs), len(grid))
+        return self.work.records(unit, pass_, _key(fingerprint, grid, outputs), len(grid))
 
-    def in_order(self, unit: str, step: str, function: Callable[[Box], Any], boxes: Sequence[Box]) -> list[Any]:
+    def in_order(self, unit: UnitKey, pass_: str, function: Callable[[Box], Any], boxes: Sequence[Box]) -> list[Any]:
         """Run a function over boxes on the workers and return its results in the boxes' order.
 
         Raises
@@ -234,85 +231,59 @@ class Engine:
         BlocksFailedError
             If it fails for good somewhere.
         """
-        found: dict[int, Any] = {}
+        results: dict[int, Any] = {}
 
         def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
             at = {boxes[n]: n for n in numbers}
             for box, outcome in self.executor.map(function, [boxes[n] for n in numbers]):
                 yield at[box], outcome
 
-        self._retried(unit, step, boxes, range(len(boxes)), sweep, found.__setitem__)
-        return [found[n] for n in range(len(boxes))]
+        self._retried(unit, pass_, boxes, range(len(boxes)), sweep, results.__setitem__)
+        return [results[n] for n in range(len(boxes))]
 
-    def _blocks(self, unit: str, job: Job) -> None:
+    def _blocks(self, unit: UnitKey, job: BlockJob) -> None:
         missing = job.records.missing()
-        self.progress.begin(unit, job.step.name, len(job.grid) - len(missing), len(job.grid))
+        self.progress.begin(unit, job.pass_.name, len(job.grid) - len(missing), len(job.grid))
         if missing:
             job.records.begin()
 
-        def note(number: int, report: Report) -> None:
-            self.reports.append((unit, job.step.name, report))
+        def note(number: int, report: BlockReport) -> None:
+            self.reports.append((unit, job.pass_.name, report))
             self.progress.advance(unit, report)
 
-        self._retried(unit, job.step.name, [job.grid.box(n) for n in missing], missing, partial(self._sweep, job), note)
+        self._retried(
+            unit, job.pass_.name, [job.grid.box(n) for n in missing], missing, partial(self._sweep, job), note
+        )
 
     def _retried(
         self,
-        unit: str,
-        step: str,
+        unit: UnitKey,
+        pass_: str,
         boxes: Sequence[Box],
         numbers: Sequence[int],
-        sweep: Callable[[Sequence[int]], Iterable[tuple[int, Any]]],
+        sweep: Sweep,
         keep: Callable[[int, Any], None],
     ) -> None:
-        """Sweep over blocks until all are done; those that fail are tried again a few times.
+        """Sweep over blocks until all are done, or set aside."""
 
-        What took several workers with it was tried by each of them, or only waited there beside such a block: it is
-        tried once more, with nothing of its pass beside it.
-        """
-        at = dict(zip(numbers, boxes, strict=True))
-        aside: dict[int, BaseException] = {}
-        groups: list[list[int]] = [list(numbers)]
-        alone: set[int] = set()
-        for attempt in range(self.retries + 1):
-            failed: list[int] = []
-            suspects: list[int] = []
-            for number, outcome in chain.from_iterable(map(sweep, groups)):
-                if isinstance(outcome, self.fatal) or _is_hopeless(outcome):
-                    raise outcome
-                if not isinstance(outcome, BaseException):
-                    keep(number, outcome)
-                    continue
-                lost = isinstance(outcome, WorkersLostError)
-                again = attempt < self.retries and not (lost and number in alone)
-                self.progress.failed(unit, step, number, outcome, again)
-                if again:
-                    (suspects if lost else failed).append(number)
-                else:
-                    aside[number] = outcome
-            alone.update(suspects)
-            groups = [group for group in (sorted(failed), *([number] for number in sorted(suspects))) if group]
-            if not groups:
-                break
+        def failed(number: int, error: BaseException, again: bool) -> None:
+            self.progress.failed(unit, pass_, number, error, again)
+
+        aside = self.retries.sweep(numbers, sweep, keep, failed)
         if aside:
+            at = dict(zip(numbers, boxes, strict=True))
             raise BlocksFailedError(
                 [
-                    Failure(unit, step, number, at[number], f"{type(error).__name__}: {error}")
+                    Failure(unit, pass_, number, at[number], f"{type(error).__name__}: {error}")
                     for number, error in sorted(aside.items())
                 ],
                 next(iter(aside.values())),
             )
 
-    def _sweep(self, job: Job, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        jobs = (Job(job.step, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers)
+    def _sweep(self, job: BlockJob, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        jobs = (BlockJob(job.pass_, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers)
         for done, outcome in self.executor.map(run_block, jobs):
             yield done.number, outcome
-
-
-def _is_hopeless(error: object) -> bool:
-    if isinstance(error, UnreachableError):
-        return True  # every request was tried again for a minute
-    return isinstance(error, OSError) and error.errno in HOPELESS
 
 
 def _key(fingerprint: str, grid: Grid, outputs: Mapping[str, Volume]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from crackdask.engine.pass_runner import Report
-from crackdask.schema import STEPS
+from crackdask.engine.pass_runner import BlockReport
+from crackdask.schema import STEPS, UnitKey
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Cost:
     peak_bytes: int = 0
 
     @classmethod
-    def of(cls, reports: Iterable[Report]) -> Cost:
+    def of(cls, reports: Iterable[BlockReport]) -> Cost:
         """Add up the reports of blocks."""
         total = cls()
         for report in reports:
@@ -76,12 +76,12 @@ def profile(units: Mapping[str, Mapping[str, Any]], voxels: int) -> list[StepPro
     voxels
         Voxels of one state.
     """
-    found = []
+    profiles = []
     for step in STEPS:
-        mine = [facts for name, facts in units.items() if name.rsplit("-", 1)[0] == step and "cost" in facts]
+        mine = [facts for name, facts in units.items() if UnitKey.parse(name).step == step and "cost" in facts]
         seconds = sum(float(facts["seconds"]) for facts in mine)
         cost = sum((Cost(**facts["cost"]) for facts in mine), Cost())
         if mine:
             rate = voxels * len(mine) / seconds if seconds else 0.0
-            found.append(StepProfile(step, len(mine), seconds, rate, cost))
-    return found
+            profiles.append(StepProfile(step, len(mine), seconds, rate, cost))
+    return profiles

@@ -10,6 +10,7 @@ from crackdask.engine.block_plan import Plan, plan_blocks
 from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError
+from crackdask.schema import UnitKey
 from crackdask.sources import Source, SourceError, open_source
 from crackdask.storage.locations import PlaceError
 
@@ -42,12 +43,12 @@ class Scans:
             raise RecipeError("\n".join([f"{len(wrong)} of {len(recipe.states)} scans cannot be used", *wrong]))
         shapes = {source.shape for source in opened}
         if len(shapes) > 1:
-            found = "".join(
+            sizes = "".join(
                 f"\n  {state.name}: {' x '.join(map(str, source.shape))}"
                 for state, source in zip(recipe.states, opened, strict=True)
             )
             raise RecipeError(
-                f"the scans have different shapes (z, y, x):{found}\ncut or pad them to one shape, or leave a state out"
+                f"the scans have different shapes (z, y, x):{sizes}\ncut or pad them to one shape, or leave a state out"
             )
         limits = recipe.crop_of(opened[0].shape)
         (z0, z1), (y0, y1), (x0, x1) = limits
@@ -64,6 +65,6 @@ class Scans:
         return plan_blocks(self.recipe, self.sources[0].shape, self.shape, widest, workers)
 
     @cached_property
-    def fingerprints(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[UnitKey, str]:
         """Fingerprint of every unit."""
         return fingerprints(self.recipe, [source.fingerprint() for source in self.sources], self.shape)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from crackdask.engine.checkpoints import Records, Work
+from crackdask.engine.checkpoints import Work
 from crackdask.engine.job_note import Job, asked_for
 from crackdask.engine.table_writer import spoilt
-from crackdask.engine.work_units import outstanding, units
-from crackdask.recipe.recipe import check
-from crackdask.schema import STEPS
+from crackdask.engine.work_units import Unit, outstanding, units
+from crackdask.recipe.recipe import Recipe, check
+from crackdask.schema import STEPS, UnitKey
 from crackdask.storage.locations import Place
-from crackdask.storage.locations import names as listed
 from crackdask.store.root import StoreError, attributes, is_there
 
 
@@ -80,52 +80,71 @@ def status(path: Place) -> Status:
         )
     facts = attributes(path)
     recipe = check(facts["recipe"])
-    plan = units(recipe)
     names = [state.name for state in recipe.states]
-    recorded = facts.get("steps", {})
-    results = {u.name: found for u in plan if (found := work.result(u.name))}
-    # What the last run set out to make: a changed recipe may have left results of the one before.
-    planned = work.noted("planned") or {name: step.get("fingerprint") for name, step in recorded.items()}
-    lost = spoilt(path, recipe)
-    fitting = {name for name, found in results.items() if found[0] == planned.get(name)} - lost
-    complete = bool(facts.get("complete")) and not lost and (len(fitting) == len(plan) or not work.has_results())
-    done = {u.name for u in plan if complete or u.name in fitting}
-    lying = set(work.volumes())
-    there = {
-        key
-        for u in plan
-        for key in u.writes
-        if (u.name in fitting and key[0] in results[u.name][1]["stored"]) or work.volume(*key).name in lying
-    }
-    again = [] if complete else outstanding(plan, done, there)
-    steps = tuple(
-        StepStatus(
-            step,
-            tuple(names[u.state] for u in plan if u.step == step and u.name in done),
-            tuple(names[u.state] for u in plan if u.step == step and u.name not in done),
-            sum(recorded.get(u.name, {}).get("seconds", 0.0) for u in plan if u.step == step and u.name in done),
-        )
-        for step in STEPS
-        if any(u.step == step for u in plan)
-    )
+    recorded = {UnitKey.parse(name): unit for name, unit in facts.get("steps", {}).items()}
+    standing = _standing(path, work, recipe, recorded, bool(facts.get("complete")))
     return Status(
         recipe.experiment.name,
-        complete,
+        standing.complete,
         work.is_held(),
         job,
-        steps,
+        tuple(_steps(standing, names, recorded)),
         tuple(_at_work(work, names)),
         tuple(work.noted("failed") or ()),
-        tuple((u.step, names[u.state]) for u in again),
+        tuple((u.step, names[u.state]) for u in standing.again),
     )
 
 
-def _at_work(work: Work, names: list[str]) -> list[tuple[str, str, str, int, int]]:
-    found, blocks = [], work.folder / "blocks"
-    for folder in (blocks / unit / step for unit in sorted(listed(blocks)) for step in sorted(listed(blocks / unit))):
-        step, state = folder.parent.name.split("-")
-        name, _, count = folder.name.rsplit("-", 2)
-        records = sum(not record.startswith(".") for record in listed(folder))
-        if records < int(count) and Records(folder, int(count)).is_open():  # closed: the unit was finished meanwhile
-            found.append((step, names[int(state)], name, records, int(count)))
-    return found
+@dataclass(frozen=True)
+class _Standing:
+    """What of a plan is done, and what a rerun would do."""
+
+    plan: list[Unit]
+    complete: bool
+    done: set[UnitKey]
+    again: list[Unit]
+
+
+def _standing(
+    path: Place, work: Work, recipe: Recipe, recorded: Mapping[UnitKey, Mapping[str, Any]], said_complete: bool
+) -> _Standing:
+    plan = units(recipe)
+    results = {u.key: result for u in plan if (result := work.result(u.key))}
+    # What the last run set out to make: a changed recipe may have left results of the one before.
+    noted = work.noted("planned")
+    planned = {UnitKey.parse(name): fingerprint for name, fingerprint in noted.items()} if noted else None
+    planned = planned or {key: unit.get("fingerprint") for key, unit in recorded.items()}
+    lost = spoilt(path, recipe)
+    fitting = {key for key, (fingerprint, _) in results.items() if fingerprint == planned.get(key)} - lost
+    complete = said_complete and not lost and (len(fitting) == len(plan) or not work.has_results())
+    done = {u.key for u in plan if complete or u.key in fitting}
+    lying = set(work.volumes())
+    there = {
+        volume
+        for u in plan
+        for volume in u.writes
+        if (u.key in fitting and volume[0] in results[u.key][1]["stored"]) or work.volume(*volume).name in lying
+    }
+    return _Standing(plan, complete, done, [] if complete else outstanding(plan, done, there))
+
+
+def _steps(
+    standing: _Standing, names: Sequence[str], recorded: Mapping[UnitKey, Mapping[str, Any]]
+) -> Iterator[StepStatus]:
+    for step in STEPS:
+        mine = [u for u in standing.plan if u.step == step]
+        done = [u for u in mine if u.key in standing.done]
+        if mine:
+            yield StepStatus(
+                step,
+                tuple(names[u.state] for u in done),
+                tuple(names[u.state] for u in mine if u.key not in standing.done),
+                sum(recorded.get(u.key, {}).get("seconds", 0.0) for u in done),
+            )
+
+
+def _at_work(work: Work, names: Sequence[str]) -> Iterator[tuple[str, str, str, int, int]]:
+    for unit, pass_, records in work.passes_begun():
+        done = records.done
+        if done < records.blocks and records.is_open():  # closed: the unit was finished meanwhile
+            yield (unit.step, names[unit.state], pass_, done, records.blocks)

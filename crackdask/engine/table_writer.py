@@ -10,7 +10,8 @@ import numpy as np
 from crackdask import schema
 from crackdask.engine.work_units import stored_volumes, units
 from crackdask.recipe.recipe import Recipe
-from crackdask.schema import Variable
+from crackdask.schema import UnitKey, Variable
+from crackdask.steps.registry import GROUPS, REGISTRY
 from crackdask.storage.locations import Place, flush_all
 from crackdask.store.arrays import Axes, create_array, fresh_group, open_arrays, write_array, write_state_coordinates
 from crackdask.store.root import consolidate
@@ -18,24 +19,22 @@ from crackdask.store.root import consolidate
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
 RANGE = 20_000
-#: The tables of a finished store, each a group.
-GROUPS = ("particles", "shells", "histograms", "contacts", "transforms")
 
 
 def missing(path: Place, volumes: Iterable[str]) -> set[str]:
     """Return the volumes and tables that are not in a store: not made yet, or removed by somebody."""
-    found = {name for name in volumes if not (path / "volumes" / name / "zarr.json").is_file()}
-    return found | {name for name in GROUPS if not (path / name / "zarr.json").is_file()}
+    gone = {name for name in volumes if not (path / "volumes" / name / "zarr.json").is_file()}
+    return gone | {name for name in GROUPS if not (path / name / "zarr.json").is_file()}
 
 
-def spoilt(path: Place, recipe: Recipe) -> set[str]:
-    """Return the names of the units of which a volume or table is not in the store."""
+def spoilt(path: Place, recipe: Recipe) -> set[UnitKey]:
+    """Return the units of which a volume or table is not in the store."""
     volumes = set(stored_volumes(recipe))
     gone = missing(path, volumes)
     return {
-        unit.name
+        unit.key
         for unit in units(recipe)
-        if gone & ({name for name, _ in unit.writes} & volumes | set(GROUPS if unit.step == "track" else ()))
+        if gone & ({name for name, _ in unit.writes} & volumes | set(REGISTRY[unit.step].groups))
     }
 
 
@@ -97,8 +96,8 @@ class TableWriter:
     def write_contacts(self, contacts: Sequence[Mapping[str, Array]]) -> None:
         """Write the contacts of all states, one state after the other."""
         group = fresh_group(self._path, "contacts")
-        counts = [len(found["faces"]) for found in contacts]
-        columns = {name: [found[name] for found in contacts] for name in schema.CONTACTS if name != "state"}
+        counts = [len(pairs["faces"]) for pairs in contacts]
+        columns = {name: [pairs[name] for pairs in contacts] for name in schema.CONTACTS if name != "state"}
         write_array(
             group,
             "state",

@@ -1,39 +1,21 @@
 """What a run consists of: one unit of work for each step and state, and how they hang together.
 
-Plain facts about order, inputs and outputs; nothing here touches a voxel. Fingerprints chain along `needs`: a unit's
-result counts as done only while everything that decided it is unchanged.
+Only arithmetic on what the steps declare of themselves; nothing here touches a voxel. Fingerprints chain along `needs`:
+a unit's result counts as done only while everything that decided it is unchanged.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from crackdask.recipe.recipe import Recipe
-from crackdask.schema import STEPS
-
-#: Raised when a step's code changes what it computes: old results of that step no longer count.
-VERSIONS = dict.fromkeys(STEPS, 1) | {"register": 2}
-#: Volumes that belong to the store; all others live in the work folder and go when nobody reads them any more.
-STORED = ("grey", "label")
-KEPT_ON_REQUEST = ("denoised", "mask")
-#: dtype of each work volume (that of `raw` is the scan's).
-DTYPES = {
-    "denoised": "uint8",
-    "rough": "bool",
-    "solid": "bool",
-    "mask": "bool",
-    "depth": "uint16",
-    "basin": "uint32",
-}
-#: Volumes, by step, that only the unit which writes them reads.
-INTERNAL = {"mask": ("rough", "solid"), "labels": ("basin",), "transfer": ("basin",)}
-
-#: The tables of a state on their way into the store; they lie where work volumes lie, and go like them.
-MEASURED = "tables"
+from crackdask.schema import STEPS, UnitKey
+from crackdask.steps.declaration import LABELLING, Of, Stage, Step
+from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY, STORED, of_stage
 
 VolumeKey = tuple[str, int]
 
@@ -49,24 +31,38 @@ class Unit:
 
     Attributes
     ----------
-    step, state
-        The step's name and the state's number.
+    key
+        Which step, and the state's number.
     needs
         Units whose results (tables) this one uses.
     reads, writes
         Volumes as (name, state): those that other units wrote, and those that outlive this one.
     """
 
-    step: str
-    state: int
-    needs: tuple[str, ...] = ()
+    key: UnitKey
+    needs: tuple[UnitKey, ...] = ()
     reads: tuple[VolumeKey, ...] = ()
     writes: tuple[VolumeKey, ...] = ()
 
     @property
+    def step(self) -> str:
+        """Name of the step."""
+        return self.key.step
+
+    @property
+    def state(self) -> int:
+        """Number of the state."""
+        return self.key.state
+
+    @property
     def name(self) -> str:
-        """Name of the unit in the work folder."""
-        return f"{self.step}-{self.state}"
+        """Name of the unit in files and messages."""
+        return str(self.key)
+
+    @property
+    def internal(self) -> tuple[VolumeKey, ...]:
+        """Volumes that only this unit reads."""
+        return tuple((name, self.state) for name in REGISTRY[self.step].internal)
 
 
 def stored_volumes(recipe: Recipe) -> tuple[str, ...]:
@@ -92,64 +88,50 @@ def predecessor(state: int, reference: int) -> int:
     return state - 1 if state > reference else state + 1
 
 
+def labelled_by(state: int, reference: int) -> UnitKey:
+    """Return the unit that labels a state.
+
+    >>> str(labelled_by(1, 1)), str(labelled_by(2, 1))
+    ('labels-1', 'transfer-2')
+    """
+    return UnitKey("labels" if state == reference else "transfer", state)
+
+
 def units(recipe: Recipe) -> list[Unit]:
     """Return all units of a run in the order in which they are done.
 
     The first half goes scan by scan, the second state by state, so that few raw scans and intermediate volumes lie on
     the disk at once, also where a run looks ahead (`ready`).
     """
-    ref = recipe.reference
-    order = states_in_order(len(recipe.states), ref)
-    made: list[Unit] = []
-    for s in order:
-        both = dict.fromkeys([("raw", ref), ("raw", s)])
-        registered = tuple(both) if s != ref and recipe.register_.transform != "none" else ()
-        made += [
-            Unit("read", s, writes=(("raw", s),)),
-            Unit("register", s, tuple(dict.fromkeys([f"read-{ref}", f"read-{s}"])), registered),
-            Unit(
-                "grey",
-                s,
-                tuple(dict.fromkeys([f"register-{s}", f"read-{ref}", f"read-{s}"])),
-                (("raw", s),),
-                (("grey", s),),
-            ),
-        ]
-    for s in order:
-        labelled = f"labels-{s}" if s == ref else f"transfer-{s}"
-        made += [
-            Unit(
-                "denoise",
-                s,
-                (f"grey-{s}",) if s == ref else (f"denoise-{ref}", f"grey-{s}"),
-                (("grey", s),),
-                (("denoised", s),),
-            ),
-            Unit(
-                "mask",
-                s,
-                tuple(dict.fromkeys([f"denoise-{s}", f"denoise-{ref}"])),
-                (("denoised", s),),
-                (("mask", s),),
-            ),
-            _labelling(recipe, s, ref),
-            Unit("measure", s, (labelled, f"grey-{s}"), (("grey", s), ("label", s)), ((MEASURED, s),)),
-        ]
-    names = tuple(f"{step}-{s}" for step in ("measure", "register") for s in order)
-    return [*made, Unit("track", ref, names, tuple((MEASURED, s) for s in order))]
+    order = states_in_order(len(recipe.states), recipe.reference)
+    sections = recipe.sections()
+    planned = [
+        _unit(step, state, recipe, sections, order)
+        for stage in (Stage.SCANS, Stage.STATES)
+        for state in order
+        for step in of_stage(stage)
+        if step.states == "all" or (step.states == "reference") == (state == recipe.reference)
+    ]
+    return planned + [_unit(step, recipe.reference, recipe, sections, order) for step in of_stage(Stage.WHOLE)]
 
 
-def _labelling(recipe: Recipe, state: int, ref: int) -> Unit:
-    written = (("depth", state), ("label", state))
-    if state == ref:
-        return Unit("labels", state, (f"mask-{state}",), (("mask", state),), written)
-    source = predecessor(state, ref) if recipe.transfer.mode == "chain" else ref
-    before = f"labels-{source}" if source == ref else f"transfer-{source}"
-    needs = tuple(dict.fromkeys([f"mask-{state}", before, f"labels-{ref}"]))
-    return Unit("transfer", state, needs, (("mask", state), ("label", source), ("depth", source)), written)
+def _unit(step: Step, state: int, recipe: Recipe, sections: Mapping[str, Any], order: Sequence[int]) -> Unit:
+    """Return a step's unit for a state: what it declares, with the states' numbers."""
+    reference, key = recipe.reference, UnitKey(step.name, state)
+    before = predecessor(state, reference) if recipe.transfer.mode == "chain" else reference
+    states = {Of.ITSELF: (state,), Of.REFERENCE: (reference,), Of.BEFORE: (before,), Of.ALL: tuple(order)}
+    needs = dict.fromkeys(
+        labelled_by(s, reference) if name == LABELLING else UnitKey(name, s)
+        for name, which in step.needs
+        for s in states[which]
+    )
+    needs.pop(key, None)
+    looks = step.reads_in(sections, state == reference)
+    reads = dict.fromkeys((name, s) for name, which in step.reads for s in states[which]) if looks else {}
+    return Unit(key, tuple(needs), tuple(reads), tuple((name, state) for name in step.writes))
 
 
-def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -> dict[str, str]:
+def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -> dict[UnitKey, str]:
     """Return the fingerprint of every unit's result.
 
     Parameters
@@ -161,44 +143,37 @@ def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -
     shape
         Shape of the stored volume.
     """
-    found: dict[str, str] = {}
-    for unit in units(recipe):
-        facts: dict[str, Any] = {
-            "step": unit.step,
-            "version": VERSIONS[unit.step],
-            "parameters": _parameters(recipe, unit.step),
-            "needs": [found[name] for name in unit.needs],
-        }
-        if unit.step == "read":
-            facts["source"] = sources[unit.state]
-        if unit.step == "grey":
-            facts["shape"] = list(shape)
-        text = json.dumps(facts, sort_keys=True)
-        found[unit.name] = hashlib.sha256(text.encode()).hexdigest()
-    return found
-
-
-def _parameters(recipe: Recipe, step: str) -> Mapping[str, Any]:
-    """Return what of the recipe decides a step's result (never how the work is cut)."""
     content = recipe.as_dict()
-    experiment = content["experiment"]
-    common = {"voxel_um": experiment["voxel_um"], "fill": experiment["fill"], "crop": content["crop"]}
-    match step:
-        case "read":
-            return {"fill": common["fill"], "crop": common["crop"]}
-        case "register":
-            return common | content["register"]
-        case "transfer":
-            return content["transfer"] | content["labels"]
-        case "track":
-            return {"states": [{k: v for k, v in s.items() if k != "source"} for s in content["states"]]}
-        case "labels" | "measure":
-            return content[step] | {"voxel_um": common["voxel_um"]}
-        case _:
-            return content[step] | {"fill": common["fill"]}
+    by_unit: dict[UnitKey, str] = {}
+    for unit in units(recipe):
+        step = REGISTRY[unit.step]
+        opened: dict[str, Any] = {"source": sources[unit.state], "shape": list(shape)}
+        deciding = {
+            "step": unit.step,
+            "version": step.version,
+            "parameters": _parameters(content, step),
+            "needs": [by_unit[key] for key in unit.needs],
+        } | {name: opened[name] for name in step.opened}
+        text = json.dumps(deciding, sort_keys=True)
+        by_unit[unit.key] = hashlib.sha256(text.encode()).hexdigest()
+    return by_unit
 
 
-def ready(left: Sequence[Unit], at_work: Set[str]) -> list[Unit]:
+def _parameters(content: Mapping[str, Any], step: Step) -> Mapping[str, Any]:
+    """Return what of the recipe decides a step's result (never how the work is cut)."""
+    facts = {
+        "voxel_um": content["experiment"]["voxel_um"],
+        "fill": content["experiment"]["fill"],
+        "crop": content["crop"],
+        "states": [{k: v for k, v in state.items() if k != "source"} for state in content["states"]],
+    }
+    parameters: dict[str, Any] = {name: facts[name] for name in step.facts}
+    for section in step.sections:
+        parameters |= content[section]
+    return parameters
+
+
+def ready(left: Sequence[Unit], at_work: Set[UnitKey]) -> list[Unit]:
     """Return the units that may begin, in order.
 
     Parameters
@@ -206,34 +181,40 @@ def ready(left: Sequence[Unit], at_work: Set[str]) -> list[Unit]:
     left
         Units that are not done, in order.
     at_work
-        Names of those that have begun.
+        Those that have begun.
     """
-    found: list[Unit] = []
-    awaited: set[str | VolumeKey] = set()
+    able: list[Unit] = []
+    awaited: set[UnitKey | VolumeKey] = set()
     for unit in left[: AHEAD + 1]:
-        if unit.name not in at_work and awaited.isdisjoint([*unit.needs, *unit.reads]):
-            found.append(unit)
-        awaited.update([unit.name, *unit.writes])
-    return found
+        if unit.key not in at_work and awaited.isdisjoint([*unit.needs, *unit.reads]):
+            able.append(unit)
+        awaited.update([unit.key, *unit.writes])
+    return able
 
 
 def dependent(failed: Unit, left: Sequence[Unit]) -> list[Unit]:
     """Return the units that cannot be done because one failed, in order."""
-    spoilt: set[str | VolumeKey] = {failed.name, *failed.writes}
-    found: list[Unit] = []
+    spoilt: set[UnitKey | VolumeKey] = {failed.key, *failed.writes}
+    blocked: list[Unit] = []
     for unit in left:
         if not spoilt.isdisjoint([*unit.needs, *unit.reads]):
-            found.append(unit)
-            spoilt.update([unit.name, *unit.writes])
-    return found
+            blocked.append(unit)
+            spoilt.update([unit.key, *unit.writes])
+    return blocked
+
+
+def upto(plan: Sequence[Unit], until: str | None) -> Iterator[Unit]:
+    """Yield the units of a plan up to and including those of a step, or all."""
+    last = len(STEPS) if until is None else STEPS.index(until)
+    return (unit for unit in plan if STEPS.index(unit.step) <= last)
 
 
 def outstanding(
     plan: Sequence[Unit],
-    done: set[str],
-    there: set[VolumeKey],
+    done: Set[UnitKey],
+    there: Set[VolumeKey],
     until: str | None = None,
-    kept: set[VolumeKey] | None = None,
+    kept: Set[VolumeKey] = frozenset(),
 ) -> list[Unit]:
     """Return the units that a run must do, in order.
 
@@ -244,7 +225,7 @@ def outstanding(
     plan
         All units in order.
     done
-        Names of units whose result is there and whose fingerprint fits.
+        Units whose result is there and whose fingerprint fits.
     there
         Volumes that lie on the disk.
     until
@@ -252,13 +233,11 @@ def outstanding(
     kept
         Volumes that are wanted for themselves.
     """
-    last = len(STEPS) if until is None else STEPS.index(until)
-    wanted = set(kept or ())
+    wanted = set(kept)
     needed: list[Unit] = []
-    for unit in reversed(plan):
-        beyond = STEPS.index(unit.step) > last
+    for unit in reversed(list(upto(plan, until))):
         gone = any(key in wanted and key not in there for key in unit.writes)
-        if beyond or (unit.name in done and not gone):
+        if unit.key in done and not gone:
             continue
         needed.append(unit)
         wanted.update(unit.reads)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,12 @@ from filelock import FileLock, Timeout
 
 from crackdask.analysis.tables import state_names
 from crackdask.engine.executors import Executor, Serial
-from crackdask.engine.pass_runner import Progress, Report, peak_bytes
+from crackdask.engine.pass_runner import BlockReport, Progress, peak_bytes
+from crackdask.engine.retries import Retries
 from crackdask.export.properties import ExportError, property_of
 from crackdask.export.slices import folder_name
 from crackdask.grid import Box, Grid, Triple, check_single_writer
+from crackdask.schema import UnitKey
 from crackdask.storage.locations import Place, place
 from crackdask.store.arrays import Compression
 from crackdask.store.image import create_image, is_image
@@ -37,7 +39,8 @@ _LARGEST_CHUNK = 128
 #: What a worker may take: its libraries, and a block with the finer one that it is made of.
 PAINT_BYTES = 2**30
 _MOST_LEVELS = 8
-_TRIES = 3
+#: Damaged labels are not mended by a second try.
+_RETRIES = Retries(2, (ValueError,))
 
 
 class PaintError(RuntimeError):
@@ -68,7 +71,7 @@ class Stroke:
     values: str | None
 
 
-def stroke(job: Stroke) -> Report:
+def stroke(job: Stroke) -> BlockReport:
     """Paint a block and flush it to the disk."""
     started = time.perf_counter()
     if job.values is not None:
@@ -81,7 +84,7 @@ def stroke(job: Stroke) -> Report:
         finer = job.source.read(Box(_triple(start), _triple(stop)))
         painted, read = np.ascontiguousarray(finer[::2, ::2, ::2]), finer.nbytes
     written = job.target.write(job.box, painted)
-    return Report(job.number, time.perf_counter() - started, read, written, peak_bytes())
+    return BlockReport(job.number, time.perf_counter() - started, read, written, peak_bytes())
 
 
 def paint(
@@ -145,7 +148,7 @@ def paint(
             values = partial / f"values-{state}.npy"
             row = np.append(np.float32(np.nan), found.values[state])
             np.save(values, np.where(np.isnan(row), np.float32(background), row))
-            unit, started = f"paint {str(found.name).replace('-', '_')}-{state}", time.monotonic()
+            unit, started = UnitKey(f"paint {str(found.name).replace('-', '_')}", state), time.monotonic()
             _paint_state(store, partial, state, levels, chunks, executor or Serial(), unit, progress)
             values.unlink()
             if progress:
@@ -161,7 +164,7 @@ def _paint_state(
     levels: list[Triple],
     chunks: list[Triple],
     executor: Executor,
-    unit: str,
+    unit: UnitKey,
     progress: Progress | None,
 ) -> None:
     """Paint one state, one level after the other."""
@@ -175,30 +178,36 @@ def _paint_state(
         jobs = [Stroke(k, box, source, target, within, values) for k, box in enumerate(grid)]
         if progress:
             progress.begin(unit, f"level {level}", 0, len(jobs))
-        _all(jobs, executor, unit, progress)
+        _paint_all(jobs, executor, unit, f"level {level}", progress)
 
 
-def _all(jobs: list[Stroke], executor: Executor, unit: str, progress: Progress | None) -> None:
+def _paint_all(
+    jobs: Sequence[Stroke], executor: Executor, unit: UnitKey, pass_: str, progress: Progress | None
+) -> None:
     """Do all blocks; those that fail are tried again."""
-    errors: dict[int, BaseException] = {}
-    for _ in range(_TRIES):
-        left, errors = jobs, {}
-        for job, outcome in executor.map(stroke, left):
-            if isinstance(outcome, ValueError | OSError):  # damaged labels, a full disk: no second try can help
-                raise outcome
-            if isinstance(outcome, BaseException):
-                errors[job.number] = outcome
-            elif progress:
-                progress.advance(unit, outcome)
-        jobs = [job for job in left if job.number in errors]
-        if not jobs:
-            return
-    first = jobs[0]
-    why = errors[first.number]
-    raise PaintError(
-        f"{len(jobs)} blocks could not be painted, so there is no image; the first is voxels {first.box.start} to "
-        f"{first.box.stop}: {type(why).__name__}: {why}"
-    )
+
+    def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        for job, outcome in executor.map(stroke, [jobs[number] for number in numbers]):
+            yield job.number, outcome
+
+    def keep(number: int, report: BlockReport) -> None:
+        if progress:
+            progress.advance(unit, report)
+
+    def failed(number: int, error: BaseException, again: bool) -> None:
+        if progress:
+            progress.failed(unit, pass_, number, error, again)
+
+    aside = _RETRIES.sweep(range(len(jobs)), sweep, keep, failed)
+    if aside:
+        first, why = min(aside.items(), key=lambda each: each[0])
+        if isinstance(why, OSError):
+            raise why
+        box = jobs[first].box
+        raise PaintError(
+            f"{len(aside)} blocks could not be painted, so there is no image; the first is voxels {box.start} to "
+            f"{box.stop}: {type(why).__name__}: {why}"
+        )
 
 
 def _levels(shape: Triple, chunk: Triple) -> list[Triple]:

@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 from crackdask.analysis.parameters import AnalyseParams
 from crackdask.grid import Triple
 from crackdask.recipe.site import SITE_ONLY, ClusterParams, Site, nbytes
+from crackdask.schema import STEPS
 from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.grey import GreyParams
 from crackdask.steps.labels import LabelsParams
@@ -161,6 +162,11 @@ class Recipe(BaseModel):
         """Number of the state that all others are registered to."""
         names = [state.name for state in self.states]
         return names.index(self.register_.reference) if self.register_.reference else 0
+
+    def sections(self) -> dict[str, Any]:
+        """Return the parameters of the steps, by the names of their sections."""
+        fields = type(self).model_fields.items()
+        return {field.alias or name: getattr(self, name) for name, field in fields if (field.alias or name) in STEPS}
 
     def crop_of(self, shape: Triple) -> tuple[tuple[int, int], ...]:
         """Return the kept range along each axis of a scan, or say what does not fit."""

@@ -142,3 +142,26 @@ def histogram(grey: Array) -> Array:
 
 def _sum_histograms(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     return {"denoised_histogram": total(tallies, "counts")}
+
+
+# ---------------------------------------------------------------- what the step declares of itself
+
+from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume  # noqa: E402
+
+
+def _planned(setting: Setting) -> tuple[Pass, ...]:
+    return (*noise_passes(), *passes(setting.parameters["denoise"]))
+
+
+STEP = Step(
+    name="denoise",
+    stage=Stage.STATES,
+    parameters=DenoiseParams,
+    sections=("denoise",),
+    facts=("fill",),
+    needs=(("denoise", Of.REFERENCE), ("grey", Of.ITSELF)),
+    reads=(("grey", Of.ITSELF),),
+    writes={"denoised": Volume("uint8", 0.6, kept="on request")},
+    passes=_planned,
+    seconds_per_megavoxel=0.21,
+)

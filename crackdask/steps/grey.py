@@ -18,6 +18,7 @@ from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, t
 from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels.resample import resample_grey, source_box
 from crackdask.schema import GREY_LEVELS
+from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume
 
 
 def _pair(value: Any) -> Any:
@@ -178,3 +179,22 @@ def _grey(params: GreyParams, resampling: Resampling, block: Block) -> Result:
 
 def _count(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     return {"grey_voxels": total(tallies, "counts")}
+
+
+def _planned(setting: Setting) -> tuple[Pass, ...]:
+    return passes(setting.parameters["grey"], Resampling((), setting.scan, 0.0, 1.0))
+
+
+STEP = Step(
+    name="grey",
+    stage=Stage.SCANS,
+    parameters=GreyParams,
+    sections=("grey",),
+    facts=("fill",),
+    opened=("shape",),
+    needs=(("register", Of.ITSELF), ("read", Of.REFERENCE), ("read", Of.ITSELF)),
+    reads=(("raw", Of.ITSELF),),
+    writes={"grey": Volume("uint8", 0.85, kept="always")},
+    passes=_planned,
+    seconds_per_megavoxel=0.06,
+)

@@ -23,8 +23,11 @@ from crackdask.grid import Grid
 from crackdask.kernels import basin_merging
 from crackdask.kernels import watershed as kernels
 from crackdask.kernels.distance import LARGEST_DEPTH, STEPS_PER_VOXEL
+from crackdask.steps.declaration import Of, Setting, Stage, Step
 from crackdask.steps.watershed import (
     BASIN_TABLES,
+    BASINS,
+    LABELLED,
     Edges,
     basins_pass,
     carried_tables,
@@ -134,3 +137,23 @@ def _relabel(block: Block) -> Result:
 
 def _max_depths(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     return carried_tables(tallies, int(tables["particles"][0]))
+
+
+def _planned(setting: Setting) -> tuple[Pass, ...]:
+    return passes(setting.parameters["labels"], setting.voxel_um)
+
+
+STEP = Step(
+    name="labels",
+    stage=Stage.STATES,
+    parameters=LabelsParams,
+    sections=("labels",),
+    facts=("voxel_um",),
+    states="reference",
+    needs=(("mask", Of.ITSELF),),
+    reads=(("mask", Of.ITSELF),),
+    writes=LABELLED,
+    internal=BASINS,
+    passes=_planned,
+    seconds_per_megavoxel=0.21,
+)

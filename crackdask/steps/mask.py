@@ -260,3 +260,27 @@ def _open(phase: Array, radius: int) -> Array:
 
 def _close(phase: Array, radius: int) -> Array:
     return np.asarray(ndimage.binary_closing(phase, _ball(radius))) if radius else phase
+
+
+# ---------------------------------------------------------------- what the step declares of itself
+
+from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume  # noqa: E402
+
+
+def _planned(setting: Setting) -> tuple[Pass, ...]:
+    return passes(setting.parameters["mask"])
+
+
+STEP = Step(
+    name="mask",
+    stage=Stage.STATES,
+    parameters=MaskParams,
+    sections=("mask",),
+    facts=("fill",),
+    needs=(("denoise", Of.ITSELF), ("denoise", Of.REFERENCE)),
+    reads=(("denoised", Of.ITSELF),),
+    writes={"mask": Volume("bool", 0.02, kept="on request")},
+    internal={"rough": Volume("bool"), "solid": Volume("bool")},
+    passes=_planned,
+    seconds_per_megavoxel=0.10,
+)

@@ -9,10 +9,10 @@ row does not depend on the other rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from math import pi
+from math import ceil, pi
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -25,6 +25,7 @@ from crackdask.kernels.surface import cell_areas
 from crackdask.kernels.tally import tally
 from crackdask.kernels.tally_sums import Pairs, among, total
 from crackdask.schema import GREY_LEVELS, OUTSIDE, PARTICLES, SHELLS
+from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
 
 Edges = tuple[float, float, float]
 Groups = dict[str, dict[str, Array]]
@@ -32,6 +33,8 @@ Groups = dict[str, dict[str, Array]]
 MEASURED = tuple(name for name in PARTICLES if name not in (
     "tracked", "lost", "neighbour_lost", "on_border", "on_invalid"
 ))  # fmt: skip
+#: Columns of :func:`contacts`.
+CONTACTS = ("particle_a", "particle_b", "faces", "area_um2")
 _ROWS = 8192  # particles whose histograms are worked on at once
 _PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
@@ -63,7 +66,7 @@ class MeasureParams(BaseModel):
 
 
 def passes(params: MeasureParams, voxel_um: Edges, deepest: int) -> tuple[Pass, ...]:
-    """Return the one pass that counts; its tallies are for :func:`finalise` and :func:`contacts`.
+    """Return the one pass that counts, without the reduction that ends it; its tallies are for :func:`finalise`.
 
     `deepest` is an upper bound, in smallest voxel edges, of the depth of any particle: no voxel is
     further than that from its own particle's surface. A particle that is deeper is an error, never
@@ -86,17 +89,44 @@ def passes_to_tables(
 ) -> tuple[Pass, ...]:
     """Return the same pass, ended by a reduction to tables named ``particles.voxels``, ``shells.grey_sum`` and so on.
 
-    For crops that fit memory; a run finalises its recorded tallies by ranges of ids.
+    For crops that fit memory.
     """
     (counted,) = passes(params, voxel_um, deepest)
     names = [
         *(f"particles.{name}" for name in MEASURED),
         *(f"shells.{name}" for name in SHELLS),
         "histograms.voxels",
-        *(f"contacts.{name}" for name in ("particle_a", "particle_b", "faces", "area_um2")),
+        *(f"contacts.{name}" for name in CONTACTS),
     ]
     reduce = partial(_to_tables, voxel_um, ids, shells)
     return (replace(counted, makes=tuple(names), reduce=reduce),)
+
+
+def passes_in_ranges(
+    params: MeasureParams, voxel_um: Edges, deepest: int, ranges: Sequence[range], put: Callable[[range, Groups], None]
+) -> tuple[Pass, ...]:
+    """Return the same pass, ended by a reduction that hands the tables of one range of ids after the other to `put`.
+
+    No more than one range's tables and one block's tally are in memory at a time. The pass itself makes `shells`, the
+    width of all shell tables, and the columns of :func:`contacts`.
+    """
+    (counted,) = passes(params, voxel_um, deepest)
+    reduce = partial(_by_ranges, voxel_um, ranges, put)
+    return (replace(counted, makes=("shells", *CONTACTS), reduce=reduce),)
+
+
+def _by_ranges(
+    voxel_um: Edges,
+    ranges: Sequence[range],
+    put: Callable[[range, Groups], None],
+    grid: Grid,
+    tallies: Sequence[Tally],
+    tables: Tables,
+) -> Tables:
+    shells = deepest_shell(tallies)
+    for ids in ranges:
+        put(ids, finalise(tallies, ids, voxel_um, shells))
+    return {"shells": np.array(shells), **contacts(tallies, voxel_um)}
 
 
 def _to_tables(
@@ -204,8 +234,8 @@ def contacts(tallies: Sequence[Tally], voxel_um: Edges) -> dict[str, Array]:
     to 1.7 times too high.
     """
     pairs = Pairs()
-    for found in tallies:
-        pairs.add(found)
+    for each in tallies:
+        pairs.add(each)
     first, second, faces = pairs.total()
     return {
         "particle_a": first,
@@ -307,3 +337,22 @@ def _order(below: Array, rank: Array) -> Array:
     """Return the grey level of the voxel of each rank, from 0."""
     levels: Array = (below <= rank[:, None]).sum(axis=1).astype(np.float64)
     return levels
+
+
+def _planned(setting: Setting) -> tuple[Pass, ...]:
+    return passes(setting.parameters["measure"], setting.voxel_um, ceil(setting.parameters["labels"].max_radius))
+
+
+STEP = Step(
+    name="measure",
+    stage=Stage.STATES,
+    parameters=MeasureParams,
+    sections=("measure",),
+    facts=("voxel_um",),
+    needs=((LABELLING, Of.ITSELF), ("grey", Of.ITSELF)),
+    reads=(("grey", Of.ITSELF), ("label", Of.ITSELF)),
+    # The tables of a state on their way into the store; they lie where work volumes lie, and go like them.
+    writes={"tables": Volume(dtype=None)},
+    passes=_planned,
+    seconds_per_megavoxel=0.06,
+)

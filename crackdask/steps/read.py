@@ -18,6 +18,7 @@ from crackdask.blocks.passes import Block, Pass, Result, Tables, Tally
 from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels import raw_reductions as kernels
 from crackdask.sources import SourceError
+from crackdask.steps.declaration import Setting, Stage, Step, Volume
 from crackdask.steps.histograms import Extremes, Histogram, as_voxel, extremes, histogram, two_passes
 
 if TYPE_CHECKING:
@@ -236,3 +237,19 @@ def _merged_histogram(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> T
     for number in range(1, len(tallies)):
         found = found.merge(histogram_of(tallies[number]))
     return {f"histogram_{name}": values for name, values in found.arrays().items()}
+
+
+def _planned(setting: Setting) -> tuple[Pass, ...]:
+    return passes("", setting.dtype, setting.scan, setting.fill, Box.whole(setting.scan))
+
+
+STEP = Step(
+    name="read",
+    stage=Stage.SCANS,
+    facts=("fill", "crop"),
+    opened=("source",),
+    writes={"raw": Volume(dtype=None)},
+    passes=_planned,
+    walks="slabs",
+    seconds_per_megavoxel=0.02,
+)

@@ -11,7 +11,7 @@ index of the moving scan. `spacing` is the edge lengths (z, y, x) of a voxel, in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -27,6 +27,7 @@ from crackdask.kernels.block_matching import SETTLED, Mask
 from crackdask.kernels.consensus import LEAST, Agreement, agree, distances
 from crackdask.kernels.initial_transforms import promising_starts, small_level
 from crackdask.kernels.itk_registration import Picture, register_level
+from crackdask.steps.declaration import Of, Stage, Step
 from crackdask.steps.subblocks import MATCH_FLOOR, Match, Matrix, Point, Reader, match_block, subblocks
 
 UNIT: Point = (1.0, 1.0, 1.0)
@@ -410,3 +411,21 @@ def _furthest(first: Matrix, second: Matrix, shape: Triple) -> float:
     corners = np.array(list(product(*((0.0, n - 1.0) for n in shape), (1.0,))))
     apart = corners @ (first - second)[:3].T
     return float(np.sqrt((apart**2).sum(axis=1)).max())
+
+
+def _looks(parameters: Mapping[str, Any], is_reference: bool) -> bool:
+    return not is_reference and parameters["register"].transform != "none"
+
+
+STEP = Step(
+    name="register",
+    stage=Stage.SCANS,
+    parameters=RegisterParams,
+    version=2,
+    sections=("register",),
+    facts=("voxel_um", "fill", "crop"),
+    needs=(("read", Of.REFERENCE), ("read", Of.ITSELF)),
+    reads=(("raw", Of.REFERENCE), ("raw", Of.ITSELF)),
+    reads_in=_looks,
+    seconds_per_state=3.0,
+)

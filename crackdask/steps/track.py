@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from crackdask.blocks.passes import Array
+from crackdask.steps.declaration import Of, Stage, Step
 
 
 def track(
@@ -75,3 +76,14 @@ def _rows(labels: Array, wanted: Array) -> Array:
     if unknown.size:
         raise ValueError(f"contacts name particle {unknown[0]}, which the table does not have")
     return rows
+
+
+STEP = Step(
+    name="track",
+    stage=Stage.WHOLE,
+    facts=("states",),
+    states="reference",
+    needs=(("measure", Of.ALL), ("register", Of.ALL)),
+    reads=(("tables", Of.ALL),),
+    groups=("particles", "shells", "histograms", "contacts", "transforms"),
+)

@@ -31,8 +31,11 @@ from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, c
 from crackdask.grid import Grid, Triple
 from crackdask.kernels import basin_merging, distance, seeds
 from crackdask.kernels import watershed as kernels
+from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step
 from crackdask.steps.watershed import (
     BASIN_TABLES,
+    BASINS,
+    LABELLED,
     Edges,
     basins_pass,
     carried_tables,
@@ -332,3 +335,23 @@ def _carry(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
 def _keep(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     """Return the reference's tables unchanged."""
     return {name: tables[name] for name in CARRIED}
+
+
+def _planned(setting: Setting) -> tuple[Pass, ...]:
+    return passes(setting.parameters["transfer"], setting.parameters["labels"], setting.voxel_um)
+
+
+STEP = Step(
+    name="transfer",
+    stage=Stage.STATES,
+    parameters=TransferParams,
+    sections=("transfer", "labels"),
+    states="others",
+    needs=(("mask", Of.ITSELF), (LABELLING, Of.BEFORE), ("labels", Of.REFERENCE)),
+    reads=(("mask", Of.ITSELF), ("label", Of.BEFORE), ("depth", Of.BEFORE)),
+    writes=LABELLED,
+    internal=BASINS,
+    aliases={"previous_label": "label", "previous_depth": "depth"},
+    passes=_planned,
+    seconds_per_megavoxel=0.21,
+)

@@ -18,9 +18,13 @@ from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, c
 from crackdask.grid import Box, Grid, Halo, Triple
 from crackdask.kernels import basin_merging, distance
 from crackdask.kernels import watershed as kernels
+from crackdask.steps.declaration import Volume
 
 Edges = tuple[float, float, float]
 BASIN_TABLES = ("basin_of_code", "code_offsets")
+#: What a labelling step leaves, and what only its own passes read.
+LABELLED = {"depth": Volume("uint16", 0.5), "label": Volume("uint32", 0.06, kept="always")}
+BASINS = {"basin": Volume("uint32", 0.2)}
 _FIRST_RADIUS = 13  # voxels; most blocks need no wider halo
 
 

@@ -269,7 +269,7 @@ def _core(mine):
 def test_blocks_and_workers_do_not_show(copy: Path, block, together, executor) -> None:
     tree = crackdask.open(copy)
     levels = solid(tree).load()
-    parts = list(tracing.batches(copy, tree, levels, 1, block))
+    parts = list(tracing.crack_blocks(copy, tree, levels, 1, block))
     assert sum(part.rows.size for part in parts) == 5
     assert len(parts) == together
     found = written(copy, executor, block=block)

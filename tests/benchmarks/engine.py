@@ -18,7 +18,9 @@ from crackdask.blocks.passes import Block, Pass, Result
 from crackdask.cluster.launch import connect
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.pass_runner import Engine
+from crackdask.engine.retries import Retries
 from crackdask.grid import Grid
+from crackdask.schema import UnitKey
 from tests.support.silence import Silent
 
 FULL_FIELD = (2160, 2560, 2560)
@@ -32,13 +34,13 @@ def nothing(block: Block) -> Result:
 def overhead(grid: Grid, cluster: str, workers: int) -> tuple[float, int]:
     """Return the seconds for each block and the bytes this process (client and scheduler) grew by."""
     with tempfile.TemporaryDirectory() as place, connect(cluster, workers, 2 * 2**30) as executor:
-        engine = Engine(Work(Path(place)), executor, Silent(), 0, ())
+        engine = Engine(Work(Path(place)), executor, Silent(), Retries(0))
         own = psutil.Process(os.getpid())
         idle = Pass(name="nothing", kernel=nothing, reads={})
-        engine.run("warm-0", "0" * 64, (idle,), Grid((64, 64, 64), (16, 16, 16)), {}, {}, {})
+        engine.run(UnitKey("warm", 0), "0" * 64, (idle,), Grid((64, 64, 64), (16, 16, 16)), {}, {}, {})
         before = own.memory_info().rss
         started = time.perf_counter()
-        engine.run("nothing-0", "0" * 64, (idle,), grid, {}, {}, {})
+        engine.run(UnitKey("nothing", 0), "0" * 64, (idle,), grid, {}, {}, {})
         return (time.perf_counter() - started) / len(grid), own.memory_info().rss - before
 
 

@@ -21,9 +21,10 @@ from crackdask.cli import running
 from crackdask.cli.common import COMMANDS as KNOWN
 from crackdask.cli.common import app
 from crackdask.cli.console import Display, columns, duration, size
-from crackdask.engine.pass_runner import Report
+from crackdask.engine.pass_runner import BlockReport
 from crackdask.phantom import Phantom, states
 from crackdask.recipe.recipe import RecipeError
+from crackdask.schema import UnitKey
 from tests.support.tiny import Tiny, assert_same_store
 from tests.support.tiny import crackdask as command
 
@@ -266,14 +267,15 @@ def shown(terminal: bool, width: int = 80) -> tuple[Display, io.StringIO]:
 
 def play(display: Display) -> None:
     with display:
-        display.begin("transfer-1", "saddles", 2, 8)
+        unit = UnitKey("transfer", 1)
+        display.begin(unit, "saddles", 2, 8)
         for number in range(2, 6):
-            display.advance("transfer-1", Report(number, 0.1, 1, 1, 1))
-        display.failed("transfer-1", "saddles", 6, ValueError("[x]"), again=True)
+            display.advance(unit, BlockReport(number, 0.1, 1, 1, 1))
+        display.failed(unit, "saddles", 6, ValueError("[x]"), again=True)
         if display._bar:
             display._bar.refresh()
-        display.warn("transfer-1", "beware")
-        display.end("transfer-1", 75.0)
+        display.warn(unit, "beware")
+        display.end(unit, 75.0)
 
 
 def test_progress_in_a_terminal_is_one_live_line() -> None:

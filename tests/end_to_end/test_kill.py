@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 from crackdask.cli import app
 from crackdask.engine import pass_runner as engine
 from crackdask.engine.checkpoints import Records, Work
-from crackdask.engine.pass_runner import Job, Report
+from crackdask.engine.pass_runner import BlockJob, BlockReport
 from crackdask.engine.run import Run
-from crackdask.schema import STEPS
+from crackdask.schema import STEPS, UnitKey
 from crackdask.store.root import StoreError, attributes
 from tests.support.experiment import CUT, Experiment, differences, load
 from tests.support.silence import Silent
@@ -150,7 +150,7 @@ class KillsAWorker(Silent):
     address: str = ""
     killed: list[int] = field(default_factory=list)
 
-    def advance(self, unit: str, report: Report) -> None:
+    def advance(self, unit: UnitKey, report: BlockReport) -> None:
         super().advance(unit, report)
         if len(self.reports) in (30, 200):
             with Client(self.address, set_as_default=False) as client:
@@ -175,12 +175,12 @@ def test_a_run_outlives_its_workers(
 class Failing:
     """Stands in for the engine's work on a block and fails where a rule says so."""
 
-    def __init__(self, fails: Callable[[Job, int], bool]) -> None:
+    def __init__(self, fails: Callable[[BlockJob, int], bool]) -> None:
         self.fails, self.do = fails, engine.run_block
         self.tries: Counter[tuple[str, str, int]] = Counter()
 
-    def __call__(self, job: Job) -> Report:
-        key = (job.records.folder.parent.name, job.step.name, job.number)
+    def __call__(self, job: BlockJob) -> BlockReport:
+        key = (job.records.folder.parent.name, job.pass_.name, job.number)
         self.tries[key] += 1
         if self.fails(job, self.tries[key]):
             raise OSError(f"invented failure of {key}")
@@ -226,7 +226,7 @@ def test_a_block_that_always_fails_is_set_aside_and_the_rest_goes_on(
         patched.setattr(engine, "run_block", failing)
         outcome, _ = experiment.run(store, CUT)
     (failure,) = outcome.failures
-    assert (failure.unit, failure.step, failure.number) == ("mask-1", "threshold", 5)
+    assert (str(failure.unit), failure.pass_, failure.number) == ("mask-1", "threshold", 5)
     assert "invented failure" in failure.error
     assert failing.tries["mask-1", "threshold", 5] == 3
     assert outcome.blocked == ("transfer-1", "measure-1", "transfer-2", "measure-2", "track-0")
@@ -237,7 +237,7 @@ def test_a_block_that_always_fails_is_set_aside_and_the_rest_goes_on(
     outcome, job = experiment.run(store, CUT)
     assert outcome.done == ("mask-1", *outcome_order(outcome.done[1:]))
     assert outcome.skipped == 16
-    assert [n for unit, step, n in done_blocks(job) if (unit, step) == ("mask-1", "threshold")] == [5]
+    assert [n for unit, pass_, n in done_blocks(job) if (unit, pass_) == ("mask-1", "threshold")] == [5]
     assert unlike(store, cut_store) == []
 
 
@@ -249,7 +249,7 @@ def outcome_order(done: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def done_blocks(job: Any) -> list[tuple[str, str, int]]:
-    return [(unit, step, report.number) for unit, step, report in job.engine.reports]
+    return [(str(unit), pass_, report.number) for unit, pass_, report in job.engine.reports]
 
 
 def test_a_failing_match_of_the_registration_is_tried_again_then_set_aside(
@@ -272,7 +272,10 @@ def test_a_failing_match_of_the_registration_is_tried_again_then_set_aside(
     calls.clear()
     limit = 1000
     outcome, _ = experiment.run(tmp_path / "b.zarr", CUT, until="register")
-    assert {(f.unit, f.step) for f in outcome.failures} == {("register-1", "register"), ("register-2", "register")}
+    assert {(str(f.unit), f.pass_) for f in outcome.failures} == {
+        ("register-1", "register"),
+        ("register-2", "register"),
+    }
     assert "the disk went away" in outcome.failures[0].error
 
 
@@ -281,7 +284,7 @@ def test_a_damaged_record_counts_as_not_done(
 ) -> None:
     store = tmp_path / "a.zarr"
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "run_block", Failing(lambda job, _: job.step.name == "grey" and job.number == 7))
+        patched.setattr(engine, "run_block", Failing(lambda job, _: job.pass_.name == "grey" and job.number == 7))
         outcome, _ = experiment.run(store, CUT, until="grey")
     assert {f.number for f in outcome.failures} == {7}
     (folder,) = (Work.beside(store).folder / "blocks" / "grey-1").iterdir()
@@ -389,7 +392,7 @@ def test_a_changed_step_is_done_again_with_what_follows_and_nothing_before(
 
 
 def interrupted(
-    experiment: Experiment, store: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[[Job, int], bool],
+    experiment: Experiment, store: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[[BlockJob, int], bool],
     compute: dict[str, Any], **sections: Any,
 ) -> None:  # fmt: skip
     with monkeypatch.context() as patched:
@@ -404,8 +407,8 @@ def test_records_of_a_recipe_do_not_outlive_a_run_of_another(
     # The second recipe writes over blocks that the first has records of; then the first is back.
     store = copied(grey_store, tmp_path / "a.zarr")
 
-    def fails(job: Job, _: int) -> bool:
-        return job.records.folder.parent.name == "labels-0" and job.step.name == "relabel" and job.number == 7
+    def fails(job: BlockJob, _: int) -> bool:
+        return job.records.folder.parent.name == "labels-0" and job.pass_.name == "relabel" and job.number == 7
 
     interrupted(experiment, store, monkeypatch, fails, CUT)
     interrupted(experiment, store, monkeypatch, fails, CUT, labels={"min_depth": 2.0, "smoothing": 2.0})
@@ -422,8 +425,8 @@ def test_records_of_other_blocks_do_not_count(
     other = CUT | {"block": [24, 60, 48]}
     again = CUT | {"block": [24, 40, 72]}
 
-    def fails(job: Job, _: int) -> bool:
-        return job.step.name in ("grey", "basins") and job.number == 3
+    def fails(job: BlockJob, _: int) -> bool:
+        return job.pass_.name in ("grey", "basins") and job.number == 3
 
     interrupted(experiment, store, monkeypatch, fails, other)
     outcome, job = experiment.run(store, again)
@@ -438,8 +441,8 @@ def test_what_a_failed_unit_wrote_is_kept_for_its_rerun(
     # Nobody but the failed unit itself reads this depth, and other units are done after it.
     store, sections = copied(grey_store, tmp_path / "a.zarr"), {"transfer": {"mode": "reference"}}
 
-    def fails(job: Job, _: int) -> bool:
-        return job.records.folder.parent.name == "transfer-1" and job.step.name == "saddles" and job.number == 3
+    def fails(job: BlockJob, _: int) -> bool:
+        return job.records.folder.parent.name == "transfer-1" and job.pass_.name == "saddles" and job.number == 3
 
     interrupted(experiment, store, monkeypatch, fails, CUT, **sections)
     experiment.run(store, CUT, until="read", **sections)
@@ -456,8 +459,8 @@ def test_volumes_that_are_to_be_kept_later_are_made_again(
     store = copied(grey_store, tmp_path / "a.zarr")
     dropped = CUT | {"keep_intermediate": False}
 
-    def fails(job: Job, _: int) -> bool:
-        return job.records.folder.parent.name == "denoise-2" and job.step.name == "denoise" and job.number == 7
+    def fails(job: BlockJob, _: int) -> bool:
+        return job.records.folder.parent.name == "denoise-2" and job.pass_.name == "denoise" and job.number == 7
 
     interrupted(experiment, store, monkeypatch, fails, dropped)
     outcome, _ = experiment.run(store, CUT)

@@ -30,6 +30,7 @@ from crackdask.engine.status import status
 from crackdask.export import export_tables
 from crackdask.figures import PANELS
 from crackdask.grid import Box
+from crackdask.schema import UnitKey
 from crackdask.sources import SourceError, open_source
 from crackdask.storage import bucket as objects
 from crackdask.storage import lease
@@ -176,7 +177,7 @@ def test_a_recipe_may_mix_places(local: Tiny, bucket: Prefix, tmp_path: Path) ->
     tiny.content = json.loads(json.dumps(local.content))
     tiny.content["states"][1]["source"] = str(upload(local.folder / "scans" / "b", bucket / "scans" / "b"))
     assert tiny.run("--until", "read").code == 0
-    found, wanted = (Work.beside(each.store).result("read-1") for each in (tiny, local))
+    found, wanted = (Work.beside(each.store).result(UnitKey("read", 1)) for each in (tiny, local))
     assert found is not None
     assert wanted is not None
     assert sorted(found[1]) == sorted(wanted[1])
@@ -444,7 +445,7 @@ def test_a_server_that_goes_away_ends_the_run(local: Tiny, tmp_path: Path, monke
     do_block, done = engine.run_block, []
     with serving(tmp_path) as server:
 
-        def gone(job: engine.Job) -> engine.Report:
+        def gone(job: engine.BlockJob) -> engine.BlockReport:
             done.append(job.number)
             if len(done) == 4:
                 server.process.kill()

@@ -12,8 +12,9 @@ from crackdask.cluster.launch import connect
 from crackdask.engine.executors import Executor, Serial
 from crackdask.engine.parallel_units import Lanes
 from crackdask.engine.work_units import Unit
+from crackdask.schema import UnitKey
 
-FIRST, SECOND = Unit("read", 0), Unit("read", 1)
+FIRST, SECOND = Unit(UnitKey("read", 0)), Unit(UnitKey("read", 1))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_seconds_of_units_at_work_together_add_up(shared: Executor) -> None:
         assert lanes.free == 2
         lanes.begin(FIRST)
         lanes.begin(SECOND)
-        assert lanes.at_work == {"read-0", "read-1"}
+        assert lanes.at_work == {FIRST.key, SECOND.key}
         ends = [lanes.ended(), lanes.ended()]
     took = time.perf_counter() - began
     assert [(unit, ended.result()["state"]) for unit, ended, _ in ends] == [(FIRST, 0), (SECOND, 1)]

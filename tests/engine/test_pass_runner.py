@@ -13,7 +13,9 @@ import pytest
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Serial, WorkersLostError
 from crackdask.engine.pass_runner import BlocksFailedError, Engine
+from crackdask.engine.retries import Retries
 from crackdask.grid import Box
+from crackdask.schema import UnitKey
 from tests.support.silence import Silent
 
 BOXES = [Box((n, 0, 0), (n + 1, 1, 1)) for n in range(6)]
@@ -48,10 +50,10 @@ class Deadly(Serial):
 
 def test_a_block_that_waited_beside_a_deadly_one_is_done(tmp_path: Path) -> None:
     workers = Deadly()
-    engine = Engine(Work(tmp_path), workers, Silent(), retries=2, fatal=())
+    engine = Engine(Work(tmp_path), workers, Silent(), Retries(2))
     done: list[Box] = []
     with pytest.raises(BlocksFailedError) as caught:
-        engine.in_order("mask-0", "mask", done.append, BOXES)
+        engine.in_order(UnitKey("mask", 0), "mask", done.append, BOXES)
     assert [failure.number for failure in caught.value.failures] == [2]
     assert sorted(done) == [box for box in BOXES if box != workers.bad]
     assert workers.asked == [[0, 1, 2, 3, 4, 5], [2], [3]]
@@ -59,7 +61,7 @@ def test_a_block_that_waited_beside_a_deadly_one_is_done(tmp_path: Path) -> None
 
 def test_a_block_that_is_lost_only_when_it_is_tried_again_gets_a_try_of_its_own(tmp_path: Path) -> None:
     workers, done = Deadly(), Counter[Box]()
-    engine = Engine(Work(tmp_path), workers, Silent(), retries=2, fatal=())
+    engine = Engine(Work(tmp_path), workers, Silent(), Retries(2))
 
     def fails_once(box: Box) -> None:
         done[box] += 1
@@ -68,6 +70,6 @@ def test_a_block_that_is_lost_only_when_it_is_tried_again_gets_a_try_of_its_own(
 
     workers.late.append(True)
     with pytest.raises(BlocksFailedError) as caught:
-        engine.in_order("mask-0", "mask", fails_once, BOXES)
+        engine.in_order(UnitKey("mask", 0), "mask", fails_once, BOXES)
     assert [failure.number for failure in caught.value.failures] == [2]
     assert workers.asked == [[0, 1, 2, 3, 4, 5], [2, 3, 4, 5], [2], [3]]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from crackdask.engine.pass_runner import Report
+from crackdask.engine.pass_runner import BlockReport
 from crackdask.engine.profile import Cost, profile
 
-REPORTS = [Report(0, 1.5, 100, 10, 7), Report(1, 0.5, 300, 30, 5)]
+REPORTS = [BlockReport(0, 1.5, 100, 10, 7), BlockReport(1, 0.5, 300, 30, 5)]
 
 
 def test_costs_add_up_and_the_peak_is_the_largest() -> None:

@@ -150,8 +150,8 @@ def test_after_a_change_of_the_recipe(tiny: Tiny) -> None:
 def test_failed_blocks(tiny: Tiny, finished: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = engine.run_block
 
-    def flaky(job: engine.Job) -> engine.Report:
-        if job.step.name == "denoise" and job.number == 2:
+    def flaky(job: engine.BlockJob) -> engine.BlockReport:
+        if job.pass_.name == "denoise" and job.number == 2:
             raise RuntimeError("a [bad] day")
         return sound(job)
 
@@ -188,7 +188,7 @@ from crackdask.cli import main
 sound = engine.run_block
 def slow(job):
     found = sound(job)
-    if job.step.name == "denoise" and job.number == 2:
+    if job.pass_.name == "denoise" and job.number == 2:
         time.sleep(60)
     return found
 engine.run_block = slow

@@ -8,18 +8,21 @@ from hypothesis import strategies as st
 
 from crackdask.engine.work_units import (
     AHEAD,
-    KEPT_ON_REQUEST,
-    STORED,
+    Unit,
     dependent,
     fingerprints,
+    labelled_by,
     outstanding,
     predecessor,
     ready,
     states_in_order,
     units,
 )
-from crackdask.recipe.recipe import check
-from crackdask.schema import STEPS
+from crackdask.recipe.recipe import Recipe, check
+from crackdask.schema import STEPS, UnitKey
+from crackdask.schema import VOLUMES as STORE_VOLUMES
+from crackdask.steps.declaration import LABELLING
+from crackdask.steps.registry import GROUPS, KEPT_ON_REQUEST, REGISTRY, STORED, VOLUMES
 
 SHAPE = (60, 70, 80)
 
@@ -37,7 +40,8 @@ def recipe(states=3, reference=0, **sections):
 
 
 def prints(found, sources=None, shape=SHAPE):
-    return fingerprints(found, sources or [f"scan {i}" for i in range(len(found.states))], shape)
+    by_unit = fingerprints(found, sources or [f"scan {i}" for i in range(len(found.states))], shape)
+    return {str(key): fingerprint for key, fingerprint in by_unit.items()}
 
 
 def changed(before, after):
@@ -49,7 +53,7 @@ def followers(plan, names):
     """Return units and everything that needs them, directly or not."""
     found = set(names)
     for unit in plan:
-        if found.intersection(unit.needs):
+        if found.intersection(map(str, unit.needs)):
             found.add(unit.name)
     return found
 
@@ -61,6 +65,61 @@ def all_volumes(plan):
 def kept_after_a_run(plan):
     """Return the volumes that lie on the disk when a run is done."""
     return {key for key in all_volumes(plan) if key[0] in STORED}
+
+
+# ---------------------------------------------------------------- names of units
+
+
+@given(st.sampled_from([*STEPS, "cracks", "paint damage_change", "a-b"]), st.integers(0, 999))
+def test_the_name_of_a_unit_tells_the_unit(step, state):
+    key = UnitKey(step, state)
+    assert str(key) == Unit(key).name == f"{step}-{state}"
+    assert UnitKey.parse(str(key)) == key
+
+
+@pytest.mark.parametrize("name", ["", "mask", "mask-", "-1", "mask-one", "mask-1.partial", "mask-²"])
+def test_what_names_no_unit(name):
+    with pytest.raises(ValueError, match="names no unit"):
+        UnitKey.parse(name)
+
+
+# ---------------------------------------------------------------- what the steps declare
+
+
+def test_every_step_declares_itself_under_its_name():
+    assert tuple(REGISTRY) == STEPS
+    assert [step.name for step in REGISTRY.values()] == list(STEPS)
+    assert [step.stage.value for step in REGISTRY.values()] == sorted(step.stage.value for step in REGISTRY.values())
+
+
+def test_the_recipe_has_the_sections_that_the_steps_declare():
+    declared = {step.name: step.parameters for step in REGISTRY.values() if step.parameters}
+    fields = {field.alias or name: field.annotation for name, field in Recipe.model_fields.items()}
+    assert {name: kind for name, kind in fields.items() if name in STEPS} == declared
+    assert recipe().sections().keys() == declared.keys()
+    assert all(section in declared for step in REGISTRY.values() for section in step.sections)
+
+
+def test_what_is_read_was_declared_by_a_step_before():
+    declared, order = {}, list(REGISTRY.values())
+    for step in order:
+        assert all(name in declared for name, _ in step.reads), step.name
+        assert all(name in {LABELLING, *STEPS[: order.index(step) + 1]} for name, _ in step.needs)
+        assert not set(step.internal) & {name for name, _ in step.reads}
+        for name, volume in {**step.internal, **step.writes}.items():
+            assert declared.setdefault(name, volume) == volume, f"{name} is declared twice, in two ways"
+    assert declared == VOLUMES
+    assert {name: VOLUMES[name].dtype for name in (*STORED, *KEPT_ON_REQUEST)} == {
+        name: variable.dtype for name, variable in STORE_VOLUMES.items()
+    }
+    assert GROUPS == ("particles", "shells", "histograms", "contacts", "transforms")
+
+
+def test_the_unit_that_labels_a_state():
+    assert [str(labelled_by(state, 1)) for state in range(3)] == ["transfer-0", "labels-1", "transfer-2"]
+    for state in range(3):
+        writers = [unit.key for unit in units(recipe(3, 1)) if ("label", state) in unit.writes]
+        assert writers == [labelled_by(state, 1)]
 
 
 # ---------------------------------------------------------------- order
@@ -76,7 +135,7 @@ def test_everything_is_there_before_it_is_used(states, reference, mode, transfor
     names, written = set(), set()
     for unit in plan:
         assert unit.name not in names
-        assert names.issuperset(unit.needs), unit
+        assert names.issuperset(map(str, unit.needs)), unit
         assert written.issuperset(unit.reads), unit
         assert not written.intersection(unit.writes)
         names.add(unit.name)
@@ -92,8 +151,8 @@ def test_units_at_work_together_neither_wait_for_each_other_nor_fill_the_disk(da
     readers = {key: {unit.name for unit in plan if key in unit.reads} for unit in plan for key in unit.writes}
     lanes, left, at_work, lying = data.draw(st.integers(1, 2)), list(plan), [], set()
     while left:
-        undone = {unit.name for unit in left}
-        begun = ready(left, {unit.name for unit in at_work})[: lanes - len(at_work)]
+        undone = {unit.key for unit in left}
+        begun = ready(left, {unit.key for unit in at_work})[: lanes - len(at_work)]
         for unit in begun:
             assert undone.isdisjoint(unit.needs), unit
             assert lying.issuperset(unit.reads), unit
@@ -128,7 +187,7 @@ def test_labels_go_outward_from_a_reference_in_the_middle():
     for state, source in ((3, 2), (4, 3), (1, 2), (0, 1)):
         unit = by_name[f"transfer-{state}"]
         assert unit.reads == (("mask", state), ("label", source), ("depth", source))
-        assert f"{'labels' if source == 2 else 'transfer'}-{source}" in unit.needs
+        assert f"{'labels' if source == 2 else 'transfer'}-{source}" in map(str, unit.needs)
     from_reference = {unit.name: unit for unit in units(recipe(5, 2, transfer={"mode": "reference"}))}
     assert all(("label", 2) in from_reference[f"transfer-{s}"].reads for s in (0, 1, 3, 4))
 
@@ -217,7 +276,11 @@ def test_facts_of_the_experiment():
 
 
 def test_a_fingerprint_is_the_same_tomorrow():
-    assert prints(recipe()) == prints(recipe())
+    """Stores of today are told by these; only a step's version, or a parameter that is new, may change them."""
+    today = prints(recipe(4, 1, experiment={"fill": 0.0}, crop={"z": [0, 50]}))
+    assert today["read-0"].startswith("703398595de5638c")
+    assert today["register-2"].startswith("654b85fe2f49cec9")
+    assert today["grey-3"].startswith("b5669392897922a4")
     assert len(set(prints(recipe()).values())) == len(units(recipe()))
 
 
@@ -227,7 +290,7 @@ def test_a_fingerprint_is_the_same_tomorrow():
 def test_all_is_done_then_nothing():
     plan = units(recipe())
     assert outstanding(plan, set(), set()) == plan
-    done = {unit.name for unit in plan}
+    done = {unit.key for unit in plan}
     assert outstanding(plan, done, kept_after_a_run(plan)) == []
     assert outstanding(plan, done, all_volumes(plan)) == []
 
@@ -235,7 +298,7 @@ def test_all_is_done_then_nothing():
 def test_a_run_that_was_stopped_goes_on():
     plan = units(recipe())
     for place in range(len(plan)):
-        done = {unit.name for unit in plan[:place]}
+        done = {unit.key for unit in plan[:place]}
         there = {key for unit in plan[:place] for key in unit.writes}
         assert outstanding(plan, done, there) == plan[place:]
 
@@ -245,7 +308,7 @@ def test_dropped_intermediates_are_made_again_only_for_those_who_read_them():
     there = kept_after_a_run(plan)
 
     def again(*undone):
-        return [u.name for u in outstanding(plan, {u.name for u in plan} - set(undone), there)]
+        return [u.name for u in outstanding(plan, {u.key for u in plan if u.name not in undone}, there)]
 
     # grey and label are stored, the measured tables on their way are gone.
     assert again("track-0") == ["measure-0", "measure-1", "measure-2", "track-0"]
@@ -267,7 +330,7 @@ def test_until_does_nothing_beyond():
     for until in STEPS:
         todo = outstanding(plan, set(), set(), until=until)
         assert todo == [u for u in plan if STEPS.index(u.step) <= STEPS.index(until)]
-    done = {u.name for u in plan if STEPS.index(u.step) <= STEPS.index("grey")}
+    done = {u.key for u in plan if STEPS.index(u.step) <= STEPS.index("grey")}
     there = {("grey", s) for s in range(3)}
     assert outstanding(plan, done, there, until="grey") == []
     assert [u.step for u in outstanding(plan, done, there, until="denoise")] == ["denoise"] * 3
@@ -275,7 +338,7 @@ def test_until_does_nothing_beyond():
 
 def test_volumes_that_are_wanted_for_themselves():
     plan = units(recipe(2))
-    done = {unit.name for unit in plan}
+    done = {unit.key for unit in plan}
     there = kept_after_a_run(plan)
     kept = {key for key in all_volumes(plan) if key[0] in KEPT_ON_REQUEST}
     names = [unit.name for unit in outstanding(plan, done, there, kept=kept)]

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 
 from crackdask.engine import pass_runner as engine
-from crackdask.engine.pass_runner import Job, Report
+from crackdask.engine.pass_runner import BlockJob, BlockReport
 
 
 def dask_setup(worker: Any) -> None:
     """Stand between the worker and its blocks."""
     sound = engine.run_block
 
-    def watched(job: Job) -> Report:
+    def watched(job: BlockJob) -> BlockReport:
         asked = json.loads(Path(os.environ["CRACKDASK_FAULTS"]).read_text())
-        block = f"{job.records.folder.parent.name} {job.step.name} {job.number}"
+        block = f"{job.records.folder.parent.name} {job.pass_.name} {job.number}"
         begun = False
 
         def kernel(own: Any) -> Any:
@@ -38,10 +38,10 @@ def dask_setup(worker: Any) -> None:
             for fault in asked["faults"]:
                 if fault["block"] == block and (before := _before(asked["log"], fault)) < fault["times"]:
                     _HURTS[fault["how"]](fault, before)
-            return job.step.kernel(own)
+            return job.pass_.kernel(own)
 
         try:
-            report = sound(replace(job, step=replace(job.step, kernel=kernel)))
+            report = sound(replace(job, pass_=replace(job.pass_, kernel=kernel)))
         except BaseException:
             _note(asked["log"], "fail", block)
             raise

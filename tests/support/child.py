@@ -12,16 +12,16 @@ from crackdask.engine import pass_runner as engine
 do_block = engine.run_block
 
 
-def logged(log: str, job: engine.Job) -> engine.Report:
+def logged(log: str, job: engine.BlockJob) -> engine.BlockReport:
     note(log, "begin", job)
     report = do_block(job)
     note(log, "end", job)
     return report
 
 
-def note(log: str, word: str, job: engine.Job) -> None:
+def note(log: str, word: str, job: engine.BlockJob) -> None:
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.write(handle, f"{word} {job.records.folder.parent.name} {job.step.name} {job.number}\n".encode())
+    os.write(handle, f"{word} {job.records.folder.parent.name} {job.pass_.name} {job.number}\n".encode())
     os.close(handle)
 
 

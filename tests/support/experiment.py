@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from crackdask.cluster.launch import connect
+from crackdask.engine.context import RunContext
 from crackdask.engine.run import Outcome, Run
 from crackdask.engine.scans import Scans
 from crackdask.phantom import Phantom, states, write
@@ -83,12 +84,12 @@ class Experiment:
         until: str | None = None,
         progress: Silent | None = None,
         **sections: Mapping[str, Any],
-    ) -> tuple[Outcome, Run]:
-        """Run the recipe with some keys changed, and return how it ended."""
+    ) -> tuple[Outcome, RunContext]:
+        """Run the recipe with some keys changed, and return how it ended, with what it worked with."""
         scans = self.prepare(self.recipe(compute, **sections))
         with connect(cluster, workers, scans.recipe.compute.memory) as executor:
-            job = Run(scans, store, executor, progress or Silent())
-            return job(until), job
+            run = Run(scans, store, executor, progress or Silent())
+            return run(until), run.context
 
 
 def whole(phantom: Phantom) -> dict[str, Any]:
