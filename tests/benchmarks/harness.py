@@ -67,10 +67,11 @@ class Benchmark:
     small: int
     repeats: int
 
-    def once(self) -> None:
-        """Run both sides once at the small size, without a look at the clock."""
+    def once(self) -> tuple[Any, Any, str]:
+        """Run both sides once at the small size, without a look at the clock; return both results and the remark."""
         race = self.prepare(self.small)
-        race.note(race.ours(), race.peer())
+        ours, peer = race.ours(), race.peer()
+        return ours, peer, race.note(ours, peer)
 
     def run(self, size: int | None = None) -> Ratio:
         """Time both sides, at full size unless told otherwise."""

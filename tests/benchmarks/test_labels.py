@@ -87,5 +87,8 @@ def labels_in_blocks_of_128(size: int) -> Race:
 
 
 @pytest.mark.parametrize("bench", [labels_whole, labels_in_blocks_of_128])
-def test_runs(bench):
-    bench.once()
+def test_both_find_the_spheres(bench):
+    ours, peer, _ = bench.once()
+    truth = touching_spheres(bench.small)
+    assert f1_score(truth, ours) > 0.7
+    assert f1_score(truth, peer) > 0.5

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import edt
 import numpy as np
 import pytest
 
 from crackdask.blocks.in_memory import compute
-from crackdask.steps.measure import MeasureParams, passes
+from crackdask.steps.measure import MeasureParams, passes, passes_to_tables
 
 from .harness import Race, benchmark
 
@@ -55,5 +57,14 @@ def measure_in_eight_blocks(size: int) -> Race:
 
 
 @pytest.mark.parametrize("bench", [measure_in_one_block, measure_in_eight_blocks])
-def test_runs(bench):
-    bench.once()
+def test_both_see_the_same_particles(bench, monkeypatch):
+    """What is counted is counted right, and the peer's deepest distance is that of the deepest shell."""
+    _, label = packing(bench.small)
+    names, voxels = np.unique(label[label > 0], return_counts=True)
+    # The race leaves out the reduction to tables; here it tells what was counted.
+    monkeypatch.setitem(race.__globals__, "passes", partial(passes_to_tables, ids=names))
+    (_, tables), depth, remark = bench.once()
+    assert tables["particles.voxels"].tolist() == voxels.tolist()
+    assert remark == f"deepest particle {depth.max():.1f} voxels"
+    deepest = [int((row > 0).nonzero()[0].max()) + 1 for row in tables["shells.voxels"]]
+    assert deepest == pytest.approx([depth[label == name].max() for name in names], abs=1)

@@ -59,5 +59,13 @@ def nlm_patch_5_distance_6(size: int) -> Race:
 
 
 @pytest.mark.parametrize("bench", [nlm_patch_3_distance_5, nlm_patch_5_distance_6])
-def test_runs(bench):
-    bench.once()
+def test_both_take_noise_away(bench):
+    clean, noisy = scan(bench.small)
+    ours, peer, _ = bench.once()
+
+    def noise(result):
+        return np.sqrt(np.mean((result.astype(np.float64) - clean) ** 2))
+
+    assert noise(noisy) == pytest.approx(SIGMA, rel=0.1)
+    assert noise(ours) < 0.7 * SIGMA
+    assert noise(255 * peer) < 0.7 * SIGMA

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from crackdask.blocks.passes import Result
 from crackdask.grid import Grid
 from crackdask.phantom import Phantom, states, write
 
-from .engine import overhead
+from . import engine
 from .whole import halved, ours, quality, theirs
 
 SMALL = Phantom(shape=(64, 96, 96), states=states(2), seed=1)
@@ -27,9 +29,15 @@ def test_both_ways_find_the_particles(recipe: Path, tmp_path: Path) -> None:
         assert score > 0.7, "most particles of so small a field are cut by its border, yet most are found"
 
 
-def test_the_engine_alone() -> None:
-    seconds, _ = overhead(Grid((64, 64, 64), (16, 16, 16)), "synchronous", 1)
-    assert seconds > 0
+def test_the_engine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block is done, and the time told is that of one of them."""
+    grid, done = Grid((64, 64, 80), (16, 16, 16)), list[int]()
+    monkeypatch.setattr(engine, "nothing", lambda block: done.append(block.number) or Result())
+    began = time.perf_counter()
+    seconds, _ = engine.overhead(grid, "synchronous", 1)
+    took = time.perf_counter() - began
+    assert sorted(done) == sorted([*range(4**3), *range(len(grid))])
+    assert 0 < seconds * len(grid) < took
 
 
 def test_an_eighth() -> None:

@@ -275,13 +275,31 @@ def test_facts_of_the_experiment():
     assert changed(before, prints(check(content))) == {"track-0"}
 
 
+#: What decides the results of a recipe that says no more than it must, by unit: the first digits of its fingerprint.
+#: Whoever changes one has everybody's finished stores done again from there on.
+PINNED = {
+    "read-0": "8dd9838a1712",
+    "register-0": "f7a183f59dc6",
+    "grey-0": "d292df3d0b10",
+    "read-1": "a4f230712fc5",
+    "register-1": "608b055d5528",
+    "grey-1": "fe35535be390",
+    "denoise-0": "e2f34d4a43bc",
+    "mask-0": "391b829fee48",
+    "labels-0": "a5f0b06fb4e4",
+    "measure-0": "076a330d7bbc",
+    "denoise-1": "da42872eb81d",
+    "mask-1": "fb425429af19",
+    "transfer-1": "7aac45f79e44",
+    "measure-1": "a3624bc3e4f8",
+    "track-0": "75f0b64155e0",
+}
+
+
 def test_a_fingerprint_is_the_same_tomorrow():
-    """Stores of today are told by these; only a step's version, or a parameter that is new, may change them."""
-    today = prints(recipe(4, 1, experiment={"fill": 0.0}, crop={"z": [0, 50]}))
-    assert today["read-0"].startswith("703398595de5638c")
-    assert today["register-2"].startswith("654b85fe2f49cec9")
-    assert today["grey-3"].startswith("b5669392897922a4")
-    assert len(set(prints(recipe()).values())) == len(units(recipe()))
+    found = prints(recipe(2))
+    assert {unit: fingerprint[:12] for unit, fingerprint in found.items()} == PINNED
+    assert len(set(found.values())) == len(units(recipe(2)))
 
 
 # ---------------------------------------------------------------- what is left to do
