@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -171,6 +170,10 @@ def peak_bytes() -> int:
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
+        try:
+            import resource
+        except ImportError:  # on Windows, which has neither
+            return 0
         # Bytes on macOS. (On Linux kilobytes, and those of the process that started this one would count.)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
