@@ -222,7 +222,7 @@ def _state(
     jobs = list(batches(path, tree, levels, state, block))
     unit = f"cracks-{state}"
     progress.begin(unit, "cracks", 0, len(jobs))
-    for number, (batch, found) in enumerate(executor.map(measure, jobs)):
+    for number, (batch, found) in enumerate(executor.map(measure, jobs, lambda _: "cracks")):
         if isinstance(found, BaseException):
             if isinstance(found, (StoreError, OSError)):
                 raise found

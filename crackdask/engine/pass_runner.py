@@ -241,7 +241,8 @@ class Engine:
 
         def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
             at = {boxes[n]: n for n in numbers}
-            for box, outcome in self.executor.map(function, [boxes[n] for n in numbers]):
+            called = partial(_task_name, unit, step)
+            for box, outcome in self.executor.map(function, [boxes[n] for n in numbers], lambda box: called(at[box])):
                 yield at[box], outcome
 
         self._retried(unit, step, boxes, range(len(boxes)), sweep, found.__setitem__)
@@ -257,7 +258,9 @@ class Engine:
             self.reports.append((unit, job.step.name, report))
             self.progress.advance(unit, report)
 
-        self._retried(unit, job.step.name, [job.grid.box(n) for n in missing], missing, partial(self._sweep, job), note)
+        self._retried(
+            unit, job.step.name, [job.grid.box(n) for n in missing], missing, partial(self._sweep, unit, job), note
+        )
 
     def _retried(
         self,
@@ -306,10 +309,22 @@ class Engine:
                 next(iter(aside.values())),
             )
 
-    def _sweep(self, job: Job, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def _sweep(self, unit: str, job: Job, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
         jobs = (Job(job.step, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers)
-        for done, outcome in self.executor.map(run_block, jobs):
+        called = partial(_task_name, unit, job.step.name)
+        for done, outcome in self.executor.map(run_block, jobs, lambda each: called(each.number)):
             yield done.number, outcome
+
+
+def _task_name(unit: str, step: str, number: int) -> str:
+    """Return what a dashboard calls a block: the unit's step and the pass, then the state and the block's number.
+
+    >>> _task_name("transfer-1", "saddles", 123), _task_name("denoise-0", "denoise", 7)
+    ('transfer-saddles-1-000123', 'denoise-0-000007')
+    """
+    name, _, state = unit.partition("-")
+    words = [name, step.replace("_", "-") if step != name else "", state, f"{number:06}"]
+    return "-".join(word for word in words if word)
 
 
 def _is_hopeless(error: object) -> bool:
