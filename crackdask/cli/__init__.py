@@ -1,4 +1,7 @@
-"""The commands; thin: they read arguments, call the package and say what happened.
+"""The commands, each in the module of its name; thin: they read arguments, call the package and say what happened.
+
+Begin at `common`, the list of commands; `options` holds what several take, `endings` what becomes of mistakes and
+signals, `console` what a terminal shows.
 
 Exit 0 when everything is done, 1 when blocks failed, the disk is full or the cluster went away, 2 for a mistake of the
 user's, 130 after Ctrl-C, 143 after SIGTERM.

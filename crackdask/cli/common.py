@@ -1,49 +1,43 @@
-"""What the commands share: the two consoles, options, and what becomes of mistakes and signals."""
+"""What the commands share: the application, its two consoles, and where things of a store go."""
 
 from __future__ import annotations
 
-import errno
 import logging
-import re
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from functools import wraps
+from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from crackdask.recipe.site import KINDS, ClusterParams, Site
-from crackdask.schema import STEPS
-from crackdask.storage.locations import Place, Prefix, UnreachableError
+from crackdask.recipe.site import ClusterParams, Site
+from crackdask.storage.locations import Place, Prefix
 
 if TYPE_CHECKING:
+    from crackdask.cli.options import ClusterOptions
     from crackdask.engine.executors import Executor
 
-#: The commands in the order in which they are used: where each lies, and the first line of its help.
+#: The commands in the order in which they are used, each in the module of its name; and the first line of its help.
 COMMANDS = {
-    "demo": ("demo", "Make a small operando experiment with known truth, run everything on it, and write the report."),
-    "init": ("running", "Write a recipe for some scans, to be completed by hand."),
-    "check": ("running", "Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel."),
-    "run": ("running", "Do everything that is not done yet; call it again to continue after any stop."),
-    "submit": ("running", "Submit a job of a batch system that holds the whole run: scheduler, client and workers."),
-    "status": ("status", "Show what is done, what failed and what a rerun would do."),
-    "cracks": ("results", "Measure the cracks of every particle, and add them to the store as the table `cracks`."),
-    "report": (
-        "results",
-        "Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV).",
-    ),
-    "export": ("results", "Write results for other tools: tables, labels as TIFF, properties as OME-Zarr images."),
+    "demo": "Make a small operando experiment with known truth, run everything on it, and write the report.",
+    "init": "Write a recipe for some scans, to be completed by hand.",
+    "check": "Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel.",
+    "run": "Do everything that is not done yet; call it again to continue after any stop.",
+    "submit": "Submit a job of a batch system that holds the whole run: scheduler, client and workers.",
+    "status": "Show what is done, what failed and what a rerun would do.",
+    "cracks": "Measure the cracks of every particle, and add them to the store as the table `cracks`.",
+    "report": "Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV).",
+    "export": "Write results for other tools: tables, labels as TIFF, properties as OME-Zarr images.",
 }
+
+
+def examples(*lines: str) -> str:
+    """Return what stands at the end of a command's help: lines to copy, each of at most 78 characters."""
+    return "\n\n".join(["[bold]For example[/]", *(escape(line) for line in lines)])
 
 
 class _Commands(TyperGroup):
@@ -54,171 +48,38 @@ class _Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in COMMANDS and cmd_name not in self.commands:
-            import_module(f"crackdask.cli.{COMMANDS[cmd_name][0]}")
+            import_module(f"crackdask.cli.{cmd_name}")
             self.commands = {**typer.main.get_group(app).commands}
         return super().get_command(ctx, cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        self.commands = {name: TyperCommand(name, help=words) for name, (_, words) in COMMANDS.items()}
+        self._name_only()
         super().format_help(ctx, formatter)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        self._name_only()
+        return super().shell_complete(ctx, incomplete)
 
-def on_disk(path: Path | None) -> Path | None:
-    """Refuse a URL for what is written or read as one file of a disk; a callback of options."""
-    if path is not None and re.match(r"\w+:/", str(path)):
-        raise typer.BadParameter("this lies on a disk; scans and stores may be in a bucket, so name a file or folder")
-    return path
+    def _name_only(self) -> None:
+        """Hold of each command its name and what it is for, without loading it."""
+        self.commands = {name: TyperCommand(name, help=words) for name, words in COMMANDS.items()}
 
 
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Track battery particles through operando X-ray tomograms: when does each one crack, and when does it heal?",
+    epilog=examples(
+        "crackdask demo                                 see everything at work",
+        "crackdask init SCAN... && crackdask check recipe.toml",
+        "crackdask run recipe.toml --store nmc811.zarr",
+        "crackdask --install-completion                 let the Tab key complete",
+    ),
 )
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-P = ParamSpec("P")
-R = TypeVar("R")
-StoreName = Annotated[str, typer.Argument(help="The store, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False)]
-NewStore = Annotated[
-    str,
-    typer.Option(
-        "--store", help="Where the store is or will be, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False
-    ),
-]
-RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False, callback=on_disk)]
-ClusterOption = Annotated[
-    str | None,
-    typer.Option(
-        help=f"{', '.join(KINDS)}, or a scheduler's address: tls://host:port, tcp://host:port. "
-        "By default what the recipe's section cluster says, or local.",
-        show_default=False,
-    ),
-]
-UntilOption = Annotated[str | None, typer.Option(help=f"Last step to do: {', '.join(STEPS)}.")]
-WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; by default one for each core.")]
-SiteOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--cluster-config",
-        help="A file of your own with keys of the section cluster.",
-        show_default=False,
-        callback=on_disk,
-    ),
-]
-CaOption = Annotated[Path | None, typer.Option("--tls-ca", help="Authority of a tls:// scheduler.", show_default=False)]
-CertOption = Annotated[Path | None, typer.Option("--tls-cert", help="Own certificate for it.", show_default=False)]
-KeyOption = Annotated[Path | None, typer.Option("--tls-key", help="Key of the certificate.", show_default=False)]
-InsecureOption = Annotated[
-    bool, typer.Option("--insecure", help="Let another machine's tcp:// do without TLS.", show_default=False)
-]
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-def mistakes(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn mistakes of the user's into a message and exit 2, and what the machine refuses into one and exit 1 or 2."""
-
-    @wraps(command)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except Exception as error:
-            told = _told(error, kwargs.get("store"))
-            if told is None:
-                raise
-            err.print(told[0])
-            raise typer.Exit(told[1]) from None
-        except _Ended:
-            err.print("stopped by a signal to end; the finished blocks are kept, and the same command continues")
-            raise typer.Exit(143) from None
-        except KeyboardInterrupt:
-            err.print("stopped; the finished blocks are kept, and the same command continues")
-            raise typer.Exit(130) from None
-
-    return guarded
-
-
-def _told(error: Exception, store: object) -> tuple[str, int] | None:
-    """Return what is said of an error and the exit status, or None for one that should not have happened."""
-    if _is_mistake(error):
-        return f"[red]error:[/] {escape(str(error))}", 2
-    from crackdask.engine.executors import ClusterLostError
-
-    if isinstance(error, ClusterLostError | UnreachableError):
-        return f"[red]stopped:[/] {escape(str(error))}", 1
-    if isinstance(error, OSError):
-        refused = _refused(error, error.filename or store or "the disk")
-        return f"[red]error:[/] {escape(refused)}", 2 if error.errno in _FORBIDDEN else 1
-    return None
-
-
-def _is_mistake(error: Exception) -> bool:
-    from crackdask.analysis.parameters import AnalysisError
-    from crackdask.cluster.errors import ClusterError
-    from crackdask.engine.context import USER_ERRORS
-
-    if isinstance(error, (*USER_ERRORS, ClusterError, AnalysisError)):
-        return True
-    from crackdask.export import ExportError
-    from crackdask.report.page import ReportError
-
-    return isinstance(error, ExportError | ReportError)
-
-
-class _Ended(BaseException):
-    """The machine or a batch system wants this process to end."""
-
-
-@contextmanager
-def ending_in_order() -> Iterator[None]:
-    """End as after Ctrl-C when a batch system announces the end of a job, so that workers are sent home.
-
-    That is SIGTERM nearly everywhere; Grid Engine announces it by SIGUSR2 (`-notify`).
-    """
-
-    def end(number: int, _: object) -> None:
-        if number != signal.SIGALRM:
-            for known in before:
-                signal.signal(known, signal.SIG_IGN)  # once is enough: what follows must come to its own end
-            signal.signal(signal.SIGALRM, end)
-            signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
-        elif _is_ending(sys.exception()):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            return
-        raise _Ended  # where it is raised within a finaliser it is lost, so it comes again until it is under way
-
-    here = threading.current_thread() is threading.main_thread()  # elsewhere signals do not arrive
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGUSR2) if here}
-    try:
-        yield
-    finally:
-        if here:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _is_ending(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, _Ended):
-        error = error.__context__
-    return error is not None
-
-
-def _refused(error: OSError, place: object) -> str:
-    """Say what the machine refused, and the way out."""
-    if error.errno in _FULL:
-        return (
-            f"the disk is full ({place}: {error.strerror}); make room, then run the same command again: "
-            "the finished blocks are kept (`crackdask check RECIPE` tells the room that is needed)"
-        )
-    if error.errno == errno.EROFS:
-        return f"{place} cannot be written: the disk is read-only; choose a place you may write to"
-    if error.errno in _FORBIDDEN:
-        return f"no permission: {place}; choose a place you may write to, or have the permission changed"
-    return f"{place}: {error.strerror or error}"
 
 
 def _tell_version(wanted: bool) -> None:
@@ -251,33 +112,14 @@ def shared_folder(store: Place, site: Site) -> Path:
     return Path.cwd() / folder.name if isinstance(folder, Prefix) else folder
 
 
-@dataclass(frozen=True)
-class Helpers:
-    """Which workers a command is to use that reads a finished store: what its options say."""
+def connected(options: ClusterOptions, store: Place, memory: int) -> AbstractContextManager[Executor]:
+    """Return the workers, of some bytes each, for a command that reads a finished store."""
+    from crackdask.cluster.launch import connect
+    from crackdask.recipe.recipe import load_site
 
-    cluster: str | None
-    workers: int | None
-    config: Path | None
-    tls: tuple[Path | None, Path | None, Path | None]
-    insecure: bool
-
-    def connect(self, store: Place, memory: int) -> AbstractContextManager[Executor]:
-        """Return the workers, of some bytes each."""
-        from crackdask.cluster.launch import connect
-        from crackdask.cluster.tls import Certificates
-        from crackdask.recipe.recipe import load_site
-
-        site = load_site(self.config, ClusterParams(), kind=self.cluster, workers=self.workers)
-        return connect(
-            site.kind,
-            site.workers,
-            memory,
-            site=site,
-            folder=shared_folder(store.resolve(), site),
-            certificates=Certificates(*self.tls),
-            insecure=self.insecure,
-            say=notice,
-        )
+    site = load_site(options.cluster_config, ClusterParams(), kind=options.cluster, workers=options.workers)
+    folder = shared_folder(store.resolve(), site)
+    return connect(site.kind, site.workers, memory, site=site, folder=folder, trust=options.trust, say=notice)
 
 
 def notice(words: str) -> None:
@@ -285,7 +127,7 @@ def notice(words: str) -> None:
     out.print(f"[yellow]note[/] {escape(words)}")
 
 
-def made_of(store: Place, what: str) -> Path:
-    """Return the folder for what is made of a store: beside it, or for one in a bucket in the working folder."""
+def beside(store: Place, what: str) -> Path:
+    """Return the folder for what a command writes of a store: beside it, or for a bucket's in the working folder."""
     name = f"{store.resolve().stem}-{what}"
     return Path.cwd() / name if isinstance(store, Prefix) else store.resolve().with_name(name)

@@ -9,44 +9,54 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from crackdask.cli.common import StoreName, app, mistakes, out
+from crackdask.cli.common import app, examples, out
 from crackdask.cli.console import columns, duration
+from crackdask.cli.endings import mistakes
+from crackdask.cli.options import StoreName
 from crackdask.engine.status import Status
 from crackdask.engine.status import status as read_status
 from crackdask.storage.locations import Place, place
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "crackdask status nmc811.zarr",
+        "crackdask status s3://BUCKET/nmc811.zarr --json",
+    )
+)
 @mistakes
-def status(store: StoreName, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def status(
+    store: StoreName,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for other programs.")] = False,
+) -> None:
     """Show what is done, what failed and what a rerun would do."""
     where = place(store)
-    found = read_status(where)
+    report = read_status(where)
     if as_json:
-        sys.stdout.write(json.dumps(found.as_dict(), indent=2) + "\n")
+        sys.stdout.write(json.dumps(report.as_dict(), indent=2) + "\n")
         return
-    _print_status(where, found)
+    _print_status(where, report)
 
 
-def _print_status(store: Place, found: Status) -> None:
-    how = "complete" if found.complete else "not complete"
-    held = f", being written by {found.running}" if found.running else ""
-    out.print(f"[bold]{escape(str(store))}[/] {escape(f'({found.name}): {how}{held}')}\n")
+def _print_status(store: Place, report: Status) -> None:
+    how = "complete" if report.complete else "not complete"
+    held = f", being written by {report.running}" if report.running else ""
+    out.print(f"[bold]{escape(str(store))}[/] {escape(f'({report.name}): {how}{held}')}\n")
     rows = [
         [s.step, f"{len(s.done)} of {len(s.done) + len(s.left)}", duration(s.seconds), ", ".join(s.left) or "-"]
-        for s in found.steps
+        for s in report.steps
     ]
     out.print(columns("", ["step", "states done", "took", "states left"], rows))
-    for step, state, name, done, blocks in found.at_work:
+    for step, state, name, done, blocks in report.at_work:
         out.print(escape(f"\nbegun: {step} {state} ({name}), {done} of {blocks} blocks"))
-    for failure in found.failed:
+    for failure in report.failed:
         out.print(
             f"\n[red]failed:[/] {failure['unit']} ({failure['pass']}) block {failure['block']}: "
             f"{escape(failure['error'])}"
         )
-    if found.rerun and not found.running:
-        first, last = found.rerun[0], found.rerun[-1]
-        count = f"{len(found.rerun)} step{'s' * (len(found.rerun) > 1)}"
+    if report.rerun and not report.running:
+        first, last = report.rerun[0], report.rerun[-1]
+        count = f"{len(report.rerun)} step{'s' * (len(report.rerun) > 1)}"
         out.print(escape(f"\na rerun would do {count}, from {first[0]} {first[1]} to {last[0]}"))
-    if found.job and not found.complete:
-        out.print(escape(f"\nlast job: {found.job}; its log in {found.job.logs}"))
+    if report.job and not report.complete:
+        out.print(escape(f"\nlast job: {report.job}; its log in {report.job.logs}"))

@@ -13,7 +13,9 @@ from urllib.parse import urlencode
 
 import dask
 from distributed import Scheduler
-from tornado import httputil, web
+from tornado import web
+
+from crackdask.cluster.distributed_internals import dashboard_address, guard_pages
 
 _COOKIE = "crackdask"
 
@@ -28,15 +30,12 @@ class GuardedScheduler(Scheduler):  # type: ignore[misc, unused-ignore]
     def start_http_server(self, *words: Any, **more: Any) -> None:
         """Start the web pages, guarded from the first request on."""
         super().start_http_server(*words, **more)
-        application = self.http_application
-        find_handler = application.find_handler
-
-        def guarded(request: httputil.HTTPServerRequest, **kwargs: Any) -> Any:
-            if _comes_with(request.cookies.get(_COOKIE), self.token):
-                return find_handler(request, **kwargs)
-            return application.get_handler_delegate(request, _Door, {"token": self.token})
-
-        application.find_handler = guarded
+        guard_pages(
+            self,
+            lambda request: _comes_with(request.cookies.get(_COOKIE), self.token),
+            door=_Door,
+            settings={"token": self.token},
+        )
 
 
 class _Door(web.RequestHandler):
@@ -55,17 +54,17 @@ class _Door(web.RequestHandler):
         self.redirect(f"{self.request.path}?{urlencode(left)}" if left else self.request.path)
 
 
-def _comes_with(found: Any, token: str) -> bool:
-    value = getattr(found, "value", found) or ""
+def _comes_with(shown: Any, token: str) -> bool:
+    value = getattr(shown, "value", shown) or ""
     return hmac.compare_digest(str(value).encode(), token.encode())
 
 
 def link(scheduler: Any) -> str | None:
     """Return the dashboard's address with the token, or None."""
-    server = scheduler.services.get("dashboard")
-    if server is None:
+    address = dashboard_address(scheduler)
+    if address is None:
         return None
     template = dask.config.get("distributed.dashboard.link")
     if "{scheme}" not in template:  # a proxy's own address
         return str(template)
-    return f"http://{server.address}:{server.port}/status?token={scheduler.token}"
+    return f"http://{address}/status?token={scheduler.token}"

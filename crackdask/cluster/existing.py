@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from distributed import Client
 
 from crackdask.cluster.errors import ClusterError
-from crackdask.cluster.tls import Certificates
+from crackdask.cluster.tls import Trust
 from crackdask.cluster.worker_settings import cap_threads
 from crackdask.engine.executors import Distributed, Say
 from crackdask.recipe.site import Site
@@ -32,9 +32,7 @@ def is_loopback(address: str) -> bool:
 
 
 @contextmanager
-def at_address(
-    address: str, workers: int | None, site: Site, certificates: Certificates, insecure: bool, say: Say
-) -> Iterator[Distributed]:
+def at_address(address: str, workers: int | None, site: Site, trust: Trust, say: Say) -> Iterator[Distributed]:
     """Hold a connection to a scheduler.
 
     Raises
@@ -43,12 +41,12 @@ def at_address(
         If nothing answers there or it is not to be spoken to with these certificates, no worker is there, or anyone
         on the way could send it code.
     """
-    if address.startswith("tcp://") and not is_loopback(address) and not insecure:
+    if address.startswith("tcp://") and not is_loopback(address) and not trust.insecure:
         raise ClusterError(
             f"{address} is another machine's, and without TLS anyone on the way can run code on its workers and here: "
             "start the scheduler with certificates and use tls://, or say --insecure on a network that is yours alone"
         )
-    security = certificates.security(address) if address.startswith("tls://") else None
+    security = trust.security(address) if address.startswith("tls://") else None
     try:
         client = Client(address, timeout="30s", security=security, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -60,9 +58,9 @@ def at_address(
             f"no scheduler answers at {address}: {error}; start one with `dask scheduler`, or use --cluster local"
         ) from error
     with client:
-        found = sum(client.nthreads().values())
-        if not found:
+        present = sum(client.nthreads().values())
+        if not present:
             raise ClusterError(f"the scheduler at {address} has no workers; start some with `dask worker {address}`")
         client.register_worker_callbacks(cap_threads)
         link = client.dashboard_link
-        yield Distributed(client, workers or found, site.patience or _PATIENCE, say, str(link) if link else None)
+        yield Distributed(client, workers or present, site.patience or _PATIENCE, say, str(link) if link else None)

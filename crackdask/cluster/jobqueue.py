@@ -6,12 +6,8 @@ by a node's failure, by somebody's hand; what is lost is asked for again, and a 
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import re
 import shlex
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,135 +16,25 @@ from typing import Any
 
 import dask
 from distributed import Client
-from distributed.deploy.spec import ProcessInterface
 from distributed.utils import get_ip
-from tornado.ioloop import PeriodicCallback
 
 from crackdask.cluster import dashboard_token, tls
-from crackdask.cluster.batch_systems import BATCHES, Batch, check_cores, check_nameable, check_there
 from crackdask.cluster.errors import ClusterError
+from crackdask.cluster.job_checks import check_cores, check_nameable, check_there
+from crackdask.cluster.jobqueue_internals import lasting_cluster, log_folder
 from crackdask.cluster.worker_settings import COMPILING, cap_threads, in_environment
 from crackdask.engine.executors import Distributed, Say, spoken
+from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 from crackdask.recipe.site import Site, seconds
 
-_interrupt = signal.getsignal(signal.SIGINT)
-try:
-    from dask_jobqueue import LSFCluster, PBSCluster, SGECluster, SLURMCluster
-except ImportError as missing:
-    raise ClusterError(
-        'the jobs of a batch system need dask-jobqueue: pip install "crackdask[hpc]", or use --cluster local'
-    ) from missing
-finally:
-    # Its import makes Ctrl-C end the process with exit 0, as if all were done.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _interrupt)
-
 _PATIENCE = 86_400  # a queue may be long
-_CLASSES = {"slurm": SLURMCluster, "pbs": PBSCluster, "lsf": LSFCluster, "sge": SGECluster}
 #: Jobs in a row that may end before a worker comes of them.
 _STILLBORN = 3
-#: Seconds between questions for jobs whose workers have not come.
-_ASK = 10.0
 _SETTINGS = {
     "distributed.deploy.lost-worker-timeout": "1s",
     "distributed.adaptive.interval": "1s",
     "distributed.comm.timeouts.connect": "30s",
 }
-
-
-class _Lasting:
-    """Has every lost job replaced; a mixin over dask-jobqueue's clusters.
-
-    What they replace by themselves is a job with one worker that came and went. Jobs of several workers, and jobs that
-    ended before a worker came, are seen to here.
-    """
-
-    batch: Batch
-    stillborn: int = 0
-    workers: dict[Any, Any]
-    worker_spec: dict[Any, Any]
-    scheduler_info: dict[str, Any]
-    _watch: PeriodicCallback | None = None
-
-    async def _start(self) -> None:
-        await super()._start()  # type: ignore[misc]
-        self._watch = PeriodicCallback(self._look, _ASK * 1000)
-        self._watch.start()
-
-    async def _close(self) -> None:
-        if self._watch is not None:
-            self._watch.stop()
-        await super()._close()  # type: ignore[misc]
-
-    def _workers_of(self, name: Any) -> set[str]:
-        suffixes = self.worker_spec.get(name, {}).get("group", [""])
-        return {f"{name}{suffix}" for suffix in suffixes}
-
-    def _present(self) -> set[str]:
-        return {str(worker["name"]) for worker in self.scheduler_info["workers"].values()}
-
-    def _update_worker_status(self, op: str, msg: Any) -> None:
-        if op == "remove":
-            lost = str(self.scheduler_info["workers"][msg]["name"])
-            delay = float(dask.config.get("distributed.deploy.lost-worker-timeout").removesuffix("s"))
-            asyncio.get_running_loop().call_later(delay, self._forget_job_of, lost)
-        else:
-            self.stillborn = 0
-        super()._update_worker_status(op, msg)  # type: ignore[misc]
-
-    def _forget_job_of(self, lost: str) -> None:
-        """Drop a job whose workers are all gone, so that another takes its place."""
-        for name in list(self.workers):
-            known = self._workers_of(name)
-            if lost in known and not known & self._present():
-                self._drop(name)
-
-    def _drop(self, name: Any) -> None:
-        job = self.workers.pop(name)
-        self._futures.add(asyncio.ensure_future(job.close()))  # type: ignore[attr-defined]
-
-    async def _look(self) -> None:
-        for name, job in list(self.workers.items()):
-            if self._workers_of(name) & self._present():
-                continue
-            if job.job_id is None:
-                self._drop(name)
-            elif await self._is_over(job.job_id) and name in self.workers:
-                self.stillborn += 1
-                self._drop(name)
-
-    async def _is_over(self, job: str) -> bool:
-        process = await asyncio.create_subprocess_exec(
-            *self.batch.asks, job, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        said, _ = await process.communicate()
-        return self.batch.is_over(said.decode(errors="replace"))
-
-
-def _made(system: str) -> type[Any]:
-    """Return the cluster of a system whose jobs are replaced, and which keeps what the system refused."""
-    cluster, batch = _CLASSES[system], BATCHES[system]
-
-    class Job(cluster.job_cls):  # type: ignore[misc, name-defined]
-        refused: str | None = None
-
-        async def start(self) -> None:
-            try:
-                await super().start()
-                Job.refused = None
-            except (RuntimeError, OSError, ValueError) as error:
-                # A job that never was; the look for lost ones has it asked for again, after a while.
-                Job.refused = _what_was_said(error)
-                await ProcessInterface.start(self)
-
-    return type(f"Lasting{cluster.__name__}", (_Lasting, cluster), {"batch": batch, "job_cls": Job})
-
-
-def _what_was_said(error: BaseException) -> str:
-    """Return what a batch system's command complained of, without what surrounds it."""
-    found = re.search(r"stderr:\n(.*)\Z", str(error), re.DOTALL)
-    words = found[1] if found else str(error)
-    return " ".join(words.split()) or "it gave no reason"
 
 
 def lifetime(walltime: int) -> tuple[int, int]:
@@ -165,9 +51,9 @@ def lifetime(walltime: int) -> tuple[int, int]:
 
 def _configured_walltime(system: str) -> int | None:
     """Return what dask's own configuration asks for, half an hour if nobody changed it."""
-    found = dask.config.get(f"jobqueue.{system}.walltime", None)
+    walltime = dask.config.get(f"jobqueue.{system}.walltime", None)
     try:
-        return seconds(f"{found}:00" if str(found).count(":") == 1 else found)
+        return seconds(f"{walltime}:00" if str(walltime).count(":") == 1 else walltime)
     except ValueError:
         return None  # in words that only the system knows
 
@@ -192,9 +78,9 @@ def make(
     asynchronous
         Whether the caller awaits it; otherwise its scheduler is started.
     """
-    batch = BATCHES[system]
+    batch = BATCH_SYSTEMS[system]
     cores = min(site.cores, workers)
-    check_cores(site, cores, system)
+    check_cores(site, cores, batch)
     check_nameable(folder)
     extra = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     options: dict[str, Any] = {}
@@ -203,10 +89,10 @@ def make(
         extra += ["--lifetime", f"{leaves}s", "--lifetime-stagger", f"{more_or_less}s"]
         options["walltime"] = batch.walltime(walltime)
     if site.account:
-        options["account" if system in ("slurm", "pbs") else "project"] = site.account
+        options[batch.account_keyword] = site.account
     where = {"interface": site.interface} if site.interface else {"host": get_ip()}
     exports = [f"export {name}={shlex.quote(value)}" for name, value in in_environment().items()]
-    return _made(system)(
+    return lasting_cluster(batch)(
         cores=cores,
         processes=cores,
         memory=f"{cores * site.worker_bytes(max(memory, COMPILING))}B",
@@ -239,12 +125,12 @@ def jobs(system: str, workers: int, memory: int, site: Site, folder: Path, say: 
         If the system takes no job, none of them comes to life, or none starts within the patience.
     """
     patience = site.patience or _PATIENCE
-    check_there(BATCHES[system])
+    check_there(BATCH_SYSTEMS[system])
     with tls.in_files(folder) as security, dask.config.set(_SETTINGS):
         try:
             cluster = make(system, workers, memory, site, folder / "logs", security)
         except (ValueError, OSError, RuntimeError) as error:
-            raise ClusterError(f"no cluster of {BATCHES[system].title} jobs: {error}") from error
+            raise ClusterError(f"no cluster of {BATCH_SYSTEMS[system].title} jobs: {error}") from error
         with cluster, Client(cluster, set_as_default=False) as client:
             client.register_worker_callbacks(cap_threads)
             count = -(-workers // min(site.cores, workers))
@@ -254,7 +140,7 @@ def jobs(system: str, workers: int, memory: int, site: Site, folder: Path, say: 
 
 
 def _await_the_first(cluster: Any, client: Client, count: int, patience: float, say: Say) -> None:
-    batch, logs = cluster.batch, Path(cluster._dummy_job.log_directory)
+    batch, logs = cluster.batch, log_folder(cluster)
     say(
         f"asked {batch.title} for {count} job{'s' * (count > 1)}; waiting for the first to start "
         f"(`{batch.queue}` shows them, {logs} will have their logs)"

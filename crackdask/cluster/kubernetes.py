@@ -84,7 +84,7 @@ def resources(
         "spec": {
             "idleTimeout": 0,  # the operator would have to ask the scheduler without a certificate
             "scheduler": {
-                "spec": _pod("scheduler", site, scheduler, 2 * COMPILING, name, _found_and_asked()),
+                "spec": _pod("scheduler", site, scheduler, 2 * COMPILING, name, _port_and_probe()),
                 "service": {
                     "type": "ClusterIP",
                     "selector": {"dask.org/cluster-name": name, "dask.org/component": "scheduler"},
@@ -101,7 +101,7 @@ def resources(
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "data": encoded}, cluster
 
 
-def _found_and_asked() -> dict[str, Any]:
+def _port_and_probe() -> dict[str, Any]:
     """Return the scheduler's port and probe.
 
     The port has a name because the operator's definition takes no number where a service refers to it. The probe asks
@@ -168,13 +168,13 @@ def pods(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribute
     name = f"crackdask-{person}-{secrets.token_hex(3)}"
     with tempfile.TemporaryDirectory() as place, tls.in_files(Path(place)) as security, ExitStack() as held:
         folder = Path(security.tls_ca_file).parent
-        made = resources(name, workers, memory, site, {path.name: path.read_text() for path in folder.glob("*.pem")})
+        wanted = resources(name, workers, memory, site, {path.name: path.read_text() for path in folder.glob("*.pem")})
         try:
-            for kind, content in zip((Secret, DaskCluster), made, strict=True):
+            for kind, content in zip((Secret, DaskCluster), wanted, strict=True):
                 resource = kind(content)
                 resource.create()
                 held.callback(resource.delete)
-            namespace = made[0]["metadata"]["namespace"]
+            namespace = wanted[0]["metadata"]["namespace"]
             say(f"asked Kubernetes for {workers} workers; `kubectl -n {namespace} get pods` shows {name}")
             until = time.monotonic() + patience
             address = held.enter_context(_reached(name, namespace, until))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from distributed import performance_report
@@ -12,10 +11,11 @@ from distributed import performance_report
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.existing import at_address
 from crackdask.cluster.local import local
-from crackdask.cluster.tls import Certificates
+from crackdask.cluster.tls import Trust
 from crackdask.cluster.worker_settings import cap_threads
 from crackdask.engine.executors import Distributed, Executor, Say, Serial, Threads
-from crackdask.recipe.site import KINDS, SYSTEMS, Site
+from crackdask.recipe.batch_systems import BATCH_SYSTEMS
+from crackdask.recipe.site import Site, cores_here, kinds
 
 
 def _say_nothing(_: str) -> None:
@@ -30,8 +30,7 @@ def connect(
     *,
     site: Site | None = None,
     folder: Path | None = None,
-    certificates: Certificates | None = None,
-    insecure: bool = False,
+    trust: Trust | None = None,
     say: Say = _say_nothing,
 ) -> Iterator[Executor]:
     """Hold an executor for a run.
@@ -49,10 +48,8 @@ def connect(
         What is asked of the cluster.
     folder
         Where certificates and logs of jobs go: a folder that all machines see.
-    certificates
-        For a scheduler that speaks TLS.
-    insecure
-        Whether a scheduler on another machine may do without TLS.
+    trust
+        How to speak to a scheduler that runs already.
     say
         Is told what the user should know of workers that come and go.
 
@@ -62,31 +59,35 @@ def connect(
         If no cluster can be had.
     """
     asked = site or Site()
-    count = workers or asked.workers or len(os.sched_getaffinity(0))
     cap_threads()  # the reductions run in this process, and must not see how many cores it has
-    with ExitStack() as held:
-        if cluster == "synchronous":
-            yield Serial()
-        elif cluster == "threads":
-            yield Threads(count)
-        elif cluster == "local":
-            yield held.enter_context(local(count, memory, asked, say))
-        elif cluster in SYSTEMS:
-            from crackdask.cluster.jobqueue import jobs
+    with _executor(
+        cluster, workers or asked.workers, memory, asked, folder or Path(), trust or Trust(), say
+    ) as executor:
+        yield executor
 
-            yield held.enter_context(jobs(cluster, count, memory, asked, folder or Path(), say))
-        elif cluster == "kubernetes":
-            from crackdask.cluster.kubernetes import pods
 
-            yield held.enter_context(pods(count, memory, asked, say))
-        elif cluster.startswith(("tcp://", "tls://")):
-            some = workers or asked.workers
-            known = certificates or Certificates()
-            yield held.enter_context(at_address(cluster, some, asked, known, insecure, say))
-        else:
-            raise ClusterError(
-                f"unknown cluster {cluster!r}; known: {', '.join(KINDS)}, tcp://host:port, tls://host:port"
-            )
+def _executor(
+    cluster: str, workers: int | None, memory: int, site: Site, folder: Path, trust: Trust, say: Say
+) -> AbstractContextManager[Executor]:
+    """Return who does the blocks, by the kind of cluster."""
+    count = workers or cores_here()
+    if cluster == "synchronous":
+        return nullcontext(Serial())
+    if cluster == "threads":
+        return nullcontext(Threads(count))
+    if cluster == "local":
+        return local(count, memory, site, say)
+    if cluster in BATCH_SYSTEMS:
+        from crackdask.cluster.jobqueue import jobs
+
+        return jobs(cluster, count, memory, site, folder, say)
+    if cluster == "kubernetes":
+        from crackdask.cluster.kubernetes import pods
+
+        return pods(count, memory, site, say)
+    if cluster.startswith(("tcp://", "tls://")):
+        return at_address(cluster, workers, site, trust, say)
+    raise ClusterError(f"unknown cluster {cluster!r}; known: {', '.join(kinds())}, tcp://host:port, tls://host:port")
 
 
 @contextmanager

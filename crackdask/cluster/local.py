@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import resource_tracker
 
 import dask
 from distributed import Client, LocalCluster
-from distributed import utils as distributed_utils
 
 from crackdask.cluster import dashboard_token, tls
+from crackdask.cluster.distributed_internals import leave_preload_to_us, local_cluster
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.worker_settings import COMPILING, ENVIRONMENT, cap_threads, in_configuration
 from crackdask.engine.executors import Distributed, Say
@@ -29,15 +30,16 @@ _LOADED = [
     "crackdask.store.volumes",
     "crackdask.sources",
 ]
-#: Workers begin as copies of a process that has loaded it once and has one thread, so they take no time to load it. (On
-#: macOS libraries of the system may not be used in such a copy.)
-_FORKED = {"distributed.worker.multiprocessing-method": "spawn" if sys.platform == "darwin" else "forkserver"}
 
 
-class _GuardedCluster(LocalCluster):  # type: ignore[misc, unused-ignore]
-    async def _start(self) -> None:
-        self.scheduler_spec["cls"] = dashboard_token.GuardedScheduler
-        await super()._start()
+def start_method() -> str:
+    """Return how worker processes begin.
+
+    Where it can be, as copies of a process that has loaded once what they need and has one thread: that takes no time.
+    macOS has such copies too, but libraries of the system may not be used in them; Windows has none.
+    """
+    can = sys.platform != "darwin" and "forkserver" in multiprocessing.get_all_start_methods()
+    return "forkserver" if can else "spawn"
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribut
     """
     # As long as the run goes on, workers that are lost get successors, which look here for what to keep to.
     with (
-        dask.config.set({**in_configuration(), **_FORKED}),
+        dask.config.set({**in_configuration(), "distributed.worker.multiprocessing-method": start_method()}),
         _start(workers, memory, site) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
@@ -60,11 +62,12 @@ def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribut
         yield Distributed(client, workers, site.patience or _PATIENCE, say, dashboard_token.link(cluster.scheduler))
 
 
-def _start(workers: int, memory: int, site: Site) -> _GuardedCluster:
+def _start(workers: int, memory: int, site: Site) -> LocalCluster:
     with _deaf_to_interrupts():
-        _load_for_workers()
+        if start_method() == "forkserver":
+            _load_for_workers()
         try:
-            return _GuardedCluster(
+            return local_cluster(dashboard_token.GuardedScheduler)(
                 n_workers=workers,
                 env=dict(os.environ),  # what was set since they began to load
                 threads_per_worker=1,
@@ -80,9 +83,9 @@ def _start(workers: int, memory: int, site: Site) -> _GuardedCluster:
 
 def _load_for_workers() -> None:
     """Begin to load what workers need, in the process that they will be copies of, while the scheduler starts."""
-    if sys.platform == "darwin":
-        return
-    distributed_utils._forkserver_preload_set = True  # it would have that process, and this one, load pandas
+    from multiprocessing import forkserver  # Windows has none
+
+    leave_preload_to_us()
     forkserver.set_forkserver_preload(_LOADED)
     os.environ.update(ENVIRONMENT)  # as its nannies do: what native libraries read when they are loaded
     forkserver.ensure_running()
@@ -95,6 +98,9 @@ def _deaf_to_interrupts() -> Iterator[None]:
     Threads and processes that begin inside have the signal blocked, and so have those that they begin; here it
     arrives when the block is left.
     """
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
     # The tracker's start would unblock the signal. It is told not to warn of what killed workers leave: it clears
     # that away, and the last lines are for what to do.
     quiet = "ignore:resource_tracker"

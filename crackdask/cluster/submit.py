@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from crackdask.cluster.batch_systems import BATCHES, Batch, check_cores, check_nameable, check_there
 from crackdask.cluster.errors import ClusterError
+from crackdask.cluster.job_checks import check_cores, check_nameable, check_there, is_queued
 from crackdask.cluster.worker_settings import COMPILING
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.job_note import Job, asked_for, note_job
-from crackdask.recipe.site import SYSTEMS, Site
+from crackdask.recipe.batch_systems import BATCH_SYSTEMS, BatchSystem, JobRequest
+from crackdask.recipe.site import Site
 from crackdask.storage.locations import place
 
 #: Seconds before its end in which a job is told to end in order.
@@ -62,18 +63,18 @@ class Submission:
 
     def __post_init__(self) -> None:
         """Check that a job can be asked for."""
-        if self.system not in SYSTEMS:
+        if self.system not in BATCH_SYSTEMS:
             raise ClusterError(
-                f"{self.system!r} is no batch system to submit to; give --cluster {', '.join(SYSTEMS)}, or kind under "
-                "[cluster] (on Kubernetes a DaskJob holds a run: deploy/kubernetes)"
+                f"{self.system!r} is no batch system to submit to; give --cluster {', '.join(BATCH_SYSTEMS)}, or kind "
+                "under [cluster] (on Kubernetes a DaskJob holds a run: deploy/kubernetes)"
             )
         check_nameable(self.logs)
-        check_cores(self.site, self.cores, self.system)
+        check_cores(self.site, self.cores, self.batch)
 
     @property
-    def batch(self) -> Batch:
+    def batch(self) -> BatchSystem:
         """The batch system."""
-        return BATCHES[self.system]
+        return BATCH_SYSTEMS[self.system]
 
     @property
     def cores(self) -> int:
@@ -94,34 +95,16 @@ class Submission:
 
     def _asked(self) -> Sequence[str]:
         """Return what is asked of the batch system, in its words."""
-        megabytes, site = -(-self.bytes // 2**20), self.site
-        time = self.batch.walltime(self._walltime) if self._walltime else None
-        match self.system:
-            case "slurm":
-                asked = [
-                    "--job-name=crackdask", "--nodes=1", "--ntasks=1", f"--cpus-per-task={self.cores}",
-                    f"--mem={megabytes}M", time and f"--time={time}", site.queue and f"--partition={site.queue}",
-                    site.account and f"--account={site.account}", f"--output={self.logs}/run-%j.log",
-                    "--open-mode=append", "--requeue", f"--signal=B:TERM@{self._grace}",
-                ]  # fmt: skip
-            case "pbs":
-                asked = [
-                    "-N crackdask", f"-l select=1:ncpus={self.cores}:mem={megabytes}mb", time and f"-l walltime={time}",
-                    site.queue and f"-q {site.queue}", site.account and f"-A {site.account}", "-j oe",
-                    f"-o {self.logs}/", "-r y",
-                ]  # fmt: skip
-            case "lsf":
-                asked = [
-                    "-J crackdask", f"-n {self.cores}", '-R "span[hosts=1]"', f"-M {megabytes}MB",
-                    time and f"-W {time}", site.queue and f"-q {site.queue}", site.account and f"-P {site.account}",
-                    f"-o {self.logs}/run-%J.log", "-r", "-wa TERM", f"-wt {-(-self._grace // 60)}",
-                ]  # fmt: skip
-            case _:
-                asked = [
-                    "-N crackdask", "-S /bin/bash", time and f"-l h_rt={time}", site.queue and f"-q {site.queue}",
-                    site.account and f"-P {site.account}", "-j y", f"-o {self.logs}/", "-r y", "-notify",
-                ]  # fmt: skip
-        return [words for words in asked if words]
+        request = JobRequest(
+            cores=self.cores,
+            megabytes=-(-self.bytes // 2**20),
+            walltime=self.batch.walltime(self._walltime) if self._walltime else None,
+            grace=self._grace,
+            queue=self.site.queue,
+            account=self.site.account,
+            logs=str(self.logs),
+        )
+        return [words for words in self.batch.asked(request) if words]
 
     @property
     def _walltime(self) -> int | None:
@@ -132,11 +115,11 @@ class Submission:
         return min(_GRACE, self._walltime // 5) if self._walltime else _GRACE
 
     def _command(self) -> str:
-        """Return the command of the job; PBS announces the end of a job too shortly before, so a clock does."""
+        """Return the command of the job, under a clock where the system does not announce the end of a job in time."""
         words = [self.site.python or sys.executable, "-m", "crackdask", "run", str(self.recipe)]
         words += ["--store", self.store, "--cluster", self.system if self.spread else "local"]
         words += ["--workers", str(self.workers), *self.words]
-        if self.system == "pbs" and self._walltime:
+        if self._walltime and not self.batch.announces:
             clock = ["timeout", "--preserve-status", "--signal=TERM", f"{self._walltime - self._grace}"]
             words = clock + words
         return shlex.join(words)
@@ -153,7 +136,7 @@ class Submission:
         work = Work.beside(place(self.store))
         if who := work.is_held():
             raise ClusterError(f"another run is writing this store ({who}); wait for it or stop it")
-        if (job := asked_for(work)) and BATCHES[job.system].is_queued(job.number):
+        if (job := asked_for(work)) and is_queued(BATCH_SYSTEMS[job.system], job.number):
             raise ClusterError(f"a job that makes this store is in the queue already ({job}); wait for it or cancel it")
         self.logs.parent.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)  # what a run says has the key to its dashboard

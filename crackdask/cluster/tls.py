@@ -21,12 +21,21 @@ from crackdask.cluster.errors import ClusterError
 
 
 @dataclass(frozen=True)
-class Certificates:
-    """Files that belong to a scheduler which somebody else started."""
+class Trust:
+    """How to speak to a scheduler which somebody else started.
+
+    Attributes
+    ----------
+    ca, cert, key
+        Files in PEM format: its authority, our own certificate, and the key of that.
+    insecure
+        Whether one on another machine may do without TLS.
+    """
 
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    insecure: bool = False
 
     def security(self, address: str) -> Security:
         """Return how to speak to a scheduler; what is not given is taken from dask's own configuration.
@@ -40,22 +49,22 @@ class Certificates:
         for option, path in zip(("--tls-ca", "--tls-cert", "--tls-key"), given.values(), strict=True):
             if path is not None and not path.is_file():
                 raise ClusterError(f"{option}: there is no file {path}")
-        found = Security(
+        security = Security(
             require_encryption=True, **{name: str(path) for name, path in given.items() if path is not None}
         )
-        if not (found.tls_ca_file and found.tls_client_cert):
+        if not (security.tls_ca_file and security.tls_client_cert):
             raise ClusterError(
                 f"{address} speaks TLS and wants to see a certificate: give --tls-ca, --tls-cert and --tls-key, or set "
                 "distributed.comm.tls in dask's configuration"
             )
         try:
-            found.get_connection_args("client")
+            security.get_connection_args("client")
         except OSError as error:
             raise ClusterError(
                 f"--tls-ca, --tls-cert and --tls-key cannot be used: {error}; give three files in PEM format, of which "
                 "the last is the key of the second"
             ) from error
-        return found
+        return security
 
 
 def temporary() -> Security:
@@ -78,9 +87,9 @@ def in_files(folder: Path) -> Iterator[Security]:
     held = FileLock(private / "lock")
     held.acquire()
     try:
-        made = temporary()
+        fresh = temporary()
         paths = {}
-        for name, text in (("ca", made.tls_ca_file), ("cert", made.tls_worker_cert), ("key", made.tls_worker_key)):
+        for name, text in (("ca", fresh.tls_ca_file), ("cert", fresh.tls_worker_cert), ("key", fresh.tls_worker_key)):
             paths[name] = private / f"{name}.pem"
             paths[name].touch(mode=0o600)
             paths[name].write_text(text)

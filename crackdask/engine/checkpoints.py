@@ -17,7 +17,6 @@ nothing.
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -39,6 +38,11 @@ from crackdask.storage.lease import HeldError, holder, leased
 from crackdask.storage.locations import Place, Prefix, beginning, forget, names, remove, write_whole
 from crackdask.store.root import StoreError
 from crackdask.store.volumes import DamagedError
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where finished stores are read and none is written
+    fcntl = None  # type: ignore[assignment]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
@@ -68,6 +72,8 @@ def unpack(data: bytes) -> dict[str, Array]:
 
 def _is_locked(path: Path) -> bool:
     """Tell whether somebody holds a lock, without the right to write."""
+    if fcntl is None:
+        return False
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -249,7 +249,7 @@ def _measure_all(
     """Do all blocks; those that fail are tried again."""
 
     def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        for block, outcome in executor.map(measure, [blocks[number] for number in numbers]):
+        for block, outcome in executor.map(measure, [blocks[number] for number in numbers], lambda _: "cracks"):
             yield block.number, outcome
 
     def failed(number: int, error: BaseException, again: bool) -> None:

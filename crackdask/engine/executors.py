@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
 from typing import Any, Protocol, TypeVar
 
+from dask.utils import funcname
 from distributed import Client, KilledWorker
 
 Job = TypeVar("Job")
 Outcome = Any | BaseException
 Say = Callable[[str], None]
+#: Says what a dashboard calls a job, such as "transfer-saddles-1-000123": the words before its first number name the
+#: group that it shows the job in.
+Called = Callable[[Any], str]
 
 #: Seconds between looks at how many workers there are.
 _LOOK = 2.0
@@ -57,7 +63,9 @@ class Executor(Protocol):
     def halted(self) -> AbstractContextManager[object]:
         """Return a context in which every `map` of another thread ends with a HaltedError."""
 
-    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+    def map(
+        self, function: Callable[[Job], Any], jobs: Iterable[Job], called: Called | None = None
+    ) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its result or the exception it ended in."""
 
 
@@ -73,7 +81,9 @@ class Serial:
         """Return a context in which nothing happens: there are no other threads."""
         return nullcontext()
 
-    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+    def map(
+        self, function: Callable[[Job], Any], jobs: Iterable[Job], called: Called | None = None
+    ) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its result or the exception it ended in."""
         for job in jobs:
             try:
@@ -95,7 +105,9 @@ class Threads:
         """Return a context in which nothing happens: there are no other threads."""
         return nullcontext()
 
-    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+    def map(
+        self, function: Callable[[Job], Any], jobs: Iterable[Job], called: Called | None = None
+    ) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its result or the exception it ended in."""
         waiting = iter(jobs)
         running: dict[Future[Any], Job] = {}
@@ -138,6 +150,10 @@ class Distributed:
     _present: int = field(init=False)
     _looked: float = field(init=False)
     _away_since: float | None = None
+    #: Of this executor's tasks alone: others may use the same scheduler.
+    _mark: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
+    _asked_for: Iterator[int] = field(default_factory=count, init=False)
+    _begun: Iterator[int] = field(default_factory=count, init=False)
 
     def __post_init__(self) -> None:
         """Begin to watch the workers."""
@@ -157,8 +173,12 @@ class Distributed:
         finally:
             self._halted.clear()
 
-    def map(self, function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+    def map(
+        self, function: Callable[[Job], Any], jobs: Iterable[Job], called: Called | None = None
+    ) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its result or the exception it ended in.
+
+        What was begun first comes first: so one lane reduces what its blocks left while the other has the workers.
 
         Raises
         ------
@@ -169,13 +189,17 @@ class Distributed:
         """
         waiting = iter(jobs)
         running: dict[Any, Job] = {}
+        # distributed's own `as_completed(...).batches()` waits without end for the next result: nobody would notice
+        # meanwhile that the run was halted or that all workers went away. And it fetches each result by itself.
         ended: SimpleQueue[Any] = SimpleQueue()
+        priority = -next(self._begun)
         while True:
             if self._halted.is_set():
                 raise HaltedError
             now = list(islice(waiting, _AHEAD * max(self.wanted, self._present) - len(running)))
             if now:
-                futures = self._asked(self.client.map, function, now, pure=False)
+                keys = [self._key(called(job) if called else funcname(function)) for job in now]
+                futures = self._asked(self.client.map, function, now, key=keys, pure=False, priority=priority)
                 running.update(zip(futures, now, strict=True))
                 for future in futures:
                     future.add_done_callback(ended.put)
@@ -188,6 +212,10 @@ class Distributed:
             for future, outcome in zip(batch, self._outcomes(batch), strict=True):
                 future.release()
                 yield running.pop(future), outcome
+
+    def _key(self, name: str) -> str:
+        """Return a key that no task had before: a block that is tried again is done again, not answered from memory."""
+        return f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)}-{self._mark}{next(self._asked_for):06x}"
 
     def _outcomes(self, futures: Sequence[Any]) -> list[Outcome]:
         if futures and all(future.status == "finished" for future in futures):
@@ -243,13 +271,13 @@ class Distributed:
 
 def _taken(queue: SimpleQueue[Any]) -> list[Any]:
     """Return what is in a queue, after a short wait for the first."""
-    found: list[Any] = []
+    taken: list[Any] = []
     try:
-        found.append(queue.get(timeout=_PAUSE))
+        taken.append(queue.get(timeout=_PAUSE))
         while True:
-            found.append(queue.get_nowait())
+            taken.append(queue.get_nowait())
     except Empty:
-        return found
+        return taken
 
 
 def spoken(seconds: float) -> str:

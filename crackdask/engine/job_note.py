@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass, fields
 
 from crackdask.engine.checkpoints import Work
-from crackdask.recipe.site import SYSTEMS
+from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 
 _NOTE = "job"
-_NUMBER = {
-    "slurm": r"Submitted batch job (\d+)",
-    "pbs": r"^(\d+)(?:[.\[]|$)",
-    "lsf": r"Job <(\d+)>",
-    "sge": r"Your job (\d+)",
-}
 
 
 @dataclass(frozen=True)
@@ -38,13 +31,8 @@ class Job:
 
     @property
     def number(self) -> str:
-        """What its system calls it; nothing if it did not say so in words that are known.
-
-        >>> Job("lsf", "Charged to 0042. Job <123> is submitted to queue <long>.", "", "").number
-        '123'
-        """
-        found = re.search(_NUMBER[self.system], self.said)
-        return found[1] if found else ""
+        """What its system calls it; nothing if it did not say so in words that are known."""
+        return BATCH_SYSTEMS[self.system].job_number(self.said)
 
     def __str__(self) -> str:
         """Name it as its system did."""
@@ -58,9 +46,9 @@ def note_job(work: Work, job: Job) -> None:
 
 def asked_for(work: Work) -> Job | None:
     """Return the job that was last asked for, or None."""
-    found = work.noted(_NOTE)
-    if not isinstance(found, dict) or set(found) != {each.name for each in fields(Job)}:
+    note = work.noted(_NOTE)
+    if not isinstance(note, dict) or set(note) != {each.name for each in fields(Job)}:
         return None  # of another version, or written by somebody else
-    if not all(isinstance(value, str) and value.isprintable() for value in found.values()):
+    if not all(isinstance(value, str) and value.isprintable() for value in note.values()):
         return None
-    return Job(**found) if found["system"] in SYSTEMS else None
+    return Job(**note) if note["system"] in BATCH_SYSTEMS else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -168,6 +167,10 @@ def peak_bytes() -> int:
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
+        try:
+            import resource
+        except ImportError:  # on Windows, which has neither
+            return 0
         # Bytes on macOS. (On Linux kilobytes, and those of the process that started this one would count.)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
@@ -235,7 +238,8 @@ class Engine:
 
         def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
             at = {boxes[n]: n for n in numbers}
-            for box, outcome in self.executor.map(function, [boxes[n] for n in numbers]):
+            called = partial(_task_name, unit, pass_)
+            for box, outcome in self.executor.map(function, [boxes[n] for n in numbers], lambda box: called(at[box])):
                 yield at[box], outcome
 
         self._retried(unit, pass_, boxes, range(len(boxes)), sweep, results.__setitem__)
@@ -252,7 +256,7 @@ class Engine:
             self.progress.advance(unit, report)
 
         self._retried(
-            unit, job.pass_.name, [job.grid.box(n) for n in missing], missing, partial(self._sweep, job), note
+            unit, job.pass_.name, [job.grid.box(n) for n in missing], missing, partial(self._sweep, unit, job), note
         )
 
     def _retried(
@@ -280,10 +284,21 @@ class Engine:
                 next(iter(aside.values())),
             )
 
-    def _sweep(self, job: BlockJob, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def _sweep(self, unit: UnitKey, job: BlockJob, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
         jobs = (BlockJob(job.pass_, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers)
-        for done, outcome in self.executor.map(run_block, jobs):
+        called = partial(_task_name, unit, job.pass_.name)
+        for done, outcome in self.executor.map(run_block, jobs, lambda each: called(each.number)):
             yield done.number, outcome
+
+
+def _task_name(unit: UnitKey, pass_: str, number: int) -> str:
+    """Return what a dashboard calls a block: the unit's step and the pass, then the state and the block's number.
+
+    >>> _task_name(UnitKey("transfer", 1), "saddles", 123), _task_name(UnitKey("denoise", 0), "denoise", 7)
+    ('transfer-saddles-1-000123', 'denoise-0-000007')
+    """
+    words = [unit.step, pass_.replace("_", "-") if pass_ != unit.step else "", str(unit.state), f"{number:06}"]
+    return "-".join(word for word in words if word)
 
 
 def _key(fingerprint: str, grid: Grid, outputs: Mapping[str, Volume]) -> str:

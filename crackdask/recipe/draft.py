@@ -26,8 +26,8 @@ def draft(scans: Sequence[Place], base: Path) -> str:
     SourceError
         If one of them is no scan.
     """
-    found = [entry for path in scans for entry in suggest(path)]
-    sizes = [entry["voxel_um"] for entry in found if entry["voxel_um"] is not None]
+    drafted = [entry for path in scans for entry in suggest(path)]
+    sizes = [entry["voxel_um"] for entry in drafted if entry["voxel_um"] is not None]
     voxel, note = (sizes[0], "from the scan's metadata") if sizes else (1.0, "the files do not tell: fill in")
     value = json.dumps(list(voxel) if isinstance(voxel, tuple) else voxel)
     lines = [
@@ -36,7 +36,7 @@ def draft(scans: Sequence[Place], base: Path) -> str:
         f"voxel_um = {value}  # {note}; one number or [z, y, x]",
     ]
     names: list[str] = []
-    for number, entry in enumerate(found):
+    for number, entry in enumerate(drafted):
         name = entry["name"] if entry["name"] not in names else f"{entry['name']} {number + 1}"
         names.append(name)
         path, mark, inner = str(entry["source"]).partition("::")

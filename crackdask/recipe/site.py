@@ -7,30 +7,52 @@ Nothing here changes a bit of the result, and none of it enters a fingerprint or
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import time
 from math import ceil
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, TypeAdapter, ValidationError
 
-_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-_UNITS |= {"tib": 2**40, "tb": 10**12}
+from crackdask.recipe.batch_systems import BATCH_SYSTEMS
+
+_SIZE = TypeAdapter(ByteSize)
 _LEAST_MEMORY = 2**20
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
-#: Batch systems, by the name that --cluster takes, and what people call them.
-SYSTEMS = {"slurm": "Slurm", "pbs": "PBS", "lsf": "LSF", "sge": "Grid Engine"}
-#: Every value of --cluster that is no address.
-KINDS = ("local", *SYSTEMS, "kubernetes", "threads", "synchronous")
+
+
+def kinds() -> tuple[str, ...]:
+    """Return every value of --cluster that is no address."""
+    return ("local", *BATCH_SYSTEMS, "kubernetes", "threads", "synchronous")
+
+
+def cores_here() -> int:
+    """Return how many cores this process may use: those that a batch system or a container left it, where one can ask.
+
+    >>> cores_here() > 0
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS and Windows tell no more
 
 
 def nbytes(value: Any) -> Any:
-    """Return a size such as '2 GiB' in bytes, for pydantic to go on with."""
+    """Return a size such as '2 GiB' in bytes, for pydantic to go on with.
+
+    >>> nbytes("2 GiB"), nbytes("1.5 MB")
+    (2147483648, 1500000)
+    """
     if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
-        if not match or match[2].lower() not in _UNITS:
-            raise ValueError(f"a size such as '2 GiB' or '800 MB', not {value!r}")
-        value = int(float(match[1]) * _UNITS[match[2].lower()])
+        wrong = ValueError(f"a size such as '2 GiB' or '800 MB', not {value!r}")
+        # ByteSize takes what follows the unit for nothing, and bits for bytes.
+        if not re.fullmatch(r"\s*\d{1,15}(?:\.\d+)?\s*(?:[kmgt]?i?b)?\s*", value, re.IGNORECASE):
+            raise wrong
+        try:
+            value = int(_SIZE.validate_python(value))
+        except ValidationError:
+            raise wrong from None
     if isinstance(value, int) and not isinstance(value, bool) and value < _LEAST_MEMORY:
         raise ValueError(f"at least 1 MiB, not {value} bytes")
     return value
@@ -47,14 +69,14 @@ def seconds(value: Any) -> int:
     if isinstance(value, time):  # what TOML makes of 04:00:00 without quotes
         value = value.isoformat("seconds")
     if isinstance(value, str):
-        found = 0
+        total = 0
         if match := re.fullmatch(r"\s*(\d{1,9}(?:\.\d+)?)\s*(s|min|h|d)\s*", value):
-            found = ceil(float(match[1]) * _SECONDS[match[2]])
+            total = ceil(float(match[1]) * _SECONDS[match[2]])
         elif match := re.fullmatch(r"(?:(\d{1,9})-)?(\d{1,9}):([0-5]\d):([0-5]\d)", value):
             days, hours, minutes, rest = (int(part or 0) for part in match.groups())
-            found = ((days * 24 + hours) * 60 + minutes) * 60 + rest
-        if found:
-            return found
+            total = ((days * 24 + hours) * 60 + minutes) * 60 + rest
+        if total:
+            return total
     raise ValueError(f"a time such as '4 h', '90 min' or '12:00:00', not {value!r}")
 
 
@@ -70,13 +92,13 @@ def _like(pattern: str, words: str) -> BeforeValidator:
 
 
 def _is_port_of(host: str, value: str) -> bool:
-    found = re.fullmatch(rf"{host}:(\d{{1,5}})", value)
-    return found is not None and int(found[1]) < 2**16
+    match = re.fullmatch(rf"{host}:(\d{{1,5}})", value)
+    return match is not None and int(match[1]) < 2**16
 
 
 def _kind(value: Any) -> Any:
-    if isinstance(value, str) and value not in KINDS and not _is_port_of(r"(?:tcp|tls)://\S+", value):
-        raise ValueError(f"unknown cluster {value!r}; known: {', '.join(KINDS)}, tcp://host:port, tls://host:port")
+    if isinstance(value, str) and value not in kinds() and not _is_port_of(r"(?:tcp|tls)://\S+", value):
+        raise ValueError(f"unknown cluster {value!r}; known: {', '.join(kinds())}, tcp://host:port, tls://host:port")
     return value
 
 

@@ -190,6 +190,53 @@ def test_a_dashboard_on_an_address_of_another_machine_is_told(tiny: Tiny) -> Non
     assert "Cannot assign requested address; correct dashboard (192.0.2.1:8787) under [cluster]" in line
 
 
+# ---------------------------------------------------------------- tasks
+
+
+def tasks(executor: Distributed) -> dict[str, tuple[str, int]]:
+    """Return what the scheduler holds: of each task its group and priority, of which the smallest goes first."""
+
+    def held(dask_scheduler: object) -> dict[str, tuple[str, int]]:
+        return {t.key: (t.prefix.name, t.priority[0]) for t in dask_scheduler.tasks.values()}  # type: ignore[attr-defined]
+
+    return executor.client.run_on_scheduler(held)
+
+
+def test_tasks_have_names_and_what_began_first_goes_first(local: Distributed) -> None:
+    def slow(_: int) -> float:
+        time.sleep(0.2)
+        return time.monotonic()
+
+    def wanted(number: int) -> str:
+        return f"transfer-saddles-1-{number:06}"
+
+    first = local.map(slow, range(4), wanted)
+    next(first)
+    second = local.map(slow, range(4), lambda number: f"mask-<b>-{number:06}")
+    next(second)
+    held = tasks(local)
+    assert {group for group, _ in held.values()} <= {"transfer-saddles", "mask-b"}
+    priorities = [{p for key, (_, p) in held.items() if key.startswith(name)} for name in ("transfer", "mask")]
+    assert all(len(some) == 1 for some in priorities)
+    assert priorities[0] < priorities[1] or min(priorities[0]) < min(priorities[1])
+    assert all(re.fullmatch(r"(transfer-saddles-1|mask-b)-00000\d-[0-9a-f]{14}", key) for key in held)
+    assert len(list(first)) == len(list(second)) == 3
+    until(lambda: not tasks(local))
+
+
+def test_a_block_that_is_tried_again_is_done_again(local: Distributed) -> None:
+    def now(_: int) -> float:
+        return time.monotonic()
+
+    def told(_: object) -> str:
+        return "grey-0-000000"
+
+    first = local.map(now, [1, 1], told)
+    (_, before), again = next(first), local.map(now, [1], told)
+    answers = [before, *(outcome for _, outcome in (*first, *again))]
+    assert len(set(answers)) == 3
+
+
 # ---------------------------------------------------------------- somebody else's scheduler
 
 

@@ -16,8 +16,9 @@ from distributed import Client
 
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.tls import in_files
+from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 from crackdask.recipe.recipe import RecipeError, check, load_site
-from crackdask.recipe.site import SYSTEMS, ClusterParams, Site
+from crackdask.recipe.site import ClusterParams, Site
 from tests.support.tiny import Tiny
 
 jobqueue = pytest.importorskip("crackdask.cluster.jobqueue", reason="no dask-jobqueue: pip install crackdask[hpc]")
@@ -55,7 +56,7 @@ WANTED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", BATCH_SYSTEMS)
 def test_jobs_of_workers_ask_for_what_the_site_says(system: str, tmp_path: Path) -> None:
     lines = worker_script(system, tmp_path)
     assert [line for line in WANTED[system] if line not in lines] == []
@@ -74,7 +75,7 @@ def test_jobs_of_workers_ask_for_what_the_site_says(system: str, tmp_path: Path)
 
 
 def test_workers_leave_also_before_the_walltime_that_nobody_named(tmp_path: Path) -> None:
-    for system in SYSTEMS:
+    for system in BATCH_SYSTEMS:
         [command] = [line for line in worker_script(system, tmp_path, walltime=None) if "dask_worker" in line]
         assert "--lifetime 1320s --lifetime-stagger 180s" in command  # of the half hour that dask-jobqueue asks for
 
@@ -102,7 +103,7 @@ def site(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", BATCH_SYSTEMS)
 def test_a_submitted_script_is_shell_and_asks_for_a_node(system: str, tiny: Tiny, site: Path) -> None:
     words = ("submit", tiny.recipe, "--store", tiny.store, "--cluster", system, "--cluster-config", site, "--dry-run")
     said = tiny.crackdask(*words)
@@ -301,7 +302,8 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, package, None)
-            patch.delitem(sys.modules, f"crackdask.cluster.{module}", raising=False)
+            for name in (module, f"{module}_internals"):
+                patch.delitem(sys.modules, f"crackdask.cluster.{name}", raising=False)
             with pytest.raises(ClusterError, match=extra):
                 __import__(f"crackdask.cluster.{module}")
 

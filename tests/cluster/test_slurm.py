@@ -159,7 +159,7 @@ def test_jobs_that_end_before_their_worker_comes_are_no_endless_resubmission(
     queue: Slurm, tiny: Tiny, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.write_text(SITE + 'python = "/no/such/python"\n')
-    monkeypatch.setattr("crackdask.cluster.jobqueue._ASK", 0.5)
+    monkeypatch.setattr("crackdask.cluster.jobqueue_internals._ASK", 0.5)
     said = tiny.crackdask("run", tiny.recipe, "--store", tiny.store, "--cluster-config", site)
     assert said.code == 2
     assert "jobs ended before their worker came: see the last logs in" in said.err

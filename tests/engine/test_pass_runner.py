@@ -30,7 +30,9 @@ class Deadly(Serial):
     #: Whether the block fails in another way when it is first tried.
     late: list[bool] = field(default_factory=list)
 
-    def map(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    def map(
+        self, function: Callable[[Any], Any], jobs: Iterable[Any], called: object = None
+    ) -> Iterator[tuple[Any, Any]]:
         found = list(jobs)
         self.asked.append([job.start[0] for job in found])
         if self.late and len(self.asked) == 1:

@@ -130,7 +130,7 @@ def test_sigterm_as_a_batch_system_sends_it(lab: Lab, moments: Moments, everybod
 
 LOST = """
 import gc, os, signal, time
-from crackdask.cli.common import _Ended, ending_in_order
+from crackdask.cli.endings import _Ended, ending_in_order
 
 def ask(phase, _):
     gc.callbacks.remove(ask)

@@ -1,0 +1,61 @@
+"""The command that validates a recipe and plans its run: check."""
+
+from __future__ import annotations
+
+from crackdask.cli.common import app, examples, out
+from crackdask.cli.console import duration, facts, size
+from crackdask.cli.endings import mistakes
+from crackdask.cli.options import ClusterOption, RecipePath, WorkersOption
+from crackdask.cluster.worker_settings import check_memory
+from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate
+from crackdask.engine.scans import Scans
+from crackdask.recipe.batch_systems import BATCH_SYSTEMS
+from crackdask.recipe.recipe import Recipe, load, load_site
+from crackdask.recipe.site import Site, cores_here
+
+
+@app.command(
+    epilog=examples(
+        "crackdask check recipe.toml",
+        "crackdask check recipe.toml --cluster slurm --workers 32",
+    )
+)
+@mistakes
+def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOption = None) -> None:
+    """Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel."""
+    experiment = load(recipe)
+    scans = Scans.of(experiment, recipe.resolve().parent)
+    site = load_site(None, experiment.cluster, kind=cluster, workers=workers)
+    count = site.workers or cores_here()
+    _print_plan(experiment, scans, planned(scans, site, count), count)
+
+
+def planned(scans: Scans, site: Site, workers: int) -> Plan:
+    """Return the blocks for some workers: too little memory is told before any starts with it."""
+    plan = scans.plan(workers)
+    if site.kind in (*BATCH_SYSTEMS, "kubernetes"):
+        check_memory(site, plan.worker_bytes)
+    return plan
+
+
+def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
+    dtype = scans.sources[0].dtype
+    cost = estimate(recipe, plan, dtype, workers)
+    shape = " x ".join(map(str, plan.grid.shape))
+    rows = [
+        ["states", f"{len(recipe.states)}, reference {recipe.states[recipe.reference].name!r}"],
+        ["stored volume (z, y, x)", f"{shape} voxels, {dtype} scans"],
+        ["blocks", f"{cost.blocks} a state of {' x '.join(map(str, plan.grid.block))} voxels"],
+        ["tasks", str(cost.tasks)],
+        [
+            "memory, each worker",
+            f"{size(plan.worker_bytes)} of {size(recipe.compute.memory)} "
+            f"({size(BASE_BYTES)} program, {size(plan.peak.bytes)} {plan.peak.step}, {size(plan.kept_bytes)} heap)",
+        ],
+        ["scans to read", size(cost.source_bytes)],
+        ["store", f"about {size(cost.store_bytes)}"],
+        ["work folder, at most", f"about {size(cost.work_bytes)}"],
+        ["likely time", f"{duration(cost.seconds)} on {workers} worker{'s' * (workers > 1)}"],
+    ]
+    out.print(facts(rows))
+    out.print("\nthe recipe is valid")

@@ -1,0 +1,43 @@
+"""The command that drafts a recipe: init."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from crackdask.cli.common import app, err, examples, out
+from crackdask.cli.endings import mistakes
+from crackdask.cli.options import on_disk
+from crackdask.recipe.draft import draft
+from crackdask.storage.locations import place
+
+
+@app.command(
+    epilog=examples(
+        "crackdask init scans/pristine scans/charged_4.2V -o recipe.toml",
+        "crackdask init s3://BUCKET/scans/pristine.zarr s3://BUCKET/scans/charged.zarr",
+    )
+)
+@mistakes
+def init(
+    scans: Annotated[
+        list[str], typer.Argument(help="Scans, or folders of scans, in electrochemical order.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The recipe to write.", callback=on_disk)
+    ] = Path("recipe.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a recipe that is there.")] = False,
+) -> None:
+    """Write a recipe for some scans, to be completed by hand."""
+    if output.exists() and not force:
+        err.print(f"[red]error:[/] {escape(str(output))} exists; give another --output, or --force")
+        raise typer.Exit(2)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(draft([place(scan) for scan in scans], output.resolve().parent), encoding="utf-8")
+    out.print(
+        escape(f"wrote {output}: fill in voltages and steps, then:\n  crackdask check {shlex.quote(str(output))}")
+    )

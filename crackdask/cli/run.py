@@ -1,0 +1,114 @@
+"""The command that makes a store: run."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from math import prod
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crackdask.cli.check import planned
+from crackdask.cli.common import app, examples, notice, out, shared_folder
+from crackdask.cli.conclusion import conclude, print_profile, say_next
+from crackdask.cli.console import Display
+from crackdask.cli.endings import ending_in_order, mistakes
+from crackdask.cli.options import ClusterOptions, NewStore, RecipePath, UntilOption, check_step, expanded
+from crackdask.cluster.launch import connect, recorded
+from crackdask.cluster.tls import Trust
+from crackdask.engine.executors import Executor, Serial
+from crackdask.engine.platform import check_can_run
+from crackdask.engine.run import Run
+from crackdask.engine.scans import Scans
+from crackdask.recipe.recipe import load, load_site
+from crackdask.recipe.site import Site, cores_here
+from crackdask.storage.locations import Place, place
+from crackdask.store.root import is_there
+
+_TOLD = "What is told of it"
+
+
+@app.command(
+    epilog=examples(
+        "crackdask run recipe.toml --store nmc811.zarr",
+        "crackdask run recipe.toml --store nmc811.zarr --until mask --profile",
+        "crackdask run recipe.toml --store nmc811.zarr --cluster slurm --workers 32",
+        "crackdask run recipe.toml --store s3://BUCKET/nmc811.zarr --workers 8",
+    )
+)
+@expanded
+@mistakes
+def run(
+    recipe: RecipePath,
+    store: NewStore,
+    options: ClusterOptions,
+    until: UntilOption = None,
+    patience: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How long to wait while there is no worker, such as '2 h'.",
+            show_default=False,
+            rich_help_panel="Where the work runs",
+        ),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print what each step cost.", rich_help_panel=_TOLD)
+    ] = False,
+    performance_report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write dask's performance report (HTML) of the run.",
+            show_default=False,
+            rich_help_panel=_TOLD,
+        ),
+    ] = None,
+) -> None:
+    """Do everything that is not done yet; call it again to continue after any stop."""
+    check_step(until)
+    check_can_run()
+    where, experiment = place(store), load(recipe)
+    scans = Scans.of(experiment, recipe.resolve().parent)
+    site = load_site(
+        options.cluster_config, experiment.cluster, kind=options.cluster, workers=options.workers, patience=patience
+    )
+    was_done = run_scans(scans, where, until, site, performance_report, options.trust)
+    if profile:
+        print_profile(where)
+    if was_done and until is None:
+        say_next(where)
+
+
+def run_scans(
+    scans: Scans,
+    store: Place,
+    until: str | None,
+    site: Site,
+    performance_report: Path | None = None,
+    trust: Trust | None = None,
+) -> bool:
+    """Run, say how it ended, and tell whether anything was done."""
+    started = time.monotonic()
+    planned(scans, site, site.workers or cores_here())
+    names, where, voxels = [state.name for state in scans.recipe.states], store.resolve(), prod(scans.shape)
+    alone = Run(scans, where, Serial(), Display(out, names, voxels, 1, None))
+    if performance_report is None and is_there(where) and not alone.outstanding(until):
+        outcome = alone(until)  # no worker is needed to find that there is nothing to do
+    else:
+        with (
+            ending_in_order(),
+            _workers(scans, where, site, trust) as executor,
+            recorded(executor, performance_report),
+            Display(out, names, voxels, executor.workers, executor.dashboard) as display,
+        ):
+            outcome = Run(scans, where, executor, display)(until)
+    conclude(outcome, store, until, time.monotonic() - started)
+    return bool(outcome.done)
+
+
+def _workers(scans: Scans, store: Place, site: Site, trust: Trust | None) -> AbstractContextManager[Executor]:
+    memory, folder = scans.recipe.compute.memory, shared_folder(store, site)
+    return connect(site.kind, site.workers, memory, site=site, folder=folder, trust=trust, say=notice)
