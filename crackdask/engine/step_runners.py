@@ -17,13 +17,14 @@ from crackdask.blocks.passes import Array
 from crackdask.engine.context import Bench, ResultError
 from crackdask.engine.table_writer import TableWriter, ranges
 from crackdask.engine.work_units import MEASURED, Unit
+from crackdask.kernels.thresholds import ThresholdError
 from crackdask.steps.denoise import noise_passes
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.grey import Resampling, auto_window, peaks, to_reference
 from crackdask.steps.grey import passes as grey_passes
 from crackdask.steps.labels import passes as labels_passes
-from crackdask.steps.mask import otsu
 from crackdask.steps.mask import passes as mask_passes
+from crackdask.steps.mask import threshold_of
 from crackdask.steps.measure import TooDeepError, contacts, deepest_shell, finalise
 from crackdask.steps.measure import passes as measure_passes
 from crackdask.steps.read import histogram_of, levels
@@ -130,7 +131,11 @@ def _mask(bench: Bench, unit: Unit) -> dict[str, Array]:
     params = bench.recipe.mask
     decides = unit.state if params.per_state else bench.recipe.reference
     counts = bench.result(f"denoise-{decides}")["denoised_histogram"]
-    threshold = otsu(counts) if params.threshold == "otsu" else float(params.threshold)
+    try:
+        threshold = threshold_of(params, counts)
+    except ThresholdError as error:
+        name = bench.recipe.states[decides].name
+        raise ResultError(f"state {name!r}: {error}: lower [mask] classes, or choose another threshold") from error
     found = bench.passes(
         unit,
         mask_passes(params),

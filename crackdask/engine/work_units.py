@@ -194,6 +194,10 @@ def _parameters(recipe: Recipe, step: str) -> Mapping[str, Any]:
             return {"states": [{k: v for k, v in s.items() if k != "source"} for s in content["states"]]}
         case "labels" | "measure":
             return content[step] | {"voxel_um": common["voxel_um"]}
+        case "denoise" | "mask":
+            # What the chosen method does not read decides nothing.
+            params = recipe.denoise if step == "denoise" else recipe.mask
+            return params.deciding() | {"fill": common["fill"]}
         case _:
             return content[step] | {"fill": common["fill"]}
 
