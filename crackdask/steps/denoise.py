@@ -1,8 +1,8 @@
 """Non-local means in three dimensions (paper, 4.5: "smoothed using a non-local means filter"), a median or a Gaussian.
 
-The result does not depend on the blocks: a voxel is a function, in whole numbers, of the grey levels within the filter's
-reach, which every block reads as its halo, reflected at the image edge and nowhere else; the noise level is one number
-for all states, from an exact histogram over the whole reference.
+The result does not depend on the blocks: a voxel is a function, in whole numbers, of the grey levels within reach of
+the filter, which every block reads as its halo, reflected at the image edge and nowhere else; the noise level is one
+number for all states, from an exact histogram over the whole reference.
 
 Voxels outside the scan stay outside. Median and Gaussian leave them out of every window; to non-local means they are
 patches unlike all others.
