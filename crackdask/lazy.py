@@ -1,36 +1,46 @@
 """The run's own kernels as functions of lazy xarray, for notebooks: previews and crops with the run's bits.
 
-Each function is one step of the method; nothing is computed when it is called, and no chunking of its input changes a
-bit of its result.
+Each function is one step of the method, or with `open_and_close` a part of one; nothing is computed when it is called,
+and no chunking of its input changes a bit of its result.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.delayed import Delayed
 
+from crackdask.blocks.dask_arrays import array_of_table, graphs_are_expressions
 from crackdask.blocks.dask_graph import lazy as lazy_passes
+from crackdask.blocks.passes import Pass
 from crackdask.blocks.xarrays import check, each_state, edges, like, number_of, reference_volume
-from crackdask.schema import GREY_LEVELS, HISTOGRAMS, PARTICLES, SHELLS
+from crackdask.lazy_import import Later
+from crackdask.schema import GREY_LEVELS, HISTOGRAMS, PARTICLES, SHELLS, Variable
 from crackdask.steps.denoise import DenoiseParams, noise_passes
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.labels import LabelsParams
 from crackdask.steps.labels import passes as labels_passes
-from crackdask.steps.mask import MaskParams, threshold_pass
+from crackdask.steps.mask import MaskParams, ball, threshold_pass
 from crackdask.steps.mask import passes as mask_passes
 from crackdask.steps.measure import MEASURED, MeasureParams, passes_to_tables
 from crackdask.steps.transfer import CARRIED, DepthLimits, TransferParams, start_pass
 from crackdask.steps.transfer import passes as transfer_passes
 from crackdask.steps.watershed import depth_pass
 
+if TYPE_CHECKING:
+    from dask_image import ndmorph
+else:
+    ndmorph = Later("dask_image.ndmorph")
+
 
 def denoise(
     grey: xr.DataArray, *, reference: int | str = 0, noise: float | None = None, **parameters: Any
 ) -> xr.DataArray:
-    """Smooth grey levels with non-local means, lazily; the same bits as a run's.
+    """Smooth grey levels with non-local means, a median or a Gaussian, lazily; the same bits as a run's.
 
     Parameters
     ----------
@@ -39,9 +49,9 @@ def denoise(
     reference
         The state whose noise is taken for all.
     noise
-        Standard deviation of the noise in grey levels; measured in the reference where not given.
+        Standard deviation of the noise in grey levels, for non-local means; measured in the reference where not given.
     **parameters
-        Of :class:`DenoiseParams`: patch_size, patch_distance, h, sigma, method.
+        Of :class:`DenoiseParams`: method, patch_size, patch_distance, h, sigma, median_size, gaussian_sigma.
 
     Returns
     -------
@@ -53,17 +63,20 @@ def denoise(
     >>> grey = xr.DataArray(np.full((4, 5, 6), 100, np.uint8), dims=("z", "y", "x"))
     >>> int(denoise(grey).max())
     100
+    >>> int(denoise(grey, method="median", median_size=5).max())
+    100
     """
     grey = check(grey, "grey", "uint8")
     params = DenoiseParams(**parameters)
-    known: Any = None if noise is None else np.array(float(noise))
-    if known is None:
-        known = lazy_passes(noise_passes(), {"grey": reference_volume(grey, reference)})[1]["noise"]
-    return each_state(
-        grey,
-        "denoised",
-        lambda state: lazy_passes(denoise_passes(params), {"grey": state}, {"noise": known})[0]["denoised"],
-    )
+    known: dict[str, Any] = {}
+    if params.reads_noise:
+        measured = lazy_passes(noise_passes(), {"grey": reference_volume(grey, reference)})[1]["noise"]
+        known["noise"] = measured if noise is None else np.array(float(noise))
+
+    def one(state: da.Array) -> da.Array:
+        return lazy_passes(denoise_passes(params), {"grey": state}, known)[0]["denoised"]
+
+    return each_state(grey, "denoised", one)
 
 
 def mask(denoised: xr.DataArray, *, reference: int | str = 0, **parameters: Any) -> xr.DataArray:
@@ -74,9 +87,10 @@ def mask(denoised: xr.DataArray, *, reference: int | str = 0, **parameters: Any)
     denoised
         uint8 along (z, y, x) or (state, z, y, x), in any chunks; 0 is outside the scan.
     reference
-        The state whose Otsu threshold is taken for all.
+        The state whose threshold is taken for all.
     **parameters
-        Of :class:`MaskParams`: phase, threshold, opening, closing, min_island, max_hole, per_state.
+        Of :class:`MaskParams`: phase, threshold, classes, threshold_class, opening, closing, min_island, max_hole,
+        per_state.
 
     Returns
     -------
@@ -94,9 +108,9 @@ def mask(denoised: xr.DataArray, *, reference: int | str = 0, **parameters: Any)
     params = MaskParams(**parameters)
 
     def level(state: da.Array) -> Any:
-        if params.threshold != "otsu":
+        if not isinstance(params.threshold, str):
             return np.array(float(params.threshold))
-        return lazy_passes((threshold_pass(),), {"denoised": state})[1]["threshold"]
+        return lazy_passes((threshold_pass(params),), {"denoised": state})[1]["threshold"]
 
     shared = None if params.per_state else level(reference_volume(denoised, reference))
 
@@ -105,6 +119,46 @@ def mask(denoised: xr.DataArray, *, reference: int | str = 0, **parameters: Any)
         return lazy_passes(mask_passes(params), {"denoised": state}, known)[0]["mask"]
 
     return each_state(denoised, "mask", one)
+
+
+def open_and_close(mask: xr.DataArray, *, opening: int = 1, closing: int = 1) -> xr.DataArray:
+    """Open and close a mask of your own with balls, lazily; the same bits as those of the step `mask`.
+
+    The image edge is repeated, as in a run. Whoever made the mask leaves voxels outside the scan out of it; closing may
+    reach into them, so the step takes them out once more: ``open_and_close(mask) & (grey != 0)``.
+
+    Parameters
+    ----------
+    mask
+        bool along (z, y, x) or (state, z, y, x), in any chunks.
+    opening, closing
+        Radius of each in voxels; 0 for none.
+
+    Returns
+    -------
+    xarray.DataArray
+        `mask`, bool, lazy.
+
+    Examples
+    --------
+    >>> mask = xr.DataArray(np.zeros((7, 7, 7), bool), dims=("z", "y", "x"))
+    >>> mask[1:6, 1:6, 1:6] = True
+    >>> mask[3, 3, 3], mask[0, 0, 0] = False, True
+    >>> int(open_and_close(mask, opening=0).sum()), bool(open_and_close(mask, closing=0)[0, 0, 0])
+    (126, False)
+    """
+    mask = check(mask, "mask", "bool")
+    halo = MaskParams(opening=opening, closing=closing).halo
+    if graphs_are_expressions():
+        raise NotImplementedError("dask-image knows no arrays of query planning yet: unset DASK_ARRAY__QUERY_PLANNING")
+
+    def one(state: da.Array) -> da.Array:
+        wide = da.pad(state, halo, mode="edge") if halo else state
+        opened = ndmorph.binary_opening(wide, ball(opening)) if opening else wide
+        closed = ndmorph.binary_closing(opened, ball(closing)) if closing else opened
+        return closed[tuple(slice(halo, n + halo) for n in state.shape)]
+
+    return each_state(mask, "mask", one)
 
 
 def label(mask: xr.DataArray, **parameters: Any) -> xr.DataArray:
@@ -131,8 +185,8 @@ def label(mask: xr.DataArray, **parameters: Any) -> xr.DataArray:
     [0, 1, 1, 1, 0, 2, 2, 2, 0]
     """
     mask = check(mask, "mask", "bool", state=False)
-    steps = labels_passes(LabelsParams(**parameters), edges(mask))
-    return like(mask, lazy_passes(steps, {"mask": mask.data})[0]["label"], "label")
+    passes = labels_passes(LabelsParams(**parameters), edges(mask))
+    return like(mask, lazy_passes(passes, {"mask": mask.data})[0]["label"], "label")
 
 
 def transfer(
@@ -176,28 +230,34 @@ def transfer(
     label = check(label, "label", "uint32", state=False)
     if label.shape != mask.shape[1:]:
         raise ValueError(f"label {label.shape} must have the shape of one state of mask, {mask.shape[1:]}")
-    params, kept = TransferParams(**parameters), DepthLimits(smoothing, max_radius)
+    params, voxel_um = TransferParams(**parameters), edges(mask)
     first = number_of(mask, reference)
-    states, voxel_um = range(mask.sizes["state"]), edges(mask)
-    steps = transfer_passes(params, kept, voxel_um)
     volumes, tables = lazy_passes(
         (depth_pass(smoothing, max_radius, voxel_um), start_pass()),
         {"mask": mask.data[first], "label": label.data},
     )
-    done: dict[int, tuple[Any, Any]] = {first: ({**volumes, "label": label.data}, tables)}
-    for state in (*range(first + 1, len(states)), *range(first - 1, -1, -1)):
-        before = first if params.mode == "reference" else state - 1 if state > first else state + 1
-        there, known = done[before]
-        done[state] = lazy_passes(
-            steps,
-            {
-                "mask": mask.data[state],
-                "previous_label": there["label"],
-                "previous_depth": there["depth"],
-            },
-            {name: known[name] for name in CARRIED},
-        )
-    return like(mask, da.stack([done[state][0]["label"] for state in states]), "label")
+    carried = _carry(
+        transfer_passes(params, DepthLimits(smoothing, max_radius), voxel_um),
+        mask.data,
+        first,
+        ({**volumes, "label": label.data}, tables),
+        chain=params.mode == "chain",
+    )
+    return like(mask, da.stack(carried), "label")
+
+
+_Carried = tuple[Mapping[str, da.Array], Mapping[str, Delayed]]
+
+
+def _carry(passes: Sequence[Pass], mask: da.Array, first: int, start: _Carried, *, chain: bool) -> list[da.Array]:
+    """Return the labels of all states, carried outward from the first: from each neighbour, or always from it."""
+    done: dict[int, _Carried] = {first: start}
+    for state in (*range(first + 1, mask.shape[0]), *range(first - 1, -1, -1)):
+        neighbour = state - 1 if state > first else state + 1
+        there, known = done[neighbour if chain else first]
+        volumes = {"mask": mask[state], "previous_label": there["label"], "previous_depth": there["depth"]}
+        done[state] = lazy_passes(passes, volumes, {name: known[name] for name in CARRIED})
+    return [done[state][0]["label"] for state in range(mask.shape[0])]
 
 
 def measure(grey: xr.DataArray, label: xr.DataArray, particles: int, *, max_radius: int = 48) -> xr.DataTree:
@@ -229,30 +289,34 @@ def measure(grey: xr.DataArray, label: xr.DataArray, particles: int, *, max_radi
         raise ValueError(f"grey and label must cover the same voxels, found {grey.shape} and {label.shape}")
     (counted,) = passes_to_tables(MeasureParams(), edges(label), max_radius, range(1, particles + 1), max_radius)
 
-    def tables(grey_of_state: da.Array, label_of_state: da.Array) -> dict[str, Any]:
-        return lazy_passes((counted,), {"grey": grey_of_state, "label": label_of_state})[1]
-
     several = "state" in label.dims
-    found = (
-        [tables(grey.data[i], label.data[i]) for i in range(label.sizes["state"])]
-        if several
-        else [tables(grey.data, label.data)]
-    )
+    pairs = [(grey.data, label.data)]
+    if several:
+        pairs = [(grey.data[state], label.data[state]) for state in range(label.sizes["state"])]
+    tables = [lazy_passes((counted,), {"grey": of_grey, "label": of_label})[1] for of_grey, of_label in pairs]
     sizes = {"particle": particles, "shell": max_radius, "grey": GREY_LEVELS}
-    along_state = {name: c for name, c in label.coords.items() if several and c.dims == ("state",)}
-    nodes = {}
-    for group, variables in (("particles", PARTICLES), ("shells", SHELLS), ("histograms", HISTOGRAMS)):
-        columns = {}
-        for name, variable in variables.items():
-            if group == "particles" and name not in MEASURED:
-                continue
-            dims = variable.dims[1:]
-            shape = tuple(sizes[dim] for dim in dims)
-            parts = [
-                da.from_delayed(each[f"{group}.{name}"], shape=shape, dtype=np.dtype(variable.dtype)) for each in found
-            ]
-            voxels = da.stack(parts) if several else parts[0]
-            columns[name] = (variable.dims if several else dims, voxels, variable.attributes)
-        coords: dict[str, Any] = {dim: np.arange(1, sizes[dim] + 1) for dim in dims if dim != "grey"}
-        nodes[group] = xr.Dataset(columns, coords=coords | along_state)
-    return xr.DataTree.from_dict(nodes)
+    states = {name: c for name, c in label.coords.items() if several and c.dims == ("state",)}
+    measured = {name: variable for name, variable in PARTICLES.items() if name in MEASURED}
+    groups = {"particles": measured, "shells": SHELLS, "histograms": HISTOGRAMS}
+    return xr.DataTree.from_dict(
+        {group: _group(group, variables, tables, sizes, several, states) for group, variables in groups.items()}
+    )
+
+
+def _group(
+    group: str,
+    variables: Mapping[str, Variable],
+    tables: Sequence[Mapping[str, Delayed]],
+    sizes: Mapping[str, int],
+    several: bool,
+    states: Mapping[Any, Any],
+) -> xr.Dataset:
+    """Return one group of tables of one state, or of several, as a lazy dataset."""
+    columns = {}
+    for name, variable in variables.items():
+        shape = tuple(sizes[dim] for dim in variable.dims[1:])
+        parts = [array_of_table(table[f"{group}.{name}"], shape, np.dtype(variable.dtype)) for table in tables]
+        numbers = da.stack(parts) if several else parts[0]
+        columns[name] = (variable.dims if several else variable.dims[1:], numbers, variable.attributes)
+    along = dict.fromkeys(dim for variable in variables.values() for dim in variable.dims[1:] if dim != "grey")
+    return xr.Dataset(columns, coords={**{dim: np.arange(1, sizes[dim] + 1) for dim in along}, **states})

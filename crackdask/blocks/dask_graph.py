@@ -1,4 +1,8 @@
-"""Passes as a lazy overlap-aware dask graph, for notebooks and previews: one task a block, nothing is computed."""
+"""Passes as a lazy overlap-aware dask graph, for notebooks and previews: one task a block, nothing is computed.
+
+Layers are named after the pass and the volume or table, which a dashboard shows, and a token of everything that decides
+the result. So equal calls have equal keys, and dask does their work once.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,13 @@ from functools import partial
 from itertools import product
 from operator import itemgetter
 from typing import Any
-from uuid import uuid4
 
 import dask.array as da
 import numpy as np
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
+from crackdask.blocks.dask_arrays import ChunkedGraph, List, Task, TaskRef, token
 from crackdask.blocks.in_memory import run_in_memory
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, reach
 from crackdask.grid import Box, Grid, Triple
@@ -32,26 +36,29 @@ def lazy(
     chunked in any way. `block` defaults to the largest chunk of the first volume. Returns all volumes
     and all tables, made and given.
     """
-    known = dict(volumes)
+    known = {name: ChunkedGraph.of(array) for name, array in volumes.items()}
     looked_up: dict[str, Any] = dict(tables or {})
     first = next(iter(known.values()))
     z, y, x = first.shape
     cz, cy, cx = block or first.chunksize
-    grid = Grid((int(z), int(y), int(x)), (int(cz), int(cy), int(cx)))
-    for step in passes:
-        needed = {name: looked_up[name] for name in step.tables}
-        results = _layer(step, grid, known, needed)
-        known.update({name: _volume(results, grid, name, dtype) for name, dtype in step.writes.items()})
-        if step.reduce is not None:
-            looked_up.update(_reduction(step, grid, results, needed))
-    return known, looked_up
+    grid = Grid((z, y, x), (cz, cy, cx))
+    written: dict[str, ChunkedGraph] = {}
+    for each in passes:
+        needed = {name: looked_up[name] for name in each.tables}
+        results = _results(each, grid, known, needed)
+        written |= {name: _volume(results, grid, name, dtype) for name, dtype in each.writes.items()}
+        known |= written
+        if each.reduce is not None:
+            looked_up.update(_reduction(each, grid, results, needed))
+    return {**volumes, **{name: volume.array() for name, volume in written.items()}}, looked_up
 
 
 @dataclass(frozen=True)
 class _Results:
-    """One graph layer: the results of a pass, keyed (name, number)."""
+    """One graph layer: the results of a pass, keyed (name, number); `token` is that of all that decides them."""
 
     name: str
+    token: str
     graph: HighLevelGraph
 
     @property
@@ -68,39 +75,44 @@ class _Results:
         return (self.name,)
 
 
-def _layer(step: Pass, grid: Grid, volumes: Mapping[str, da.Array], tables: Mapping[str, Any]) -> _Results:
+def _results(each: Pass, grid: Grid, volumes: Mapping[str, ChunkedGraph], tables: Mapping[str, Any]) -> _Results:
     """Return the results of a pass as a layer: one task a block, fed with whole chunks that it cuts itself."""
-    name = f"{step.name}-{uuid4().hex}"
-    at_hand, keys = _split(tables)
+    at_hand, awaited = _split(tables)
+    sources = {volume: (volumes[volume].name, volumes[volume].chunks) for volume in each.reads}
+    decided = token(each, (grid.shape, grid.block), sources, at_hand, awaited)
+    name = f"{each.name}-blocks-{decided}"
     layer = {}
     for number, own in enumerate(grid):
-        pieces: list[Any] = []
+        pieces: list[TaskRef] = []
         specs = {}
-        for volume, where in step.reads.items():
+        for volume, where in each.reads.items():
             window = reach(where, own, grid.shape)
-            found, cuts = _pieces(volumes[volume], window)
+            keys, cuts = _pieces(volumes[volume], window)
             specs[volume] = (where, window.shape, volumes[volume].dtype, len(pieces), cuts)
-            pieces += found
-        # What is no task goes into the callable, where dask does not look for keys.
-        call = partial(_run_on_pieces, step.kernel, grid, number, specs, at_hand, tuple(keys))
-        layer[(name, number)] = (call, list(keys.values()), pieces)
-    sources = [*(volumes[volume] for volume in step.reads), *_delayed_in(tables)]
-    return _Results(name, HighLevelGraph.from_collections(name, layer, dependencies=sources))
+            pieces += [TaskRef(key) for key in keys]
+        call = partial(_run_on_pieces, each.kernel, grid, number, specs, at_hand, tuple(awaited))
+        layer[(name, number)] = Task((name, number), call, _references(awaited), List(*pieces))
+    parents = [*(volumes[volume] for volume in each.reads), *_delayed_in(tables)]
+    return _Results(name, decided, HighLevelGraph.from_collections(name, layer, dependencies=parents))
 
 
 def _split(tables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part tables at hand from those still to be made (by graph key)."""
-    made = {name: table.key for name, table in tables.items() if isinstance(table, Delayed)}
-    return {name: table for name, table in tables.items() if name not in made}, made
+    awaited = {name: table.key for name, table in tables.items() if isinstance(table, Delayed)}
+    return {name: table for name, table in tables.items() if name not in awaited}, awaited
+
+
+def _references(awaited: Mapping[str, Any]) -> List:
+    return List(*(TaskRef(key) for key in awaited.values()))
 
 
 def _delayed_in(tables: Mapping[str, Any]) -> list[Delayed]:
     return [table for table in tables.values() if isinstance(table, Delayed)]
 
 
-def _pieces(array: da.Array, window: Box) -> tuple[list[Any], list[Any]]:
+def _pieces(volume: ChunkedGraph, window: Box) -> tuple[list[Any], list[Any]]:
     """Return the keys of the chunks that a window touches, and for each (from, to) slices."""
-    bounds = [np.cumsum((0, *sizes)) for sizes in array.chunks]
+    bounds = [np.cumsum((0, *sizes)) for sizes in volume.chunks]
     spans = [
         range(int(np.searchsorted(b, a, side="right")) - 1, int(np.searchsorted(b, e, side="left")))
         for b, a, e in zip(bounds, window.start, window.stop, strict=True)
@@ -112,7 +124,7 @@ def _pieces(array: da.Array, window: Box) -> tuple[list[Any], list[Any]]:
         chunk = Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
         common = chunk.intersect(window)
         if common:
-            keys.append((array.name, *place))
+            keys.append((volume.name, *place))
             cuts.append((common.within(chunk), common.within(window)))
     return keys, cuts
 
@@ -124,7 +136,7 @@ def _run_on_pieces(
     specs: Mapping[str, Any],
     at_hand: Tables,
     names: Sequence[str],
-    made: Sequence[Array],
+    awaited: Sequence[Array],
     pieces: Sequence[Array],
 ) -> Result:
     windows = {}
@@ -133,20 +145,20 @@ def _run_on_pieces(
         for piece, (source, target) in zip(pieces[first:], cuts, strict=False):
             voxels[target] = piece[source]
         windows[volume] = (where, voxels)
-    return run_in_memory(kernel, grid, number, windows, {**at_hand, **dict(zip(names, made, strict=True))})
+    return run_in_memory(kernel, grid, number, windows, {**at_hand, **dict(zip(names, awaited, strict=True))})
 
 
-def _volume(results: _Results, grid: Grid, volume: str, dtype: str) -> da.Array:
-    name = f"{volume}-{uuid4().hex}"
-    layer = {
-        (name, *grid.position(number)): (partial(_volume_of, volume), (results.name, number))
-        for number in range(len(grid))
-    }
+def _volume(results: _Results, grid: Grid, volume: str, dtype: str) -> ChunkedGraph:
+    name = f"{volume}-{results.token}"
+    layer = {}
+    for number in range(len(grid)):
+        key = (name, *grid.position(number))
+        layer[key] = Task(key, partial(_volume_of, volume), TaskRef((results.name, number)))
     graph = HighLevelGraph.from_collections(name, layer, dependencies=[results])
     chunks = tuple(
         tuple(min(b, n - start) for start in range(0, n, b)) for n, b in zip(grid.shape, grid.block, strict=True)
     )
-    return da.Array(graph, name, chunks, dtype=np.dtype(dtype))
+    return ChunkedGraph(name, chunks, np.dtype(dtype), graph)
 
 
 def _volume_of(name: str, result: Result) -> Array:
@@ -157,18 +169,23 @@ def _tally_of(result: Result) -> Tally:
     return result.tally
 
 
-def _reduction(step: Pass, grid: Grid, results: _Results, tables: Mapping[str, Any]) -> dict[str, Delayed]:
+def _reduction(each: Pass, grid: Grid, results: _Results, tables: Mapping[str, Any]) -> dict[str, Delayed]:
     """Return the tables of a reduction: one task that sees all tallies, and one for each table."""
-    assert step.reduce is not None, f"{step.name} ends in no reduction"
-    name = f"{step.name}-tables-{uuid4().hex}"
-    at_hand, keys = _split(tables)
-    layer: dict[Any, Any] = {
-        (name + "-tally", number): (_tally_of, (results.name, number)) for number in range(len(grid))
+    assert each.reduce is not None, f"{each.name} ends in no reduction"
+    name, tally = f"{each.name}-reduction-{results.token}", f"{each.name}-tally-{results.token}"
+    at_hand, awaited = _split(tables)
+    layer: dict[Any, Task] = {
+        (tally, number): Task((tally, number), _tally_of, TaskRef((results.name, number)))
+        for number in range(len(grid))
     }
-    layer[name] = (partial(_reduce, step.reduce, grid, at_hand, tuple(keys)), list(keys.values()), list(layer))
-    layer.update({f"{name}-{made}": (itemgetter(made), name) for made in step.makes})
+    tallies = List(*(TaskRef(key) for key in layer))
+    layer[name] = Task(
+        name, partial(_reduce, each.reduce, grid, at_hand, tuple(awaited)), _references(awaited), tallies
+    )
+    keys = {table: f"{table}-table-{results.token}" for table in each.makes}
+    layer |= {key: Task(key, itemgetter(table), TaskRef(name)) for table, key in keys.items()}
     graph = HighLevelGraph.from_collections(name, layer, dependencies=[results, *_delayed_in(tables)])
-    return {made: Delayed(f"{name}-{made}", graph, layer=name) for made in step.makes}
+    return {table: Delayed(key, graph, layer=name) for table, key in keys.items()}
 
 
 def _reduce(
@@ -176,7 +193,7 @@ def _reduce(
     grid: Grid,
     at_hand: Tables,
     names: Sequence[str],
-    made: Sequence[Array],
+    awaited: Sequence[Array],
     tallies: Sequence[Tally],
 ) -> Tables:
-    return reduce(grid, tallies, {**at_hand, **dict(zip(names, made, strict=True))})
+    return reduce(grid, tallies, {**at_hand, **dict(zip(names, awaited, strict=True))})

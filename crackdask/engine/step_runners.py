@@ -17,14 +17,15 @@ from crackdask.blocks.passes import Array
 from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.table_writer import TableWriter, ranges
 from crackdask.engine.work_units import Unit
+from crackdask.kernels.thresholds import ThresholdError
 from crackdask.recipe.recipe import Recipe
 from crackdask.steps.denoise import noise_passes
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.grey import Resampling, auto_window, peaks, to_reference
 from crackdask.steps.grey import passes as grey_passes
 from crackdask.steps.labels import passes as labels_passes
-from crackdask.steps.mask import otsu
 from crackdask.steps.mask import passes as mask_passes
+from crackdask.steps.mask import threshold_of
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.measure import passes_in_ranges as measure_passes
 from crackdask.steps.read import histogram_of, levels
@@ -131,8 +132,11 @@ def _denoise(context: RunContext, unit: Unit) -> dict[str, Array]:
 def _mask(context: RunContext, unit: Unit) -> dict[str, Array]:
     params = context.recipe.mask
     decides = unit.state if params.per_state else context.recipe.reference
-    counts = context.result("denoise", decides)["denoised_histogram"]
-    threshold = otsu(counts) if params.threshold == "otsu" else float(params.threshold)
+    try:
+        threshold = threshold_of(params, context.result("denoise", decides)["denoised_histogram"])
+    except ThresholdError as error:
+        name = context.recipe.states[decides].name
+        raise ResultError(f"state {name!r}: {error}: lower [mask] classes, or choose another threshold") from error
     tables = context.passes(
         unit,
         mask_passes(params),

@@ -151,7 +151,7 @@ def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -
         deciding = {
             "step": unit.step,
             "version": step.version,
-            "parameters": _parameters(content, step),
+            "parameters": _parameters(recipe, content, step),
             "needs": [by_unit[key] for key in unit.needs],
         } | {name: opened[name] for name in step.opened}
         text = json.dumps(deciding, sort_keys=True)
@@ -159,8 +159,12 @@ def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -
     return by_unit
 
 
-def _parameters(content: Mapping[str, Any], step: Step) -> Mapping[str, Any]:
-    """Return what of the recipe decides a step's result (never how the work is cut)."""
+def _parameters(recipe: Recipe, content: Mapping[str, Any], step: Step) -> Mapping[str, Any]:
+    """Return what of the recipe decides a step's result (never how the work is cut).
+
+    Parameters with a method `deciding` leave out what the chosen method does not read.
+    """
+    sections = recipe.sections()
     facts = {
         "voxel_um": content["experiment"]["voxel_um"],
         "fill": content["experiment"]["fill"],
@@ -169,7 +173,8 @@ def _parameters(content: Mapping[str, Any], step: Step) -> Mapping[str, Any]:
     }
     parameters: dict[str, Any] = {name: facts[name] for name in step.facts}
     for section in step.sections:
-        parameters |= content[section]
+        chosen = getattr(sections[section], "deciding", None)
+        parameters |= chosen() if chosen else content[section]
     return parameters
 
 

@@ -1,23 +1,29 @@
-"""Non-local means in three dimensions (paper, 4.5: "smoothed using a non-local means filter").
+"""Non-local means in three dimensions (paper, 4.5: "smoothed using a non-local means filter"), a median or a Gaussian.
 
-The result does not depend on the blocks: a voxel is a function of the grey levels within the search and patch radius,
-which every block reads as its halo, reflected at the image edge and nowhere else; the noise level is one number for all
-states, from an exact histogram over the whole reference.
+The result does not depend on the blocks: a voxel is a function, in whole numbers, of the grey levels within reach of
+the filter, which every block reads as its halo, reflected at the image edge and nowhere else; the noise level is one
+number for all states, from an exact histogram over the whole reference.
+
+Voxels outside the scan stay outside. Median and Gaussian leave them out of every window; to non-local means they are
+patches unlike all others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, inner, padded, total
 from crackdask.grid import Grid
+from crackdask.kernels.gaussian import LARGEST_SIGMA, gaussian, radius
 from crackdask.kernels.nlm import margin, nlm
+from crackdask.kernels.rank_filters import median
 from crackdask.schema import GREY_LEVELS, OUTSIDE
+from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume
 
 _DIFFERENCES = 4 * GREY_LEVELS
 # |2b - a - c| of white noise of standard deviation s has standard deviation sqrt(6) s; 0.6745 is the median
@@ -26,21 +32,28 @@ _MEDIAN_OF_DIFFERENCE = 0.6744897501960817 * 6**0.5
 
 
 class DenoiseParams(BaseModel):
-    """Parameters of the non-local means filter, named as in scikit-image."""
+    """Parameters of the filters; those of non-local means are named as in scikit-image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    method: Literal["nlm", "none"] = Field("nlm", description="non-local means, or no filter at all")
+    method: Literal["nlm", "median", "gaussian", "none"] = Field(
+        "nlm", description="non-local means; median or Gaussian where there is little noise; or no filter at all"
+    )
     patch_size: int = Field(3, ge=1, le=9, description="edge of the compared patches, voxels, odd")
     patch_distance: int = Field(5, ge=1, le=15, description="reach of the search cube, voxels")
     h: float | Literal["auto"] = Field("auto", description="cut-off in grey levels; auto: 0.8 noise")
     sigma: float | Literal["auto"] = Field("auto", description="noise, grey levels; auto: measured")
+    median_size: int = Field(3, ge=3, le=15, description="edge of the median's cube, voxels, odd")
+    gaussian_sigma: float = Field(
+        1.0, ge=0.2, le=LARGEST_SIGMA, description="standard deviation of the Gaussian, voxels (it reaches 4 of them)"
+    )
 
-    @field_validator("patch_size")
+    @field_validator("patch_size", "median_size")
     @classmethod
-    def _odd(cls, size: int) -> int:
+    def _odd(cls, size: int, field: ValidationInfo) -> int:
         if size % 2 == 0:
-            raise ValueError(f"a patch is centred, so its size is odd: {size - 1} or {size + 1}, not {size}")
+            what = "a patch" if field.field_name == "patch_size" else "the median's cube"
+            raise ValueError(f"{what} is centred, so its size is odd: {size - 1} or {size + 1}, not {size}")
         return size
 
     @field_validator("h", "sigma")
@@ -53,7 +66,30 @@ class DenoiseParams(BaseModel):
     @property
     def halo(self) -> int:
         """Voxels that a block needs around its own."""
-        return margin(self.patch_size, self.patch_distance) if self.method == "nlm" else 0
+        match self.method:
+            case "nlm":
+                return margin(self.patch_size, self.patch_distance)
+            case "median":
+                return self.median_size // 2
+            case "gaussian":
+                return radius(self.gaussian_sigma)
+            case "none":
+                return 0
+
+    @property
+    def reads_noise(self) -> bool:
+        """Whether the filter looks up the measured noise."""
+        return self.method == "nlm" and self.sigma == "auto"
+
+    def deciding(self) -> dict[str, Any]:
+        """Return the parameters that decide the result, as plain values.
+
+        Non-local means and no filter name the former's parameters, as every store did before there were other filters.
+        """
+        chosen = {"median": {"median_size"}, "gaussian": {"gaussian_sigma"}}.get(
+            self.method, {"patch_size", "patch_distance", "h", "sigma"}
+        )
+        return self.model_dump(mode="json", include={"method", *chosen})
 
 
 def noise_passes() -> tuple[Pass, ...]:
@@ -82,7 +118,7 @@ def passes(params: DenoiseParams) -> tuple[Pass, ...]:
             kernel=partial(_denoise, params),
             reads={"grey": params.halo},
             writes={"denoised": "uint8"},
-            tables=("noise",),
+            tables=("noise",) if params.reads_noise else (),
             makes=("denoised_histogram",),
             reduce=_sum_histograms,
             scratch=14,
@@ -113,22 +149,32 @@ def _noise(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
 
 def _denoise(params: DenoiseParams, block: Block) -> Result:
     grey = padded(block, "grey", params.halo, mode="reflect")
-    own = inner(grey, params.halo).copy()
-    noise = float(block.table("noise")) if params.sigma == "auto" else float(params.sigma)
-    if params.method == "none" or noise == 0.0 or not own.any():
-        denoised = own
-    else:
-        h = 0.8 * noise if params.h == "auto" else float(params.h)
-        denoised = nlm(
-            grey,
-            patch_size=params.patch_size,
-            patch_distance=params.patch_distance,
-            h=h,
-            sigma=noise,
-        )
-        denoised[own == OUTSIDE] = OUTSIDE
-        np.maximum(denoised, own != OUTSIDE, out=denoised, casting="unsafe")
+    own = inner(grey, params.halo)
+    denoised = _filtered(params, block, grey) if params.method != "none" and own.any() else own.copy()
     return Result({"denoised": denoised}, {"counts": histogram(denoised)})
+
+
+def _filtered(params: DenoiseParams, block: Block, grey: Array) -> Array:
+    """Return the block's own voxels of its padded grey levels, smoothed."""
+    match params.method:
+        case "median":
+            return median(grey, params.median_size, OUTSIDE)
+        case "gaussian":
+            return gaussian(grey, params.gaussian_sigma, OUTSIDE)
+        case _:
+            return _non_local_means(params, block, grey)
+
+
+def _non_local_means(params: DenoiseParams, block: Block, grey: Array) -> Array:
+    own = inner(grey, params.halo)
+    noise = float(block.table("noise")) if params.sigma == "auto" else float(params.sigma)
+    if noise == 0.0:
+        return own.copy()
+    h = 0.8 * noise if params.h == "auto" else float(params.h)
+    denoised = nlm(grey, patch_size=params.patch_size, patch_distance=params.patch_distance, h=h, sigma=noise)
+    denoised[own == OUTSIDE] = OUTSIDE
+    np.maximum(denoised, own != OUTSIDE, out=denoised, casting="unsafe")
+    return denoised
 
 
 def histogram(grey: Array) -> Array:
@@ -142,11 +188,6 @@ def histogram(grey: Array) -> Array:
 
 def _sum_histograms(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     return {"denoised_histogram": total(tallies, "counts")}
-
-
-# ---------------------------------------------------------------- what the step declares of itself
-
-from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume  # noqa: E402
 
 
 def _planned(setting: Setting) -> tuple[Pass, ...]:

@@ -11,16 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, inner, padded, total
 from crackdask.grid import Grid
 from crackdask.kernels import components
+from crackdask.kernels.thresholds import li, multiotsu, otsu, triangle
 from crackdask.lazy_import import Later
 from crackdask.schema import GREY_LEVELS, OUTSIDE
+from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume
 
 if TYPE_CHECKING:
     from scipy import ndimage
@@ -34,12 +36,16 @@ class MaskParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     phase: Literal["bright", "dark"] = Field("bright", description="the phase that is sought")
-    threshold: float | Literal["otsu"] = Field("otsu", description="grey level, or Otsu's")
+    threshold: float | Literal["otsu", "li", "triangle", "multiotsu"] = Field(
+        "otsu", description="grey level, or the name of the method that finds it"
+    )
     per_state: bool = Field(False, description="a threshold for each state instead of the reference's")
     opening: int = Field(1, ge=0, le=10, description="radius of the opening, voxels")
     closing: int = Field(1, ge=0, le=10, description="radius of the closing, voxels")
     min_island: int = Field(50, ge=0, description="smaller islands are removed, voxels")
     max_hole: int = Field(5000, ge=0, description="enclosed holes up to this size are filled, voxels")
+    classes: int = Field(3, ge=3, le=5, description="phases that multi-Otsu parts")
+    threshold_class: int = Field(2, ge=1, le=4, description="which of their boundaries counts, from dark to bright")
 
     @field_validator("threshold")
     @classmethod
@@ -48,35 +54,44 @@ class MaskParams(BaseModel):
             raise ValueError(f"a grey level above 0 and below {GREY_LEVELS}, or 'otsu', not {threshold}")
         return threshold
 
+    @field_validator("threshold_class")
+    @classmethod
+    def _between_classes(cls, boundary: int, others: ValidationInfo) -> int:
+        classes = others.data.get("classes", boundary + 1)
+        if boundary >= classes:
+            raise ValueError(f"{classes} classes have {classes - 1} boundaries, so 1 to {classes - 1}, not {boundary}")
+        return boundary
+
     @property
     def halo(self) -> int:
         """Voxels that opening and closing need around a block."""
         return 2 * (self.opening + self.closing)
 
+    def deciding(self) -> dict[str, Any]:
+        """Return the parameters that decide the result, as plain values; only multi-Otsu has classes."""
+        unread = set() if self.threshold == "multiotsu" else {"classes", "threshold_class"}
+        return self.model_dump(mode="json", exclude=unread)
 
-def otsu(counts: Array) -> float:
-    """Return the grey level that best parts a histogram (Otsu 1979); voxels outside the scan do not count.
 
-    Voxels above the level are bright. The sums are integers, so the answer is the same on every machine.
+def threshold_of(params: MaskParams, counts: Array) -> float:
+    """Return the grey level above which voxels are bright, from the exact histogram of the denoised volume.
 
-    Examples
-    --------
-    >>> counts = np.zeros(256, int)
-    >>> counts[[60, 150]] = 100
-    >>> otsu(counts)
-    60.0
+    Raises
+    ------
+    ThresholdError
+        If the histogram cannot be parted as asked.
     """
-    inside = [0, *(int(count) for count in counts[1:])]
-    total, mass = sum(inside), sum(level * count for level, count in enumerate(inside))
-    best, best_level, below, below_mass = -1.0, 0, 0, 0
-    for level, count in enumerate(inside):
-        below += count
-        below_mass += level * count
-        if 0 < below < total:
-            spread = (below_mass * total - mass * below) ** 2 / (below * (total - below))
-            if spread > best:
-                best, best_level = spread, level
-    return float(best_level)
+    match params.threshold:
+        case "otsu":
+            return otsu(counts)
+        case "li":
+            return li(counts)
+        case "triangle":
+            return triangle(counts)
+        case "multiotsu":
+            return multiotsu(counts, params.classes)[params.threshold_class - 1]
+        case level:
+            return float(level)
 
 
 def passes(params: MaskParams) -> tuple[Pass, ...]:
@@ -117,14 +132,14 @@ def passes(params: MaskParams) -> tuple[Pass, ...]:
     )
 
 
-def threshold_pass() -> Pass:
-    """Return the pass from `denoised` to the table `threshold`, Otsu's level of the whole volume."""
+def threshold_pass(params: MaskParams) -> Pass:
+    """Return the pass from `denoised` to the table `threshold`, the level that parts the whole volume."""
     return Pass(
-        name="otsu",
+        name="level",
         kernel=_count_levels,
         reads={"denoised": 0},
         makes=("threshold",),
-        reduce=_otsu_of_all,
+        reduce=partial(_level_of_all, params),
         scratch=8,
     )
 
@@ -133,8 +148,8 @@ def _count_levels(block: Block) -> Result:
     return Result(tally={"counts": np.bincount(block.read("denoised").ravel(), minlength=GREY_LEVELS)})
 
 
-def _otsu_of_all(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    return {"threshold": np.array(otsu(total(tallies, "counts")))}
+def _level_of_all(params: MaskParams, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    return {"threshold": np.array(threshold_of(params, total(tallies, "counts")))}
 
 
 @dataclass(frozen=True)
@@ -249,22 +264,22 @@ def _count(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     return {"mask_voxels": np.array(mask), "scan_voxels": np.array(scan)}
 
 
-def _ball(radius: int) -> Array:
+def ball(radius: int) -> Array:
+    """Return the voxels within a radius of the middle one, which opening and closing move through the mask.
+
+    >>> int(ball(1).sum())
+    7
+    """
     z, y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1, -radius : radius + 1]
     return np.asarray(z * z + y * y + x * x <= radius * radius)
 
 
 def _open(phase: Array, radius: int) -> Array:
-    return np.asarray(ndimage.binary_opening(phase, _ball(radius))) if radius else phase
+    return np.asarray(ndimage.binary_opening(phase, ball(radius))) if radius else phase
 
 
 def _close(phase: Array, radius: int) -> Array:
-    return np.asarray(ndimage.binary_closing(phase, _ball(radius))) if radius else phase
-
-
-# ---------------------------------------------------------------- what the step declares of itself
-
-from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume  # noqa: E402
+    return np.asarray(ndimage.binary_closing(phase, ball(radius))) if radius else phase
 
 
 def _planned(setting: Setting) -> tuple[Pass, ...]:

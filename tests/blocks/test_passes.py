@@ -143,7 +143,7 @@ def test_blocks_are_the_largest_chunk_unless_given():
     assert lazy(steps(), {"a": voxels}, FACTOR, (4, 40, 4))[0]["sum"].chunks == ((4, 4, 3), (12,), (4, 4, 4, 1))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client():
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "30s"}),

@@ -154,7 +154,7 @@ def test_ctrl_c(tiny: Tiny, finished: Tiny, monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("crackdask.engine.step_runners.otsu", pressed)
+        patch.setattr("crackdask.engine.step_runners.threshold_of", pressed)
         said = tiny.run()
     assert said.code == 130
     assert said.err == "stopped; the finished blocks are kept, and the same command continues\n"

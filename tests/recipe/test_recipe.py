@@ -196,7 +196,10 @@ def test_everything_is_said_at_once_with_its_key() -> None:
         ({"grey": {"window": [1, "x"]}}, "grey.window[1]: should be a number, found 'x'"),
         ({"grey": {"window": [1, math.inf]}}, "grey.window[1]: should be a finite number, found inf"),
         ({"grey": {"window": [7, 7]}}, "grey.window: the window needs lo < hi, not lo = 7 and hi = 7"),
-        ({"mask": {"threshold": "ots"}}, "mask.threshold: should be a number or 'otsu', found 'ots'"),
+        (
+            {"mask": {"threshold": "ots"}},
+            "mask.threshold: should be a number or 'otsu', 'li', 'triangle' or 'multiotsu', found 'ots'",
+        ),
         ({"mask": {"phase": "Bright"}}, "mask.phase: should be 'bright' or 'dark', found 'Bright'"),
         ({"denoise": {"patch_size": 4}}, "denoise.patch_size: a patch is centred, so its size is odd: 3 or 5, not 4"),
         ({"register": {"reference": "5"}}, "register.reference: no state is named '5'; there are 'pristine', '4.2 V'"),

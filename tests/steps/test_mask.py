@@ -19,9 +19,10 @@ from skimage.morphology import ball
 
 from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import compute
+from crackdask.kernels.thresholds import otsu
 from crackdask.lazy import mask
 from crackdask.schema import SPATIAL
-from crackdask.steps.mask import MaskParams, otsu, passes, threshold_pass
+from crackdask.steps.mask import MaskParams, passes, threshold_pass
 
 FULL = np.ones((3, 3, 3))
 FACES = ndimage.generate_binary_structure(3, 1)
@@ -101,7 +102,7 @@ def test_otsu_is_that_of_scikit_image(seed):
     wanted = threshold_otsu(hist=(np.r_[0, counts[1:]], np.arange(256)))
     assert otsu(counts) == wanted
     for block in (None, (7, 20, 3)):
-        assert compute((threshold_pass(),), {"denoised": voxels}, block=block)[1]["threshold"] == wanted
+        assert compute((threshold_pass(MaskParams()),), {"denoised": voxels}, block=block)[1]["threshold"] == wanted
 
 
 def test_otsu_takes_the_first_of_equal_levels_and_does_not_overflow():
@@ -279,7 +280,7 @@ def test_volumes_of_one_level(level):
 def test_lazy_equals_compute(chunks, scheduler):
     voxels = grey((16, 17, 18), 7)
     params = MaskParams(min_island=20, max_hole=20)
-    steps = (threshold_pass(), *passes(params))
+    steps = (threshold_pass(params), *passes(params))
     wanted = compute(steps, {"denoised": voxels})
     volumes, tables = dask.compute(*lazy(steps, {"denoised": da.from_array(voxels, chunks)}), scheduler=scheduler)
     np.testing.assert_array_equal(volumes["mask"], wanted[0]["mask"])
