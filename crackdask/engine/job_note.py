@@ -43,8 +43,8 @@ class Job:
         >>> Job("lsf", "Charged to 0042. Job <123> is submitted to queue <long>.", "", "").number
         '123'
         """
-        found = re.search(_NUMBER[self.system], self.said)
-        return found[1] if found else ""
+        number = re.search(_NUMBER[self.system], self.said)
+        return number[1] if number else ""
 
     def __str__(self) -> str:
         """Name it as its system did."""
@@ -58,9 +58,9 @@ def note_job(work: Work, job: Job) -> None:
 
 def asked_for(work: Work) -> Job | None:
     """Return the job that was last asked for, or None."""
-    found = work.noted(_NOTE)
-    if not isinstance(found, dict) or set(found) != {each.name for each in fields(Job)}:
+    noted = work.noted(_NOTE)
+    if not isinstance(noted, dict) or set(noted) != {each.name for each in fields(Job)}:
         return None  # of another version, or written by somebody else
-    if not all(isinstance(value, str) and value.isprintable() for value in found.values()):
+    if not all(isinstance(value, str) and value.isprintable() for value in noted.values()):
         return None
-    return Job(**found) if found["system"] in SYSTEMS else None
+    return Job(**noted) if noted["system"] in SYSTEMS else None

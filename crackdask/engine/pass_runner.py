@@ -20,8 +20,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from crackdask.blocks.passes import Array, Pass, Reach, Tables, reach
-from crackdask.engine.checkpoints import Records, Work
+from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Executor
+from crackdask.engine.records import Records
 from crackdask.engine.retries import Retries, Sweep
 from crackdask.grid import Box, Grid, Halo
 from crackdask.schema import UnitKey
