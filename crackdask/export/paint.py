@@ -139,20 +139,33 @@ def paint(
         raise ExportError(f"{image} exists and is no image of crackdask; remove it, or choose another folder")
     image.parent.mkdir(parents=True, exist_ok=True)
     with _under_its_name(image) as partial:
-        label = tree["volumes"].to_dataset().label
-        chunk = _triple(min(c, _LARGEST_CHUNK) for c in label.encoding["chunks"][1:])
-        levels = _levels(_triple(label.shape[1:]), chunk)
-        chunks = [_triple(min(c, n) for c, n in zip(chunk, shape, strict=True)) for shape in levels]
-        create_image(partial, label.sizes["state"], levels, chunks, "float32", background, Compression())
-        for state in range(label.sizes["state"]):
-            values = partial / f"values-{state}.npy"
-            row = np.append(np.float32(np.nan), painted.values[state])
-            np.save(values, np.where(np.isnan(row), np.float32(background), row))
-            unit = UnitKey(f"paint {painted.name}", state)
-            _paint_state(store, partial, levels, chunks, executor or Serial(), unit, progress)
-            values.unlink()
-        set_attributes(partial, _described(painted, tree, levels, background))
+        _paint_states(store, tree, painted, partial, background, executor or Serial(), progress)
     return image
+
+
+def _paint_states(
+    store: Place,
+    tree: xr.DataTree,
+    painted: xr.DataArray,
+    partial: Path,
+    background: float,
+    executor: Executor,
+    progress: Progress | None,
+) -> None:
+    """Paint all states, one after the other, and describe the image."""
+    label = tree["volumes"].to_dataset().label
+    chunk = _triple(min(c, _LARGEST_CHUNK) for c in label.encoding["chunks"][1:])
+    levels = _levels(_triple(label.shape[1:]), chunk)
+    chunks = [_triple(min(c, n) for c, n in zip(chunk, shape, strict=True)) for shape in levels]
+    create_image(partial, label.sizes["state"], levels, chunks, "float32", background, Compression())
+    for state in range(label.sizes["state"]):
+        values = partial / f"values-{state}.npy"
+        row = np.append(np.float32(np.nan), painted.values[state])
+        np.save(values, np.where(np.isnan(row), np.float32(background), row))
+        unit = UnitKey(f"paint {painted.name}", state)
+        _paint_state(store, partial, levels, chunks, executor, unit, progress)
+        values.unlink()
+    set_attributes(partial, _described(painted, tree, levels, background))
 
 
 def _paint_state(
