@@ -22,17 +22,16 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numcodecs.zstd import Zstd
 
+from crackdask.engine.records import Array, Arrays, Records, RecordsFolder, pack, unpack
 from crackdask.schema import UnitKey
 from crackdask.storage.lease import HeldError, holder, leased
 from crackdask.storage.locations import Place, Prefix, beginning, forget, names, remove, write_whole
@@ -43,31 +42,6 @@ try:
     import fcntl
 except ImportError:  # on Windows, where finished stores are read and none is written
     fcntl = None  # type: ignore[assignment]
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Arrays = Mapping[str, Array]
-_ZSTD = Zstd(level=1, checksum=True)
-#: Records that are fetched at once from object storage.
-_AHEAD = 8
-#: Lies among the records of a pass from its first block until its unit is done.
-_OPEN = ".open"
-
-
-def pack(arrays: Arrays) -> bytes:
-    """Return named arrays as compressed bytes with a checksum.
-
-    >>> unpack(pack({"a": np.arange(3)}))["a"].tolist()
-    [0, 1, 2]
-    """
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    return bytes(_ZSTD.encode(buffer.getvalue()))
-
-
-def unpack(data: bytes) -> dict[str, Array]:
-    """Return the arrays that `pack` packed."""
-    with np.load(io.BytesIO(_ZSTD.decode(data)), allow_pickle=False) as packed:
-        return {name: packed[name] for name in packed.files}
 
 
 def _is_locked(path: Path) -> bool:
@@ -80,107 +54,6 @@ def _is_locked(path: Path) -> bool:
         except OSError:
             return True
     return False
-
-
-@dataclass(frozen=True)
-class RecordsFolder:
-    """The name of the folder that holds the records of a pass: what it is, how it was cut, into how many blocks."""
-
-    pass_: str
-    cut: str
-    blocks: int
-
-    def __str__(self) -> str:
-        """Name it as it lies among the records of its unit."""
-        return f"{self.pass_}-{self.cut}-{self.blocks}"
-
-    @classmethod
-    def parse(cls, name: str) -> RecordsFolder:
-        """Return what a folder's name tells."""
-        pass_, cut, blocks = name.rsplit("-", 2)
-        return cls(pass_, cut, int(blocks))
-
-
-@dataclass(frozen=True)
-class Records(Sequence[dict[str, Array]]):
-    """Records of the finished blocks of one pass; as a sequence, their tallies in block order."""
-
-    folder: Place
-    blocks: int
-
-    def path(self, number: int) -> Place:
-        """Return where a block's record lies."""
-        return self.folder / f"{number:06d}"
-
-    def begin(self) -> None:
-        """Open the records to the blocks of a run; they are closed when the pass's unit is done, or done otherwise."""
-        write_whole(self.folder / _OPEN, b"")
-
-    def is_open(self) -> bool:
-        """Tell whether the run that asked for a block still wants it.
-
-        A worker whose run was killed, or whose link was cut, may be at a block of a unit that is long done, or done
-        by another recipe: it must not write then.
-        """
-        return (self.folder / _OPEN).is_file()
-
-    @property
-    def done(self) -> int:
-        """How many blocks have a record, sound or not."""
-        return sum(not name.startswith(".") for name in names(self.folder))
-
-    def has(self, number: int) -> bool:
-        """Tell whether a block has a sound record."""
-        return self.path(number).is_file() and self._sound(number)
-
-    def add(self, number: int, tally: Arrays) -> int:
-        """Record a finished block with its tally; return the bytes written."""
-        data = pack(tally)
-        write_whole(self.path(number), data)
-        return len(data)
-
-    def missing(self) -> list[int]:
-        """Return the blocks that have no record, or a damaged one."""
-        there = set(names(self.folder))
-        recorded = [n for n in range(self.blocks) if f"{n:06d}" in there]
-        if isinstance(self.folder, Prefix):
-            with ThreadPoolExecutor(_AHEAD) as pool:
-                sound = {n for n, whole in zip(recorded, pool.map(self._sound, recorded), strict=True) if whole}
-        else:
-            sound = {n for n in recorded if self._sound(n)}
-        return [n for n in range(self.blocks) if n not in sound]
-
-    def _sound(self, number: int) -> bool:
-        try:
-            self[number]
-        except (RuntimeError, ValueError, OSError, EOFError, KeyError):
-            return False
-        return True
-
-    def __len__(self) -> int:
-        """Return the number of blocks."""
-        return self.blocks
-
-    @overload
-    def __getitem__(self, number: int) -> dict[str, Array]: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[dict[str, Array]]: ...
-    def __getitem__(self, number: int | slice) -> dict[str, Array] | list[dict[str, Array]]:
-        """Load the tally of a block."""
-        if isinstance(number, slice):
-            return [self[n] for n in range(*number.indices(self.blocks))]
-        if not 0 <= number < self.blocks:
-            raise IndexError(number)
-        return unpack(self.path(number).read_bytes())
-
-    def __iter__(self) -> Iterator[dict[str, Array]]:
-        """Load one tally after the other."""
-        if not isinstance(self.folder, Prefix):
-            yield from (self[n] for n in range(self.blocks))
-            return
-        with ThreadPoolExecutor(_AHEAD) as pool:  # waits for answers, most of the time
-            for first in range(0, self.blocks, _AHEAD):
-                yield from pool.map(self.__getitem__, range(first, min(first + _AHEAD, self.blocks)))
 
 
 @dataclass(frozen=True)

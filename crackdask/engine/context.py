@@ -18,7 +18,7 @@ from crackdask.recipe.recipe import Recipe, RecipeError
 from crackdask.schema import UnitKey
 from crackdask.sources import SourceError
 from crackdask.steps.measure import TooDeepError
-from crackdask.steps.register import RegistrationError
+from crackdask.steps.registration_parameters import RegistrationError
 from crackdask.steps.registry import KEPT_ON_REQUEST, STORED, VOLUMES
 from crackdask.storage.locations import Place, PlaceError
 from crackdask.store.arrays import Axes, Compression

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,8 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from crackdask.blocks.passes import Array, Pass, Reach, Tables, reach
-from crackdask.engine.checkpoints import Records, Work
+from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Executor
+from crackdask.engine.records import Records
 from crackdask.engine.retries import Retries, Sweep
 from crackdask.grid import Box, Grid, Halo
 from crackdask.schema import UnitKey
@@ -285,7 +286,8 @@ class Engine:
             )
 
     def _sweep(self, unit: UnitKey, job: BlockJob, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        jobs = (BlockJob(job.pass_, job.grid, n, job.inputs, job.outputs, job.tables, job.records) for n in numbers)
+        alone = replace(job.pass_, reduce=None)  # what ends a pass stays with the run
+        jobs = (replace(job, pass_=alone, number=n) for n in numbers)
         called = partial(_task_name, unit, job.pass_.name)
         for done, outcome in self.executor.map(run_block, jobs, lambda each: called(each.number)):
             yield done.number, outcome

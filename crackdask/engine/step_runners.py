@@ -19,6 +19,7 @@ from crackdask.engine.table_writer import TableWriter, ranges
 from crackdask.engine.work_units import Unit
 from crackdask.kernels.thresholds import ThresholdError
 from crackdask.recipe.recipe import Recipe
+from crackdask.steps.coarse_registration import Level
 from crackdask.steps.denoise import noise_passes
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.grey import Resampling, auto_window, peaks, to_reference
@@ -30,7 +31,8 @@ from crackdask.steps.measure import TooDeepError
 from crackdask.steps.measure import passes_in_ranges as measure_passes
 from crackdask.steps.read import histogram_of, levels
 from crackdask.steps.read import passes as read_passes
-from crackdask.steps.register import Level, RegistrationError, register
+from crackdask.steps.register import register
+from crackdask.steps.registration_parameters import RegistrationError
 from crackdask.steps.track import track
 from crackdask.steps.transfer import CARRIED
 from crackdask.steps.transfer import passes as transfer_passes

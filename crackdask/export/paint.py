@@ -133,34 +133,44 @@ def paint(
     """
     store = place(store).resolve()
     tree = open_store(store)
-    found = property_of(tree, wanted)
-    image = Path(folder).resolve() / f"{folder_name(str(found.name))}.ome.zarr"
+    painted = property_of(tree, wanted)
+    image = Path(folder).resolve() / f"{folder_name(str(painted.name))}.ome.zarr"
     if image.exists() and not is_image(image):
         raise ExportError(f"{image} exists and is no image of crackdask; remove it, or choose another folder")
     image.parent.mkdir(parents=True, exist_ok=True)
     with _under_its_name(image) as partial:
-        label = tree["volumes"].to_dataset().label
-        chunk = _triple(min(c, _LARGEST_CHUNK) for c in label.encoding["chunks"][1:])
-        levels = _levels(_triple(label.shape[1:]), chunk)
-        chunks = [_triple(min(c, n) for c, n in zip(chunk, shape, strict=True)) for shape in levels]
-        create_image(partial, label.sizes["state"], levels, chunks, "float32", background, Compression())
-        for state in range(label.sizes["state"]):
-            values = partial / f"values-{state}.npy"
-            row = np.append(np.float32(np.nan), found.values[state])
-            np.save(values, np.where(np.isnan(row), np.float32(background), row))
-            unit, started = UnitKey(f"paint {str(found.name).replace('-', '_')}", state), time.monotonic()
-            _paint_state(store, partial, state, levels, chunks, executor or Serial(), unit, progress)
-            values.unlink()
-            if progress:
-                progress.end(unit, time.monotonic() - started)
-        set_attributes(partial, _described(found, tree, levels, background))
+        _paint_states(store, tree, painted, partial, background, executor or Serial(), progress)
     return image
+
+
+def _paint_states(
+    store: Place,
+    tree: xr.DataTree,
+    painted: xr.DataArray,
+    partial: Path,
+    background: float,
+    executor: Executor,
+    progress: Progress | None,
+) -> None:
+    """Paint all states, one after the other, and describe the image."""
+    label = tree["volumes"].to_dataset().label
+    chunk = _triple(min(c, _LARGEST_CHUNK) for c in label.encoding["chunks"][1:])
+    levels = _levels(_triple(label.shape[1:]), chunk)
+    chunks = [_triple(min(c, n) for c, n in zip(chunk, shape, strict=True)) for shape in levels]
+    create_image(partial, label.sizes["state"], levels, chunks, "float32", background, Compression())
+    for state in range(label.sizes["state"]):
+        values = partial / f"values-{state}.npy"
+        row = np.append(np.float32(np.nan), painted.values[state])
+        np.save(values, np.where(np.isnan(row), np.float32(background), row))
+        unit = UnitKey(f"paint {painted.name}", state)
+        _paint_state(store, partial, levels, chunks, executor, unit, progress)
+        values.unlink()
+    set_attributes(partial, _described(painted, tree, levels, background))
 
 
 def _paint_state(
     store: Place,
     partial: Path,
-    state: int,
     levels: list[Triple],
     chunks: list[Triple],
     executor: Executor,
@@ -168,6 +178,7 @@ def _paint_state(
     progress: Progress | None,
 ) -> None:
     """Paint one state, one level after the other."""
+    started, state = time.monotonic(), unit.state
     for level, (shape, chunk) in enumerate(zip(levels, chunks, strict=True)):
         grid = Grid(shape, _triple(c * -(-BLOCK // c) for c in chunk))
         check_single_writer(grid, chunk)
@@ -179,6 +190,8 @@ def _paint_state(
         if progress:
             progress.begin(unit, f"level {level}", 0, len(jobs))
         _paint_all(jobs, executor, unit, f"level {level}", progress)
+    if progress:
+        progress.end(unit, time.monotonic() - started)
 
 
 def _paint_all(
@@ -222,10 +235,10 @@ def _levels(shape: Triple, chunk: Triple) -> list[Triple]:
     return levels
 
 
-def _described(found: xr.DataArray, tree: xr.DataTree, levels: list[Triple], background: float) -> dict[str, Any]:
+def _described(painted: xr.DataArray, tree: xr.DataTree, levels: list[Triple], background: float) -> dict[str, Any]:
     """Return the image's attributes: what OME readers look for, and what they have no place for."""
     edges = [float(edge) for edge in tree.attrs["recipe"]["experiment"]["voxel_um"]]
-    name = str(found.name)
+    name = str(painted.name)
     space = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
     datasets = [
         {
@@ -238,7 +251,7 @@ def _described(found: xr.DataArray, tree: xr.DataTree, levels: list[Triple], bac
         }
         for level in range(len(levels))
     ]
-    finite = found.where(np.isfinite(found))
+    finite = painted.where(np.isfinite(painted))
     low, high = float(finite.min()), float(finite.max())
     window = {"min": low, "max": high, "start": low, "end": high if high > low else low + 1}
     multiscale = {
@@ -251,8 +264,8 @@ def _described(found: xr.DataArray, tree: xr.DataTree, levels: list[Triple], bac
     channel = {"label": name, "color": "FFFFFF", "window": window, "active": True}
     told = {
         "property": name,
-        **found.attrs,
-        "states": state_names(found.to_dataset()),
+        **painted.attrs,
+        "states": state_names(painted.to_dataset()),
         "background": "NaN" if np.isnan(background) else background,
         "experiment": tree.attrs["recipe"]["experiment"].get("name", ""),
         "crackdask_version": tree.attrs.get("crackdask_version", ""),

@@ -8,7 +8,7 @@ its sums are split by threads and its samples are drawn at random (SimpleITK/Sim
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import SimpleITK
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 Lengths = tuple[float, float, float]
-Kind = Literal["rigid", "affine"]
 
 sitk: Any = SimpleITK  # it has no types
 
@@ -51,16 +50,13 @@ class Picture:
         return image
 
 
-def _transform(kind: Kind, matrix: Matrix, centre: NDArray[np.float64]) -> Any:
-    """Return a transform of ITK that does what the matrix does, turning about `centre`."""
+def _transform(matrix: Matrix, centre: NDArray[np.float64]) -> Any:
+    """Return a rigid transform of ITK that does what the matrix does, turning about `centre`."""
     linear, shift = FLIP @ matrix[:3, :3] @ FLIP, FLIP @ matrix[:3, 3]
     pivot = FLIP @ centre
-    transform = sitk.Euler3DTransform() if kind == "rigid" else sitk.AffineTransform(3)
+    transform = sitk.Euler3DTransform()
     transform.SetCenter(pivot.tolist())
-    if kind == "rigid":
-        transform.SetMatrix(linear.ravel().tolist(), 1e-6)
-    else:
-        transform.SetMatrix(linear.ravel().tolist())
+    transform.SetMatrix(linear.ravel().tolist(), 1e-6)
     transform.SetTranslation((shift - pivot + linear @ pivot).tolist())
     return transform
 
@@ -81,12 +77,11 @@ def register_level(
     moving: Picture,
     start: Matrix,
     *,
-    kind: Kind,
     samples: int,
     iterations: int,
     seed: int,
 ) -> tuple[Matrix, float]:
-    """Improve a transform on one pyramid level by the correlation of the grey levels.
+    """Improve a rigid transform (3 angles, 3 shifts) on one pyramid level by the correlation of the grey levels.
 
     Parameters
     ----------
@@ -94,8 +89,6 @@ def register_level(
         The two volumes.
     start
         Physical position in `fixed` to physical position in `moving`.
-    kind
-        "rigid" (3 angles, 3 shifts) or "affine".
     samples
         Number of voxels of `fixed` on which the two are compared.
     iterations
@@ -114,7 +107,7 @@ def register_level(
     size = np.array(fixed.grey.shape)
     centre = np.array(fixed.origin) + np.array(fixed.spacing) * (size - 1) / 2
     step = min(fixed.spacing)
-    transform = _transform(kind, start, centre)
+    transform = _transform(start, centre)
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     method.SetGlobalDefaultNumberOfThreads(1)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -17,18 +16,18 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import ErrorDetails
 
 from crackdask.analysis.parameters import AnalyseParams
 from crackdask.grid import Triple
-from crackdask.recipe.site import SITE_ONLY, ClusterParams, Site, nbytes
+from crackdask.recipe.complaints import complaints, refusal, shown
+from crackdask.recipe.site import ClusterParams, Site, nbytes
 from crackdask.schema import STEPS
 from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.grey import GreyParams
 from crackdask.steps.labels import LabelsParams
 from crackdask.steps.mask import MaskParams
 from crackdask.steps.measure import MeasureParams
-from crackdask.steps.register import RegisterParams
+from crackdask.steps.registration_parameters import RegisterParams
 from crackdask.steps.transfer import TransferParams
 
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -40,7 +39,7 @@ class RecipeError(ValueError):
 
 def _tables(value: Any) -> Any:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"one table for each state, headed [[states]], not {_shown(value)}")  # noqa: TRY004
+        raise ValueError(f"one table for each state, headed [[states]], not {shown(value)}")  # noqa: TRY004
     return tuple(value)
 
 
@@ -48,13 +47,13 @@ def _cube(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return (value,) * 3
     if not isinstance(value, list | tuple) or len(value) != 3:
-        raise ValueError(f"one number or three, [z, y, x], not {_shown(value)}")
+        raise ValueError(f"one number or three, [z, y, x], not {shown(value)}")
     return tuple(value)
 
 
 def _pair(value: Any) -> Any:
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError(f"two numbers, [first, end], not {_shown(value)}")
+        raise ValueError(f"two numbers, [first, end], not {shown(value)}")
     return tuple(value)
 
 
@@ -75,7 +74,7 @@ class Experiment(BaseModel):
     fill: float | None = Field(None, description="raw value of voxels outside the measured field")
 
 
-class State(BaseModel):
+class ScannedState(BaseModel):
     """One scan and the electrochemical state it was taken in."""
 
     model_config = STRICT
@@ -144,7 +143,7 @@ class Recipe(BaseModel):
     model_config = STRICT
 
     experiment: Experiment
-    states: Annotated[tuple[State, ...], BeforeValidator(_tables)] = Field(min_length=1)
+    states: Annotated[tuple[ScannedState, ...], BeforeValidator(_tables)] = Field(min_length=1)
     crop: Crop = Crop()
     register_: RegisterParams = Field(RegisterParams(), alias="register")
     grey: GreyParams = GreyParams()
@@ -170,7 +169,7 @@ class Recipe(BaseModel):
 
     def crop_of(self, shape: Triple) -> tuple[tuple[int, int], ...]:
         """Return the kept range along each axis of a scan, or say what does not fit."""
-        limits = [found or (0, n) for found, n in zip((self.crop.z, self.crop.y, self.crop.x), shape, strict=True)]
+        limits = [kept or (0, n) for kept, n in zip((self.crop.z, self.crop.y, self.crop.x), shape, strict=True)]
         for axis, (first, end), n in zip("zyx", limits, shape, strict=True):
             if end > n:
                 raise RecipeError(
@@ -210,7 +209,7 @@ def load_site(path: Path | None, recipe: ClusterParams, **options: Any) -> Site:
     try:
         return Site.model_validate({**recipe.model_dump(exclude_unset=True), **content, **given})
     except ValidationError as error:
-        raise _refusal(str(path) if path else "options", _complaints(error, Site)) from None
+        raise RecipeError(refusal(str(path) if path else "options", complaints(error, Site))) from None
 
 
 def _read(path: Path, what: str, hint: str) -> dict[str, Any]:
@@ -237,16 +236,11 @@ def check(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
     try:
         recipe = Recipe.model_validate(dict(content))
     except ValidationError as error:
-        lines += _complaints(error)
+        lines += complaints(error, Recipe)
     lines += _contradictions(content)
     if lines:
-        raise _refusal(where, lines)
+        raise RecipeError(refusal(where, lines))
     return recipe
-
-
-def _refusal(where: str, lines: list[str]) -> RecipeError:
-    count = f"{len(lines)} mistake{'s' * (len(lines) > 1)}"
-    return RecipeError("\n".join([f"{where}: {count}", *(f"  {line}" for line in lines)]))
 
 
 def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:
@@ -261,98 +255,11 @@ def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:
             yield f"states[{number}].name: two states of the same name, {name!r} ({other}); rename one"
     known = ", ".join(repr(name) for name in names if isinstance(name, str))
     analyse = content.get("analyse")
-    for section, found in (("register", register), ("analyse", analyse)):
-        wanted = found.get("reference") if isinstance(found, Mapping) else None
+    for section, keys in (("register", register), ("analyse", analyse)):
+        wanted = keys.get("reference") if isinstance(keys, Mapping) else None
         if isinstance(wanted, str) and wanted not in names:
             yield f"{section}.reference: no state is named {wanted!r}; there are {known}"
     tree = analyse.get("path_states") if isinstance(analyse, Mapping) else None
     for number, wanted in enumerate(tree if isinstance(tree, list | tuple) else ()):
         if isinstance(wanted, str) and wanted not in names:
             yield f"analyse.path_states[{number}]: no state is named {wanted!r}; there are {known}"
-
-
-def _complaints(error: ValidationError, root: type[BaseModel] = Recipe) -> list[str]:
-    """Return one line for each key that is wrong; where a key may be of several kinds, all are named."""
-    by_key: dict[str, list[ErrorDetails]] = {}
-    for found in error.errors(include_url=False):
-        by_key.setdefault(_key(found["loc"], root), []).append(found)
-    lines = []
-    for key, several in by_key.items():
-        inner = any(other.startswith(f"{key}[") for other in by_key)
-        if inner and all(found["type"] in ("too_short", "literal_error") for found in several):
-            continue  # said more precisely of an item
-        said = list(dict.fromkeys(_wanted(found, root) for found in several))
-        if len(several) > 1:
-            said = [words.partition(", not ")[0].partition(", found ")[0] for words in said]
-            said = [" or ".join([said[0], *(words.removeprefix("should be ") for words in said[1:])])]
-            said[0] += f", found {_shown(several[0]['input'])}"
-        lines += [f"{key}: {words}" for words in said]
-    return lines
-
-
-_KINDS = {
-    "float_type": "should be a number",
-    "int_type": "should be a whole number",
-    "int_from_float": "should be a whole number",
-    "bool_type": "should be true or false",
-    "string_type": "should be text in quotes",
-    "finite_number": "should be a finite number",
-    "model_type": "should be a section with keys",
-    "string_too_short": "should not be empty",
-    "tuple_type": "should be a list",
-}
-
-
-def _wanted(found: ErrorDetails, root: type[BaseModel]) -> str:
-    kind, shown = found["type"], _shown(found["input"])
-    if kind == "extra_forbidden":
-        if found["loc"][:-1] == ("cluster",) and found["loc"][-1] in SITE_ONLY:
-            return "stands in a file of your own (--cluster-config), never in a recipe, which others may have written"
-        return f"unknown key; {_known(found['loc'], root)}"
-    if kind == "missing":
-        return "missing"
-    if kind == "too_short":
-        return "there are none; wanted at least one"
-    if kind == "value_error":
-        return found["msg"].removeprefix("Value error, ")
-    return f"{_KINDS.get(kind) or found['msg'].removeprefix('Input ')}, found {shown}"
-
-
-def _shown(value: Any) -> str:
-    """Return a value as the recipe has it, cut where it is long."""
-    words = repr(list(value) if isinstance(value, tuple) else value)
-    return words if len(words) <= 60 else f"{words[:57]}..."
-
-
-def _key(path: tuple[int | str, ...], root: type[BaseModel]) -> str:
-    """Return the path of a key as `states[1].voltage`; what pydantic adds for the kinds of a value is left out."""
-    text, model = "", cast("type[BaseModel] | None", root)
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif model is not None:
-            text += f".{part}" if text else part
-            model = _section(model, part)
-    return text
-
-
-def _known(path: tuple[int | str, ...], root: type[BaseModel]) -> str:
-    """Name the keys that are known where an unknown one was found."""
-    model = root
-    for part in path[:-1]:
-        if isinstance(part, str):
-            model = _section(model, part) or model
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    near = difflib.get_close_matches(str(path[-1]), names, 1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names) or 'none'}"
-
-
-def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """Return the model of a section, or None for a key that holds a value."""
-    if key == "states":
-        return State
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if (field.alias or name) == key and isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None

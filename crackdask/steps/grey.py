@@ -84,13 +84,13 @@ def peaks(values: Array, counts: Array) -> tuple[float, float]:
     coarse = np.diff(np.interp(np.linspace(low, high, GREY_LEVELS + 1), ends, np.append(0, below)))
     smooth = np.convolve(coarse, np.ones(9), mode="same")
     parted = _part(smooth)
-    found = []
+    tops = []
     for start, stop in ((0, parted), (parted, GREY_LEVELS)):
         top = start + int(np.argmax(smooth[start:stop]))
         near = np.arange(max(start, top - 6), min(stop, top + 7))
         centre = float(np.sum(coarse[near] * (near + 0.5)) / np.sum(coarse[near]))
-        found.append(low + centre * (high - low) / GREY_LEVELS)
-    return found[0], found[1]
+        tops.append(low + centre * (high - low) / GREY_LEVELS)
+    return tops[0], tops[1]
 
 
 def _part(counts: Array) -> int:
@@ -154,8 +154,8 @@ def passes(params: GreyParams, resampling: Resampling) -> tuple[Pass, ...]:
 
 
 def _source(params: GreyParams, resampling: Resampling, box: Box) -> Box:
-    found = source_box(np.array(resampling.matrix), box, resampling.shape, params.interpolation)
-    return found or Box((0, 0, 0), (0, 0, 0))
+    source = source_box(np.array(resampling.matrix), box, resampling.shape, params.interpolation)
+    return source or Box((0, 0, 0), (0, 0, 0))
 
 
 def _grey(params: GreyParams, resampling: Resampling, block: Block) -> Result:

@@ -99,16 +99,16 @@ def refuse_nonfinite(slab: NDArray[Any], first: int, scan: str, fill: float | No
         )
 
 
-def refuse_constant(found: Extremes | Histogram, scan: str) -> None:
+def refuse_constant(counted: Extremes | Histogram, scan: str) -> None:
     """Raise if all voxels of a scan are the same, or all are the fill value."""
-    if isinstance(found, Extremes):
-        low, high = found.low, found.high
-    elif found.voxels == 0:
+    if isinstance(counted, Extremes):
+        low, high = counted.low, counted.high
+    elif counted.voxels == 0:
         low, high = np.inf, -np.inf
-    elif found.below or found.above:
+    elif counted.below or counted.above:
         return
     else:
-        low, high = found.centres[np.flatnonzero(found.counts)[[0, -1]]]
+        low, high = counted.centres[np.flatnonzero(counted.counts)[[0, -1]]]
     if low > high:
         raise SourceError(f"{scan}: every voxel is the fill value; was the scan recorded?")
     if low == high:
@@ -147,7 +147,7 @@ def passes(scan: str, dtype: np.dtype[Any], shape: Triple, fill: float | None, c
         The part of the scan whose voxels are counted.
     """
     factors = levels(shape)
-    made = tuple(f"level_{factor}" for factor in factors)
+    pyramid = tuple(f"level_{factor}" for factor in factors)
     native = dtype.newbyteorder("=").str
     exact = not two_passes(dtype)
     first = Pass(
@@ -155,7 +155,7 @@ def passes(scan: str, dtype: np.dtype[Any], shape: Triple, fill: float | None, c
         kernel=partial(_ingest, scan, factors, fill, crop, exact),
         reads={"source": 0},
         writes={"raw": native},
-        makes=(*made, *(_HISTOGRAM if exact else _EXTREMES)),
+        makes=(*pyramid, *(_HISTOGRAM if exact else _EXTREMES)),
         reduce=partial(_gather, scan, factors, exact),
         scratch=6 * dtype.itemsize,
     )
@@ -192,17 +192,17 @@ def _ingest(scan: str, factors: tuple[int, ...], fill: float | None, crop: Box, 
     tally = {f"level_{factor}": reduce_mean(slab, factor, fill) for factor in factors}
     counted = _cropped(slab, box, crop)
     if exact:
-        found: Histogram | Extremes = histogram(counted, fill=fill)
+        counts: Histogram | Extremes = histogram(counted, fill=fill)
     else:
-        found = extremes(counted, fill)
+        counts = extremes(counted, fill)
     prefix = "histogram_" if exact else "extremes_"
-    return Result({"raw": slab}, tally | {prefix + name: values for name, values in found.arrays().items()})
+    return Result({"raw": slab}, tally | {prefix + name: values for name, values in counts.arrays().items()})
 
 
 def _bin(fill: float | None, crop: Box, block: Block) -> Result:
-    found = _extremes_of({name: block.table(name) for name in _EXTREMES})
+    ends = _extremes_of({name: block.table(name) for name in _EXTREMES})
     raw = block.read("raw")
-    counted = histogram(_cropped(raw, block.grid.box(block.number), crop), found.bins(), fill)
+    counted = histogram(_cropped(raw, block.grid.box(block.number), crop), ends.bins(), fill)
     return Result(tally={f"histogram_{name}": values for name, values in counted.arrays().items()})
 
 
@@ -216,27 +216,27 @@ def _gather(
 ) -> Tables:
     """Put the pyramid together and add up the counts."""
     first = tallies[0]
-    made = {f"level_{f}": np.zeros([-(-n // f) for n in grid.shape], first[f"level_{f}"].dtype) for f in factors}
-    found: Histogram | Extremes | None = None
+    pyramid = {f"level_{f}": np.zeros([-(-n // f) for n in grid.shape], first[f"level_{f}"].dtype) for f in factors}
+    counts: Histogram | Extremes | None = None
     for number, tally in enumerate(tallies):
         start = grid.box(number).start
         for f in factors:
             part = tally[f"level_{f}"]
             at = tuple(slice(a // f, a // f + n) for a, n in zip(start, part.shape, strict=True))
-            made[f"level_{f}"][at] = part
+            pyramid[f"level_{f}"][at] = part
         own = histogram_of(tally) if exact else _extremes_of(tally)
-        found = own if found is None else found.merge(own)  # type: ignore[arg-type]
-    assert found is not None
-    refuse_constant(found, scan)
+        counts = own if counts is None else counts.merge(own)  # type: ignore[arg-type]
+    assert counts is not None
+    refuse_constant(counts, scan)
     prefix = "histogram_" if exact else "extremes_"
-    return made | {prefix + name: values for name, values in found.arrays().items()}
+    return pyramid | {prefix + name: values for name, values in counts.arrays().items()}
 
 
 def _merged_histogram(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    found = histogram_of(tallies[0])
+    counts = histogram_of(tallies[0])
     for number in range(1, len(tallies)):
-        found = found.merge(histogram_of(tallies[number]))
-    return {f"histogram_{name}": values for name, values in found.arrays().items()}
+        counts = counts.merge(histogram_of(tallies[number]))
+    return {f"histogram_{name}": values for name, values in counts.arrays().items()}
 
 
 def _planned(setting: Setting) -> tuple[Pass, ...]:

@@ -22,6 +22,7 @@ Matrix = NDArray[np.float64]
 Point = tuple[float, float, float]
 Reader = Callable[[Box], NDArray[Any]]
 
+UNIT: Point = (1.0, 1.0, 1.0)
 BIN = 2  # voxels: edge of the bins on which a sub-block is searched for
 MATCH_FLOOR = 0.03  # voxels: a match is never trusted further than this
 
@@ -114,18 +115,34 @@ def refine(
         if coarsely is None:
             return nothing
         start = coarsely
+    return _matched(block, fixed, valid, window, needed, matrix, start, moving_shape, min_correlation, fill) or nothing
+
+
+def _matched(
+    block: Box,
+    fixed: NDArray[Any],
+    valid: Mask,
+    window: NDArray[Any],
+    window_box: Box,
+    matrix: Matrix,
+    start: NDArray[np.float64],
+    moving_shape: Triple,
+    min_correlation: float,
+    fill: float | None,
+) -> Match | None:
+    """Return the match of a sub-block that lies about `start` from where `matrix` puts it."""
     moved = matrix @ _translation(start)
     around = _widened(block, MARGIN)
     if source_box(moved, around, moving_shape) is None:
-        return nothing
-    other, other_valid = resample_values(window, needed, moved, around, moving_shape, fill=fill)
-    found = settle(fixed.astype(np.float32), valid, other, other_valid)
-    if found is None:
-        return nothing
-    weight = 1 / (1 + found.variance / MATCH_FLOOR**2)
-    if found.correlation < min_correlation or found.variance > 1:
+        return None
+    other, other_valid = resample_values(window, window_box, moved, around, moving_shape, fill=fill)
+    settled = settle(fixed.astype(np.float32), valid, other, other_valid)
+    if settled is None:
+        return None
+    weight = 1 / (1 + settled.variance / MATCH_FLOOR**2)
+    if settled.correlation < min_correlation or settled.variance > 1:
         weight = 0.0
-    return Match(_point(found.middle + block.start), _point(start + found.shift), weight, found.correlation)
+    return Match(_point(settled.middle + block.start), _point(start + settled.shift), weight, settled.correlation)
 
 
 def _searched(

@@ -71,8 +71,8 @@ def track(
 
 def _rows(labels: Array, wanted: Array) -> Array:
     rows = np.searchsorted(labels, wanted)
-    found = np.minimum(rows, labels.size - 1)
-    unknown = wanted[labels[found] != wanted] if labels.size else wanted
+    nearest = np.minimum(rows, labels.size - 1)
+    unknown = wanted[labels[nearest] != wanted] if labels.size else wanted
     if unknown.size:
         raise ValueError(f"contacts name particle {unknown[0]}, which the table does not have")
     return rows

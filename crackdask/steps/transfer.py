@@ -193,7 +193,7 @@ def _thresholds(block: Block, seed_depth: float) -> Array:
 
 def _read_seeds(block: Block, halo: int, *, seed_depth: float) -> Array:
     """Return the seeds of a block and its halo: the label at each voxel of a seed, 0 elsewhere."""
-    found = seeds.deep_parts(
+    seeded = seeds.deep_parts(
         block.read("previous_label", halo),
         block.read("previous_depth", halo),
         _thresholds(block, seed_depth),
@@ -207,8 +207,8 @@ def _read_seeds(block: Block, halo: int, *, seed_depth: float) -> Array:
     here = (y >= outer.start[1]) & (y < outer.stop[1]) & (x >= outer.start[2]) & (x < outer.stop[2])
     places = tuple(a[here] - s for a, s in zip((z, y, x), outer.start, strict=True))
     lost = labels[first:stop][lowest[here]]
-    found[places] = np.where(found[places] == 0, lost, found[places])
-    return found
+    seeded[places] = np.where(seeded[places] == 0, lost, seeded[places])
+    return seeded
 
 
 def _read_nodes(block: Block, halo: int, weights: Triple) -> Array:
@@ -307,10 +307,10 @@ def _relabel(block: Block, *, weights: Triple, seed_depth: float | None) -> Resu
     if seed_depth is not None and lost.size:
         thresholds = np.full(tops.size + 1, np.iinfo(np.uint16).max, np.uint16)
         thresholds[lost] = _thresholds(block, seed_depth)[lost]
-        found = seeds.deep_parts(block.read("previous_label"), block.read("previous_depth"), thresholds)
-        at = np.flatnonzero(found)
+        again = seeds.deep_parts(block.read("previous_label"), block.read("previous_depth"), thresholds)
+        at = np.flatnonzero(again)
         tally["lost_voxels"] = global_index(at, window(block, 0), block.grid.shape)
-        tally["lost_labels"] = found.reshape(-1)[at]
+        tally["lost_labels"] = again.reshape(-1)[at]
     return Result({"label": labels}, tally)
 
 

@@ -21,8 +21,9 @@ from typer.testing import CliRunner
 
 from crackdask.cli import app
 from crackdask.engine import pass_runner as engine
-from crackdask.engine.checkpoints import Records, Work
+from crackdask.engine.checkpoints import Work
 from crackdask.engine.pass_runner import BlockJob, BlockReport
+from crackdask.engine.records import Records
 from crackdask.engine.run import Run
 from crackdask.schema import STEPS, UnitKey
 from crackdask.store.root import StoreError, attributes

@@ -15,7 +15,7 @@ import pytest
 import zarr
 from numcodecs.zstd import Zstd
 
-from crackdask.engine.checkpoints import unpack
+from crackdask.engine.records import unpack
 from crackdask.grid import Box
 from crackdask.phantom import State
 from crackdask.recipe.recipe import RecipeError, check, load_site

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from crackdask.kernels.itk_registration import Picture, register_level
 
 SHAPE = (36, 44, 48)
-OPTIONS = {"kind": "rigid", "samples": 40_000, "iterations": 100, "seed": 1}
+OPTIONS = {"samples": 40_000, "iterations": 100, "seed": 1}
 
 
 def motion(degrees, shift, spacing=(1.0, 1.0, 1.0)):

@@ -25,6 +25,7 @@ from crackdask.steps.measure import (
     deepest_shell,
     finalise,
     passes,
+    passes_in_ranges,
     passes_to_tables,
 )
 
@@ -210,6 +211,28 @@ def test_any_blocks_give_the_same_bits(seed, block, voxel_um):
     _, expected = compute(counting, {"grey": grey, "label": label})
     _, found = compute(counting, {"grey": grey, "label": label}, block=block)
     assert_same(found, expected)
+
+
+@pytest.mark.parametrize("ranges", [[range(1, 18)], [range(1, 4), range(4, 5), range(5, 18)]])
+def test_a_run_and_a_notebook_end_the_pass_with_the_same_tables(volumes, ranges):
+    grey, label = volumes
+    (width,) = {
+        t.shape[1] for t in (finalise(tallies_of(*volumes, (9, 10, 11)), range(1, 18), VOXEL)["shells"].values())
+    }
+    given, handed = {"grey": grey, "label": label}, []
+    in_ranges = passes_in_ranges(PARAMS, VOXEL, DEEPEST, ranges, lambda ids, groups: handed.append((ids, groups)))
+    _, made = compute(in_ranges, given, block=(9, 10, 11))
+    _, whole = compute(passes_to_tables(PARAMS, VOXEL, DEEPEST, range(1, 18), width), given)
+    assert set(made) == set(in_ranges[0].makes)
+    assert made["shells"] == width > 3
+    assert len(made["faces"]) > 5, "no particles touch"
+    assert [ids for ids, _ in handed] == ranges
+    for name, column in whole.items():
+        group, _, key = name.partition(".")
+        parts = [made[key]] if group == "contacts" else [groups[group][key] for _, groups in handed]
+        together = np.concatenate(parts)
+        assert together.dtype == column.dtype, name
+        np.testing.assert_array_equal(together, column, err_msg=name)
 
 
 @pytest.mark.parametrize("block", [(1, 30, 34), (26, 1, 34), (26, 30, 1)])

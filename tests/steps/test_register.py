@@ -13,18 +13,10 @@ from scipy.spatial.transform import Rotation
 
 from crackdask.grid import Box
 from crackdask.kernels.block_matching import shrink
-from crackdask.steps.register import (
-    Fit,
-    Level,
-    RegisterParams,
-    RegistrationError,
-    coarse,
-    fit,
-    overlap_fraction,
-    register,
-    rotation_deg,
-    verify,
-)
+from crackdask.steps.coarse_registration import Level, coarse
+from crackdask.steps.register import register
+from crackdask.steps.registration_fit import Fit, fit, overlap_fraction, rotation_deg, verify
+from crackdask.steps.registration_parameters import RegisterParams, RegistrationError
 from crackdask.steps.subblocks import Match, refine, subblocks
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
