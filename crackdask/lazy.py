@@ -153,12 +153,23 @@ def open_and_close(mask: xr.DataArray, *, opening: int = 1, closing: int = 1) ->
         raise NotImplementedError("dask-image knows no arrays of query planning yet: unset DASK_ARRAY__QUERY_PLANNING")
 
     def one(state: da.Array) -> da.Array:
-        wide = da.pad(state, halo, mode="edge") if halo else state
+        wide = _with_edge(state, halo)
         opened = ndmorph.binary_opening(wide, ball(opening)) if opening else wide
         closed = ndmorph.binary_closing(opened, ball(closing)) if closing else opened
         return closed[tuple(slice(halo, n + halo) for n in state.shape)]
 
     return each_state(mask, "mask", one)
+
+
+def _with_edge(state: da.Array, halo: int) -> da.Array:
+    """Return a volume with its edge repeated `halo` times on every side, in as many chunks as before."""
+    if not halo:
+        return state
+    ends = [[halo, *(0 for _ in sizes[1:-1]), halo] if len(sizes) > 1 else [2 * halo] for sizes in state.chunks]
+    chunks = tuple(
+        tuple(map(sum, zip(sizes, more, strict=True))) for sizes, more in zip(state.chunks, ends, strict=True)
+    )
+    return da.pad(state, halo, mode="edge").rechunk(chunks)
 
 
 def label(mask: xr.DataArray, **parameters: Any) -> xr.DataArray:

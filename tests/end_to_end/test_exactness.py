@@ -20,7 +20,9 @@ from threadpoolctl import threadpool_limits
 import crackdask
 from crackdask.grid import Grid
 from crackdask.kernels.surface import cell_areas
+from crackdask.lazy import open_and_close
 from tests.support.experiment import CUT, SMALL, Experiment, differences, load
+from tests.support.tiny import Tiny
 
 FLAT = {"block": [16, 48, 67], "chunk": [16, 16, 67], "compression": "lz4"}
 TALL = {"block": [41, 32, 24], "chunk": [41, 16, 8], "compression": "none"}
@@ -155,6 +157,47 @@ def test_the_lazy_measure_gives_the_stores_tables(
             assert column.values.tobytes() == stored.values.tobytes(), f"{group}/{name}"
 
 
+@pytest.mark.parametrize(
+    ("denoise", "mask"),
+    [
+        ({"method": "median"}, {"threshold": "li"}),
+        ({"method": "gaussian", "gaussian_sigma": 0.7}, {"threshold": "multiotsu", "threshold_class": 1}),
+    ],
+)
+def test_other_filters_and_thresholds_are_the_same_in_a_run_and_in_a_notebook(
+    tiny: Tiny, denoise: dict[str, Any], mask: dict[str, Any]
+) -> None:
+    tiny.change("denoise", **denoise)
+    tiny.change("mask", **mask)
+    tiny.change("compute", keep_intermediate=True)
+    said = tiny.run("--until", "mask")
+    assert said.code == 0, said.err
+    there = {name: tiny.contents(tiny.store)[f"volumes/{name}"] for name in ("grey", "denoised", "mask")}
+    volumes = {
+        name: xr.DataArray(voxels, dims=("state", "z", "y", "x")).chunk(z=7, y=11, x=32)
+        for name, voxels in there.items()
+    }
+    assert (there["denoised"] != there["grey"]).mean() > 0.3
+    assert 0.05 < there["mask"].mean() < 0.95
+    np.testing.assert_array_equal(crackdask.denoise(volumes["grey"], **denoise), there["denoised"])
+    np.testing.assert_array_equal(crackdask.mask(volumes["denoised"], **mask), there["mask"])
+
+
+def test_too_few_grey_levels_for_the_classes_are_said(tiny: Tiny) -> None:
+    for number, name in enumerate("ab"):
+        tiny.write_slices(
+            tiny.folder / "scans" / name, np.where(tiny.scan(number) > 2000, 3000, 1000).astype(np.uint16)
+        )
+    tiny.change("denoise", method="none")
+    tiny.change("grey", interpolation="linear")
+    tiny.change("mask", threshold="multiotsu", classes=5, threshold_class=4)
+    said = tiny.run()
+    assert said.code == 2
+    words = " ".join((said.err + said.out).split())
+    assert "state 'pristine': 5 classes need as many grey levels, and there are 2" in words
+    assert "lower [mask] classes, or choose another threshold" in words
+
+
 def test_building_the_lazy_functions_computes_nothing() -> None:
     def refuse(block: np.ndarray) -> np.ndarray:
         raise AssertionError("a block was computed while the graph was built")
@@ -168,6 +211,9 @@ def test_building_the_lazy_functions_computes_nothing() -> None:
     built = [
         crackdask.denoise(volume("uint8")),
         crackdask.mask(volume("uint8")),
+        crackdask.mask(volume("uint8"), threshold="multiotsu"),
+        open_and_close(volume("bool")),
+        crackdask.denoise(volume("uint8"), method="gaussian"),
         crackdask.label(volume("bool")[0]),
         crackdask.transfer(volume("bool"), volume("uint32")[0]),
         crackdask.measure(volume("uint8"), volume("uint32"), 5)["particles"].voxels,

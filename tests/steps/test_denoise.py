@@ -1,4 +1,4 @@
-"""Noise and its removal: a known noise is found, the image edge is reflected, and no block shows."""
+"""Noise and its removal by each filter: a known noise is found, the image edge is reflected, and no block shows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from dask_image import ndfilters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -15,7 +16,9 @@ from scipy import ndimage
 from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import compute
 from crackdask.grid import Box
+from crackdask.kernels.gaussian import gaussian
 from crackdask.kernels.nlm import nlm
+from crackdask.kernels.rank_filters import median
 from crackdask.lazy import denoise
 from crackdask.phantom import Phantom, states
 from crackdask.schema import SPATIAL
@@ -178,6 +181,85 @@ def test_nothing_is_smoothed_where_there_is_no_noise():
     np.testing.assert_array_equal(found(voxels, noise=0.0), voxels)
 
 
+# ---------------------------------------------------------------- median and Gaussian
+
+OTHERS = [
+    DenoiseParams(method="median"),
+    DenoiseParams(method="median", median_size=5),
+    DenoiseParams(method="gaussian", gaussian_sigma=0.6),
+    DenoiseParams(method="gaussian"),
+]
+
+
+@pytest.mark.parametrize("block", [None, (6, 5, 7)])
+@pytest.mark.parametrize("params", OTHERS)
+def test_other_filters_reflect_the_image_edge(params, block):
+    voxels = grey((14, 15, 16), 11)
+    assert (voxels == 0).any()
+    wide = np.pad(voxels, params.halo, mode="reflect")
+    if params.method == "median":
+        wanted = median(wide, params.median_size, 0)
+    else:
+        wanted = gaussian(wide, params.gaussian_sigma, 0)
+    assert wanted.shape == voxels.shape
+    assert (wanted != voxels).mean() > 0.3
+    np.testing.assert_array_equal(found(voxels, params, block=block), wanted)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(*[st.integers(1, 14)] * 3),
+    block=st.tuples(*[st.integers(1, 16)] * 3),
+    params=st.sampled_from(OTHERS),
+)
+def test_no_block_shows_with_other_filters(seed, shape, block, params):
+    block = tuple(max(b, n // 4) for b, n in zip(block, shape, strict=True))
+    voxels = grey(shape, seed)
+    wanted = found(voxels, params)
+    np.testing.assert_array_equal(wanted == 0, voxels == 0)
+    if np.count_nonzero(voxels) > 200:
+        assert (wanted != voxels).any()
+    np.testing.assert_array_equal(found(voxels, params, block=block), wanted)
+
+
+@pytest.mark.parametrize("params", OTHERS)
+def test_what_is_outside_the_scan_does_not_leak_in(params):
+    voxels = np.full((9, 10, 11), 150, np.uint8)
+    voxels[:, 4] = voxels[2, 7, 7] = voxels[:, :, 9:] = 0
+    np.testing.assert_array_equal(found(voxels, params, block=(4, 4, 4)), voxels)
+
+
+@pytest.mark.parametrize("params", OTHERS)
+def test_other_filters_need_no_noise(params):
+    voxels = grey((9, 10, 11), 12)
+    volumes, tables = compute(passes(params), {"grey": voxels})
+    assert set(tables) == {"denoised_histogram"}
+    np.testing.assert_array_equal(volumes["denoised"], found(voxels, params, noise=99.0))
+    lazily = denoise(xr.DataArray(voxels, dims=SPATIAL).chunk(z=4, x=5), **params.deciding())
+    assert not any(layer.startswith("noise") for layer in lazily.data.dask.layers)
+    np.testing.assert_array_equal(lazily, volumes["denoised"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.sampled_from([3, 5]), chunks=st.tuples(*[st.integers(4, 14)] * 3))
+def test_the_median_is_that_of_dask_image_where_all_is_scanned(seed, size, chunks):
+    voxels = grey((12, 13, 14), seed, outside=False)
+    wanted = ndfilters.median_filter(da.from_array(voxels, chunks), size, mode="mirror")
+    params = DenoiseParams(method="median", median_size=size)
+    assert (found(voxels, params) != voxels).mean() > 0.3
+    np.testing.assert_array_equal(found(voxels, params, block=(5, 6, 14)), wanted)
+
+
+def test_fingerprints_of_old_recipes_are_what_they_were():
+    old = {"method": "nlm", "patch_size": 3, "patch_distance": 5, "h": "auto", "sigma": "auto"}
+    assert DenoiseParams().deciding() == old
+    assert DenoiseParams(median_size=5, gaussian_sigma=2.0).deciding() == old
+    assert DenoiseParams(method="none").deciding() == old | {"method": "none"}
+    assert DenoiseParams(method="median", h=3.0).deciding() == {"method": "median", "median_size": 3}
+    assert DenoiseParams(method="gaussian").deciding() == {"method": "gaussian", "gaussian_sigma": 1.0}
+
+
 # ---------------------------------------------------------------- lazily, over states
 
 
@@ -211,7 +293,20 @@ def test_one_noise_for_all_states():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"patch_size": 4}, {"patch_size": 11}, {"patch_distance": 0}, {"h": 0.0}, {"sigma": 256.0}, {"method": "mean"}],
+    [
+        {"patch_size": 4},
+        {"patch_size": 11},
+        {"patch_distance": 0},
+        {"h": 0.0},
+        {"sigma": 256.0},
+        {"method": "mean"},
+        {"median_size": 4},
+        {"median_size": 1},
+        {"median_size": 17},
+        {"gaussian_sigma": 0.0},
+        {"gaussian_sigma": 9.0},
+        {"gaussian_sigma": float("nan")},
+    ],
 )
 def test_impossible_parameters(wrong):
     with pytest.raises(ValidationError):

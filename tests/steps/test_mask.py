@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import ndimage
-from skimage.filters import threshold_otsu
+from skimage import filters
 from skimage.morphology import ball
 
 from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import compute
-from crackdask.kernels.thresholds import otsu
-from crackdask.lazy import mask
+from crackdask.kernels.thresholds import ThresholdError, otsu
+from crackdask.lazy import mask, open_and_close
 from crackdask.schema import SPATIAL
-from crackdask.steps.mask import MaskParams, passes, threshold_pass
+from crackdask.steps.mask import MaskParams, passes, threshold_of, threshold_pass
 
 FULL = np.ones((3, 3, 3))
 FACES = ndimage.generate_binary_structure(3, 1)
@@ -99,10 +99,66 @@ def cut(phase, block, structure=FULL):
 def test_otsu_is_that_of_scikit_image(seed):
     voxels = grey((20, 20, 20), seed, noise=5.0 + 10 * seed)
     counts = np.bincount(voxels.ravel(), minlength=256)
-    wanted = threshold_otsu(hist=(np.r_[0, counts[1:]], np.arange(256)))
+    wanted = filters.threshold_otsu(hist=(np.r_[0, counts[1:]], np.arange(256)))
     assert otsu(counts) == wanted
     for block in (None, (7, 20, 3)):
         assert compute((threshold_pass(MaskParams()),), {"denoised": voxels}, block=block)[1]["threshold"] == wanted
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"threshold": "li"},
+        {"threshold": "triangle"},
+        {"threshold": "multiotsu", "threshold_class": 1},
+        {"threshold": "multiotsu"},
+        {"threshold": "multiotsu", "classes": 4, "threshold_class": 3},
+    ],
+)
+def test_other_thresholds_are_those_of_scikit_image_for_any_blocks(params):
+    voxels = np.concatenate([grey((20, 20, 20), 1, noise=6.0), grey((9, 20, 20), 2, noise=6.0) // 2])
+    inside = voxels[voxels > 0]
+    match params["threshold"]:
+        case "multiotsu":
+            counts = np.bincount(inside, minlength=256)
+            boundaries = filters.threshold_multiotsu(hist=(counts, np.arange(256)), classes=params.get("classes", 3))
+            wanted = boundaries[params.get("threshold_class", 2) - 1]
+        case name:
+            wanted = getattr(filters, f"threshold_{name}")(inside)
+    counting = threshold_pass(MaskParams(**params))
+    for block in (None, (7, 20, 3)):
+        level = compute((counting,), {"denoised": voxels}, block=block)[1]["threshold"]
+        np.testing.assert_array_equal(voxels > level, voxels > wanted)
+    bare = {"opening": 0, "closing": 0, "min_island": 0, "max_hole": 0}
+    lazily = mask(xr.DataArray(voxels, dims=SPATIAL).chunk(z=11, x=7), **params, **bare)
+    np.testing.assert_array_equal(lazily, voxels > wanted)
+
+
+def test_the_boundaries_of_the_classes_differ():
+    counts = np.zeros(256, int)
+    counts[[40, 41, 90, 91, 170, 171]] = 100
+    levels = [threshold_of(MaskParams(threshold="multiotsu", threshold_class=boundary), counts) for boundary in (1, 2)]
+    assert levels == [41.0, 91.0]
+    assert threshold_of(MaskParams(threshold="multiotsu"), counts) == 91.0
+    assert threshold_of(MaskParams(threshold=77.5), counts) == 77.5
+    with pytest.raises(ThresholdError, match="5 classes need as many grey levels, and there are 2: 40, 90"):
+        threshold_of(MaskParams(threshold="multiotsu", classes=5), np.where(np.isin(np.arange(256), (40, 90)), 9, 0))
+
+
+def test_fingerprints_of_old_recipes_are_what_they_were():
+    old = {
+        "phase": "bright",
+        "threshold": "otsu",
+        "per_state": False,
+        "opening": 1,
+        "closing": 1,
+        "min_island": 50,
+        "max_hole": 5000,
+    }
+    assert MaskParams().deciding() == old
+    assert MaskParams(threshold=99.5, classes=4).deciding() == old | {"threshold": 99.5}
+    classes = {"classes": 4, "threshold_class": 1}
+    assert MaskParams(threshold="multiotsu", **classes).deciding() == old | classes | {"threshold": "multiotsu"}
 
 
 def test_otsu_takes_the_first_of_equal_levels_and_does_not_overflow():
@@ -143,6 +199,27 @@ def test_opening_is_that_of_dask_image_away_from_the_edge():
     opened = ndmorph.binary_closing(ndmorph.binary_opening(wide, ball(1)), ball(1))
     wanted = np.asarray(opened)[4:-4, 4:-4, 4:-4]
     np.testing.assert_array_equal(found(voxels, MaskParams(min_island=0, max_hole=0), block=(10, 9, 24)), wanted)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    data=st.data(),
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(*[st.integers(9, 14)] * 3),
+    phase=st.sampled_from(["bright", "dark"]),
+    opening=st.integers(0, 2),
+    closing=st.integers(0, 2),
+)
+def test_lazy_opening_and_closing_by_dask_image_are_those_of_the_step(data, seed, shape, phase, opening, closing):
+    chunks = data.draw(st.tuples(*[st.integers(n // 2, n) for n in shape]))
+    voxels = grey(shape, seed)
+    inside = voxels > 0
+    rough = (voxels > 125 if phase == "bright" else voxels <= 125) & inside
+    assert 0 < rough.sum() < rough.size
+    params = MaskParams(phase=phase, opening=opening, closing=closing, min_island=0, max_hole=0)
+    lazily = open_and_close(xr.DataArray(da.from_array(rough, chunks), dims=SPATIAL), opening=opening, closing=closing)
+    assert lazily.dtype == bool
+    np.testing.assert_array_equal(lazily.compute(scheduler="synchronous") & inside, found(voxels, params))
 
 
 # ---------------------------------------------------------------- islands and holes
@@ -318,6 +395,11 @@ def test_one_threshold_for_all_states_unless_asked():
         {"opening": -1},
         {"closing": 1.5},
         {"phase": "grey"},
+        {"classes": 2},
+        {"classes": 6},
+        {"threshold_class": 0},
+        {"threshold_class": 3},
+        {"classes": 4, "threshold_class": 4},
     ],
 )
 def test_impossible_parameters(wrong):
