@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pydantic import ByteSize
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -26,11 +27,7 @@ def size(count: float) -> str:
     >>> size(3 * 2**30)
     '3.0 GiB'
     """
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError
+    return f"{count:.0f} bytes" if count < 1024 else ByteSize(count).human_readable(separator=" ")
 
 
 def duration(seconds: float) -> str:

@@ -25,7 +25,10 @@ from crackdask.storage.locations import place
 @mistakes
 def init(
     scans: Annotated[
-        list[str], typer.Argument(help="Scans, or folders of scans, in electrochemical order.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="SCAN...", help="Scans, or folders of scans, in electrochemical order.", show_default=False
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The recipe to write.", callback=on_disk)

@@ -39,7 +39,9 @@ def starting(words: tuple[str, ...]) -> Callable[[str], list[str]]:
     return completed
 
 
-StoreName = Annotated[str, typer.Argument(help="The store, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False)]
+StoreName = Annotated[
+    str, typer.Argument(metavar="STORE", help="The store, NAME.zarr or s3://BUCKET/NAME.zarr.", show_default=False)
+]
 NewStore = Annotated[
     str,
     typer.Option(
@@ -49,7 +51,9 @@ NewStore = Annotated[
         show_default=False,
     ),
 ]
-RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False, callback=on_disk)]
+RecipePath = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.", show_default=False, callback=on_disk)
+]
 UntilOption = Annotated[
     str | None,
     typer.Option(
@@ -106,7 +110,8 @@ class ClusterOptions:
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Certificate of the authority (PEM) that a tls:// scheduler trusts.",
+            help="Certificate (PEM) of the authority that a tls:// scheduler trusts. By default, as for the next two, "
+            "what dask's own configuration says.",
             show_default=False,
             rich_help_panel=_RUNNING,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 import crackdask
 from crackdask import cli
@@ -58,6 +61,79 @@ def test_every_command_has_help(name: str) -> None:
     assert re.search(rf"Usage: \w+ {name} ", said.out)
     assert max(map(len, said.out.splitlines())) <= 80
     assert re.search(r"--help.*Show this message and exit\.", words(said.out))
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_h_is_help(name: str) -> None:
+    words_of = [name] if name else []
+    assert command(*words_of, "-h") == command(*words_of, "--help")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_ends_with_examples_that_the_command_takes(name: str) -> None:
+    _, _, tail = command(name, "--help").out.partition("For example")
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    assert lines
+    assert {line.split()[:2] == ["crackdask", name] for line in lines} == {True}
+    for line in lines:
+        group = typer.main.get_group(app)
+        with group.make_context("crackdask", shlex.split(line)[1:]) as context:
+            _, known, rest = group.resolve_command(context, shlex.split(line)[1:])
+            with known.make_context(name, rest, parent=context) as taken:
+                assert taken.params, line
+
+
+def test_options_stand_in_groups() -> None:
+    groups = {name: re.findall(r"^╭─ (.+?) ─+╮$", command(name, "--help").out, re.MULTILINE) for name in COMMANDS}
+    place, running = "Where the work runs", "A scheduler that runs already"
+    assert groups["run"] == ["Arguments", "Options", place, "What is told of it", running]
+    assert groups["export"] == ["Arguments", "Options", "Tables", "Images", place, running]
+    assert groups["cracks"] == ["Arguments", "Options", place, running]
+    assert groups["status"] == ["Arguments", "Options"]
+
+
+def test_commands_for_a_cluster_take_the_same_options_for_it() -> None:
+    helps = {name: command(name, "--help").out for name in ("run", "cracks", "export")}
+    for option in ("--cluster", "--workers", "--cluster-config", "--tls-ca", "--tls-cert", "--tls-key", "--insecure"):
+        for said in helps.values():
+            assert re.search(rf"^│ +{option} ", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("", list(COMMANDS)),
+        ("s", ["submit", "status"]),
+        ("run --unt", ["--until"]),
+        ("run recipe.toml --until m", ["mask", "measure"]),
+        ("check recipe.toml --cluster s", ["slurm", "sge", "synchronous"]),
+        ("export x.zarr --format x", ["xlsx"]),
+        ("cracks x.zarr --tls", ["--tls-ca", "--tls-cert", "--tls-key"]),
+    ],
+)
+def test_the_shell_completes(line: str, wanted: list[str]) -> None:
+    typed = f"crackdask {line}"
+    environment = {
+        "_CRACKDASK_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split(" ")) - 1),
+    }
+    said = CliRunner().invoke(app, [], prog_name="crackdask", env=environment)
+    assert said.output.split() == wanted
+
+
+def test_completing_the_name_of_a_command_loads_none() -> None:
+    code = (
+        "import sys; from crackdask.cli import app\n"
+        "try: app(prog_name='crackdask')\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    environment = {"_CRACKDASK_COMPLETE": "complete_bash", "COMP_WORDS": "crackdask s", "COMP_CWORD": "1"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, check=False, capture_output=True, text=True
+    )
+    assert said.stdout.split() == ["submit", "status"]
+    assert not {"numba", "zarr", "dask", "scipy", "crackdask.cli.submit"} & set(said.stderr.split())
 
 
 def test_the_list_of_commands_says_what_their_own_help_says() -> None:

@@ -219,9 +219,18 @@ def test_a_time_that_no_clock_shows_is_told(value: str) -> None:
             load_site(None, ClusterParams(), **{key: value})
 
 
-def test_a_size_that_no_machine_has_is_told() -> None:
+@pytest.mark.parametrize("value", ["9" * 400 + " GiB", "2 GiB each", "16 Gbit", "1,5 GiB", "2 ib", "-2 GiB", "lots"])
+def test_a_size_that_no_machine_has_is_told(value: str) -> None:
     with pytest.raises(RecipeError, match="memory: a size such as '2 GiB'"):
-        load_site(None, ClusterParams(), memory="9" * 400 + " GiB")
+        load_site(None, ClusterParams(), memory=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [("2 GiB", 2**31), ("1.5gib", 3 * 2**29), ("800 MB", 8 * 10**8), ("1048576", 2**20), ("2TB", 2 * 10**12)],
+)
+def test_sizes_in_the_words_of_people(value: str, wanted: int) -> None:
+    assert load_site(None, ClusterParams(), memory=value).memory == wanted
 
 
 def test_names_that_are_meant_to_be_are_taken() -> None:
