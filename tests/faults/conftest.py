@@ -40,7 +40,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         experiment.write("recipe.toml", CUT)
         lab = Lab(folder, experiment)
         try:
-            lab.finish("--cluster", "local", "--workers", "2")
+            run = lab.run("--cluster", "local", "--workers", "2")
+            assert run.wait(600) == 0, run.said  # kernels may have to be compiled
         finally:
             lab.end()
 
