@@ -14,6 +14,8 @@ from crackdask.phantom import Phantom, states
 from crackdask.recipe.recipe import RecipeError, check
 from tests.support.experiment import Experiment
 
+pytestmark = pytest.mark.alone
+
 PHANTOM = Phantom(states=states(2), seed=4, dtype="uint16", max_shift=2.0)
 
 

@@ -22,7 +22,8 @@ from crackdask.engine.checkpoints import Work
 from crackdask.engine.status import Status, status
 from crackdask.schema import STEPS
 from tests.support.experiment import Experiment
-from tests.support.store_files import files
+from tests.support.fault_counts import COUNTS
+from tests.support.store_files import copied, files
 
 #: Of all that is random here; every moment is printed with what follows from it.
 SEED = int(os.environ.get("CRACKDASK_FAULT_SEED", "20251"))
@@ -31,22 +32,6 @@ CRACKDASK = (sys.executable, "-c", "import sys; from crackdask.cli import main; 
 PRELOAD = Path(__file__).with_name("preload.py")
 #: Blocks that divide nothing evenly: 8 of the stored volume.
 CUT = {"block": [16, 20, 24], "chunk": [8, 10, 12]}
-
-
-@dataclass
-class Counts:
-    """What the suite did, and what it found."""
-
-    kills: int = 0
-    cuts: int = 0
-    faults: int = 0
-    recomputed: int = 0
-    bytes_lost: int = 0
-    results_that_differ: int = 0
-    runs_compared: int = 0
-
-
-COUNTS = Counts()
 
 
 def until(ready: Callable[[], Any], seconds: float, why: Callable[[], str] = str) -> Any:
@@ -136,6 +121,8 @@ class Lab:
     folder: Path
     experiment: Experiment
     wanted: Path | None = None
+    #: Where stores lie that are done up to a step.
+    half_done: Path | None = None
     processes: list[Process] = field(default_factory=list)
     #: Settings of the workers, for every process that may start some.
     env: dict[str, str] = field(default_factory=dict)
@@ -155,8 +142,14 @@ class Lab:
     def ask(self, *faults: Mapping[str, Any], pause: float = 0.02) -> None:
         """Ask the workers for faults; every block takes a little pause, so that there is something to hit."""
         asked = self.folder / "faults.json"
-        asked.with_suffix(".new").write_text(json.dumps({"log": str(self.log), "pause": pause, "faults": faults}))
-        asked.with_suffix(".new").replace(asked)
+        fresh = asked.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps({"log": str(self.log), "pause": pause, "faults": faults}))
+        fresh.replace(asked)
+
+    def begin_after(self, step: str) -> None:
+        """Begin with a store in which all steps up to one are done: what is disturbed comes later."""
+        assert self.half_done
+        copied(self.half_done / f"{step}.zarr", self.store)
 
     def start(self, *words: str | Path, name: str = "", env: Mapping[str, str] | None = None) -> Process:
         """Start a process that ends with the test."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.faults.harness import COUNTS, Cluster, Lab
 
 
@@ -13,6 +15,7 @@ def failures(said: str) -> list[str]:
 
 
 def test_a_kernel_that_fails_once(lab: Lab) -> None:
+    lab.begin_after("read")
     blocks = ("grey-1 grey 2", "labels-0 saddles 5", "measure-1 measure 7")
     lab.ask(*({"block": block, "how": "fail", "times": 1} for block in blocks))
     said = lab.finish("--cluster", "local", "--workers", "2")
@@ -25,6 +28,7 @@ def test_a_kernel_that_fails_once(lab: Lab) -> None:
 
 def test_kernels_that_always_fail(lab: Lab) -> None:
     """Two blocks of one step are set aside after three tries; all that does not hang on them is done."""
+    lab.begin_after("grey")
     lab.ask(
         {"block": "denoise-1 denoise 3", "how": "fail", "times": 99},
         {"block": "denoise-1 denoise 6", "how": "reserve", "times": 99},
@@ -53,8 +57,10 @@ def test_kernels_that_always_fail(lab: Lab) -> None:
     lab.check_same()
 
 
+@pytest.mark.alone
 def test_a_block_that_takes_all_memory(lab: Lab) -> None:
     """Its nanny ends each worker that tries it; after a few, twice, the block is set aside, and the others are done."""
+    lab.begin_after("labels")
     allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
     cluster = Cluster(lab, memory="900MiB", env=allowed)
     lab.ask({"block": "transfer-1 overlaps 4", "how": "allocate", "times": 99, "bytes": 2**31})

@@ -44,6 +44,7 @@ def fill(place: Path, stop: Event) -> None:
 def test_a_disk_that_fills_up(lab: Lab, moments: Moments, kind: str, unit: str, options: tuple[str, ...]) -> None:
     with small_disk(lab.folder / "disk", kind, 48) as disk:
         lab.store = disk / "out.zarr"
+        lab.begin_after({"grey-1": "read", "mask-0": "denoise", "measure-1": "transfer"}[unit])
         run, stop = lab.run(*options), Event()
         moments.wait(unit, run)
         filler = Thread(target=fill, args=(disk, stop))
@@ -71,6 +72,7 @@ def test_a_store_that_cannot_be_written(lab: Lab) -> None:
     disk = lab.folder / "disk"
     disk.mkdir()
     lab.store = disk / "out.zarr"
+    lab.begin_after("mask")
     run = lab.held_at("labels-0 basins 3")
     with read_only(disk, view := lab.folder / "view"):  # as a login node may see it
         assert (status(view / "out.zarr").running or "").startswith(f"process {run.pid} on ")
@@ -94,6 +96,7 @@ def test_a_worker_that_cannot_write_the_store(lab: Lab) -> None:
     lab.store = disk / "out.zarr"
     with read_only(disk, disk):  # as a test of whether it can be done here
         pass
+    lab.begin_after("grey")
     lab.held_at("denoise-0 denoise 3").kill()
     COUNTS.kills += 1
     place = shlex.quote(str(disk))
@@ -188,6 +191,7 @@ def chunk(lab: Lab, volume: str) -> Path:
 def test_torn_chunks_are_made_anew(lab: Lab) -> None:
     """The checksum tells; the run makes the volume again, and says so."""
     said = ""
+    lab.begin_after("read")
     for number, (block, volume, tear) in enumerate(TORN):
         run = lab.held_at(block)
         said += run.said
@@ -210,6 +214,7 @@ def test_torn_chunks_are_made_anew(lab: Lab) -> None:
 
 def test_a_disk_that_damages_all_it_gets(lab: Lab) -> None:
     """What is damaged again when it was made anew ends the run, which says what to delete."""
+    lab.begin_after("denoise")
     block, first, second = "mask-0 islands 0", lab.folder / "first", lab.folder / "second"
     lab.ask({"block": block, "how": "hold", "times": 2, "until": [str(first), str(second)]})
     run = lab.run()
@@ -247,6 +252,7 @@ def test_a_store_that_is_removed_while_it_is_written(lab: Lab) -> None:
 
 def test_torn_records(lab: Lab) -> None:
     """A record that is not whole counts for nothing, nor does the result of a step."""
+    lab.begin_after("labels")
     lab.held_at("transfer-1 saddles 7").kill()
     COUNTS.kills += 1
     (records,) = (lab.work / "blocks" / "transfer-1").glob("basins-*")
@@ -271,6 +277,7 @@ def test_torn_records(lab: Lab) -> None:
 
 
 def test_two_runs_started_on_one_store(lab: Lab) -> None:
+    lab.begin_after("denoise")
     for _ in range(2):
         runs = [lab.run(), lab.run()]
         COUNTS.faults += 1
@@ -288,6 +295,7 @@ def test_two_runs_started_on_one_store(lab: Lab) -> None:
 
 def test_a_block_that_outlives_its_run_writes_nothing(lab: Lab) -> None:
     """Its client is killed, the next run has another recipe, and then the block comes to its end."""
+    lab.begin_after("mask")
     cluster = Cluster(lab, workers=1, threads=3)
     recipe = lab.recipe.read_text()
     other = recipe.replace("min_depth = ", "min_depth = 2.0  # ")

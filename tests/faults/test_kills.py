@@ -95,6 +95,7 @@ def test_the_client_in_every_step(lab: Lab, moments: Moments) -> None:
 
 
 def test_a_client_killed_alone_leaves_no_worker_behind(lab: Lab, moments: Moments) -> None:
+    lab.begin_after("labels")
     run = lab.run("--cluster", "local", "--workers", "2")
     moments.wait("transfer-1", run)
     run.send(signal.SIGKILL)
@@ -110,6 +111,7 @@ def test_a_client_killed_alone_leaves_no_worker_behind(lab: Lab, moments: Moment
 @pytest.mark.parametrize(("everybody", "unit"), [(False, "register-1"), (True, "mask-1")], ids=["client", "whole job"])
 def test_sigterm_as_a_batch_system_sends_it(lab: Lab, moments: Moments, everybody: bool, unit: str) -> None:
     """To the command alone or to all processes of its job; what does not end within the grace is killed."""
+    lab.begin_after({"register-1": "read", "mask-1": "denoise"}[unit])
     run = lab.run("--cluster", "local", "--workers", "2")
     moments.wait(unit, run)
     run.send(signal.SIGTERM, everybody=everybody)

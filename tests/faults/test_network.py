@@ -76,6 +76,7 @@ def net(lab: Lab) -> Iterator[Net]:
 
 def test_the_link_of_a_worker_is_cut_and_restored(lab: Lab, moments: Moments, net: Net) -> None:
     """A short cut is borne; in a long one the other worker does what was begun, and the first may come back late."""
+    lab.begin_after("read")
     soon = {
         "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "4s",
         "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",

@@ -112,6 +112,7 @@ def test_a_run_in_a_job_that_is_taken_from_it(lab: Lab, moments: Moments, queue:
 
 def test_a_walltime_that_ends_while_the_run_is_at_work(lab: Lab, queue: Slurm) -> None:
     """Slurm sends SIGTERM some seconds before, and the run ends in order; a job of the same command goes on."""
+    lab.begin_after("read")
     lab.ask({"block": "grey-1 grey 5", "how": "hold", "times": 1, "until": [str(lab.folder / "never")]})
     run = submitted(queue, lab, walltime="1 min")  # the least that Slurm knows
     began = time.monotonic()

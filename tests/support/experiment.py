@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,9 +68,9 @@ class Experiment:
             lines += ["[[states]]", *(f"{key} = {json.dumps(value)}" for key, value in state.items())]
         for section, values in content.items():
             lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
-        path = self.folder / name
-        path.write_text("\n".join(lines) + "\n")
-        return path
+        path, fresh = self.folder / name, self.folder / f"{os.getpid()}-{name}"
+        fresh.write_text("\n".join(lines) + "\n")
+        return fresh.replace(path)  # other processes may read it now
 
     def prepare(self, content: Mapping[str, Any]) -> Scans:
         """Return the opened scans of a recipe."""

@@ -110,13 +110,15 @@ class Tiny:
             "compute": {"chunk": 16, "block": 16},
         }
         for number, name in enumerate("ab"):
-            write_slices(self.folder / "scans" / name, scan(number))
+            if not (self.folder / "scans" / name).exists():  # or it is shared with other processes
+                write_slices(self.folder / "scans" / name, scan(number))
 
     @property
     def recipe(self) -> Path:
         """The recipe, written anew."""
-        path = self.folder / "recipe.toml"
-        path.write_text(as_toml(self.content))
+        path, text = self.folder / "recipe.toml", as_toml(self.content)
+        if not path.exists() or path.read_text() != text:  # it may be shared with other processes
+            path.write_text(text)
         return path
 
     def change(self, section: str, **values: Any) -> None:
