@@ -12,15 +12,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
-from crackdask.analysis.tables import state_names
-from crackdask.engine.executors import Executor, Serial
-from crackdask.engine.pass_runner import Progress, Report, peak_bytes
+from crackdask.analysis.tables import state_names, voxel_edges
 from crackdask.export.properties import ExportError, property_of
 from crackdask.export.slices import folder_name
 from crackdask.grid import Box, Grid, Triple, check_single_writer
@@ -30,6 +29,10 @@ from crackdask.store.image import create_image, is_image
 from crackdask.store.open import open_store
 from crackdask.store.root import set_attributes
 from crackdask.store.volumes import Volume, volume
+
+if TYPE_CHECKING:  # imported where blocks are done: what only reads a store needs no engine
+    from crackdask.engine.executors import Executor
+    from crackdask.engine.pass_runner import Progress, Report
 
 #: Edge of a block, about: whole chunks. A coarser level reads twice as far along each axis.
 BLOCK = 128
@@ -70,6 +73,8 @@ class Stroke:
 
 def stroke(job: Stroke) -> Report:
     """Paint a block and flush it to the disk."""
+    from crackdask.engine.pass_runner import Report, peak_bytes
+
     started = time.perf_counter()
     if job.values is not None:
         label = job.source.read(job.box)
@@ -128,10 +133,12 @@ def paint(
     StoreError
         If there is no store, or its labels are damaged on the disk.
     """
+    from crackdask.engine.executors import Serial
+
     store = place(store).resolve()
     tree = open_store(store)
-    found = property_of(tree, wanted)
-    image = Path(folder).resolve() / f"{folder_name(str(found.name))}.ome.zarr"
+    painted = property_of(tree, wanted)
+    image = Path(folder).resolve() / f"{folder_name(str(painted.name))}.ome.zarr"
     if image.exists() and not is_image(image):
         raise ExportError(f"{image} exists and is no image of crackdask; remove it, or choose another folder")
     image.parent.mkdir(parents=True, exist_ok=True)
@@ -142,15 +149,11 @@ def paint(
         chunks = [_triple(min(c, n) for c, n in zip(chunk, shape, strict=True)) for shape in levels]
         create_image(partial, label.sizes["state"], levels, chunks, "float32", background, Compression())
         for state in range(label.sizes["state"]):
-            values = partial / f"values-{state}.npy"
-            row = np.append(np.float32(np.nan), found.values[state])
-            np.save(values, np.where(np.isnan(row), np.float32(background), row))
-            unit, started = f"paint {str(found.name).replace('-', '_')}-{state}", time.monotonic()
-            _paint_state(store, partial, state, levels, chunks, executor or Serial(), unit, progress)
-            values.unlink()
-            if progress:
-                progress.end(unit, time.monotonic() - started)
-        set_attributes(partial, _described(found, tree, levels, background))
+            row = np.append(np.float32(np.nan), painted.values[state])
+            row = np.where(np.isnan(row), np.float32(background), row)
+            unit = f"paint {str(painted.name).replace('-', '_')}-{state}"
+            _paint_state(store, partial, state, row, levels, chunks, executor or Serial(), unit, progress)
+        set_attributes(partial, _described(painted, tree, levels, background))
     return image
 
 
@@ -158,24 +161,31 @@ def _paint_state(
     store: Place,
     partial: Path,
     state: int,
+    row: NDArray[np.float32],
     levels: list[Triple],
     chunks: list[Triple],
     executor: Executor,
     unit: str,
     progress: Progress | None,
 ) -> None:
-    """Paint one state, one level after the other."""
+    """Paint one state, one level after the other; `row` are its values by label, the first for the background."""
+    started = time.monotonic()
+    values = partial / f"values-{state}.npy"
+    np.save(values, row)
     for level, (shape, chunk) in enumerate(zip(levels, chunks, strict=True)):
         grid = Grid(shape, _triple(c * -(-BLOCK // c) for c in chunk))
         check_single_writer(grid, chunk)
         target = Volume(str(partial / str(level)), state)
         source = Volume(str(partial / str(level - 1)), state) if level else volume(store, "label", state)
-        values = None if level else str(partial / f"values-{state}.npy")
         within = levels[max(0, level - 1)]
-        jobs = [Stroke(k, box, source, target, within, values) for k, box in enumerate(grid)]
+        looked_up = None if level else str(values)
+        jobs = [Stroke(k, box, source, target, within, looked_up) for k, box in enumerate(grid)]
         if progress:
             progress.begin(unit, f"level {level}", 0, len(jobs))
         _all(jobs, executor, unit, progress)
+    values.unlink()
+    if progress:
+        progress.end(unit, time.monotonic() - started)
 
 
 def _all(jobs: list[Stroke], executor: Executor, unit: str, progress: Progress | None) -> None:
@@ -213,10 +223,10 @@ def _levels(shape: Triple, chunk: Triple) -> list[Triple]:
     return levels
 
 
-def _described(found: xr.DataArray, tree: xr.DataTree, levels: list[Triple], background: float) -> dict[str, Any]:
+def _described(painted: xr.DataArray, tree: xr.DataTree, levels: list[Triple], background: float) -> dict[str, Any]:
     """Return the image's attributes: what OME readers look for, and what they have no place for."""
-    edges = [float(edge) for edge in tree.attrs["recipe"]["experiment"]["voxel_um"]]
-    name = str(found.name)
+    edges = voxel_edges(tree)
+    name = str(painted.name)
     space = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
     datasets = [
         {
@@ -229,7 +239,7 @@ def _described(found: xr.DataArray, tree: xr.DataTree, levels: list[Triple], bac
         }
         for level in range(len(levels))
     ]
-    finite = found.where(np.isfinite(found))
+    finite = painted.where(np.isfinite(painted))
     low, high = float(finite.min()), float(finite.max())
     window = {"min": low, "max": high, "start": low, "end": high if high > low else low + 1}
     multiscale = {
@@ -242,8 +252,8 @@ def _described(found: xr.DataArray, tree: xr.DataTree, levels: list[Triple], bac
     channel = {"label": name, "color": "FFFFFF", "window": window, "active": True}
     told = {
         "property": name,
-        **found.attrs,
-        "states": state_names(found.to_dataset()),
+        **painted.attrs,
+        "states": state_names(painted.to_dataset()),
         "background": "NaN" if np.isnan(background) else background,
         "experiment": tree.attrs["recipe"]["experiment"].get("name", ""),
         "crackdask_version": tree.attrs.get("crackdask_version", ""),

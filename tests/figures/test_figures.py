@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
 import re
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,9 @@ from matplotlib.figure import Figure
 
 from crackdask import analyse, figures
 from crackdask.analysis.parameters import AnalysisError
-from crackdask.figures.place import _COLOURS
-from crackdask.figures.style import along_states, ramp
+from crackdask.figures.damage_map import _COLOURS
+from crackdask.figures.state_axis import along_states
+from crackdask.figures.style import ramp
 from crackdask.phantom import FIVE_STATES, State
 from tests.support.pictured import PARTICLES, collect_all, draw_all, electrode, empty_panes, faults, texts
 from tests.support.tabled import balls, tables
@@ -385,3 +389,28 @@ def test_ticks_of_states() -> None:
     axes = Figure().add_subplot()
     along_states(axes, ["pristine", "a very long name of a state"])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["pristine", "a very long\n…of a state"]
+
+
+def test_every_module_of_figures_is_in_the_report_and_every_figure_is_offered() -> None:
+    modules = [import_module(f"crackdask.figures.{found.name}") for found in pkgutil.iter_modules(figures.__path__)]
+    panels = [panel for module in modules for panel in getattr(module, "PANELS", ())]
+    assert {panel.name for panel in panels} == {panel.name for panel in figures.PANELS}
+    assert len(panels) == len(figures.PANELS) == len({panel.name for panel in panels})
+    drawn = {
+        name
+        for module in modules
+        for name, function in vars(module).items()
+        if inspect.isfunction(function)
+        and function.__module__ == module.__name__
+        and not name.startswith(("_", "draw_"))
+        and inspect.signature(function).return_annotation == "Figure"
+        and module.__name__ != "crackdask.figures.style"
+    }
+    assert len(drawn) > 15
+    assert drawn == {name for name in figures.__all__ if name.islower()}
+
+
+def test_panels_are_in_the_order_of_the_paper() -> None:
+    of_the_paper = [panel.name for panel in figures.PANELS if panel.name[0].isdigit()]
+    assert of_the_paper == sorted(of_the_paper)
+    assert [panel.name for panel in figures.PANELS[: len(of_the_paper)]] == of_the_paper
