@@ -201,9 +201,9 @@ def test_damage_is_drawn_from_what_is_worked_out_already(store: xr.DataTree) -> 
 
 
 def test_line_profiles_are_those_of_the_volume(store: xr.DataTree) -> None:
-    numbers = figures.images.collect_line_profiles(store, particle=40)
+    numbers = figures.one_particle.collect_line_profiles(store, particle=40)
     grey = store["volumes"].to_dataset().grey
-    frame = figures.images._lines(numbers)
+    frame = figures.one_particle._lines(numbers)
     along = frame[(frame.axis == "x") & (frame.state == "4.4 V")]
     np.testing.assert_array_equal(along.grey, grey.sel(state="4.4 V").values[3, 21, 11:34])
     np.testing.assert_allclose(along.position_um, grey.x.values[11:34])
@@ -259,7 +259,7 @@ def test_damage_in_place_shows_each_particle_where_it_is(store: xr.DataTree, dra
 def test_untracked_particles_are_seen_through() -> None:
     slab = np.zeros((3, 2, 4), np.uint32)
     slab[0, :, :2], slab[2, :, 1:3] = 7, 5
-    label, shade = figures.place._look(slab, np.array([5]))
+    label, shade = figures.damage_map._look(slab, np.array([5]))
     assert label.tolist() == [[7, 5, 5, 0]] * 2
     assert (shade[:, [0, 3]] == 1).all()
     assert (shade[:, 1:3] < 1).all()
