@@ -143,18 +143,31 @@ def paint(
         raise ExportError(f"{image} exists and is no image of crackdask; remove it, or choose another folder")
     image.parent.mkdir(parents=True, exist_ok=True)
     with _under_its_name(image) as partial:
-        label = tree["volumes"].to_dataset().label
-        chunk = _triple(min(c, _LARGEST_CHUNK) for c in label.encoding["chunks"][1:])
-        levels = _levels(_triple(label.shape[1:]), chunk)
-        chunks = [_triple(min(c, n) for c, n in zip(chunk, shape, strict=True)) for shape in levels]
-        create_image(partial, label.sizes["state"], levels, chunks, "float32", background, Compression())
-        for state in range(label.sizes["state"]):
-            row = np.append(np.float32(np.nan), painted.values[state])
-            row = np.where(np.isnan(row), np.float32(background), row)
-            unit = f"paint {str(painted.name).replace('-', '_')}-{state}"
-            _paint_state(store, partial, state, row, levels, chunks, executor or Serial(), unit, progress)
-        set_attributes(partial, _described(painted, tree, levels, background))
+        _paint_states(store, tree, painted, partial, background, executor or Serial(), progress)
     return image
+
+
+def _paint_states(
+    store: Place,
+    tree: xr.DataTree,
+    painted: xr.DataArray,
+    partial: Path,
+    background: float,
+    executor: Executor,
+    progress: Progress | None,
+) -> None:
+    """Paint all states into a new image, and then say what it is."""
+    label = tree["volumes"].to_dataset().label
+    chunk = _triple(min(c, _LARGEST_CHUNK) for c in label.encoding["chunks"][1:])
+    levels = _levels(_triple(label.shape[1:]), chunk)
+    chunks = [_triple(min(c, n) for c, n in zip(chunk, shape, strict=True)) for shape in levels]
+    create_image(partial, label.sizes["state"], levels, chunks, "float32", background, Compression())
+    for state in range(label.sizes["state"]):
+        row = np.append(np.float32(np.nan), painted.values[state])
+        row = np.where(np.isnan(row), np.float32(background), row)
+        unit = f"paint {str(painted.name).replace('-', '_')}-{state}"
+        _paint_state(store, partial, state, row, levels, chunks, executor, unit, progress)
+    set_attributes(partial, _described(painted, tree, levels, background))
 
 
 def _paint_state(
