@@ -9,7 +9,8 @@ the recipe's section ``[analyse]``; each function lets them be changed by name. 
 from __future__ import annotations
 
 from crackdask.analysis.changes import changes, classes, damaged_on_charge, extremes, healed_on_discharge
-from crackdask.analysis.damage import DAMAGE_FACTORS, DamageFactor, damage, define_damage
+from crackdask.analysis.damage import damage
+from crackdask.analysis.damage_definitions import DAMAGE_FACTORS, DamageFactor, define_damage
 from crackdask.analysis.damage_tree import paths, ranking
 from crackdask.analysis.intensity import By, intensity, profiles, rmpi, rmpi_per_volume
 from crackdask.analysis.parameters import AnalyseParams, AnalysisError

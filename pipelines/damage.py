@@ -15,7 +15,7 @@ import pandas as pd
 
 import crackdask
 from crackdask import analyse
-from crackdask.analysis.cracks import cracks_of
+from crackdask.cracks import cracks_of
 from crackdask.export import paint
 
 store = os.environ.get("CRACKDASK_STORE", "crackdask-demo/demo.zarr")

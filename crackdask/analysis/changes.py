@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from crackdask.analysis.damage import Source, damage_of
+from crackdask.analysis.damage import StoreOrDamage, damage_of
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.tables import listed, named, needs_states, reference_of, state_names
 from crackdask.kernels.smooth_curve import MAD
@@ -18,17 +18,17 @@ from crackdask.kernels.smooth_curve import MAD
 SEVERITIES = ("minimal", "moderate", "high")
 
 
-def changes(source: Source, since: str = "previous", **parameters: Any) -> xr.Dataset:
+def changes(source: StoreOrDamage, since: str = "previous", **parameters: Any) -> xr.Dataset:
     """Return how damage changed, and whether that is more than noise and more than what particles do anyway.
 
     Parameters
     ----------
     source
-        What ``crackdask.open`` or :func:`damage` returns.
+        What ``crackdask.open`` or :func:`crackdask.analyse.damage` returns.
     since
         "previous" for the state before, or the name of the state that all others are compared with.
     **parameters
-        Of :class:`AnalyseParams`, where not as in the recipe; `significance`.
+        Of :class:`crackdask.analyse.AnalyseParams`, where not as in the recipe; `significance`.
 
     Returns
     -------
@@ -39,26 +39,26 @@ def changes(source: Source, since: str = "previous", **parameters: Any) -> xr.Da
         spread; `beyond_noise`, `significant` and `beyond_spread`, where these three are `significance` or more.
         Coordinate `since`. A damage factor without standard error has no `z_noise` and no `z`.
     """
-    found, params = damage_of(source, parameters)
-    needs_states(found)
-    names = state_names(found)
+    damages, params = damage_of(source, parameters)
+    needs_states(damages)
+    names = state_names(damages)
     if since != "previous" and since not in names:
-        raise AnalysisError(f"no state is named {since!r}; there are {listed(found)}, and 'previous'")
+        raise AnalysisError(f"no state is named {since!r}; there are {listed(damages)}, and 'previous'")
     pairs = [(names[k - 1] if since == "previous" else since, name) for k, name in enumerate(names)]
     pairs = pairs[1:] if since == "previous" else [pair for pair in pairs if pair[0] != pair[1]]
-    before, after = (found.sel(state=[pair[k] for pair in pairs]) for k in (0, 1))
+    before, after = (damages.sel(state=[pair[k] for pair in pairs]) for k in (0, 1))
     before = before.assign_coords(state=after.state)
     change = after.damage - before.damage.drop_vars(["voltage", "step", "cycle"], errors="ignore")
     noise_error, scan_error = (
         change.copy(data=np.hypot(after[name].values, before[name].values)) for name in ("noise_error", "scan_error")
     )
-    error = np.hypot(scan_error, found.scale_error * change)
+    error = np.hypot(scan_error, damages.scale_error * change)
     middle = change.median("particle")
     spread = MAD * np.abs(change - middle).median("particle")
     noise, sure = (change / each.where(each > 0) for each in (noise_error, error))
     usual = (change - middle) / spread.where(spread > 0)
-    units = found.damage.attrs["units"]
-    made = xr.Dataset(
+    units = damages.damage.attrs["units"]
+    compared = xr.Dataset(
         {
             "change": named(change, units, "change of the damage factor"),
             "noise_error": named(noise_error, units, "standard error of the change, from noise"),
@@ -72,10 +72,10 @@ def changes(source: Source, since: str = "previous", **parameters: Any) -> xr.Da
             "beyond_spread": named(np.abs(usual) >= params.significance, "1", "change is unlike that of the others"),
         }
     )
-    return made.assign_coords(since=("state", np.array([pair[0] for pair in pairs], dtype=object)))
+    return compared.assign_coords(since=("state", np.array([pair[0] for pair in pairs], dtype=object)))
 
 
-def classes(source: Source, **parameters: Any) -> xr.Dataset:
+def classes(source: StoreOrDamage, **parameters: Any) -> xr.Dataset:
     """Return which particles are minimally, moderately and highly damaged (paper, Fig. 4g and h).
 
     Returns
@@ -84,9 +84,9 @@ def classes(source: Source, **parameters: Any) -> xr.Dataset:
         `severity_number` (state, particle), 0 to 2: damage below the first of `class_limits`, below the second, or not;
         `count` and `share` (state, severity).
     """
-    found, params = damage_of(source, parameters)
+    damages, params = damage_of(source, parameters)
     low, high = params.class_limits
-    number = (found.damage >= low).astype(np.int8) + (found.damage >= high).astype(np.int8)
+    number = (damages.damage >= low).astype(np.int8) + (damages.damage >= high).astype(np.int8)
     severity = xr.DataArray(np.arange(3), {"severity": list(SEVERITIES)}, ["severity"])
     count = (number == severity).sum("particle")
     return xr.Dataset(
@@ -98,7 +98,7 @@ def classes(source: Source, **parameters: Any) -> xr.Dataset:
     )
 
 
-def extremes(source: Source, **parameters: Any) -> xr.Dataset:
+def extremes(source: StoreOrDamage, **parameters: Any) -> xr.Dataset:
     """Return the state of least and of most damage of each particle, and the two pies (paper, Fig. 3a and b).
 
     Returns
@@ -107,27 +107,27 @@ def extremes(source: Source, **parameters: Any) -> xr.Dataset:
         `least_state` and `most_state` (particle), names, the earlier one of equals; `least_count`, `most_count`,
         `least_share` and `most_share` (state).
     """
-    found, _ = damage_of(source, parameters)
-    needs_states(found)
-    names, made = np.array(state_names(found), dtype=object), {}
-    for word, pick in (("least", found.damage.argmin("state")), ("most", found.damage.argmax("state"))):
+    damages, _ = damage_of(source, parameters)
+    needs_states(damages)
+    names, columns = np.array(state_names(damages), dtype=object), {}
+    for word, pick in (("least", damages.damage.argmin("state")), ("most", damages.damage.argmax("state"))):
         count = np.bincount(pick.values, minlength=names.size)
-        made[f"{word}_state"] = named(pick.copy(data=names[pick.values]), "1", f"state of {word} damage")
+        columns[f"{word}_state"] = named(pick.copy(data=names[pick.values]), "1", f"state of {word} damage")
         for what, values in (("count", count), ("share", count / pick.size)):
-            column = xr.DataArray(values, found.state.coords, ["state"])
-            made[f"{word}_{what}"] = named(column, "1", f"{what} of particles with {word} damage here")
-    return xr.Dataset(made)
+            column = xr.DataArray(values, damages.state.coords, ["state"])
+            columns[f"{word}_{what}"] = named(column, "1", f"{what} of particles with {word} damage here")
+    return xr.Dataset(columns)
 
 
-def _top_of_charge(found: xr.Dataset) -> tuple[list[str], str]:
-    charged = found.isel(state=np.flatnonzero(found.step.values == "charge"))
+def _top_of_charge(damages: xr.Dataset) -> tuple[list[str], str]:
+    charged = damages.isel(state=np.flatnonzero(damages.step.values == "charge"))
     if not charged.sizes["state"]:
-        raise AnalysisError(f"no state is of step charge; there are {listed(found)}")
+        raise AnalysisError(f"no state is of step charge; there are {listed(damages)}")
     names = state_names(charged)
     return names, names[int(np.argmax(charged.voltage.values))]
 
 
-def damaged_on_charge(source: Source, **parameters: Any) -> xr.Dataset:
+def damaged_on_charge(source: StoreOrDamage, **parameters: Any) -> xr.Dataset:
     """Return which particles were damaged on charge (paper, Fig. 3c).
 
     Returns
@@ -136,12 +136,12 @@ def damaged_on_charge(source: Source, **parameters: Any) -> xr.Dataset:
         `anywhere` (particle): more damaged than in the reference in any charged state; `at_top`: in the one of the
         highest voltage; `share_anywhere` and `share_at_top`. Attribute `top`, the name of that state.
     """
-    found, params = damage_of(source, parameters)
-    charged, top = _top_of_charge(found)
-    pristine = found.damage.sel(state=reference_of(found, params), drop=True)
-    anywhere = (found.damage.sel(state=charged) > pristine).any("state")
-    at_top = found.damage.sel(state=top, drop=True) > pristine
-    made = xr.Dataset(
+    damages, params = damage_of(source, parameters)
+    charged, top = _top_of_charge(damages)
+    pristine = damages.damage.sel(state=reference_of(damages, params), drop=True)
+    anywhere = (damages.damage.sel(state=charged) > pristine).any("state")
+    at_top = damages.damage.sel(state=top, drop=True) > pristine
+    damaged = xr.Dataset(
         {
             "anywhere": named(anywhere, "1", "more damaged than pristine in a charged state"),
             "at_top": named(at_top, "1", f"more damaged than pristine at the top of charge, {top}"),
@@ -149,10 +149,10 @@ def damaged_on_charge(source: Source, **parameters: Any) -> xr.Dataset:
             "share_at_top": named(at_top.mean(), "1", "share of the particles"),
         }
     )
-    return made.assign_attrs(top=top)
+    return damaged.assign_attrs(top=top)
 
 
-def healed_on_discharge(source: Source, **parameters: Any) -> xr.Dataset:
+def healed_on_discharge(source: StoreOrDamage, **parameters: Any) -> xr.Dataset:
     """Return which particles are less damaged after the last discharge than at the top of charge (paper, Fig. 3d).
 
     Returns
@@ -160,17 +160,19 @@ def healed_on_discharge(source: Source, **parameters: Any) -> xr.Dataset:
     xarray.Dataset
         `healed` (particle) and its `share`. Attributes `top` and `last`, the names of the two states.
     """
-    found, _ = damage_of(source, parameters)
-    _, top = _top_of_charge(found)
-    names = state_names(found)
-    after = [n for n in names[names.index(top) + 1 :] if found.step.sel(state=n).item() == "discharge"]
+    damages, _ = damage_of(source, parameters)
+    _, top = _top_of_charge(damages)
+    names = state_names(damages)
+    after = [n for n in names[names.index(top) + 1 :] if damages.step.sel(state=n).item() == "discharge"]
     if not after:
-        raise AnalysisError(f"no state of step discharge follows the top of charge, {top!r}; there are {listed(found)}")
-    healed = found.damage.sel(state=after[-1], drop=True) < found.damage.sel(state=top, drop=True)
-    made = xr.Dataset(
+        raise AnalysisError(
+            f"no state of step discharge follows the top of charge, {top!r}; there are {listed(damages)}"
+        )
+    healed = damages.damage.sel(state=after[-1], drop=True) < damages.damage.sel(state=top, drop=True)
+    healing = xr.Dataset(
         {
             "healed": named(healed, "1", f"less damaged at {after[-1]} than at {top}"),
             "share": named(healed.mean(), "1", "share of the particles"),
         }
     )
-    return made.assign_attrs(top=top, last=after[-1])
+    return healing.assign_attrs(top=top, last=after[-1])

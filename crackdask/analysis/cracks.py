@@ -19,16 +19,16 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from crackdask.analysis.parameters import AnalyseParams, AnalysisError
-from crackdask.analysis.solid_grey import Rim, solid
-from crackdask.analysis.tables import named, state_names, table_of
+from crackdask.analysis.phase_contrast_rim import Rim
+from crackdask.analysis.shells import Array, in_core
+from crackdask.analysis.solid_grey import solid
+from crackdask.analysis.tables import named, state_names, table_of, voxel_edges
 from crackdask.kernels import crack_skeleton
 from crackdask.kernels.distance import square_weights
 from crackdask.schema import UnitKey
 
-Array = NDArray[Any]
 Edges = tuple[float, float, float]
 
 #: What is counted in a window; the other columns of the group come from tables.
@@ -44,13 +44,13 @@ def limits(levels: xr.Dataset, state: int, rows: Array) -> Array:
     `levels` is what :func:`crackdask.analysis.solid_grey.solid` returned.
     """
     here = levels.isel(state=state)
-    level, deepest = here.solid_grey.values[rows], here.deepest.values[rows]
+    solid_grey, deepest = here.solid_grey.values[rows], here.deepest.values[rows]
     shell = np.arange(int(deepest.max(initial=0)) + 1)
     rim = Rim(levels.attrs["rim_height"], levels.attrs["rim_spread"])
     share = AnalyseParams.model_validate_json(levels.attrs["analyse"]).crack_threshold
-    expected = level[:, None] + rim.excess(shell.size, here.radius.values[rows])
-    made = expected - share * (level - levels.attrs["void_grey"])[:, None]
-    return np.where(2 * shell > deepest[:, None], made, np.nan)
+    expected = solid_grey[:, None] + rim.excess(shell.size, here.radius.values[rows])
+    beyond = expected - share * (solid_grey - levels.attrs["void_grey"])[:, None]
+    return np.where(in_core(shell, deepest[:, None]), beyond, np.nan)
 
 
 def trace(
@@ -58,28 +58,28 @@ def trace(
 ) -> tuple[dict[str, float], crack_skeleton.Cracks]:
     """Return a particle's row of the columns :data:`TRACED`, and its cracks, from the box that holds it."""
     weights, unit = square_weights(voxel_um)
-    found = crack_skeleton.cracks(grey, mine, limit, bright, weights, unit)
-    thickness = thickness_um(found, voxel_um)[found.skeleton]
-    count = int(np.count_nonzero(found.crack))
+    cracks = crack_skeleton.cracks(grey, mine, limit, bright, weights, unit)
+    thickness = thickness_um(cracks, voxel_um)[cracks.skeleton]
+    count = int(np.count_nonzero(cracks.crack))
     lengths = np.sqrt(((crack_skeleton.STEPS * np.array(voxel_um)) ** 2).sum(axis=1))
     row = {
         "crack_voxels": count,
         "crack_volume_um3": count * prod(voxel_um),
         "skeleton_voxels": thickness.size,
-        "skeleton_length_um": float((found.steps * lengths).sum()),
-        "branch_points": found.branches,
-        "end_points": found.ends,
+        "skeleton_length_um": float((cracks.steps * lengths).sum()),
+        "branch_points": cracks.branches,
+        "end_points": cracks.ends,
         "thickness_mean_um": float(thickness.mean()) if thickness.size else np.nan,
         "thickness_max_um": float(thickness.max()) if thickness.size else np.nan,
     }
-    return row, found
+    return row, cracks
 
 
-def thickness_um(found: crack_skeleton.Cracks, voxel_um: Edges) -> Array:
+def thickness_um(cracks: crack_skeleton.Cracks, voxel_um: Edges) -> Array:
     """Return twice the distance to the nearest voxel that is no crack, less a voxel edge; 0 outside the cracks."""
     unit = square_weights(voxel_um)[1]
-    depth = np.sqrt(found.squared / unit)
-    return np.asarray(np.where(found.crack, (2 * depth - 1) * min(voxel_um), 0.0))
+    depth = np.sqrt(cracks.squared / unit)
+    return np.asarray(np.where(cracks.crack, (2 * depth - 1) * min(voxel_um), 0.0))
 
 
 def cracks_of(
@@ -109,40 +109,47 @@ def cracks_of(
     AnalysisError
         If there is no such particle or state, the particle is absent, or lies beside a region outside the scan.
     """
-    table = table_of(store, "particles")
-    if "volumes" not in store.children:
-        raise AnalysisError("the store has no volumes to look for cracks in, only tables")
-    names = state_names(table)
-    if state not in names:
-        raise AnalysisError(f"no state {state!r}; there are {', '.join(names)}")
-    if particle not in table.particle.values:
-        raise AnalysisError(f"no particle {particle}; labels go from 1 to {table.sizes['particle']}")
+    number, row = _place(store, particle, state)
     levels = solid(store, **parameters) if levels is None else levels
-    number, row = names.index(state), int(np.flatnonzero(table.particle.values == particle)[0])
     if not np.isfinite(levels.solid_grey.values[number, row]):
         raise AnalysisError(f"particle {particle} is absent in state {state!r}, or beside a region outside the scan")
-    here = table.isel(state=number, particle=row).load()
-    box = {axis: slice(int(here[f"bbox_{axis}0"]), int(here[f"bbox_{axis}1"])) for axis in "zyx"}
-    cut = store["volumes"].to_dataset()[["grey", "label"]].isel(state=number).isel(box).load()
-    voxel_um = edges_of(store)
+    window = _window(store, number, row)
+    inside = named(window.label == particle, "1", "voxels of the particle")
     limit = limits(levels, number, np.array([row]))[0]
-    inside = cut.label == particle
-    counted, found = trace(cut.grey.values, inside.values, limit, is_bright(levels), voxel_um)
-    place = ("z", "y", "x")
-    made = xr.Dataset(
+    counted, cracks = trace(window.grey.values, inside.values, limit, is_bright(levels), voxel_edges(store))
+    thickness = np.where(cracks.skeleton, thickness_um(cracks, voxel_edges(store)), 0.0)
+    columns = {
+        "crack": (cracks.crack, "1", "crack voxels"),
+        "skeleton": (cracks.skeleton, "1", "skeleton of the cracks"),
+        "thickness_um": (thickness, "um", "local thickness of the cracks, on the skeleton"),
+    }
+    volumes = xr.Dataset({"grey": window.grey, "inside": inside}).assign(
         {
-            "grey": cut.grey,
-            "inside": named(inside, "1", "voxels of the particle"),
-            "crack": (place, found.crack, {"units": "1", "long_name": "crack voxels"}),
-            "skeleton": (place, found.skeleton, {"units": "1", "long_name": "skeleton of the cracks"}),
-            "thickness_um": (
-                place,
-                np.where(found.skeleton, thickness_um(found, voxel_um), 0.0),
-                {"units": "um", "long_name": "local thickness of the cracks, on the skeleton"},
-            ),
+            name: (("z", "y", "x"), voxels, {"units": units, "long_name": words})
+            for name, (voxels, units, words) in columns.items()
         }
     )
-    return made.assign_attrs(particle=particle, **row_of(levels, number, row), **counted)
+    return volumes.assign_attrs(particle=particle, **row_of(levels, number, row), **counted)
+
+
+def _place(store: xr.DataTree, particle: int, state: str) -> tuple[int, int]:
+    """Return the number of a state, and the row of a particle."""
+    particles = table_of(store, "particles")
+    if "volumes" not in store.children:
+        raise AnalysisError("the store has no volumes to look for cracks in, only tables")
+    names = state_names(particles)
+    if state not in names:
+        raise AnalysisError(f"no state {state!r}; there are {', '.join(names)}")
+    if particle not in particles.particle.values:
+        raise AnalysisError(f"no particle {particle}; labels go from 1 to {particles.sizes['particle']}")
+    return names.index(state), int(np.flatnonzero(particles.particle.values == particle)[0])
+
+
+def _window(store: xr.DataTree, state: int, row: int) -> xr.Dataset:
+    """Return `grey` and `label` of the box that holds a particle."""
+    here = table_of(store, "particles").isel(state=state, particle=row).load()
+    box = {axis: slice(int(here[f"bbox_{axis}0"]), int(here[f"bbox_{axis}1"])) for axis in "zyx"}
+    return store["volumes"].to_dataset()[["grey", "label"]].isel(state=state).isel(box).load()
 
 
 def row_of(levels: xr.Dataset, state: int, row: int) -> Mapping[str, float]:
@@ -156,12 +163,6 @@ def is_bright(levels: xr.Dataset) -> bool:
     return bool(np.nanmedian(levels.solid_grey.values) > levels.attrs["void_grey"])
 
 
-def edges_of(store: xr.DataTree) -> Edges:
-    """Return a voxel's edges in um."""
-    z, y, x = (float(edge) for edge in store.attrs["recipe"]["experiment"]["voxel_um"])
-    return (z, y, x)
-
-
 def table(store: xr.DataTree) -> xr.Dataset:
     """Return the table `cracks` of a store, lazily, if it fits what the store holds now.
 
@@ -173,12 +174,12 @@ def table(store: xr.DataTree) -> xr.Dataset:
     table_of(store, "particles")
     if "cracks" not in store.children:
         raise AnalysisError("the store has no table of cracks yet: `crackdask cracks STORE` makes it")
-    found = store["cracks"].to_dataset()
-    if found.attrs.get("of") != origin(store) or not bool(found.computed.any()):
+    cracks = store["cracks"].to_dataset()
+    if cracks.attrs.get("of") != origin(store) or not bool(cracks.computed.any()):
         raise AnalysisError(
             "the table of cracks was not finished, or the store was run again since: `crackdask cracks STORE` makes it"
         )
-    return found
+    return cracks
 
 
 def origin(store: xr.DataTree) -> str:

@@ -1,23 +1,17 @@
-"""A damage factor for every particle and state: higher is worse (paper, 2.3 and 2.4).
-
-It is to be comparable between particles of any size and between states. The paper's own
-formula is in a glossary that is not open; the definitions here are crackdask's.
-"""
+"""The damage factor of every particle and state, by one of the `damage_definitions`, with its errors."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from crackdask.analysis.damage_definitions import DAMAGE_FACTORS, DamageFactor
 from crackdask.analysis.parameters import AnalyseParams, AnalysisError, params_of
+from crackdask.analysis.shells import Array
 from crackdask.analysis.tables import named
-from crackdask.analysis.uncertainty import evidence, leak, own_spread, scan_spread
-from crackdask.kernels.smooth_curve import robust_band
+from crackdask.analysis.uncertainty import evidence
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
@@ -35,104 +29,8 @@ _ERRORS = {
     "standard_error": "standard error of the damage factor",
 }
 
-Definition: TypeAlias = "Callable[[xr.Dataset], xr.DataArray | xr.Dataset]"
-Source: TypeAlias = "xr.DataTree | xr.Dataset"
-
-
-@dataclass(frozen=True)
-class DamageFactor:
-    """A definition of damage: higher is worse.
-
-    Attributes
-    ----------
-    function
-        Takes what :func:`crackdask.analyse.evidence` returns, loaded; returns the damage, (state, particle), or a
-        Dataset of `damage` and `standard_error`. Where it knows them, it adds the part of that error that is noise,
-        `noise_error`, and that with what else differs from scan to scan, `scan_error`; else both are the whole error;
-        and the share of a change that may be wrong, `scale_error` (particle,), else 0. A bare DataArray has no
-        standard error (NaN).
-    units
-        Of the damage.
-    definition
-        One sentence for captions.
-    """
-
-    function: Definition
-    units: str
-    definition: str
-
-
-DAMAGE_FACTORS: dict[str, DamageFactor] = {}
-
-
-def define_damage(name: str, units: str, definition: str) -> Callable[[Definition], Definition]:
-    """Register a function as a damage factor, to be asked for by name.
-
-    Examples
-    --------
-    >>> @define_damage("darkness", "1", "255 minus the mean grey level of the core")
-    ... def darkness(table):
-    ...     return 255 - table.mean_grey.sel(region="core", drop=True)
-    >>> DAMAGE_FACTORS.pop("darkness").units
-    '1'
-    """
-
-    def register(function: Definition) -> Definition:
-        DAMAGE_FACTORS[name] = DamageFactor(function, units, definition)
-        return function
-
-    return register
-
-
-@define_damage(
-    "excess_void", "1", "void fraction of the core beyond that of a typical particle of its size, as pristine"
-)
-def excess_void(table: xr.Dataset) -> xr.Dataset:
-    """Return (G_ref(r) - core mean) / (G_ref(r) - G_void), the core being the innermost eighth of the volume.
-
-    G_ref(r) is the typical core mean of particles of radius r in the reference state (a robust local line), so that
-    phase contrast and blur, which make small particles brighter or darker, cancel. It reads as an excess void fraction:
-    0 is a typical pristine particle, 1 a hollow one, below 0 one that is denser than typical. In a ball, the innermost
-    eighth is the inner half of the radius, which the region `core` is rounded to whole shells.
-
-    The standard error counts noise, what else differs between scans, what is the particle's own in all scans, the error
-    of G_ref, and the share of the damage that optics may have moved.
-    """
-    core = table.sel(layer="inner", drop=True)
-    radius = table.radius_um.values
-    seen = core.layer_grey.sel(state=table.attrs["reference"]).values
-    level, _, doubt = (xr.DataArray(column, dims="particle") for column in robust_band(radius, seen, radius))
-    contrast = level - table.attrs["void_grey"]
-    if abs(int(np.sign(contrast).sum())) != contrast.size:
-        low, high = float(level.min()), float(level.max())
-        raise AnalysisError(
-            f"the grey level of a void, {table.attrs['void_grey']:g} ({table.attrs['void_grey_source']}), is not "
-            f"outside those of the particles' cores, {low:g} to {high:g}; give void_grey"
-        )
-    void = (level - core.layer_grey) / contrast
-    noise = core.layer_grey_error / np.abs(contrast)
-    scan = np.hypot(noise, scan_spread(table) / np.abs(contrast))
-    own = np.hypot(own_spread(table), doubt) / np.abs(contrast)
-    scale = leak(table)
-    error = np.sqrt(scan**2 + own**2 + (scale * void) ** 2)
-    errors = {"noise_error": noise, "scan_error": scan, "scale_error": scale, "standard_error": error}
-    return xr.Dataset({"damage": void, **errors})
-
-
-@define_damage("core_darkening", "1", "the core's mean grey level in the reference state minus that in the state")
-def core_darkening(table: xr.Dataset) -> xr.Dataset:
-    """Return the loss of grey level since the reference state, in grey levels; 0 in the reference itself.
-
-    The core is the innermost eighth of the volume.
-    """
-    core = table.sel(layer="inner", drop=True)
-    change = core.layer_grey.sel(state=table.attrs["reference"], drop=True) - core.layer_grey
-    noise, scale = core.layer_grey_error, leak(table)
-    scan = np.hypot(noise, scan_spread(table))
-    error = np.sqrt(scan**2 + scan.sel(state=table.attrs["reference"], drop=True) ** 2 + (scale * change) ** 2)
-    there = core.state == table.attrs["reference"]
-    errors = {"noise_error": noise, "scan_error": scan, "scale_error": scale}
-    return xr.Dataset({"damage": change, **errors, "standard_error": error.where(~there, 0.0)})
+#: What `crackdask.open` returns, or what `damage` made of it.
+StoreOrDamage: TypeAlias = "xr.DataTree | xr.Dataset"
 
 
 def damage(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
@@ -143,7 +41,7 @@ def damage(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
     store
         What ``crackdask.open`` returns.
     **parameters
-        Of :class:`AnalyseParams`, where not as in the recipe; `damage` names the definition.
+        Of :class:`crackdask.analyse.AnalyseParams`, where not as in the recipe; `damage` names the definition.
 
     Returns
     -------
@@ -166,46 +64,57 @@ def damage(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
         )
     factor, table = DAMAGE_FACTORS[params.damage], evidence(store, **parameters)
     table = table.drop_vars("volume_um3").load()
-    made = factor.function(table)
-    if isinstance(made, xr.DataArray):
-        made = xr.Dataset({"damage": made, "standard_error": xr.full_like(made, np.nan, dtype=float)})
-    if not isinstance(made, xr.Dataset) or not {"damage", "standard_error"} <= set(made.data_vars):
-        raise AnalysisError(
-            f"damage factor {params.damage!r} must return a DataArray, or a Dataset of damage and standard_error, "
-            f"not {type(made).__name__}{' of ' + ', '.join(map(str, made)) if isinstance(made, xr.Dataset) else ''}"
-        )
-    scale = made.get("scale_error", xr.zeros_like(table.radius_um))
-    made = made.assign({name: made.get(name, made.standard_error) for name in _ERRORS})
-    _check_values(params.damage, made, table)
+    defined = _defined(params.damage, factor, table)
     words = {"damage": factor.definition, **_ERRORS}
     columns = {
-        name: named(made[name].transpose(*_BOTH).astype(float).compute(), factor.units, words[name]) for name in words
+        name: named(defined[name].transpose(*_BOTH).astype(float).compute(), factor.units, words[name])
+        for name in words
     }
     core = named(table.layer_grey.sel(layer="inner", drop=True), "1", "mean grey level of the innermost eighth")
-    scale = named(scale.astype(float).drop_attrs(), "1", "share of a damage that optics may have moved")
-    found = xr.Dataset(
+    scale = defined.scale_error.astype(float).drop_attrs()
+    scale = named(scale, "1", "share of a damage that optics may have moved")
+    damages = xr.Dataset(
         {**columns, "scale_error": scale, "core_grey": core}, coords=table.drop_dims(["region", "layer"]).coords
     )
-    return found.assign_attrs(table.attrs, definition=factor.definition)
+    return damages.assign_attrs(table.attrs, definition=factor.definition)
 
 
-def _check_values(name: str, made: xr.Dataset, table: xr.Dataset) -> None:
+def _defined(name: str, factor: DamageFactor, table: xr.Dataset) -> xr.Dataset:
+    """Return what a definition makes of a table, with every error that it left out."""
+    returned = factor.function(table)
+    if isinstance(returned, xr.DataArray):
+        nothing = xr.full_like(returned, np.nan, dtype=float)
+        returned = xr.Dataset({"damage": returned, "standard_error": nothing})
+    if not isinstance(returned, xr.Dataset) or not {"damage", "standard_error"} <= set(returned.data_vars):
+        inside = f" of {', '.join(map(str, returned))}" if isinstance(returned, xr.Dataset) else ""
+        raise AnalysisError(
+            f"damage factor {name!r} must return a DataArray, or a Dataset of damage and standard_error, "
+            f"not {type(returned).__name__}{inside}"
+        )
+    whole = returned.assign({error: returned.get(error, returned.standard_error) for error in _ERRORS})
+    if "scale_error" not in whole:
+        whole = whole.assign(scale_error=xr.zeros_like(table.radius_um))
+    _check_values(name, whole, table)
+    return whole
+
+
+def _check_values(name: str, defined: xr.Dataset, table: xr.Dataset) -> None:
     wanted = {dim: table.sizes[dim] for dim in _BOTH}
     for column in ("damage", *reversed(_ERRORS)):
-        if dict(made[column].sizes) != wanted:
+        if dict(defined[column].sizes) != wanted:
             raise AnalysisError(
                 f"damage factor {name!r} must give one {column} for each state and particle, {wanted}, "
-                f"not {dict(made[column].sizes)}"
+                f"not {dict(defined[column].sizes)}"
             )
-    missing = int((~np.isfinite(made.damage)).sum())
+    missing = int((~np.isfinite(defined.damage)).sum())
     if missing:
         raise AnalysisError(
-            f"damage factor {name!r} is not a finite number for {missing} of {made.damage.size} particles and states; "
-            "a particle too small for a region has no mean there"
+            f"damage factor {name!r} is not a finite number for {missing} of {defined.damage.size} particles and "
+            "states; a particle too small for a region has no mean there"
         )
 
 
-def commonest(counts: NDArray[Any], first: int, end: int) -> float | None:
+def commonest(counts: Array, first: int, end: int) -> float | None:
     """Return the commonest grey level of a histogram's part: the middle of the voxels around its highest 5 levels.
 
     >>> commonest(np.array([9, 1, 2, 6, 6, 2, 1, 0, 8]), 1, 8)
@@ -220,7 +129,7 @@ def commonest(counts: NDArray[Any], first: int, end: int) -> float | None:
     return float(max(first, 0) + np.sum(part[near] * near) / part[near].sum())
 
 
-def damage_of(source: Source, parameters: dict[str, Any]) -> tuple[xr.Dataset, AnalyseParams]:
+def damage_of(source: StoreOrDamage, parameters: dict[str, Any]) -> tuple[xr.Dataset, AnalyseParams]:
     """Return the damage of a store, or what :func:`damage` returned as it is, and the parameters."""
     params = params_of(source, parameters)
     if isinstance(source, xr.DataTree):

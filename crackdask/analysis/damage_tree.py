@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from crackdask.analysis.damage import Source, damage_of
+from crackdask.analysis.damage import StoreOrDamage, damage_of
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.tables import listed, named, needs_states, reference_of, state_names
 
@@ -20,7 +20,7 @@ _TOLERANCE = 0.02  # V
 _MOST_STEPS = 12
 
 
-def paths(source: Source, states: Sequence[str] | None = None, **parameters: Any) -> xr.Dataset:
+def paths(source: StoreOrDamage, states: Sequence[str] | None = None, **parameters: Any) -> xr.Dataset:
     """Return the tree of damaged (D) and healed (H) at each transition, for the largest particles.
 
     Parameters
@@ -31,8 +31,8 @@ def paths(source: Source, states: Sequence[str] | None = None, **parameters: Any
         Names of the states in the tree, in order; by default `path_states`, or the paper's: reference, 4.2 V, 4.4 V,
         4.2 V on discharge, 2.5 V on discharge, found by step and voltage.
     **parameters
-        Of :class:`AnalyseParams`, where not as in the recipe; `largest` is the share of the tracked particles,
-        by radius in the reference state, that the tree follows.
+        Of :class:`crackdask.analyse.AnalyseParams`, where not as in the recipe; `largest` is the share of the tracked
+        particles, by radius in the reference state, that the tree follows.
 
     Returns
     -------
@@ -42,13 +42,13 @@ def paths(source: Source, states: Sequence[str] | None = None, **parameters: Any
         no particle is), its `standard_error` over particles, and `mean_grey_change` (of the core). Along `particle`:
         `path`. Along `transition`: `before` and `after`. No change counts as healed.
     """
-    found, params = damage_of(source, parameters)
-    needs_states(found)
-    chosen = list(states or params.path_states or _paper_states(found, reference_of(found, params)))
-    _check(found, chosen)
-    size = max(1, ceil(params.largest * found.sizes["particle"]))
-    rows = np.sort(np.argsort(found.radius_um.values, kind="stable")[-size:])
-    kept = found.isel(particle=rows).sel(state=chosen)
+    damages, params = damage_of(source, parameters)
+    needs_states(damages)
+    chosen = list(states or params.path_states or _paper_states(damages, reference_of(damages, params)))
+    _check(damages, chosen)
+    size = max(1, ceil(params.largest * damages.sizes["particle"]))
+    rows = np.sort(np.argsort(damages.radius_um.values, kind="stable")[-size:])
+    kept = damages.isel(particle=rows).sel(state=chosen)
     change = np.diff(kept.damage.transpose("state", "particle").values, axis=0)
     grey = np.diff(kept.core_grey.transpose("state", "particle").values, axis=0)
     steps = len(change)
@@ -58,11 +58,11 @@ def paths(source: Source, states: Sequence[str] | None = None, **parameters: Any
     words = {
         "count": ("1", "particles on the branch"),
         "share": ("1", "share of the particles in the tree"),
-        "mean_change": (found.damage.attrs["units"], "mean change of the damage factor on the last transition"),
-        "standard_error": (found.damage.attrs["units"], "standard error of the mean change"),
+        "mean_change": (damages.damage.attrs["units"], "mean change of the damage factor on the last transition"),
+        "standard_error": (damages.damage.attrs["units"], "standard error of the mean change"),
         "mean_grey_change": ("1", "mean change of the core's grey level on the last transition"),
     }
-    made = xr.Dataset(
+    tree = xr.Dataset(
         {name: ("branch", numbers[name], {"units": u, "long_name": text}) for name, (u, text) in words.items()},
         coords={
             "branch": np.array(branches, dtype=object),
@@ -73,7 +73,7 @@ def paths(source: Source, states: Sequence[str] | None = None, **parameters: Any
         },
     )
     path = xr.DataArray(np.array(whole, dtype=object), {"particle": kept.particle.values}, ["particle"])
-    return made.assign(path=named(path, "1", "D damaged, H healed, at each transition"))
+    return tree.assign(path=named(path, "1", "D damaged, H healed, at each transition"))
 
 
 def ranking(tree: xr.Dataset) -> xr.Dataset:
@@ -117,26 +117,26 @@ def _numbers(worse: Any, change: Any, grey: Any) -> dict[str, Any]:
     return {name: np.concatenate(parts) for name, parts in columns.items()}
 
 
-def _paper_states(found: xr.Dataset, reference: str) -> list[str]:
-    names, chosen, missing = state_names(found), [reference], []
+def _paper_states(damages: xr.Dataset, reference: str) -> list[str]:
+    names, chosen, missing = state_names(damages), [reference], []
     for step, voltage in PAPER_STATES:
-        there = (found.step.values == step) & (np.abs(found.voltage.values - voltage) <= _TOLERANCE)
+        there = (damages.step.values == step) & (np.abs(damages.voltage.values - voltage) <= _TOLERANCE)
         if there.any():
             chosen.append(names[int(np.argmax(there))])
         else:
             missing.append(f"{step} at {voltage:g} V")
     if missing:
         raise AnalysisError(
-            f"the tree needs {', '.join(missing)}; there are {listed(found)}: name the states of the tree, "
+            f"the tree needs {', '.join(missing)}; there are {listed(damages)}: name the states of the tree, "
             "here or as path_states under [analyse]"
         )
     return chosen
 
 
-def _check(found: xr.Dataset, chosen: list[str]) -> None:
-    unknown = [name for name in chosen if name not in state_names(found)]
+def _check(damages: xr.Dataset, chosen: list[str]) -> None:
+    unknown = [name for name in chosen if name not in state_names(damages)]
     if unknown:
-        raise AnalysisError(f"no state is named {', '.join(map(repr, unknown))}; there are {listed(found)}")
+        raise AnalysisError(f"no state is named {', '.join(map(repr, unknown))}; there are {listed(damages)}")
     if len(set(chosen)) < max(2, len(chosen)):
         raise AnalysisError(f"a tree needs two or more different states, not {chosen}")
     if len(chosen) - 1 > _MOST_STEPS:

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from crackdask.analysis.parameters import AnalysisError
-from crackdask.analysis.regions import Array, groups, members, tracked
+from crackdask.analysis.regions import groups, members, tracked
+from crackdask.analysis.shells import Array
 from crackdask.analysis.tables import named, needs_states, table_of
 
 By = str | xr.DataArray | None
@@ -24,7 +25,7 @@ def intensity(store: xr.DataTree, by: By = None, **parameters: Any) -> xr.Datase
     by
         Groups that are averaged alone, as in :func:`groups`; None for one average.
     **parameters
-        Of :class:`AnalyseParams`, where not as in the recipe.
+        Of :class:`crackdask.analyse.AnalyseParams`, where not as in the recipe.
 
     Returns
     -------
@@ -55,14 +56,14 @@ def rmpi_per_volume(store: xr.DataTree, by: str | xr.DataArray = "decile", **par
     """
     table = tracked(store, **parameters)
     needs_states(table)
-    grey = _relative(table).sel(region="phase_removed", drop=True)
+    relative = _relative(table).sel(region="phase_removed", drop=True)
     volume = table.volume_um3.sel(region="phase_removed", state=table.attrs["reference"], drop=True) * 1e-9
-    found = _averages(store, grey, "relative mean pixel intensity", by, parameters)
-    sizes = _averages(store, volume.where(grey.notnull().all("state")), "volume", by, parameters)["mean"]
+    averages = _averages(store, relative, "relative mean pixel intensity", by, parameters)
+    sizes = _averages(store, volume.where(relative.notnull().all("state")), "volume", by, parameters)["mean"]
     for name in ("mean", "standard_error", "error_bar"):
-        words = {"mean": "relative mean pixel intensity per volume"}.get(name, found[name].attrs["long_name"])
-        found[name] = named(found[name] / sizes, "1/mm3", words)
-    return found.assign(volume_mm3=named(sizes, "mm3", "mean phase-removed volume in the reference state"))
+        words = {"mean": "relative mean pixel intensity per volume"}.get(name, averages[name].attrs["long_name"])
+        averages[name] = named(averages[name] / sizes, "1/mm3", words)
+    return averages.assign(volume_mm3=named(sizes, "mm3", "mean phase-removed volume in the reference state"))
 
 
 def profiles(
@@ -86,7 +87,7 @@ def profiles(
     normalise
         Divide each particle's profile by its own outermost shell or by its own brightest shell, or not at all.
     **parameters
-        Of :class:`AnalyseParams`, where not as in the recipe.
+        Of :class:`crackdask.analyse.AnalyseParams`, where not as in the recipe.
 
     Returns
     -------
@@ -100,19 +101,24 @@ def profiles(
         raise AnalysisError(f"profiles are normalised by 'none', 'surface' or 'maximum', not {normalise!r}")
     kept = tracked(store, **parameters)
     shells = table_of(store, "shells").sel(particle=kept.particle)
-    grey = shells.grey_sum / shells.voxels.where(shells.voxels > 0)
+    mean_grey = shells.grey_sum / shells.voxels.where(shells.voxels > 0)
     if normalise == "surface":
-        grey = grey / grey.isel(shell=0, drop=True)
+        mean_grey = mean_grey / mean_grey.isel(shell=0, drop=True)
     elif normalise == "maximum":
-        grey = grey / grey.max("shell")
+        mean_grey = mean_grey / mean_grey.max("shell")
     if start == "centre":
-        grey = grey.chunk(shell=-1) if grey.chunks is not None else grey
-        grey = xr.apply_ufunc(
-            _from_centre, grey, input_core_dims=[["shell"]], output_core_dims=[["shell"]],
-            dask="parallelized", output_dtypes=[grey.dtype],
-        ).drop_vars("shell").rename(shell="from_centre")  # fmt: skip
-        grey = grey.assign_coords(from_centre=np.arange(grey.sizes["from_centre"]))
-    return _averages(store, grey, "mean grey level of the shell", by, parameters)
+        mean_grey = _turned(mean_grey)
+    return _averages(store, mean_grey, "mean grey level of the shell", by, parameters)
+
+
+def _turned(profile: xr.DataArray) -> xr.DataArray:
+    """Return profiles along `from_centre` instead of `shell`."""
+    profile = profile.chunk(shell=-1) if profile.chunks is not None else profile
+    turned = xr.apply_ufunc(
+        _from_centre, profile, input_core_dims=[["shell"]], output_core_dims=[["shell"]],
+        dask="parallelized", output_dtypes=[profile.dtype],
+    ).drop_vars("shell").rename(shell="from_centre")  # fmt: skip
+    return turned.assign_coords(from_centre=np.arange(turned.sizes["from_centre"]))
 
 
 def _from_centre(grey: Array) -> Array:
@@ -142,8 +148,8 @@ def _averages(store: xr.DataTree, values: xr.DataArray, what: str, by: By, param
     group = groups(store, by, **parameters)
     rows, values = members(group), values.sel(particle=group.particle)
     parts = [_average(values.isel(particle=some), what) for some in rows.values()]
-    made = xr.concat(parts, dim=xr.Variable(str(group.name), np.array(list(rows))), coords="minimal")
-    return made.transpose(..., str(group.name))
+    averages = xr.concat(parts, dim=xr.Variable(str(group.name), np.array(list(rows))), coords="minimal")
+    return averages.transpose(..., str(group.name))
 
 
 def _average(values: xr.DataArray, what: str) -> xr.Dataset:

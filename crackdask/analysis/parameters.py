@@ -78,6 +78,8 @@ def params_of(store: xr.DataTree | xr.Dataset, changes: Mapping[str, Any]) -> An
     try:
         return AnalyseParams.model_validate({**known, **changes})
     except ValidationError as error:
-        wrong = [f"{found['loc'][0]}: {found['msg'].removeprefix('Value error, ')}" for found in error.errors()]
+        wrong = [
+            f"{complaint['loc'][0]}: {complaint['msg'].removeprefix('Value error, ')}" for complaint in error.errors()
+        ]
         known_names = ", ".join(AnalyseParams.model_fields)
         raise AnalysisError(f"{'; '.join(wrong)} (parameters are {known_names})") from None

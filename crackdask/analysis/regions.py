@@ -8,18 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crackdask.analysis.parameters import AnalysisError, params_of
-from crackdask.analysis.tables import named, reference_of, table_of
+from crackdask.analysis.shells import Array, core_of
+from crackdask.analysis.tables import named, reference_of, table_of, tracked_rows, voxel_volume
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
     import xarray as xr
 else:
     xr = Later("xarray")
-
-Array = NDArray[Any]
 
 REGIONS = ("full", "core", "phase_removed")
 _QUANTILES = {"quartile": 4, "decile": 10}
@@ -36,7 +34,7 @@ def regions(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
     store
         What ``crackdask.open`` returns.
     **parameters
-        Of :class:`AnalyseParams`, where not as in the recipe: `rim_shells`.
+        Of :class:`crackdask.analyse.AnalyseParams`, where not as in the recipe: `rim_shells`.
 
     Returns
     -------
@@ -47,20 +45,18 @@ def regions(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
     """
     params = params_of(store, parameters)
     shells = table_of(store, "shells")
-    shell = shells.shell.astype(np.int64)
-    deepest = shell.where(shells.voxels > 0, 0).max("shell")
     inside = {
-        "full": xr.ones_like(shell, dtype=bool),
-        "core": 2 * shell > deepest,
-        "phase_removed": shell > params.rim_shells,
+        "full": xr.ones_like(shells.shell, dtype=bool),
+        "core": core_of(shells),
+        "phase_removed": shells.shell > params.rim_shells,
     }
     parts = [shells.where(inside[name], 0).sum("shell", dtype=np.uint64) for name in REGIONS]
-    made = xr.concat(parts, dim=xr.Variable("region", np.array(REGIONS, dtype=object)), coords="minimal")
-    made = made.transpose("state", "particle", "region")
-    for name in made.data_vars:
-        made[name].attrs = dict(shells[name].attrs)
-    made.voxels.attrs["long_name"] = "voxels in the region"
-    return made
+    sums = xr.concat(parts, dim=xr.Variable("region", np.array(REGIONS, dtype=object)), coords="minimal")
+    sums = sums.transpose("state", "particle", "region")
+    for name in sums.data_vars:
+        sums[name].attrs = dict(shells[name].attrs)
+    sums.voxels.attrs["long_name"] = "voxels in the region"
+    return sums
 
 
 def tracked(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
@@ -81,26 +77,25 @@ def tracked(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
     params = params_of(store, parameters)
     particles = table_of(store, "particles")
     reference = reference_of(particles, params)
-    rows = np.flatnonzero(particles.tracked.isel(state=0).values)
+    rows = tracked_rows(particles)
     if rows.size < 2:
         raise AnalysisError(
             f"{_counted(rows.size, 'particle')} of {particles.sizes['particle']} tracked, and two or more are needed: "
             "`lost`, `neighbour_lost`, `on_border` and `on_invalid` of the table `particles` tell why"
         )
-    found = regions(store, **parameters).isel(particle=rows)
-    voxels = found.voxels.where(found.voxels > 0)
-    cell = float(np.prod(store.attrs["recipe"]["experiment"]["voxel_um"]))
+    sums = regions(store, **parameters).isel(particle=rows)
+    voxels = sums.voxels.where(sums.voxels > 0)
     radius = particles.equivalent_diameter_um.isel(particle=rows).sel(state=reference).values / 2
-    made = xr.Dataset(
+    table = xr.Dataset(
         {
-            "voxels": found.voxels,
-            "mean_grey": named(found.grey_sum / voxels, "1", "mean grey level of the region"),
-            "volume_um3": named(voxels * cell, "um3", "volume of the region"),
+            "voxels": sums.voxels,
+            "mean_grey": named(sums.grey_sum / voxels, "1", "mean grey level of the region"),
+            "volume_um3": named(voxels * voxel_volume(store), "um3", "volume of the region"),
         }
     )
-    made = made.assign_coords(radius_um=("particle", radius, {"units": "um", "long_name": "radius in the reference"}))
-    made.attrs = {"reference": reference, "analyse": params.model_dump_json()}
-    return made
+    table = table.assign_coords(radius_um=("particle", radius, {"units": "um", "long_name": "radius in the reference"}))
+    table.attrs = {"reference": reference, "analyse": params.model_dump_json()}
+    return table
 
 
 def groups(store: xr.DataTree, by: str | xr.DataArray, count: int = 4, **parameters: Any) -> xr.DataArray:
@@ -117,7 +112,7 @@ def groups(store: xr.DataTree, by: str | xr.DataArray, count: int = 4, **paramet
     count
         Groups that a column is cut into.
     **parameters
-        Of :class:`AnalyseParams`, where not as in the recipe: `reference`.
+        Of :class:`crackdask.analyse.AnalyseParams`, where not as in the recipe: `reference`.
 
     Returns
     -------
@@ -126,13 +121,7 @@ def groups(store: xr.DataTree, by: str | xr.DataArray, count: int = 4, **paramet
     """
     table = tracked(store, **parameters)
     if isinstance(by, xr.DataArray):
-        if by.dims != ("particle",) or "particle" not in by.coords:
-            raise AnalysisError(f"groups need the dimension particle, with its coordinate, not {by.dims}")
-        known = by.particle.values[np.isin(by.particle.values, table.particle.values)]
-        if not known.size:
-            raise AnalysisError("the groups name none of the tracked particles")
-        named_so = "group" if by.name is None or by.name in _TAKEN else by.name
-        return by.reset_coords(drop=True).sel(particle=known).load().rename(named_so)
+        return _given(by, table)
     if by in _QUANTILES:
         return _quantiles(table.radius_um, by, _QUANTILES[by])
     particles = table_of(store, "particles")
@@ -141,6 +130,17 @@ def groups(store: xr.DataTree, by: str | xr.DataArray, count: int = 4, **paramet
         raise AnalysisError(f"no column is named {by!r}; there are quartile, decile, {known}")
     column = particles[by].sel(state=table.attrs["reference"], particle=table.particle).load()
     return column.reset_coords(drop=True) if column.dtype == bool else _quantiles(column, by, count)
+
+
+def _given(by: xr.DataArray, table: xr.Dataset) -> xr.DataArray:
+    """Return groups that the caller made, of the tracked particles that they name."""
+    if by.dims != ("particle",) or "particle" not in by.coords:
+        raise AnalysisError(f"groups need the dimension particle, with its coordinate, not {by.dims}")
+    known = by.particle.values[np.isin(by.particle.values, table.particle.values)]
+    if not known.size:
+        raise AnalysisError("the groups name none of the tracked particles")
+    named_so = "group" if by.name is None or by.name in _TAKEN else by.name
+    return by.reset_coords(drop=True).sel(particle=known).load().rename(named_so)
 
 
 def _quantiles(values: xr.DataArray, name: str, count: int) -> xr.DataArray:
@@ -156,10 +156,10 @@ def _quantiles(values: xr.DataArray, name: str, count: int) -> xr.DataArray:
 
 def members(group: xr.DataArray) -> dict[Any, Array]:
     """Return the rows of each group, by its value, in ascending order."""
-    found, code = np.unique(group.values, return_inverse=True)
-    if found.size > _MOST_GROUPS:
-        raise AnalysisError(f"{group.name} has {found.size} different values, and at most {_MOST_GROUPS} make groups")
-    return {value: np.flatnonzero(code == k) for k, value in enumerate(found.tolist())}
+    values, code = np.unique(group.values, return_inverse=True)
+    if values.size > _MOST_GROUPS:
+        raise AnalysisError(f"{group.name} has {values.size} different values, and at most {_MOST_GROUPS} make groups")
+    return {value: np.flatnonzero(code == k) for k, value in enumerate(values.tolist())}
 
 
 def _counted(count: int, what: str) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from crackdask.analysis.parameters import AnalyseParams, AnalysisError
 from crackdask.lazy_import import Later
@@ -22,6 +26,17 @@ def table_of(store: xr.DataTree, group: str) -> xr.Dataset:
     if group not in store.children:
         raise AnalysisError(f"the store has no table {group!r}: run it to its end")
     return store[group].to_dataset()
+
+
+def voxel_edges(store: xr.DataTree) -> tuple[float, float, float]:
+    """Return the edges of a voxel along z, y and x, in um."""
+    z, y, x = (float(edge) for edge in store.attrs["recipe"]["experiment"]["voxel_um"])
+    return (z, y, x)
+
+
+def voxel_volume(store: xr.DataTree) -> float:
+    """Return the volume of a voxel, in um3."""
+    return prod(voxel_edges(store))
 
 
 def state_names(table: xr.Dataset) -> list[str]:
@@ -55,6 +70,11 @@ def needs_states(table: xr.Dataset) -> None:
     """Refuse a table of a single state where states are to be compared."""
     if table.sizes["state"] < 2:
         raise AnalysisError(f"there is a single state, {listed(table)}, and nothing to compare it with")
+
+
+def tracked_rows(particles: xr.Dataset) -> NDArray[np.int64]:
+    """Return the rows of the particles that are tracked, of the table `particles`."""
+    return np.flatnonzero(particles.tracked.isel(state=0).values)
 
 
 def named(array: xr.DataArray, units: str, long_name: str) -> xr.DataArray:

@@ -10,10 +10,10 @@ from math import pi, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crackdask.analysis.parameters import AnalyseParams, params_of
 from crackdask.analysis.regions import tracked
+from crackdask.analysis.shells import Array, core_of
 from crackdask.analysis.tables import named, table_of
 from crackdask.kernels.layer_means import layer_means
 from crackdask.kernels.smooth_curve import MAD, robust_band
@@ -57,21 +57,26 @@ def evidence(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
     params = params_of(store, parameters)
     table = tracked(store, **parameters)
     (noise, noise_source), (void, void_source) = noise_and_void(store, table, params)
-    shared = max(1.0, (2 * sqrt(pi) * params.noise_correlation) ** 3)
+    shared = shared_voxels(params)
     error = noise * np.sqrt(shared / table.voxels.where(table.voxels > 0))
     grey, per_noise = _layers(store, table)
-    made = table.assign(
+    with_errors = table.assign(
         mean_grey_error=named(error, "1", "standard error of the mean grey level, from noise"),
         layer_grey=named(grey, "1", "mean grey level of the layer"),
         layer_grey_error=named(per_noise * noise * sqrt(shared), "1", "its standard error, from noise"),
     )
-    return made.assign_attrs(
+    return with_errors.assign_attrs(
         noise=noise,
         noise_source=noise_source,
         void_grey=void,
         void_grey_source=void_source,
         scale_error=params.scale_error,
     )
+
+
+def shared_voxels(params: AnalyseParams) -> float:
+    """Return how many voxels share one independent value of the noise; see :func:`evidence`."""
+    return max(1.0, (2 * sqrt(pi) * params.noise_correlation) ** 3)
 
 
 def scan_spread(table: xr.Dataset) -> xr.DataArray:
@@ -142,7 +147,7 @@ def leak(table: xr.Dataset) -> xr.DataArray:
     return table.radius_um.copy(data=np.hypot(share, _LEAST_SCALE))
 
 
-def _middle(values: NDArray[np.float64]) -> float:
+def _middle(values: Array) -> float:
     return float(np.median(np.abs(values)))
 
 
@@ -182,13 +187,12 @@ def _noise(store: xr.DataTree, table: xr.Dataset, params: AnalyseParams) -> tupl
     if measured is not None:
         return float(measured), "measured in the reference"
     shells = table_of(store, "shells").sel(state=table.attrs["reference"], particle=table.particle)
-    deepest = shells.shell.where(shells.voxels > 0, 0).max("shell")
-    core = shells.where((shells.voxels > 0) & (2 * shells.shell > deepest))
+    core = shells.where((shells.voxels > 0) & core_of(shells))
     square = (core.grey_sumsq - core.grey_sum**2 / core.voxels).sum("shell") / core.voxels.sum("shell")
-    found = float(np.sqrt(np.median(np.maximum(square.values, 0))))
+    noise = float(np.sqrt(np.median(np.maximum(square.values, 0))))
     source = "estimated: spread of grey levels within shells of the core, fine cracks included"
-    _say(f"the store does not tell the noise of a voxel; {found:.3g} grey levels is {source}")
-    return found, source
+    _say(f"the store does not tell the noise of a voxel; {noise:.3g} grey levels is {source}")
+    return noise, source
 
 
 def _void(store: xr.DataTree, table: xr.Dataset, params: AnalyseParams) -> tuple[float, str]:
@@ -200,10 +204,10 @@ def _void(store: xr.DataTree, table: xr.Dataset, params: AnalyseParams) -> tuple
     counts = table_of(store, "histograms").voxels.sel(state=table.attrs["reference"], particle=table.particle)
     below = np.cumsum(counts.sum("particle").values)
     edge, solid = (float(np.searchsorted(below, q * below[-1])) for q in (0.02, 0.5))
-    found = max(0.0, 2 * edge - solid)
+    void = max(0.0, 2 * edge - solid)
     source = "estimated: as far below the darkest 2% of the particles' voxels as these are below their median"
-    _say(f"the store does not tell the background's grey level; {found:.3g} is {source}")
-    return found, source
+    _say(f"the store does not tell the background's grey level; {void:.3g} is {source}")
+    return void, source
 
 
 def _say(what: str) -> None:

@@ -53,7 +53,10 @@ def compute(
     tables: Mapping[str, Array] | None = None,
     block: Triple | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Run some passes on arrays in memory, block after block; the plain form of :func:`lazy`."""
+    """Run some passes on arrays in memory, block after block.
+
+    The plain form of :func:`crackdask.blocks.dask_graph.lazy`.
+    """
     known: dict[str, Array] = dict(volumes)
     looked_up: dict[str, Array] = dict(tables or {})
     shape = next(iter(known.values())).shape

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crackdask.analysis.regions import regions
 from crackdask.phantom import Phantom, write
 from crackdask.store.open import open_store
 
@@ -30,10 +31,9 @@ def verdict(store: Path) -> list[tuple[str, float, float]]:
     """Return for each later state the share of particles that are more cracked than at first: found, and programmed."""
     tree = open_store(store)
     table = tree["particles"].to_dataset().load()
-    shells = tree["shells"].to_dataset().load()
     tracked = table.tracked.any("state")
-    inner = shells.shell > (shells.voxels > 0).sum("shell") / 2
-    grey = (shells.grey_sum.where(inner, 0).sum("shell") / shells.voxels.where(inner, 0).sum("shell")).where(tracked)
+    core = regions(tree).sel(region="core").load()
+    grey = (core.grey_sum / core.voxels).where(tracked)
     names = [str(name) for name in table.state.values]
     darker = [float((grey[i] < grey[0]).sum() / tracked.sum()) for i in range(1, len(names))]
     truth = pd.read_parquet(store.parent / f"{store.stem}-scans" / "truth" / "particles.parquet")

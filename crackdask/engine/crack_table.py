@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from crackdask.analysis.cracks import TRACED, edges_of, is_bright, limits, origin, trace
+from crackdask.analysis.cracks import TRACED, is_bright, limits, origin, trace
 from crackdask.analysis.parameters import AnalysisError, params_of
 from crackdask.analysis.solid_grey import solid
-from crackdask.analysis.tables import state_names, table_of
+from crackdask.analysis.tables import state_names, table_of, voxel_edges
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Executor
 from crackdask.engine.pass_runner import BlockReport, Progress
@@ -96,7 +96,7 @@ def crack_blocks(path: Place, tree: xr.DataTree, levels: xr.Dataset, state: int,
             for a, b in zip(start[part].tolist(), stop[part].tolist(), strict=True)
         )
         yield CrackBlock(
-            path, number, state, part, boxes, limits(levels, state, part), is_bright(levels), edges_of(tree)
+            path, number, state, part, boxes, limits(levels, state, part), is_bright(levels), voxel_edges(tree)
         )
 
 
@@ -205,7 +205,7 @@ def _axes(particles: xr.Dataset, tree: xr.DataTree) -> Axes:
         tuple(str(step) for step in particles.step.values),
         tuple(int(cycle) for cycle in particles.cycle.values),
         (volumes["z"], volumes["y"], volumes["x"]),
-        edges_of(tree),
+        voxel_edges(tree),
     )
 
 

@@ -1,7 +1,8 @@
 """Results for other tools: tables as CSV, Parquet and Excel, labels as TIFF slices, properties as OME-Zarr images.
 
-Reads a finished store and writes beside it, never into it. Begin at `tables` (which tables there are) and `write` (how
-they become files); `paint` puts a number of each particle back into the volume.
+Reads a finished store through the analysis and writes beside it, never into it; only `paint` works in blocks, with the
+engine. A table is added as one entry of :data:`TABLES` in `tables`, what can be painted as one of `properties`; `write`
+has the formats.
 """
 
 from __future__ import annotations

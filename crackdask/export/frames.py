@@ -128,11 +128,11 @@ def _repeated(values: xr.DataArray, sizes: Mapping[str, int], kind: pa.DataType)
     values = values.transpose(*(dim for dim in sizes if dim in values.dims))
     flat = values.values.ravel()
     if pa.types.is_string(kind):
-        made = pa.array([None if v is None or v != v else str(v) for v in flat.tolist()], kind)
+        column = pa.array([None if v is None or v != v else str(v) for v in flat.tolist()], kind)
     else:
-        made = pa.array(flat, kind, from_pandas=True)
+        column = pa.array(flat, kind, from_pandas=True)
     if values.ndim == len(sizes):
-        return made
+        return column
     shape = [n if dim in values.dims else 1 for dim, n in sizes.items()]
     rows = np.arange(flat.size).reshape(shape)
-    return made.take(pa.array(np.broadcast_to(rows, tuple(sizes.values())).ravel()))
+    return column.take(pa.array(np.broadcast_to(rows, tuple(sizes.values())).ravel()))

@@ -12,16 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from filelock import FileLock, Timeout
 
-from crackdask.analysis.tables import state_names
-from crackdask.engine.executors import Executor, Serial
-from crackdask.engine.pass_runner import BlockReport, Progress, peak_bytes
-from crackdask.engine.retries import Retries
+from crackdask.analysis.tables import state_names, voxel_edges
 from crackdask.export.properties import ExportError, property_of
 from crackdask.export.slices import folder_name
 from crackdask.grid import Box, Grid, Triple, check_single_writer
@@ -33,14 +30,16 @@ from crackdask.store.open import open_store
 from crackdask.store.root import set_attributes
 from crackdask.store.volumes import Volume, volume
 
+if TYPE_CHECKING:  # imported where blocks are done: what only reads a store needs no engine
+    from crackdask.engine.executors import Executor
+    from crackdask.engine.pass_runner import BlockReport, Progress
+
 #: Edge of a block, about: whole chunks. A coarser level reads twice as far along each axis.
 BLOCK = 128
 _LARGEST_CHUNK = 128
 #: What a worker may take: its libraries, and a block with the finer one that it is made of.
 PAINT_BYTES = 2**30
 _MOST_LEVELS = 8
-#: Damaged labels are not mended by a second try.
-_RETRIES = Retries(2, (ValueError,))
 
 
 class PaintError(RuntimeError):
@@ -73,6 +72,8 @@ class Stroke:
 
 def stroke(job: Stroke) -> BlockReport:
     """Paint a block and flush it to the disk."""
+    from crackdask.engine.pass_runner import BlockReport, peak_bytes
+
     started = time.perf_counter()
     if job.values is not None:
         label = job.source.read(job.box)
@@ -131,6 +132,8 @@ def paint(
     StoreError
         If there is no store, or its labels are damaged on the disk.
     """
+    from crackdask.engine.executors import Serial
+
     store = place(store).resolve()
     tree = open_store(store)
     painted = property_of(tree, wanted)
@@ -184,8 +187,8 @@ def _paint_state(
         check_single_writer(grid, chunk)
         target = Volume(str(partial / str(level)), state)
         source = Volume(str(partial / str(level - 1)), state) if level else volume(store, "label", state)
-        values = None if level else str(partial / f"values-{state}.npy")
         within = levels[max(0, level - 1)]
+        values = None if level else str(partial / f"values-{state}.npy")
         jobs = [Stroke(k, box, source, target, within, values) for k, box in enumerate(grid)]
         if progress:
             progress.begin(unit, f"level {level}", 0, len(jobs))
@@ -198,6 +201,7 @@ def _paint_all(
     jobs: Sequence[Stroke], executor: Executor, unit: UnitKey, pass_: str, progress: Progress | None
 ) -> None:
     """Do all blocks; those that fail are tried again."""
+    from crackdask.engine.retries import Retries
 
     def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
         for job, outcome in executor.map(stroke, [jobs[number] for number in numbers]):
@@ -211,7 +215,8 @@ def _paint_all(
         if progress:
             progress.failed(unit, pass_, number, error, again)
 
-    aside = _RETRIES.sweep(range(len(jobs)), sweep, keep, failed)
+    # Damaged labels are not mended by a second try.
+    aside = Retries(2, (ValueError,)).sweep(range(len(jobs)), sweep, keep, failed)
     if aside:
         first, why = min(aside.items(), key=lambda each: each[0])
         if isinstance(why, OSError):
@@ -237,7 +242,7 @@ def _levels(shape: Triple, chunk: Triple) -> list[Triple]:
 
 def _described(painted: xr.DataArray, tree: xr.DataTree, levels: list[Triple], background: float) -> dict[str, Any]:
     """Return the image's attributes: what OME readers look for, and what they have no place for."""
-    edges = [float(edge) for edge in tree.attrs["recipe"]["experiment"]["voxel_um"]]
+    edges = voxel_edges(tree)
     name = str(painted.name)
     space = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
     datasets = [

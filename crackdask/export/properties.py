@@ -34,8 +34,8 @@ def properties(store: xr.DataTree) -> list[str]:
 def _columns(store: xr.DataTree, group: str) -> list[str]:
     if group not in store.children:
         return []
-    found = store[group].to_dataset()
-    return [str(n) for n, column in found.data_vars.items() if column.dims == _BOTH and column.dtype.kind in "biuf"]
+    table = store[group].to_dataset()
+    return [str(n) for n, column in table.data_vars.items() if column.dims == _BOTH and column.dtype.kind in "biuf"]
 
 
 def property_of(store: xr.DataTree, wanted: str | xr.DataArray) -> xr.DataArray:
@@ -62,18 +62,20 @@ def property_of(store: xr.DataTree, wanted: str | xr.DataArray) -> xr.DataArray:
         If the store is not finished or does not carry the analysis.
     """
     particles = table_of(store, "particles")
-    found = _own(wanted, particles) if isinstance(wanted, xr.DataArray) else _named(store, wanted)
-    name = str(found.name) if isinstance(wanted, xr.DataArray) else wanted
+    values = _own(wanted, particles) if isinstance(wanted, xr.DataArray) else _named(store, wanted)
+    name = str(values.name) if isinstance(wanted, xr.DataArray) else wanted
     along = {dim: particles[dim].values for dim in _BOTH}
-    made = found.astype(np.float32).reset_coords(drop=True)
+    aligned = values.astype(np.float32).reset_coords(drop=True)
     for dim in _BOTH:
-        if dim in made.dims and dim in made.coords:
-            made = made.reindex({dim: along[dim]})
-    made = made.expand_dims({dim: along[dim] for dim in _BOTH if dim not in made.dims}).transpose(*_BOTH).compute()
-    if not np.isfinite(made).any():
+        if dim in aligned.dims and dim in aligned.coords:
+            aligned = aligned.reindex({dim: along[dim]})
+    aligned = (
+        aligned.expand_dims({dim: along[dim] for dim in _BOTH if dim not in aligned.dims}).transpose(*_BOTH).compute()
+    )
+    if not np.isfinite(aligned).any():
         raise ExportError(f"{name} has no finite value for any particle of this store")
-    said = {"units": str(found.attrs.get("units", "")), "long_name": str(found.attrs.get("long_name", name))}
-    return made.rename(name).assign_attrs(said)
+    said = {"units": str(values.attrs.get("units", "")), "long_name": str(values.attrs.get("long_name", name))}
+    return aligned.rename(name).assign_attrs(said)
 
 
 def _named(store: xr.DataTree, wanted: str) -> xr.DataArray:

@@ -54,9 +54,9 @@ def _stored(group: str, order: tuple[str, ...]) -> Callable[[Results], xr.Datase
     """Return a table of the store, its columns in the order of the schema and then as they come."""
 
     def make(results: Results) -> xr.Dataset:
-        found = table_of(results.store, group)
-        names = [str(name) for name in found.data_vars]
-        return found[[*(n for n in order if n in names), *(n for n in names if n not in order)]]
+        table = table_of(results.store, group)
+        names = [str(name) for name in table.data_vars]
+        return table[[*(n for n in order if n in names), *(n for n in names if n not in order)]]
 
     return make
 
@@ -68,13 +68,13 @@ def _keys_only(make: Callable[[Results], xr.Dataset]) -> Callable[[Results], xr.
 
 def _transforms(results: Results) -> xr.Dataset:
     """Return a row for each state, with the matrix in columns."""
-    found = table_of(results.store, "transforms")
-    made = found.drop_vars(["matrix", "row", "col"], errors="ignore")
-    for row, col in np.ndindex(*found.matrix.shape[1:]):
-        words = f"{found.matrix.attrs['long_name']}, row {row}, column {col}"
-        element = found.matrix.isel(row=row, col=col, drop=True).assign_attrs(long_name=words)
-        made[f"matrix_{row}{col}"] = element
-    return made
+    transforms = table_of(results.store, "transforms")
+    columns = transforms.drop_vars(["matrix", "row", "col"], errors="ignore")
+    for row, col in np.ndindex(*transforms.matrix.shape[1:]):
+        words = f"{transforms.matrix.attrs['long_name']}, row {row}, column {col}"
+        element = transforms.matrix.isel(row=row, col=col, drop=True).assign_attrs(long_name=words)
+        columns[f"matrix_{row}{col}"] = element
+    return columns
 
 
 def _cracks(results: Results) -> xr.Dataset:
@@ -91,8 +91,8 @@ def _classes(results: Results) -> xr.Dataset:
 
 
 def _extremes(results: Results, dim: str) -> xr.Dataset:
-    found = analyse.extremes(results.damage)
-    return found[[name for name in found.data_vars if found[name].dims == (dim,)]]
+    extremes = analyse.extremes(results.damage)
+    return extremes[[name for name in extremes.data_vars if extremes[name].dims == (dim,)]]
 
 
 def _tree(results: Results) -> xr.Dataset:
@@ -153,5 +153,5 @@ def frame(results: Results, name: str) -> Frame:
         If the store does not carry the table; the message says why.
     """
     table = TABLES[name]
-    made = table.make(results)
-    return Frame(name, table.title, made.drop_vars([n for n in made.coords if not made[n].dims]), table.dims)
+    columns = table.make(results)
+    return Frame(name, table.title, columns.drop_vars([n for n in columns.coords if not columns[n].dims]), table.dims)

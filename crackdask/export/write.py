@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -105,27 +106,27 @@ def _told(notes: list[str]) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
-    notes += dict.fromkeys(str(found.message) for found in caught)
+    notes += dict.fromkeys(str(warning.message) for warning in caught)
 
 
 def _frames(tree: xr.DataTree, names: Sequence[str], notes: list[str]) -> list[Frame]:
     """Return the tables that were named, or all that there are."""
-    results, made = Results(tree), []
+    results, frames = Results(tree), []
     for name in dict.fromkeys(names or TABLES):
         if not names and name == "cracks" and name not in tree.children:
             continue
         try:
-            made.append(frame(results, name))
+            frames.append(frame(results, name))
         except AnalysisError as error:
             if names or name == "particles":
                 raise
             notes.append(f"{name}: {error}")
-    return made
+    return frames
 
 
 def _plan(frames: list[Frame], formats: Sequence[str], named: bool, notes: list[str]) -> dict[str, set[str]]:
     """Return which tables are written in which format."""
-    names = {made.name for made in frames}
+    names = {table.name for table in frames}
     if not formats:
         long = {name for name in names if TABLES[name].long and not named}
         if long:
@@ -133,17 +134,17 @@ def _plan(frames: list[Frame], formats: Sequence[str], named: bool, notes: list[
         return {"parquet": names, "csv": names - long}
     plan = dict.fromkeys(dict.fromkeys(formats), names)
     if "xlsx" in plan:
-        wide = [made for made in frames if made.rows >= SHEET_ROWS or len(made.columns) > SHEET_COLUMNS]
-        for made in wide:
+        wide = [table for table in frames if table.rows >= SHEET_ROWS or len(table.columns) > SHEET_COLUMNS]
+        for table in wide:
             words = (
-                f"{made.name}: {made.rows} rows and {len(made.columns)} columns do not fit into a sheet of Excel "
+                f"{table.name}: {table.rows} rows and {len(table.columns)} columns do not fit into a sheet of Excel "
                 f"({SHEET_ROWS - 1} rows below the header, {SHEET_COLUMNS} columns); it is not in the workbook: "
                 f"write it with --format parquet or csv"
             )
             if named:
                 raise ExportError(words)
             notes.append(words)
-        plan["xlsx"] = names - {made.name for made in wide}
+        plan["xlsx"] = names - {table.name for table in wide}
     return plan
 
 
@@ -151,33 +152,33 @@ def _write(frames: list[Frame], plan: dict[str, set[str]], folder: Path) -> Iter
     """Write every table once through, into all of its files."""
     with ExitStack() as whole:
         book = whole.enter_context(_workbook(folder / WORKBOOK, frames, plan["xlsx"])) if plan.get("xlsx") else None
-        for made in frames:
+        for table in frames:
             with ExitStack() as files:
                 sinks: list[Sink] = []
                 for kind, opened in (("parquet", _parquet), ("csv", _csv)):
-                    if made.name in plan.get(kind, ()):
-                        path = folder / f"{made.name}.{kind}"
-                        sinks.append(files.enter_context(opened(path, made)))
+                    if table.name in plan.get(kind, ()):
+                        path = folder / f"{table.name}.{kind}"
+                        sinks.append(files.enter_context(opened(path, table)))
                         yield path
-                if book is not None and made.name in plan["xlsx"]:
-                    sinks.append(book(made))
-                for batch in made.batches():
+                if book is not None and table.name in plan["xlsx"]:
+                    sinks.append(book(table))
+                for batch in table.batches():
                     for sink in sinks:
                         sink(batch)
     if book is not None:
         yield folder / WORKBOOK
     if plan.get("csv"):
         with _under_its_name(folder / "columns.csv") as partial:
-            meanings([made for made in frames if made.name in plan["csv"]]).to_csv(partial, index=False)
+            meanings([table for table in frames if table.name in plan["csv"]]).to_csv(partial, index=False)
         yield folder / "columns.csv"
 
 
 def meanings(frames: list[Frame]) -> pd.DataFrame:
     """Return what every column of some tables is."""
     rows = [
-        (made.name, made.title, column.name, column.dtype, column.units, column.long_name)
-        for made in frames
-        for column in made.columns
+        (table.name, table.title, column.name, column.dtype, column.units, column.long_name)
+        for table in frames
+        for column in table.columns
     ]
     return pd.DataFrame(rows, columns=["table", "one row for", "column", "dtype", "units", "meaning"])
 
@@ -194,15 +195,15 @@ def _under_its_name(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _parquet(path: Path, made: Frame) -> Iterator[Sink]:
-    with _under_its_name(path) as partial, pq.ParquetWriter(partial, made.schema, compression="zstd") as writer:
+def _parquet(path: Path, table: Frame) -> Iterator[Sink]:
+    with _under_its_name(path) as partial, pq.ParquetWriter(partial, table.schema, compression="zstd") as writer:
         yield lambda batch: writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
 
 
 @contextmanager
-def _csv(path: Path, made: Frame) -> Iterator[Sink]:
+def _csv(path: Path, table: Frame) -> Iterator[Sink]:
     with _under_its_name(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        pd.DataFrame(columns=[column.name for column in made.columns]).to_csv(file, index=False)
+        pd.DataFrame(columns=[column.name for column in table.columns]).to_csv(file, index=False)
         yield lambda batch: batch.to_pandas().to_csv(file, index=False, header=False)
 
 
@@ -210,40 +211,17 @@ def _csv(path: Path, made: Frame) -> Iterator[Sink]:
 def _workbook(path: Path, frames: list[Frame], names: set[str]) -> Iterator[Callable[[Frame], Sink]]:
     """Open a workbook of a sheet a table, after one that says what the columns are; rows leave the memory at once."""
     with _under_its_name(path) as partial, TemporaryDirectory(dir=path.parent, prefix=".rows-") as rows:
-        options = {"constant_memory": True, "tmpdir": rows}
-        book = xlsxwriter.Workbook(str(partial), options)
+        book = xlsxwriter.Workbook(str(partial), {"constant_memory": True, "tmpdir": rows})
         bold = book.add_format({"bold": True})
 
-        def sheet(name: str, columns: Sequence[str]) -> Callable[[Iterable[Sequence[Any]]], None]:
-            made = book.add_worksheet(name)
-            made.freeze_panes(1, 0)
-            made.set_column(0, len(columns) - 1, 14)
-            for place, column in enumerate(columns):
-                made.write_string(0, place, column, bold)
-            below = 0
-
-            def write(more: Iterable[Sequence[Any]]) -> None:
-                nonlocal below
-                for row in more:
-                    below += 1
-                    for place, value in enumerate(row):
-                        if isinstance(value, str):
-                            made.write_string(below, place, value)
-                        elif isinstance(value, bool):
-                            made.write_boolean(below, place, value)
-                        elif value is not None:
-                            made.write_number(below, place, value)
-
-            return write
-
-        def table(made: Frame) -> Sink:
-            write = sheet(made.name, [column.name for column in made.columns])
+        def table_sheet(table: Frame) -> Sink:
+            write = _sheet(book, bold, table.name, [column.name for column in table.columns])
             return lambda batch: write(zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
-        told = meanings([made for made in frames if made.name in names])
-        sheet("columns", list(told.columns))(told.itertuples(index=False))
+        told = meanings([table for table in frames if table.name in names])
+        _sheet(book, bold, "columns", list(told.columns))(told.itertuples(index=False))
         try:
-            yield table
+            yield table_sheet
         except BaseException:
             with suppress(Exception):  # lets go of the files, which are about to be removed
                 book.close()
@@ -252,3 +230,26 @@ def _workbook(path: Path, frames: list[Frame], names: set[str]) -> Iterator[Call
             book.close()
         except FileCreateError as error:  # a full disk, in the words of all other files
             raise error.args[0] from None
+
+
+def _sheet(book: Any, bold: Any, name: str, columns: Sequence[str]) -> Callable[[Iterable[Sequence[Any]]], None]:
+    """Add a sheet with a header to a workbook, and return what writes further rows below."""
+    sheet = book.add_worksheet(name)
+    sheet.freeze_panes(1, 0)
+    sheet.set_column(0, len(columns) - 1, 14)
+    for place, column in enumerate(columns):
+        sheet.write_string(0, place, column, bold)
+    below = count(1)
+
+    def write(rows: Iterable[Sequence[Any]]) -> None:
+        # The rows come first: a number is taken for each row, not for the end of them.
+        for row, line in zip(rows, below, strict=False):
+            for place, value in enumerate(row):
+                if isinstance(value, str):
+                    sheet.write_string(line, place, value)
+                elif isinstance(value, bool):
+                    sheet.write_boolean(line, place, value)
+                elif value is not None:
+                    sheet.write_number(line, place, value)
+
+    return write

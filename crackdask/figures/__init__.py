@@ -1,7 +1,13 @@
 """The paper's figures, and those that tell whether to believe them: `from crackdask import figures`.
 
 Each function takes what ``crackdask.open`` returns and gives a matplotlib Figure; :data:`PANELS` lists them all with
-their captions and with the numbers behind them. What a store cannot show is an ``AnalysisError`` that says why.
+their captions and with the numbers behind them, and is what the report draws. What a store cannot show is an
+``AnalysisError`` that says why.
+
+A figure is one module: a function that users call, one that collects the numbers, one that draws them, and a
+:class:`crackdask.figures.panel.Panel` of these in the module's ``PANELS``. To add one, write such a module and name it
+here, once in the order of the report and once in what is offered. `depth_profiles` is one to begin from; `style`,
+`state_axis`, `pie_chart` and `volume_slices` are what figures have in common. Reads a store through the analysis.
 """
 
 from __future__ import annotations
@@ -11,31 +17,50 @@ try:
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise ImportError("figures need matplotlib: pip install 'crackdask[report]'") from error
 
-from crackdask.figures import ageing, cracks, fates, images, intensity, motion, place, quality, radial
-from crackdask.figures.ageing import aged_by_size, aged_intensity, intensity_of_deciles
-from crackdask.figures.cracks import crack_skeleton, crack_surface
-from crackdask.figures.fates import damaged_on_charge, extreme_states, healed_on_discharge, tree_of_paths
-from crackdask.figures.images import line_profiles, slices
-from crackdask.figures.intensity import intensity_by_size, mean_intensity, relative_intensity
-from crackdask.figures.motion import before_and_after, registration
-from crackdask.figures.place import damage_in_place
-from crackdask.figures.quality import grey_histogram, particle_sizes
-from crackdask.figures.radial import radial_profiles
-from crackdask.figures.style import Panel
-
-#: All figures in the order of the paper, then those of quality.
-PANELS: tuple[Panel, ...] = (
-    images.PANELS[0],
-    *intensity.PANELS,
-    *fates.PANELS,
-    *ageing.PANELS,
-    *place.PANELS,
-    *cracks.PANELS,
-    *radial.PANELS,
-    images.PANELS[1],
-    *quality.PANELS,
-    *motion.PANELS,
+from crackdask.figures import (
+    after_cycling,
+    cracks,
+    cross_sections,
+    damage_map,
+    damage_pies,
+    depth_profiles,
+    histogram,
+    intensity,
+    one_particle,
+    path_tree,
+    registration_check,
+    size_distribution,
 )
+from crackdask.figures.after_cycling import aged_by_size, aged_intensity, intensity_of_deciles
+from crackdask.figures.cracks import crack_skeleton, crack_surface
+from crackdask.figures.cross_sections import slices
+from crackdask.figures.damage_map import damage_in_place
+from crackdask.figures.damage_pies import damaged_on_charge, extreme_states, healed_on_discharge
+from crackdask.figures.depth_profiles import radial_profiles
+from crackdask.figures.histogram import grey_histogram
+from crackdask.figures.intensity import intensity_by_size, mean_intensity, relative_intensity
+from crackdask.figures.one_particle import line_profiles
+from crackdask.figures.panel import Panel
+from crackdask.figures.path_tree import tree_of_paths
+from crackdask.figures.registration_check import before_and_after, registration
+from crackdask.figures.size_distribution import particle_sizes
+
+#: The modules of the figures in the order of the report: those of the paper, then those of quality.
+_IN_ORDER = (
+    one_particle,
+    intensity,
+    damage_pies,
+    path_tree,
+    after_cycling,
+    damage_map,
+    cracks,
+    depth_profiles,
+    cross_sections,
+    histogram,
+    size_distribution,
+    registration_check,
+)
+PANELS: tuple[Panel, ...] = tuple(panel for module in _IN_ORDER for panel in module.PANELS)
 
 __all__ = [
     "PANELS",

@@ -16,11 +16,12 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
-from crackdask.analysis.cracks import cracks_of, edges_of
+from crackdask.analysis.cracks import cracks_of
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.solid_grey import solid
-from crackdask.analysis.tables import table_of
-from crackdask.figures.style import GREY, VERMILION, WIDTH, Panel, figure, plain, short, state_names, styled
+from crackdask.analysis.tables import state_names, table_of, tracked_rows, voxel_edges
+from crackdask.figures.panel import Panel
+from crackdask.figures.style import GREY, VERMILION, WIDTH, figure, plain, short, styled
 from crackdask.kernels.crack_skeleton import STEPS
 
 _MOST_STATES = 12
@@ -76,34 +77,34 @@ def collect_cracks(
     names = _telling(levels, number) if states is None else list(states)
     if not 1 <= len(names) <= _MOST_STATES:
         raise AnalysisError(f"{len(names)} states were asked for; a page has room for 1 to {_MOST_STATES}")
-    found = [cracks_of(store, number, name, levels) for name in names]
-    if not all(one.inside.values.any() for one in found):
+    windows = [cracks_of(store, number, name, levels) for name in names]
+    if not all(one.inside.values.any() for one in windows):
         raise AnalysisError(f"the labels of the store do not hold particle {number} where its tables say")
-    edges = np.array(edges_of(store))
+    edges = np.array(voxel_edges(store))
     first = [np.array([int(np.rint(float(one[a][0]) / e - 0.5)) for a, e in zip("zyx", edges, strict=True)])
-             for one in found]  # fmt: skip
+             for one in windows]  # fmt: skip
     low = np.min(first, axis=0)
-    shape = np.max([place + one.crack.shape for place, one in zip(first, found, strict=True)], axis=0) - low
+    shape = np.max([place + one.crack.shape for place, one in zip(first, windows, strict=True)], axis=0) - low
     dims = ("state", "z", "y", "x")
-    made = xr.Dataset(
+    numbers = xr.Dataset(
         {
-            "inside": (dims, np.zeros((len(found), *shape), bool)),
-            "crack": (dims, np.zeros((len(found), *shape), bool)),
-            "thickness_um": (dims, np.zeros((len(found), *shape))),
-            **{name: ("state", [one.attrs[name] for one in found]) for name in _NUMBERS},
+            "inside": (dims, np.zeros((len(windows), *shape), bool)),
+            "crack": (dims, np.zeros((len(windows), *shape), bool)),
+            "thickness_um": (dims, np.zeros((len(windows), *shape))),
+            **{name: ("state", [one.attrs[name] for one in windows]) for name in _NUMBERS},
         },
         {"state": names, **{a: (low[k] + np.arange(shape[k]) + 0.5) * edges[k] for k, a in enumerate("zyx")}},
     )
-    for k, (place, one) in enumerate(zip(first - low, found, strict=True)):
+    for k, (place, one) in enumerate(zip(first - low, windows, strict=True)):
         z, y, x = (slice(p, p + n) for p, n in zip(place.tolist(), one.crack.shape, strict=True))
         for name in ("inside", "crack", "thickness_um"):
-            made[name].values[k, z, y, x] = one[name].values
-    return made.assign_attrs(particle=number, voxel_um=tuple(edges.tolist()))
+            numbers[name].values[k, z, y, x] = one[name].values
+    return numbers.assign_attrs(particle=number, voxel_um=tuple(edges.tolist()))
 
 
 def _most_changed(store: xr.DataTree, levels: xr.Dataset) -> int:
     """Return the tracked particle whose void volume changes most."""
-    rows = np.flatnonzero(table_of(store, "particles").tracked.isel(state=0).values)
+    rows = tracked_rows(table_of(store, "particles"))
     if not rows.size:
         raise AnalysisError(f"no particles of {levels.sizes['particle']} tracked, so none is chosen; name a particle")
     rows = rows[np.isfinite(levels.crack_volume_partial_um3.values[:, rows]).all(axis=0)]
@@ -127,7 +128,7 @@ def _telling(levels: xr.Dataset, particle: int) -> list[str]:
 @styled
 def draw_crack_surface(numbers: xr.Dataset) -> Figure:
     """Draw what :func:`collect_cracks` returned as surfaces."""
-    made, panes = _panes(numbers, 0.15)
+    page, panes = _panes(numbers, 0.15)
     for k, axes in enumerate(panes):
         here = numbers.isel(state=k)
         _title(axes, here, f"crack voxels {float(here.crack_volume_um3):.2f} µm³\nvoid {_void(here)} µm³")
@@ -136,7 +137,7 @@ def draw_crack_surface(numbers: xr.Dataset) -> Figure:
         else:
             axes.text2D(0.5, 0.5, "no crack voxel", transform=axes.transAxes, ha="center", va="center")
         _particle(axes, numbers, here)
-    return made
+    return page
 
 
 @styled
@@ -145,7 +146,7 @@ def draw_crack_skeleton(numbers: xr.Dataset) -> Figure:
     thickness = numbers.thickness_um.values
     low, high = (min(numbers.voxel_um), thickness.max()) if thickness.any() else (0.0, 1.0)
     scale = ScalarMappable(Normalize(low, max(high, low * 1.01)), "viridis_r")
-    made, panes = _panes(numbers, 0.75)
+    page, panes = _panes(numbers, 0.75)
     for k, axes in enumerate(panes):
         here = numbers.isel(state=k)
         forks = int(here.branch_points)
@@ -156,19 +157,19 @@ def draw_crack_skeleton(numbers: xr.Dataset) -> Figure:
         else:
             axes.text2D(0.5, 0.5, "no crack voxel", transform=axes.transAxes, ha="center", va="center")
         _particle(axes, numbers, here)
-    made.colorbar(scale, ax=panes, label="local thickness of the cracks (µm)", location="bottom", shrink=0.5, aspect=40)
-    return made
+    page.colorbar(scale, ax=panes, label="local thickness of the cracks (µm)", location="bottom", shrink=0.5, aspect=40)
+    return page
 
 
 def _panes(numbers: xr.Dataset, below: float) -> tuple[Figure, list[Axes3D]]:
     count = numbers.sizes["state"]
     across = min(count, 3)
     down = -(-count // across)
-    made = figure(max(WIDTH * across / 3, WIDTH / 2), down * (_SIDE + 0.75) + below)
+    page = figure(max(WIDTH * across / 3, WIDTH / 2), down * (_SIDE + 0.75) + below)
     ends = _ends(numbers)
     panes = []
     for k in range(count):
-        axes = made.add_subplot(down, across, k + 1, projection="3d", computed_zorder=False)
+        axes = page.add_subplot(down, across, k + 1, projection="3d", computed_zorder=False)
         assert isinstance(axes, Axes3D)
         axes.set(xlim=ends[0], ylim=ends[1], zlim=ends[2])
         axes.set_box_aspect([b - a for a, b in ends], zoom=1.15)
@@ -176,7 +177,7 @@ def _panes(numbers: xr.Dataset, below: float) -> tuple[Figure, list[Axes3D]]:
         axes.set_axis_off()
         axes.view_init(elev=22, azim=-55)
         panes.append(axes)
-    return made, panes
+    return page, panes
 
 
 def _ends(numbers: xr.Dataset) -> list[tuple[float, float]]:

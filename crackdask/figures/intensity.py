@@ -11,20 +11,10 @@ from matplotlib.figure import Figure
 
 from crackdask import analyse
 from crackdask.analysis.parameters import AnalysisError
-from crackdask.figures.style import (
-    BLUE,
-    GREY,
-    VERMILION,
-    Panel,
-    along_states,
-    figure,
-    plain,
-    ramp,
-    series,
-    shade_aged,
-    state_names,
-    styled,
-)
+from crackdask.analysis.tables import state_names
+from crackdask.figures.panel import Panel
+from crackdask.figures.state_axis import along_states, series, shade_aged
+from crackdask.figures.style import BLUE, GREY, VERMILION, figure, plain, ramp, styled
 
 _WORDS = {
     "full": "whole particle",
@@ -70,8 +60,8 @@ def relative_intensity(store: xr.DataTree, **parameters: Any) -> Figure:
 
 def collect_relative_intensity(store: xr.DataTree, aged: bool = False, **parameters: Any) -> xr.Dataset:
     """Return the relative mean pixel intensity of whole particles and without their rims."""
-    found = analyse.rmpi(store, **parameters).sel(region=["full", "phase_removed"])
-    return some((found if aged else _young(found)).compute())
+    averages = analyse.rmpi(store, **parameters).sel(region=["full", "phase_removed"])
+    return some((averages if aged else _young(averages)).compute())
 
 
 def _young(numbers: xr.Dataset) -> xr.Dataset:
@@ -101,11 +91,11 @@ def collect_intensity_by_size(
     """Return the relative mean pixel intensity per volume of the larger deciles."""
     if not 0 <= smallest < 10:
         raise AnalysisError(f"of ten deciles 0 to 9 can be left out, not {smallest}")
-    found = analyse.rmpi_per_volume(store, **parameters).isel(decile=slice(smallest, None))
-    found = (found if aged else _young(found)).compute()
-    if not np.isfinite(found["mean"].values).any():
+    averages = analyse.rmpi_per_volume(store, **parameters).isel(decile=slice(smallest, None))
+    averages = (averages if aged else _young(averages)).compute()
+    if not np.isfinite(averages["mean"].values).any():
         raise AnalysisError(f"{_NOT_DRAWN} the region without the bright rim; lower rim_shells")
-    return found
+    return averages
 
 
 def some(numbers: xr.Dataset) -> xr.Dataset:
@@ -129,8 +119,8 @@ def draw_relative_intensity(numbers: xr.Dataset) -> Figure:
 
 
 def _regions(numbers: xr.Dataset, label: str, zero: bool) -> Figure:
-    made = figure()
-    axes = made.add_subplot()
+    page = figure()
+    axes = page.add_subplot()
     if zero:
         axes.axhline(0, color=GREY, lw=0.8, ls=":")
     for name, colour, marker, shift in zip(
@@ -143,15 +133,15 @@ def _regions(numbers: xr.Dataset, label: str, zero: bool) -> Figure:
     shade_aged(axes, numbers)
     axes.set_ylabel(label)
     axes.margins(y=0.1)
-    made.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return made
+    page.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return page
 
 
 @styled
 def draw_intensity_by_size(numbers: xr.Dataset) -> Figure:
     """Draw what :func:`collect_intensity_by_size` returned."""
-    made = figure(height=3.8)
-    axes = made.add_subplot()
+    page = figure(height=3.8)
+    axes = page.add_subplot()
     axes.axhline(0, color=GREY, lw=0.8, ls=":")
     deciles = numbers.decile.values
     power, prefix = _thousands(float(np.nanmax(np.abs(numbers["mean"].values))))
@@ -164,8 +154,8 @@ def draw_intensity_by_size(numbers: xr.Dataset) -> Figure:
     shade_aged(axes, numbers)
     axes.set_ylabel(f"RMPI per volume ({prefix}grey levels mm⁻³)")
     axes.margins(y=0.1)
-    made.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    return made
+    page.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    return page
 
 
 def _thousands(largest: float) -> tuple[float, str]:

@@ -150,10 +150,10 @@ def _at_hand(store: xr.DataTree) -> xr.DataTree:
     tables = [name for name in ("particles", "shells") if name in store.children]
     if sum(store[name].nbytes for name in tables) > _SMALL_BYTES:
         return store
-    made = store.copy()
+    loaded = store.copy()
     for name in tables:
-        made[name] = xr.DataTree(store[name].to_dataset().load())
-    return made
+        loaded[name] = xr.DataTree(store[name].to_dataset().load())
+    return loaded
 
 
 def _panels() -> tuple[Panel, ...]:
@@ -221,8 +221,8 @@ def _drawn(panel: Panel, svg: bytes) -> str:
 
 def _in_the_paper(panel: Panel) -> str:
     """Say which figure of the paper shows the same, if one does."""
-    found = re.match(r"(\d)([a-z]+)_", panel.name)
-    return f"Compare Fig. {found[1]}{', '.join(found[2])} of Parks et al. (2025). " if found else ""
+    number = re.match(r"(\d)([a-z]+)_", panel.name)
+    return f"Compare Fig. {number[1]}{', '.join(number[2])} of Parks et al. (2025). " if number else ""
 
 
 def _not_drawn(missing: dict[Panel, str]) -> list[str]:

@@ -66,28 +66,28 @@ def summary(
     damage
         What :func:`crackdask.analyse.damage` returned or raised, so that it is worked out once.
     histogram
-        What ``crackdask.figures.quality.collect_grey_histogram`` returned, for the drift of grey levels.
+        What ``crackdask.figures.histogram.collect_grey_histogram`` returned, for the drift of grey levels.
 
     Raises
     ------
     AnalysisError
         If the run of the store is not finished.
     """
-    made = Summary()
+    told = Summary()
     table = table_of(store, "particles")
-    _found(made, table)
-    _registered(made, store)
-    _clipped(made, store)
+    _found(told, table)
+    _registered(told, store)
+    _clipped(told, store)
     if histogram is not None:
-        _drift(made, histogram)
+        _drift(told, histogram)
     if damage is None:
         damage = damage_or_reason(store)
     if isinstance(damage, AnalysisError):
-        made.facts.append(("damage", f"cannot be told: {damage}"))
-        return made
+        told.facts.append(("damage", f"cannot be told: {damage}"))
+        return told
     for what, tell in (("damaged on charge", _charge), ("healed on discharge", _discharge), ("commonest path", _path)):
-        made.facts.append((what, _or_reason(tell, made, damage)))
-    return made
+        told.facts.append((what, _or_reason(tell, told, damage)))
+    return told
 
 
 def damage_or_reason(store: xr.DataTree) -> xr.Dataset | AnalysisError:
@@ -98,66 +98,66 @@ def damage_or_reason(store: xr.DataTree) -> xr.Dataset | AnalysisError:
         return error
 
 
-def _or_reason(tell: Callable[[Summary, xr.Dataset], str], made: Summary, damage: xr.Dataset) -> str:
+def _or_reason(tell: Callable[[Summary, xr.Dataset], str], told: Summary, damage: xr.Dataset) -> str:
     try:
-        return tell(made, damage)
+        return tell(told, damage)
     except AnalysisError as error:
         return f"cannot be told: {error}"
 
 
-def _found(made: Summary, table: xr.Dataset) -> None:
+def _found(told: Summary, table: xr.Dataset) -> None:
     names, total = state_names(table), table.sizes["particle"]
     tracked = int(table.tracked.any("state").sum())
-    made.numbers |= {"states": len(names), "particles": total, "tracked": tracked}
+    told.numbers |= {"states": len(names), "particles": total, "tracked": tracked}
     states = f"{len(names)} state{'s' * (len(names) != 1)}: {', '.join(names)}"
-    made.facts.append(("experiment", states))
-    made.facts.append(
+    told.facts.append(("experiment", states))
+    told.facts.append(
         ("particles", f"{total} found, {tracked} ({_percent(tracked, total)}) tracked through all states")
     )
     dropped = []
     for name, words in _REASONS:
         if name in table:
             count = int(table[name].any("state").sum())
-            made.numbers[name] = count
+            told.numbers[name] = count
             if count:
                 dropped.append(f"{count} {words}")
     if dropped:
-        made.facts.append(("not tracked", f"{total - tracked}, some for several reasons: {', '.join(dropped)}"))
+        told.facts.append(("not tracked", f"{total - tracked}, some for several reasons: {', '.join(dropped)}"))
     if tracked < FEW_PARTICLES:
-        made.warnings.append(
+        told.warnings.append(
             f"Only {tracked} particle{'s are' if tracked != 1 else ' is'} tracked: shares and averages are uncertain, "
             f"by {50 / np.sqrt(max(tracked, 1)):.0f} percentage points for a share near one half."
         )
     if total and tracked < FEW_SHARE * total:
-        made.warnings.append(
+        told.warnings.append(
             f"Only {_percent(tracked, total)} of the particles are tracked; those that are may not be typical of all."
         )
 
 
-def _registered(made: Summary, store: xr.DataTree) -> None:
+def _registered(told: Summary, store: xr.DataTree) -> None:
     if "transforms" not in store.children:
         return
     table = table_of(store, "transforms")
     residual = table.residual_voxels.values
     if store.attrs["recipe"].get("register", {}).get("transform") == "none":
         if len(residual) > 1:
-            made.warnings.append("The states were not registered; changes may come from motion between the scans.")
+            told.warnings.append("The states were not registered; changes may come from motion between the scans.")
         return
     if not residual.size or len(residual) < 2:
         return
     worst = int(np.argmax(np.where(np.isnan(residual), np.inf, residual)))
-    made.numbers["largest_residual_voxels"] = float(residual[worst])
+    told.numbers["largest_residual_voxels"] = float(residual[worst])
     name = state_names(table)[worst]
-    made.facts.append(("registration", f"residuals of {residual[worst]:.3g} voxels or less, the largest at {name}"))
+    told.facts.append(("registration", f"residuals of {residual[worst]:.3g} voxels or less, the largest at {name}"))
     poor = [n for n, r in zip(state_names(table), residual, strict=True) if not r <= POOR_RESIDUAL]
     if poor:
-        made.warnings.append(
+        told.warnings.append(
             f"Poor registration (residual above {POOR_RESIDUAL:g} voxels) of {', '.join(poor)}: grey levels near the "
             "surface mix with those around the particle, and changes there are not to be trusted."
         )
 
 
-def _drift(made: Summary, histogram: xr.Dataset) -> None:
+def _drift(told: Summary, histogram: xr.Dataset) -> None:
     """Warn where the grey levels of background or particles move from state to state."""
     first, names = float(histogram.background.values[0]), state_names(histogram)
     solid = float(histogram.attrs.get("solid", histogram.inside.values[0]))
@@ -180,67 +180,67 @@ def _drift(made: Summary, histogram: xr.Dataset) -> None:
     ):
         level = histogram[column].values
         share = np.nan_to_num(np.abs(level - level[0]) / abs(solid - first))
-        made.numbers[f"largest_{what.split()[0]}_drift"] = float(share.max())
+        told.numbers[f"largest_{what.split()[0]}_drift"] = float(share.max())
         drifting = np.flatnonzero(share > limit)
         if drifting.size:
             moved = ", ".join(f"{names[k]} ({level[k] - level[0]:+.1f} grey levels)" for k in drifting)
-            made.warnings.append(
+            told.warnings.append(
                 f"Drifting {what}: {moved}, against {names[0]}; the largest is {share.max():.1%} of the contrast of "
                 f'solid and background. {meaning}; normalise = "peaks" under [grey] takes a drift of the scans out.'
             )
 
 
-def _clipped(made: Summary, store: xr.DataTree) -> None:
+def _clipped(told: Summary, store: xr.DataTree) -> None:
     """Warn where the grey window cuts off more than stray voxels."""
     shares = {name: float(sum(ends)) for name, ends in store.attrs.get("found", {}).get("clipped_share", {}).items()}
     cut = [f"{name} ({share:.1%})" for name, share in shares.items() if share > CLIPPED]
     if cut:
-        made.warnings.append(
+        told.warnings.append(
             f"Voxels beyond the grey window: {', '.join(cut)}; differences there are lost. Widen window under [grey]."
         )
 
 
-def _charge(made: Summary, damage: xr.Dataset) -> str:
-    found = analyse.damaged_on_charge(damage)
-    made.numbers |= {
-        "damaged_anywhere_on_charge": int(found.anywhere.sum()),
-        "damaged_at_top_of_charge": int(found.at_top.sum()),
+def _charge(told: Summary, damage: xr.Dataset) -> str:
+    damaged = analyse.damaged_on_charge(damage)
+    told.numbers |= {
+        "damaged_anywhere_on_charge": int(damaged.anywhere.sum()),
+        "damaged_at_top_of_charge": int(damaged.at_top.sum()),
     }
-    total, top = found.sizes["particle"], found.attrs["top"]
+    total, top = damaged.sizes["particle"], damaged.attrs["top"]
     reference = damage.attrs["reference"]
     change = analyse.changes(damage, since=reference).sel(state=top)
     sure = int((change.beyond_noise & (change.change > 0)).sum())
-    made.numbers["damaged_at_top_beyond_noise"] = sure
+    told.numbers["damaged_at_top_beyond_noise"] = sure
     if sure < 0.1 * total:
-        made.warnings.append(
+        told.warnings.append(
             f"At {top} the damage of only {_percent(sure, total)} of the particles rose by more than noise; single "
             "particles, pies and paths tell little here, averages may still do."
         )
+    at_top, anywhere = int(damaged.at_top.sum()), int(damaged.anywhere.sum())
     return (
-        f"{int(found.at_top.sum())} of {total} ({_percent(int(found.at_top.sum()), total)}) more damaged at {top} than "
-        f"at {reference}, {sure} of them by more than noise; {int(found.anywhere.sum())} "
-        f"({_percent(int(found.anywhere.sum()), total)}) in at least one charged state"
+        f"{at_top} of {total} ({_percent(at_top, total)}) more damaged at {top} than at {reference}, {sure} of them by "
+        f"more than noise; {anywhere} ({_percent(anywhere, total)}) in at least one charged state"
     )
 
 
-def _discharge(made: Summary, damage: xr.Dataset) -> str:
-    found = analyse.healed_on_discharge(damage)
-    total, healed = found.sizes["particle"], int(found.healed.sum())
-    top, last = found.attrs["top"], found.attrs["last"]
+def _discharge(told: Summary, damage: xr.Dataset) -> str:
+    healing = analyse.healed_on_discharge(damage)
+    total, healed = healing.sizes["particle"], int(healing.healed.sum())
+    top, last = healing.attrs["top"], healing.attrs["last"]
     change = analyse.changes(damage, since=top).sel(state=last)
     sure = int((change.beyond_noise & (change.change < 0)).sum())
-    made.numbers |= {"healed_on_discharge": healed, "healed_beyond_noise": sure}
+    told.numbers |= {"healed_on_discharge": healed, "healed_beyond_noise": sure}
     return (
         f"{healed} of {total} ({_percent(healed, total)}) less damaged at {last} than at {top}, "
         f"{sure} of them by more than noise"
     )
 
 
-def _path(made: Summary, damage: xr.Dataset) -> str:
+def _path(told: Summary, damage: xr.Dataset) -> str:
     tree = analyse.paths(damage)
     first = analyse.ranking(tree).isel(path=0)
     name, count, total = str(first.path.values), int(first["count"]), tree.sizes["particle"]
-    made.numbers |= {"commonest_path": name, "on_commonest_path": count, "in_tree": total}
+    told.numbers |= {"commonest_path": name, "on_commonest_path": count, "in_tree": total}
     steps = " → ".join([str(tree.before.values[0]), *map(str, tree.after.values)])
     return f"{name} ({steps}), {count} of the {total} largest particles ({_percent(count, total)}); D damaged, H healed"
 

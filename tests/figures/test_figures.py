@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
 import re
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,9 @@ from matplotlib.figure import Figure
 
 from crackdask import analyse, figures
 from crackdask.analysis.parameters import AnalysisError
-from crackdask.figures.place import _COLOURS
-from crackdask.figures.style import along_states, ramp
+from crackdask.figures.damage_map import _COLOURS
+from crackdask.figures.state_axis import along_states
+from crackdask.figures.style import ramp
 from crackdask.phantom import FIVE_STATES, State
 from tests.support.pictured import PARTICLES, collect_all, draw_all, electrode, empty_panes, faults, texts
 from tests.support.tabled import balls, tables
@@ -197,9 +201,9 @@ def test_damage_is_drawn_from_what_is_worked_out_already(store: xr.DataTree) -> 
 
 
 def test_line_profiles_are_those_of_the_volume(store: xr.DataTree) -> None:
-    numbers = figures.images.collect_line_profiles(store, particle=40)
+    numbers = figures.one_particle.collect_line_profiles(store, particle=40)
     grey = store["volumes"].to_dataset().grey
-    frame = figures.images._lines(numbers)
+    frame = figures.one_particle._lines(numbers)
     along = frame[(frame.axis == "x") & (frame.state == "4.4 V")]
     np.testing.assert_array_equal(along.grey, grey.sel(state="4.4 V").values[3, 21, 11:34])
     np.testing.assert_allclose(along.position_um, grey.x.values[11:34])
@@ -255,7 +259,7 @@ def test_damage_in_place_shows_each_particle_where_it_is(store: xr.DataTree, dra
 def test_untracked_particles_are_seen_through() -> None:
     slab = np.zeros((3, 2, 4), np.uint32)
     slab[0, :, :2], slab[2, :, 1:3] = 7, 5
-    label, shade = figures.place._look(slab, np.array([5]))
+    label, shade = figures.damage_map._look(slab, np.array([5]))
     assert label.tolist() == [[7, 5, 5, 0]] * 2
     assert (shade[:, [0, 3]] == 1).all()
     assert (shade[:, 1:3] < 1).all()
@@ -385,3 +389,28 @@ def test_ticks_of_states() -> None:
     axes = Figure().add_subplot()
     along_states(axes, ["pristine", "a very long name of a state"])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["pristine", "a very long\n…of a state"]
+
+
+def test_every_module_of_figures_is_in_the_report_and_every_figure_is_offered() -> None:
+    modules = [import_module(f"crackdask.figures.{found.name}") for found in pkgutil.iter_modules(figures.__path__)]
+    panels = [panel for module in modules for panel in getattr(module, "PANELS", ())]
+    assert {panel.name for panel in panels} == {panel.name for panel in figures.PANELS}
+    assert len(panels) == len(figures.PANELS) == len({panel.name for panel in panels})
+    drawn = {
+        name
+        for module in modules
+        for name, function in vars(module).items()
+        if inspect.isfunction(function)
+        and function.__module__ == module.__name__
+        and not name.startswith(("_", "draw_"))
+        and inspect.signature(function).return_annotation == "Figure"
+        and module.__name__ != "crackdask.figures.style"
+    }
+    assert len(drawn) > 15
+    assert drawn == {name for name in figures.__all__ if name.islower()}
+
+
+def test_panels_are_in_the_order_of_the_paper() -> None:
+    of_the_paper = [panel.name for panel in figures.PANELS if panel.name[0].isdigit()]
+    assert of_the_paper == sorted(of_the_paper)
+    assert [panel.name for panel in figures.PANELS[: len(of_the_paper)]] == of_the_paper

@@ -137,13 +137,13 @@ def test_poor_registration(store: xr.DataTree) -> None:
 
 
 def test_a_drifting_background(store: xr.DataTree) -> None:
-    steady = figures.quality.collect_grey_histogram(store)
+    steady = figures.histogram.collect_grey_histogram(store)
     assert not [words for words in summary(store, histogram=steady).warnings if "Drifting" in words]
     moved = store.copy()
     volumes = moved["volumes"].to_dataset()
     shift = xr.DataArray([0, 0, 6, 0, 0, 0], {"state": volumes.state}, ["state"])
     moved["volumes"] = xr.DataTree(volumes.assign(grey=(volumes.grey + shift).astype(np.uint8)))
-    drifting = figures.quality.collect_grey_histogram(moved)
+    drifting = figures.histogram.collect_grey_histogram(moved)
     words, also = [words for words in summary(moved, histogram=drifting).warnings if "Drifting" in words]
     assert words.startswith("Drifting background: 4.4 V (+6.")
     assert also.startswith("Drifting grey scale of the particles: 4.4 V (+6.")
@@ -154,7 +154,7 @@ def test_a_drifting_grey_scale(store: xr.DataTree) -> None:
     volumes = moved["volumes"].to_dataset()
     shift = xr.where(volumes.label > 0, xr.DataArray([0, 0, 0, -9, 0, 0], {"state": volumes.state}, ["state"]), 0)
     moved["volumes"] = xr.DataTree(volumes.assign(grey=(volumes.grey + shift).astype(np.uint8)))
-    told = summary(moved, histogram=figures.quality.collect_grey_histogram(moved))
+    told = summary(moved, histogram=figures.histogram.collect_grey_histogram(moved))
     (words,) = [words for words in told.warnings if "Drifting" in words]
     assert words.startswith("Drifting grey scale of the particles: 4.2 V DC (-8.")
     assert 0.05 < float(told.numbers["largest_grey_drift"]) < 0.08  # 9 of 140 grey levels

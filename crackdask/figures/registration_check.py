@@ -12,20 +12,11 @@ from matplotlib.ticker import FormatStrFormatter
 from scipy import ndimage
 
 from crackdask.analysis.parameters import AnalysisError
-from crackdask.analysis.tables import table_of
-from crackdask.figures.pixels import image, middle, scale_bar, volumes_of
-from crackdask.figures.style import (
-    BLUE,
-    VERMILION,
-    WIDTH,
-    Panel,
-    along_states,
-    figure,
-    plain,
-    short,
-    state_names,
-    styled,
-)
+from crackdask.analysis.tables import state_names, table_of
+from crackdask.figures.panel import Panel
+from crackdask.figures.state_axis import along_states
+from crackdask.figures.style import BLUE, VERMILION, WIDTH, figure, plain, short, styled
+from crackdask.figures.volume_slices import image, middle, scale_bar, volumes_of
 
 _MOST_PIXELS = 160  # along a side of a slice before and after
 _ACROSS = 6
@@ -63,8 +54,8 @@ def collect_registration(store: xr.DataTree) -> xr.Dataset:
 @styled
 def draw_registration(numbers: xr.Dataset) -> Figure:
     """Draw what :func:`collect_registration` returned."""
-    made = figure(height=3.0)
-    axes = made.add_subplot()
+    page = figure(height=3.0)
+    axes = page.add_subplot()
     names, residual = state_names(numbers), numbers.residual_voxels.values
     limit, is_reference = numbers.attrs["limit"], np.array(state_names(numbers)) == numbers.attrs["reference"]
     seen = np.isfinite(residual) & (residual > 0)
@@ -82,8 +73,8 @@ def draw_registration(numbers: xr.Dataset) -> Figure:
     axes.set_ylim(bottom, top)
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.set_ylabel("residual (voxels)")
-    made.legend(*axes.get_legend_handles_labels(), loc="outside upper center")
-    return made
+    page.legend(*axes.get_legend_handles_labels(), loc="outside upper center")
+    return page
 
 
 def before_and_after(store: xr.DataTree) -> Figure:
@@ -125,15 +116,15 @@ def collect_before_and_after(store: xr.DataTree) -> xr.Dataset:
         motion = float(np.linalg.norm((there - points[:3])[(slice(None), *middle_of)]))
         rows.append((before, after, motion))
     dims, coords = ("state", "y", "x"), {a: fixed[a].values for a in "yx"}
-    made = xr.Dataset(
+    differences = xr.Dataset(
         {"before": (dims, np.array([row[0] for row in rows])), "after": (dims, np.array([row[1] for row in rows]))},
         {"state": np.array(list(back), dtype=object), **coords},
     )
-    made["motion_voxels"] = ("state", [row[2] for row in rows])
-    made["residual_voxels"] = ("state", known.residual_voxels.sel(state=list(back)).values)
+    differences["motion_voxels"] = ("state", [row[2] for row in rows])
+    differences["residual_voxels"] = ("state", known.residual_voxels.sel(state=list(back)).values)
     for name in ("before", "after"):
-        made[f"rms_{name}"] = np.sqrt((made[name] ** 2).mean(["y", "x"]))
-    return made.assign_attrs(reference=reference, z_um=float(fixed.z))
+        differences[f"rms_{name}"] = np.sqrt((differences[name] ** 2).mean(["y", "x"]))
+    return differences.assign_attrs(reference=reference, z_um=float(fixed.z))
 
 
 def _usable(matrices: xr.DataArray, name: str) -> bool:
@@ -164,8 +155,8 @@ def draw_before_and_after(numbers: xr.Dataset) -> Figure:
     names = state_names(numbers)
     across, down = min(len(names), _ACROSS), -(-len(names) // _ACROSS)
     side = 0.8 * WIDTH / max(across, 3)
-    made = figure(height=down * (2 * side * numbers.sizes["y"] / numbers.sizes["x"] + 1.05) + 0.1)
-    panes = made.subplots(2 * down, across, squeeze=False)
+    page = figure(height=down * (2 * side * numbers.sizes["y"] / numbers.sizes["x"] + 1.05) + 0.1)
+    panes = page.subplots(2 * down, across, squeeze=False)
     beyond = np.abs(numbers.before.values[np.isfinite(numbers.before.values)])
     largest = max(1.0, float(np.percentile(beyond, 99))) if beyond.size else 1.0
     for k in range(down * across):
@@ -179,8 +170,8 @@ def draw_before_and_after(numbers: xr.Dataset) -> Figure:
     scale_bar(panes[0, 0], numbers.after)
     words = f"grey level minus that of {short(numbers.attrs['reference'], 20, 1)} (of 255)"
     kept = [axes for axes in panes.ravel() if axes.figure is not None]
-    made.colorbar(drawn, ax=kept, label=words, shrink=0.8 / down, aspect=30, extend="both")
-    return made
+    page.colorbar(drawn, ax=kept, label=words, shrink=0.8 / down, aspect=30, extend="both")
+    return page
 
 
 def _pair(panes: Any, here: xr.Dataset, largest: float, named: bool) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
@@ -12,7 +11,10 @@ from matplotlib.figure import Figure
 from crackdask import analyse
 from crackdask.analyse import By
 from crackdask.analysis.parameters import AnalysisError
-from crackdask.figures.style import Panel, discharged, figure, key, plain, ramp, short, state_names, styled
+from crackdask.analysis.tables import state_names, voxel_edges
+from crackdask.figures.panel import Panel
+from crackdask.figures.state_axis import discharged
+from crackdask.figures.style import figure, key, plain, ramp, short, styled
 
 _MOST_PANES = 12
 _WORDS = {
@@ -40,14 +42,16 @@ def radial_profiles(
 
 def collect_radial_profiles(store: xr.DataTree, by: By = "quartile", **options: Any) -> xr.Dataset:
     """Return the profiles by group, as :func:`crackdask.analyse.profiles`, with `depth_um` of each shell."""
-    found = analyse.profiles(store, by, **options).compute()
-    shell = "shell" if "shell" in found.dims else "from_centre"
-    grouped = [str(dim) for dim in found.dims if dim not in ("state", shell)]
-    if grouped and found.sizes[grouped[0]] > _MOST_PANES:
-        raise AnalysisError(f"{found.sizes[grouped[0]]} groups have no room on a page; make {_MOST_PANES} or fewer")
-    edge = float(np.min(store.attrs["recipe"]["experiment"]["voxel_um"]))
-    found = found.assign_coords(depth_um=(shell, found[shell].values * edge, {"units": "um"}))
-    return found.assign_attrs(shell=shell, by=grouped[0] if grouped else "", normalise=options.get("normalise", "none"))
+    profiles = analyse.profiles(store, by, **options).compute()
+    shell = "shell" if "shell" in profiles.dims else "from_centre"
+    grouped = [str(dim) for dim in profiles.dims if dim not in ("state", shell)]
+    if grouped and profiles.sizes[grouped[0]] > _MOST_PANES:
+        raise AnalysisError(f"{profiles.sizes[grouped[0]]} groups have no room on a page; make {_MOST_PANES} or fewer")
+    edge = min(voxel_edges(store))
+    profiles = profiles.assign_coords(depth_um=(shell, profiles[shell].values * edge, {"units": "um"}))
+    return profiles.assign_attrs(
+        shell=shell, by=grouped[0] if grouped else "", normalise=options.get("normalise", "none")
+    )
 
 
 @styled
@@ -57,8 +61,8 @@ def draw_radial_profiles(numbers: xr.Dataset) -> Figure:
     groups = [numbers.isel({by: k}) for k in range(numbers.sizes[by])] if by else [numbers]
     across = min(len(groups), 4 if len(groups) != 6 else 3)
     down = -(-len(groups) // across)
-    made = figure(height=down * (2.1 if across > 2 else 2.8) + 0.9 + 0.05 * len(names))
-    panes = made.subplots(down, across, squeeze=False, sharey=True).ravel()
+    page = figure(height=down * (2.1 if across > 2 else 2.8) + 0.9 + 0.05 * len(names))
+    panes = page.subplots(down, across, squeeze=False, sharey=True).ravel()
     hollow = discharged(numbers)
     for pane in panes[len(groups) :]:
         pane.remove()
@@ -74,8 +78,8 @@ def draw_radial_profiles(numbers: xr.Dataset) -> Figure:
         axes.set_xlabel("depth (µm)" if shell == "shell" else "from the centre (µm)")
     for axes in panes[: len(groups) : across]:
         axes.set_ylabel(_WORDS[numbers.attrs["normalise"]])
-    key(made, panes[0])
-    return made
+    key(page, panes[0])
+    return page
 
 
 def _rows(numbers: xr.Dataset) -> pd.DataFrame:

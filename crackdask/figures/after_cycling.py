@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from crackdask import analyse
 from crackdask.analysis.parameters import AnalysisError, params_of
-from crackdask.analysis.tables import listed, reference_of, table_of
+from crackdask.analysis.tables import listed, reference_of, state_names, table_of
 from crackdask.figures.intensity import (
     CAPTION_BARS,
     collect_intensity_by_size,
@@ -22,7 +22,9 @@ from crackdask.figures.intensity import (
     frame_of,
     some,
 )
-from crackdask.figures.style import Panel, discharged, figure, key, ramp, short, state_names, styled, telling
+from crackdask.figures.panel import Panel
+from crackdask.figures.state_axis import discharged, telling
+from crackdask.figures.style import figure, key, ramp, short, styled
 
 _MARKERS = "osD^v"
 
@@ -59,17 +61,17 @@ def collect_intensity_of_deciles(
         raise AnalysisError(f"of ten deciles 0 to 9 can be left out, not {smallest}")
     table = table_of(store, "particles")
     chosen = telling(table, reference_of(table, params_of(store, parameters)), states)
-    found = analyse.intensity(store, by="decile", **parameters).sel(region=["full", "core"], state=chosen)
-    return some(found.isel(decile=slice(smallest, None)).compute())
+    averages = analyse.intensity(store, by="decile", **parameters).sel(region=["full", "core"], state=chosen)
+    return some(averages.isel(decile=slice(smallest, None)).compute())
 
 
 @styled
 def draw_intensity_of_deciles(numbers: xr.Dataset) -> Figure:
     """Draw what :func:`collect_intensity_of_deciles` returned."""
-    made = figure(height=3.4)
+    page = figure(height=3.4)
     names, hollow, deciles = state_names(numbers), discharged(numbers), numbers.decile.values
     shifts = np.linspace(-0.12, 0.12, len(names)) if len(names) > 1 else [0.0]
-    panes = made.subplots(1, 2)
+    panes = page.subplots(1, 2)
     for axes, region, title in zip(panes, ("full", "core"), ("whole particle", "core"), strict=True):
         for k, colour in enumerate(ramp(len(names))):
             here = numbers.sel(region=region).isel(state=k)
@@ -80,8 +82,8 @@ def draw_intensity_of_deciles(numbers: xr.Dataset) -> Figure:
             )  # fmt: skip
         axes.set(title=title, xlabel="decile of radius (10: the largest)", ylabel="mean grey level (of 255)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    key(made, panes[0])
-    return made
+    key(page, panes[0])
+    return page
 
 
 def aged_intensity(store: xr.DataTree, **parameters: Any) -> Figure:

@@ -1,4 +1,4 @@
-"""Whether the data can carry a conclusion: grey levels and sizes."""
+"""Grey levels of every state, with the window and the threshold: whether scans drift, and what was cut off."""
 
 from __future__ import annotations
 
@@ -11,25 +11,13 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from crackdask.analysis.parameters import AnalysisError, params_of
-from crackdask.analysis.tables import reference_of, table_of
-from crackdask.figures.pixels import volumes_of
-from crackdask.figures.style import (
-    BLUE,
-    GREY,
-    VERMILION,
-    Panel,
-    discharged,
-    figure,
-    key,
-    plain,
-    ramp,
-    short,
-    state_names,
-    styled,
-)
+from crackdask.analysis.parameters import AnalysisError
+from crackdask.analysis.tables import state_names
+from crackdask.figures.panel import Panel
+from crackdask.figures.state_axis import discharged
+from crackdask.figures.style import GREY, VERMILION, figure, key, plain, ramp, short, styled
+from crackdask.figures.volume_slices import volumes_of
 from crackdask.schema import GREY_LEVELS
 
 _BOX, _BOXES = 64, 2  # the histogram is taken from cubes of this edge, at most so many along each axis
@@ -70,7 +58,7 @@ def collect_grey_histogram(store: xr.DataTree) -> xr.Dataset:
     if not counts.any():
         raise AnalysisError("the parts that were looked at hold no voxel inside the scan")
     along = {name: volumes[name] for name in ("state", "voltage", "step", "cycle") if name in volumes.coords}
-    made = xr.Dataset(
+    histograms = xr.Dataset(
         {
             "voxels": (("state", "grey"), counts[0]),
             "smooth_share": (("state", "grey"), _smooth(counts[0])),
@@ -80,8 +68,10 @@ def collect_grey_histogram(store: xr.DataTree) -> xr.Dataset:
         },
         {**along, "grey": np.arange(GREY_LEVELS)},
     ).compute()
-    found = store.attrs.get("found", {})
-    return made.assign_attrs({name: found[name] for name in ("window", "threshold", "solid") if name in found})
+    measured = store.attrs.get("found", {})
+    return histograms.assign_attrs(
+        {name: measured[name] for name in ("window", "threshold", "solid") if name in measured}
+    )
 
 
 def _cubes(size: int) -> list[slice]:
@@ -123,8 +113,8 @@ def _smooth(counts: Any) -> Any:
 @styled
 def draw_grey_histogram(numbers: xr.Dataset) -> Figure:
     """Draw what :func:`collect_grey_histogram` returned."""
-    made = figure(height=3.3 + 0.1 * numbers.sizes["state"])
-    axes = made.add_subplot()
+    page = figure(height=3.3 + 0.1 * numbers.sizes["state"])
+    axes = page.add_subplot()
     names, hollow = state_names(numbers), discharged(numbers)
     for k, colour in enumerate(ramp(len(names))):
         axes.plot(numbers.grey.values[1:], 100 * numbers.smooth_share.values[k, 1:], color=colour,
@@ -137,8 +127,8 @@ def draw_grey_histogram(numbers: xr.Dataset) -> Figure:
     axes.set_ylim(0, None)
     if "window" in numbers.attrs:
         _window(axes, *numbers.attrs["window"])
-    key(made, axes)
-    return made
+    key(page, axes)
+    return page
 
 
 def _window(axes: Axes, low: float, high: float) -> None:
@@ -158,55 +148,6 @@ def _window(axes: Axes, low: float, high: float) -> None:
     axes.spines["top"].set_visible(True)
 
 
-def particle_sizes(store: xr.DataTree, **parameters: Any) -> Figure:
-    """Draw the particle size distribution in the reference state, of all particles and of the tracked ones.
-
-    Arguments and errors are those of :func:`grey_histogram`, and parameters of the analysis: `reference`.
-    """
-    return draw_particle_sizes(collect_particle_sizes(store, **parameters))
-
-
-def collect_particle_sizes(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
-    """Return the numbers of particles, `found` and `tracked`, by equivalent diameter in the reference state."""
-    table = table_of(store, "particles")
-    reference = reference_of(table, params_of(store, parameters))
-    here = table[["equivalent_diameter_um", "tracked"]].sel(state=reference).load()
-    size = here.equivalent_diameter_um.values
-    some = size > 0
-    if not some.any():
-        raise AnalysisError(f"there is no particle in the reference state, {reference!r}")
-    tracked = some & here.tracked.values
-    count = int(np.clip(2 * some.sum() ** (1 / 3), 5, 40))
-    edges = np.linspace(0, float(size.max()) * 1.0001, count + 1)
-    return xr.Dataset(
-        {
-            "found": ("bin", np.histogram(size[some], edges)[0]),
-            "tracked": ("bin", np.histogram(size[tracked], edges)[0]),
-            "from_um": ("bin", edges[:-1]),
-            "to_um": ("bin", edges[1:]),
-        },
-        attrs={"reference": reference, "median_um": float(np.median(size[some])), "particles": int(some.sum())},
-    )
-
-
-@styled
-def draw_particle_sizes(numbers: xr.Dataset) -> Figure:
-    """Draw what :func:`collect_particle_sizes` returned."""
-    made = figure(height=3.0)
-    axes = made.add_subplot()
-    left, width = numbers.from_um.values, (numbers.to_um - numbers.from_um).values
-    for name, colour, words in (("found", "#C9CCD1", "all"), ("tracked", BLUE, "tracked")):
-        axes.bar(left, numbers[name].values, width, align="edge", color=colour, ec="white", lw=0.5,
-                 label=f"{words}, {int(numbers[name].sum())}")  # fmt: skip
-    middle = numbers.attrs["median_um"]
-    axes.axvline(middle, color=VERMILION, lw=1.2, ls="--", label=f"median of all, {middle:.3g} µm")
-    axes.set(xlabel="diameter of the sphere of the same volume (µm)", ylabel="particles (count)")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(0, None)
-    made.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return made
-
-
 def _frame(numbers: xr.Dataset) -> pd.DataFrame:
     return plain(numbers.to_dataframe().reset_index())
 
@@ -220,15 +161,6 @@ PANELS = (
         "Dashed curves are discharge and aged.",
         collect_grey_histogram,
         draw_grey_histogram,
-        _frame,
-    ),
-    Panel(
-        "particle_sizes",
-        "Particle sizes",
-        "Particles by the diameter of the sphere of the same volume in the reference state: all that were found, and "
-        "those tracked.",
-        collect_particle_sizes,
-        draw_particle_sizes,
         _frame,
     ),
 )

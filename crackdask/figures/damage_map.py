@@ -19,10 +19,12 @@ from scipy import ndimage
 from crackdask import analyse
 from crackdask.analysis.changes import SEVERITIES
 from crackdask.analysis.parameters import params_of
-from crackdask.analysis.tables import reference_of, table_of
-from crackdask.figures.pie import pie
-from crackdask.figures.pixels import bare, edges, extent, middle, scale_bar, volumes_of
-from crackdask.figures.style import SKY, WIDTH, Panel, figure, plain, short, state_names, styled, telling
+from crackdask.analysis.tables import reference_of, state_names, table_of
+from crackdask.figures.panel import Panel
+from crackdask.figures.pie_chart import pie
+from crackdask.figures.state_axis import telling
+from crackdask.figures.style import SKY, WIDTH, figure, plain, short, styled
+from crackdask.figures.volume_slices import bare, edges, extent, middle, scale_bar, volumes_of
 
 _MOST_PIXELS = 320  # along a side: a third of the page
 _DEEPEST = 64  # voxels that are looked into
@@ -60,24 +62,24 @@ def collect_damage_in_place(store: xr.DataTree, states: Sequence[str] | None = N
     `severity_number` are (state, particle), `count` and `share` (state, severity).
     """
     volumes, table = volumes_of(store), table_of(store, "particles")
-    found = analyse.damage(store, **parameters)
+    damages = analyse.damage(store, **parameters)
     chosen = telling(table, reference_of(table, params_of(store, parameters)), states)
     start = volumes.sizes["z"] // 2 if volumes.sizes["z"] > _DEEPEST else 0
     place = {"z": slice(start, start + _DEEPEST), **middle(volumes, _MOST_PIXELS)}
     seen = []
     for name in chosen:
         slab = volumes.label.sel(state=name).isel(place).load()
-        seen.append(_look(slab.values, found.particle.values))
-    classes = analyse.classes(found, **_limits(parameters)).sel(state=chosen)
+        seen.append(_look(slab.values, damages.particle.values))
+    classes = analyse.classes(damages, **_limits(parameters)).sel(state=chosen)
     dims, coords = ("state", "y", "x"), {axis: volumes[axis].isel({axis: place[axis]}).values for axis in "yx"}
-    made = xr.Dataset(
+    view = xr.Dataset(
         {"label": (dims, np.array([one for one, _ in seen])), "shade": (dims, np.array([one for _, one in seen]))},
         {"state": np.array(chosen, dtype=object), **coords},
     )
-    for column in (found.damage.sel(state=chosen), *classes.data_vars.values()):
-        made[column.name] = column.drop_vars([c for c in column.coords if c not in column.dims])
+    for column in (damages.damage.sel(state=chosen), *classes.data_vars.values()):
+        view[column.name] = column.drop_vars([c for c in column.coords if c not in column.dims])
     limits = params_of(store, parameters).class_limits
-    return made.assign_attrs(class_limits=list(limits), definition=found.attrs["definition"])
+    return view.assign_attrs(class_limits=list(limits), definition=damages.attrs["definition"])
 
 
 def _limits(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -119,8 +121,8 @@ def draw_damage_in_place(numbers: xr.Dataset) -> Figure:
     names, label = state_names(numbers), numbers.label
     low, high = numbers.attrs["class_limits"]
     tall = 0.86 * WIDTH / max(len(names), 2) * label.sizes["y"] / label.sizes["x"] + 0.55
-    made = figure(height=tall + 2.4)
-    above, below = made.subfigures(2, 1, squeeze=False, height_ratios=[tall, 2.4]).ravel()
+    page = figure(height=tall + 2.4)
+    above, below = page.subfigures(2, 1, squeeze=False, height_ratios=[tall, 2.4]).ravel()
     seen, pies = (part.subplots(1, len(names), squeeze=False)[0] for part in (above, below))
     values = numbers.damage.values
     ends = min(0.0, float(np.percentile(values, 2))), max(1.5 * high, float(np.percentile(values, 98)))
@@ -140,7 +142,7 @@ def draw_damage_in_place(numbers: xr.Dataset) -> Figure:
     above.legend(handles=[Patch(facecolor=_NOT_TRACKED, edgecolor="#9AA0A6", label="found, not tracked")],
                  loc="outside lower center")  # fmt: skip
     below.suptitle(f"classes of all tracked particles: minimal below {low:g}, high from {high:g}", fontsize=9)
-    return made
+    return page
 
 
 def _paint(axes: Axes, here: xr.Dataset, scale: ScalarMappable) -> None:

@@ -1,0 +1,42 @@
+"""What a figure consists of: numbers that are collected, a drawing, a table, and words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure and the numbers behind it.
+
+    Attributes
+    ----------
+    name
+        Of its files.
+    title
+        A few words.
+    caption
+        What it shows, with the definitions that a reader needs.
+    collect
+        Takes the store and returns the numbers that are drawn.
+    draw
+        Takes these numbers and returns the figure.
+    frame
+        Takes these numbers and returns them as a table.
+    from_damage
+        Whether `collect` also takes what :func:`crackdask.analyse.damage` returned.
+    """
+
+    name: str
+    title: str
+    caption: str
+    collect: Callable[[Any], xr.Dataset]
+    draw: Callable[[xr.Dataset], Figure]
+    frame: Callable[[xr.Dataset], pd.DataFrame]
+    from_damage: bool = False

@@ -1,0 +1,67 @@
+"""Reading a store, its analysis, figures, report and export ask for nothing that only Unix has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.tiny import Tiny
+
+#: Takes away modules and functions that Windows lacks, once other libraries, which know where they are, are in.
+WITHOUT_UNIX = """
+import os, signal, subprocess, sys
+import dask.array, filelock, matplotlib.figure, numba, pandas, pyarrow.parquet, pydantic, scipy.ndimage
+import skimage.measure, skimage.morphology, tifffile, xarray, xlsxwriter, zarr
+sys.modules.update(dict.fromkeys(("fcntl", "resource", "termios", "tty", "pty", "pwd", "grp", "syslog")))
+for name in ("sched_getaffinity", "fork", "getuid", "geteuid", "getpgid", "killpg", "setsid", "getloadavg"):
+    delattr(os, name)
+for name in ("SIGKILL", "SIGHUP", "SIGUSR1", "SIGALRM", "pthread_sigmask", "sigwait"):
+    delattr(signal, name)
+"""
+
+
+def run(words: str, *arguments: Path) -> str:
+    child = [sys.executable, "-W", "ignore", "-c", WITHOUT_UNIX + words, *map(str, arguments)]
+    said = subprocess.run(child, capture_output=True, text=True, timeout=300, check=False)
+    assert said.returncode == 0, said.stderr
+    return said.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "import crackdask; crackdask.open",
+        "from crackdask import analyse, cracks",
+        "from crackdask import figures",
+        "from crackdask.report.page import report",
+        "from crackdask import export",
+    ],
+)
+def test_imports_without_unix(words: str) -> None:
+    run(words)
+
+
+def test_what_runs_blocks_is_not_imported_to_read() -> None:
+    said = run(
+        "import crackdask, crackdask.export, crackdask.figures, crackdask.report.page\n"
+        "crackdask.open, crackdask.analyse\n"
+        "print(*sorted(n for n in sys.modules if n == 'distributed' or n.startswith('crackdask.engine')))"
+    )
+    assert said.split() == []
+
+
+def test_a_store_is_read_without_unix(finished: Tiny, tmp_path: Path) -> None:
+    said = run(
+        "from pathlib import Path; import crackdask; from crackdask.export import export_labels, export_tables\n"
+        "from crackdask.report.page import report\n"
+        "store, folder = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "print(crackdask.open(store)['particles'].sizes['particle'])\n"
+        "export_tables(store, folder, ['particles']); export_labels(store, folder); report(store, folder)",
+        finished.store,
+        tmp_path,
+    )
+    assert int(said) > 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"particles.csv", "labels", "report.html"}
