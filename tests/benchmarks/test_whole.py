@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crackdask.blocks.passes import Result
+from crackdask.blocks.passes import Block, Result
 from crackdask.grid import Grid
 from crackdask.phantom import Phantom, states, write
 
@@ -32,7 +32,12 @@ def test_both_ways_find_the_particles(recipe: Path, tmp_path: Path) -> None:
 def test_the_engine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block is done, and the time told is that of one of them."""
     grid, done = Grid((64, 64, 80), (16, 16, 16)), list[int]()
-    monkeypatch.setattr(engine, "nothing", lambda block: done.append(block.number) or Result())
+
+    def noted(block: Block) -> Result:
+        done.append(block.number)
+        return Result()
+
+    monkeypatch.setattr(engine, "nothing", noted)
     began = time.perf_counter()
     seconds, _ = engine.overhead(grid, "synchronous", 1)
     took = time.perf_counter() - began

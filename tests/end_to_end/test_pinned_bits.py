@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from tests.support.tiny import Tiny, Voxels
+from tests.support.tiny import Tiny, Voxels, contents
 
 #: The first digits of the sha256 of what each array holds.
 PINNED = {
@@ -113,9 +113,9 @@ def test_the_bits_of_a_small_run(tiny: Tiny, cut: dict[str, object]) -> None:
     tiny.change("compute", keep_intermediate=True, **cut)
     said = tiny.run()
     assert said.code == 0, said.err
-    contents = tiny.contents(tiny.store)
-    assert contents["volumes/label"].max() == 3
-    assert {name: digest(values) for name, values in contents.items()} == PINNED
+    arrays = contents(tiny.store)
+    assert arrays["volumes/label"].max() == 3
+    assert {name: digest(values) for name, values in arrays.items()} == PINNED
 
 
 def test_a_digest_sees_a_bit() -> None:

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tests.faults.harness import COUNTS, Cluster, Lab
+from tests.faults.harness import Cluster, Lab
+from tests.support.fault_counts import COUNTS
 
 
 def failures(said: str) -> list[str]:

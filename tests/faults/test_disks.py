@@ -13,8 +13,9 @@ from threading import Event, Thread
 import pytest
 
 from crackdask.engine.status import status
-from tests.faults.harness import COUNTS, Cluster, Lab, Moments, until
+from tests.faults.harness import Cluster, Lab, Moments, until
 from tests.faults.mounts import read_only, small_disk
+from tests.support.fault_counts import COUNTS
 
 # ---------------------------------------------------------------- no room, no permission
 

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from tests.faults.harness import COUNTS, Cluster, Lab, Moments, Process, one_of_every_step, until
+from tests.faults.harness import Cluster, Lab, Moments, Process, one_of_every_step, until
+from tests.support.fault_counts import COUNTS
 
 
 def killed(lab: Lab, run: Process, pids: list[int]) -> None:

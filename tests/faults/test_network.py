@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.harness import COUNTS, Cluster, Lab, Moments, until
+from tests.faults.harness import Cluster, Lab, Moments, until
+from tests.support.fault_counts import COUNTS
 
 #: Addresses that are set aside for tests of networks; no link leads out of the namespaces.
 NET = "198.18.77"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.harness import COUNTS, CRACKDASK, Lab, Moments, one_of_every_step, until
+from tests.faults.harness import CRACKDASK, Lab, Moments, one_of_every_step, until
+from tests.support.fault_counts import COUNTS
 from tests.support.slurm import Slurm
 
 
