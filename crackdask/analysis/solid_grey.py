@@ -19,6 +19,7 @@ from crackdask.analysis.parameters import AnalysisError, params_of
 from crackdask.analysis.tables import named, reference_of, state_names, table_of
 from crackdask.analysis.uncertainty import noise_and_void
 from crackdask.kernels.crack_skeleton import rim_shape
+from crackdask.kernels.smooth_curve import MAD
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ _SPREADS = np.arange(1.0, 3.51, 0.25)
 _FEWEST = 20  # shells of particles that a rim is fitted to
 _MOST = 20_000  # particles that a rim is fitted to
 _ROUNDS = 10
-_MAD = 1.4826  # standard deviation over median absolute deviation, of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _line(x: Array, y: Array, weight: Array) -> tuple[float, float]:
         slope = float((trust * (x - middle) * (y - height)).sum() / width) if width > 0 else 0.0
         level = float(height - slope * middle)
         residual = (y - level - slope * x) * np.sqrt(weight)
-        scale = 4.685 * _MAD * float(np.median(np.abs(residual)))
+        scale = 4.685 * MAD * float(np.median(np.abs(residual)))
         if scale == 0:
             break
         trust = np.clip(1 - (residual / scale) ** 2, 0, None) ** 2 * weight
@@ -229,7 +229,7 @@ def _levels(counts: _Counts, rim: Rim, fair: Array, noise: float, store: xr.Data
             )
         return np.full(own.shape, float(level)), np.zeros(own.shape)
     middle = float(np.median(own[known]))
-    scatter = float(np.median(np.abs(own[known] - middle))) * _MAD
+    scatter = float(np.median(np.abs(own[known] - middle))) * MAD
     between = max(0.0, scatter**2 - float(np.median(error[known] ** 2)))
     share = (
         np.where(missing, 0.0, between / (between + np.where(missing, np.inf, error) ** 2)) if between else 0.0 * own

@@ -45,7 +45,7 @@ from crackdask.store.root import StoreError
 from crackdask.store.volumes import DamagedError
 
 #: Libraries whose versions a store remembers.
-_LIBRARIES = ("numpy", "dask", "distributed", "zarr", "xarray", "scikit-image", "SimpleITK", "numba", "edt", "scipy")
+_LIBRARIES = ("numpy", "dask", "distributed", "zarr", "xarray", "scikit-image", "SimpleITK", "numba", "scipy")
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from crackdask.arrays import Mask
 from crackdask.grid import Triple
 from crackdask.kernels.resample import cubic_weights
+from crackdask.kernels.smooth_curve import MAD
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ else:
     fft = Later("scipy.fft")
 
 Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 MISSING = np.float32(-3e38)  # marks invalid voxels where a kernel wants a fill value
 BLUR = 1.0  # voxels: evens out what interpolation does to noise before grey levels are compared
@@ -338,7 +339,7 @@ def settle(fixed: Volume, fixed_valid: Mask, moving: Volume, moving_valid: Mask)
         if np.abs(shift).max() > RUNAWAY:
             return None
         here, there = fixed[mask], moved[1:-1, 1:-1, 1:-1][mask]
-        deviation = 1.4826 * float(np.median(np.abs(here - (gain * there + offset))))
+        deviation = MAD * float(np.median(np.abs(here - (gain * there + offset))))
         scale = 2 * deviation
         if length < SETTLED:
             break

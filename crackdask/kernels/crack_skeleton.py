@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import erf, exp, pi, sqrt
-from typing import Any
 
 import numpy as np
 from numba import njit
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
+from crackdask.arrays import Array
+from crackdask.grid import Triple
 from crackdask.kernels.depth import squared_depth
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Triple = tuple[int, int, int]
 
 _WHOLE = ((True, True),) * 3
 #: Half of a voxel's 26 neighbours; the other half lies opposite. Faces first, then edges, then corners.

@@ -11,10 +11,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdask.arrays import Mask
 from crackdask.grid import Box, Triple
 from crackdask.kernels.block_matching import (
     MISSING,
-    Mask,
     Spectra,
     Volume,
     correlate,

@@ -7,10 +7,9 @@ from typing import Any
 import numba
 import numpy as np
 
+from crackdask.arrays import Array
+from crackdask.grid import Triple
 from crackdask.kernels.hash_table import grown, slot
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Triple = tuple[int, int, int]
 
 _BATCH = 4096  # voxels
 

@@ -10,15 +10,13 @@ voxels belongs to the block of its upper voxel.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
+from crackdask.arrays import Array
+from crackdask.grid import Triple
+from crackdask.kernels.hash_table import slot
 from crackdask.kernels.surface import CELL_CLASS, CELL_MEMBER
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Triple = tuple[int, int, int]
 
 FAR = np.iinfo(np.int32).max  # the low corner of a particle without a voxel, so that minima merge
 
@@ -131,15 +129,6 @@ def _sorted_contacts(pairs: Array, faces: Array, ids: Array) -> dict[str, Array]
     }
 
 
-@njit(cache=True, nogil=True)
-def _slot(keys: Array, key: Any) -> Any:
-    mask = np.uint64(keys.size - 1)
-    slot = ((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
-    while keys[slot] != np.uint64(0) and keys[slot] != np.uint64(key):
-        slot = (slot + np.uint64(1)) & mask
-    return slot
-
-
 def _distinct(label: Array) -> Array:
     """Return the sorted ids in `label`, without 0."""
     size = 4096
@@ -162,9 +151,9 @@ def _collect(label: Array, keys: Array) -> bool:
             for x in range(nx):
                 here = row[x]
                 if here != before and here != 0:
-                    slot = _slot(keys, here)
-                    if keys[slot] == 0:
-                        keys[slot] = here
+                    place = slot(keys, np.uint64(here))
+                    if keys[place] == 0:
+                        keys[place] = here
                         used += 1
                         if 2 * used > keys.size:
                             return False
@@ -181,9 +170,9 @@ def _renumber(label: Array, ids: Array) -> Array:
     keys = np.zeros(size, np.uint64)
     rows = np.zeros(size, np.int32)
     for i in range(ids.size):
-        slot = _slot(keys, ids[i])
-        keys[slot] = ids[i]
-        rows[slot] = i + 1
+        place = slot(keys, np.uint64(ids[i]))
+        keys[place] = ids[i]
+        rows[place] = i + 1
     near = np.empty(label.shape, np.int32)
     nz, ny, nx = label.shape
     for z in range(nz):
@@ -193,7 +182,7 @@ def _renumber(label: Array, ids: Array) -> Array:
             for x in range(nx):
                 here = label[z, y, x]
                 if here != before:
-                    row = rows[_slot(keys, here)] if here != 0 else np.int32(0)
+                    row = rows[slot(keys, np.uint64(here))] if here != 0 else np.int32(0)
                     before = here
                 near[z, y, x] = row
     return near
@@ -260,13 +249,13 @@ def _cells(
                     other = corner[7 - (4 >> axis)]
                     if other != 0 and other != own:
                         key = np.uint64(min(own, other)) << np.uint64(32) | np.uint64(max(own, other))
-                        slot = _slot(pairs, key)
-                        if pairs[slot] == 0:
+                        place = slot(pairs, key)
+                        if pairs[place] == 0:
                             used += 1
                             if 2 * used > pairs.size:
                                 return False
-                            pairs[slot] = key
-                        faces[slot, axis] += np.uint32(1)
+                            pairs[place] = key
+                        faces[place, axis] += np.uint32(1)
     return True
 
 

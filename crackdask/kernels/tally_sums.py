@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
+from crackdask.arrays import Array
 from crackdask.kernels.surface import CELL_MEMBER
 from crackdask.kernels.tally import FAR
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Tally = Mapping[str, Array]
 
 _RINGS = ("shell_voxels", "shell_grey_sum", "shell_grey_sumsq")

@@ -8,15 +8,12 @@ volume would.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 
+from crackdask.arrays import Array
+from crackdask.grid import Triple
 from crackdask.kernels.hash_table import grown, slot
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Triple = tuple[int, int, int]
 
 _PEAK = 21  # a pointer is 16 * dz + 4 * dy + dx with steps of 0, 1, 2; this one points to itself
 _HALO = 64  # flag of voxels that belong to other blocks

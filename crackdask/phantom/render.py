@@ -14,11 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from crackdask.arrays import Floats, Integers, Singles
 from crackdask.phantom.packing import harmonic
-
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Integers = NDArray[np.int64]
 
 CRACKED = 0.6  # cracks end at this fraction of the radius
 CORE = 0.5  # the inner half, over which the void fraction is programmed

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdask.arrays import Floats, Integers
 from crackdask.phantom import random_particles, render
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 MARGIN = 5  # voxels that blur and rim reach
 NARROW = 3  # voxels that the blur alone reaches

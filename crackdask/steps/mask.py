@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, inner, padded, total
 from crackdask.grid import Grid
-from crackdask.kernels import components
+from crackdask.kernels import components, union_find
+from crackdask.kernels.otsu import otsu_bin
 from crackdask.lazy_import import Later
 from crackdask.schema import GREY_LEVELS, OUTSIDE
 
@@ -66,17 +67,7 @@ def otsu(counts: Array) -> float:
     >>> otsu(counts)
     60.0
     """
-    inside = [0, *(int(count) for count in counts[1:])]
-    total, mass = sum(inside), sum(level * count for level, count in enumerate(inside))
-    best, best_level, below, below_mass = -1.0, 0, 0, 0
-    for level, count in enumerate(inside):
-        below += count
-        below_mass += level * count
-        if 0 < below < total:
-            spread = (below_mass * total - mass * below) ** 2 / (below * (total - below))
-            if spread > best:
-                best, best_level = spread, level
-    return float(best_level)
+    return float(otsu_bin([0, *(int(count) for count in counts[1:])]))
 
 
 def passes(params: MaskParams) -> tuple[Pass, ...]:
@@ -198,7 +189,7 @@ class _Sieve:
                 low = _plane(grid, tallies, offset, axis, seam, 1)
                 high = _plane(grid, tallies, offset, axis, seam + 1, 0)
                 components.join_planes(parent, low, high, self.connectivity == components.FULL)
-        root = components.roots(parent)
+        root = union_find.roots(parent)
         # The node of all that is kept is too large, and so is what is joined to it.
         weights = np.concatenate([np.array([self.limit + 1]), *sizes])
         voxels = np.bincount(root, weights=weights, minlength=len(parent))

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from crackdask.arrays import Mask
 from crackdask.grid import Box, Triple
-from crackdask.kernels.block_matching import SETTLED, Mask
+from crackdask.kernels.block_matching import SETTLED
 from crackdask.kernels.consensus import LEAST, Agreement, agree, distances
 from crackdask.kernels.initial_transforms import promising_starts, small_level
 from crackdask.kernels.itk_registration import Picture, register_level

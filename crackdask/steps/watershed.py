@@ -16,7 +16,7 @@ import numpy as np
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window
 from crackdask.grid import Box, Grid, Halo, Triple
-from crackdask.kernels import basin_merging, distance
+from crackdask.kernels import basin_merging, distance, union_find
 from crackdask.kernels import watershed as kernels
 
 Edges = tuple[float, float, float]
@@ -218,7 +218,7 @@ def _join_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables
     return {
         "peaks": end[by_index],
         "peak_depth": height[by_index],
-        "basin_of_code": basin[basin_merging.jump(parents)],
+        "basin_of_code": basin[union_find.jump(parents)],
         "code_offsets": offsets,
     }
 

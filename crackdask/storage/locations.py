@@ -13,10 +13,11 @@ import tempfile
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
+from crackdask.arrays import Array
 from crackdask.storage.bucket import PlaceError, Prefix, UnreachableError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "PlaceError", "Prefix", "UnreachableError", "place"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Place = Path | Prefix
 
 

@@ -11,10 +11,9 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from crackdask import schema
+from crackdask.arrays import Array
 from crackdask.grid import Triple
 from crackdask.storage.locations import Place, remove, zarr_at
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ import numpy as np
 import zarr
 
 from crackdask import schema
+from crackdask.arrays import Array
 from crackdask.grid import Box, Triple
 from crackdask.storage.locations import Place, Prefix, flush, place, remove, zarr_at
 from crackdask.storage.zarr_bucket import Chunks
 from crackdask.store.arrays import Compression
 from crackdask.store.root import StoreError
 
-Array = np.ndarray[Any, np.dtype[Any]]
 #: Attribute of arrays whose every chunk is written, so that one that is not there was lost.
 WHOLE = {"chunks_of_zeros": "written"}
 

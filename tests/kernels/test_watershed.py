@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crackdask.kernels import basin_merging, watershed
+from crackdask.kernels import basin_merging, union_find, watershed
 
 STEPS = [step for step in product((-1, 0, 1), repeat=3) if step != (0, 0, 0)]
 shapes = st.tuples(*[st.integers(1, 8)] * 3)
@@ -159,7 +159,7 @@ def test_fold_keeps_the_dtype():
 
 def test_jump_follows_long_chains():
     chain = np.maximum(np.arange(1000) - 1, 0)
-    assert (basin_merging.jump(chain) == 0).all()
+    assert (union_find.jump(chain) == 0).all()
 
 
 def test_equal_saddles_are_taken_in_the_order_of_the_nodes():
