@@ -39,7 +39,7 @@ from crackdask.grid import Triple, check_single_writer
 from crackdask.recipe.recipe import Recipe
 from crackdask.storage.locations import names
 from crackdask.store import root
-from crackdask.store.arrays import Compression
+from crackdask.store.arrays import Compression, VolumeLayout
 from crackdask.store.create import add_volumes, create
 from crackdask.store.root import StoreError
 from crackdask.store.volumes import DamagedError
@@ -227,10 +227,10 @@ class Run(Bench):
                 self.work.drop_records(name)
             gone = missing(self.path, self._volumes())
             if volumes := {name: dtype for name, dtype in self._volumes().items() if name in gone}:
-                add_volumes(self.path, self.axes, volumes, **self._layout())
+                add_volumes(self.path, self.axes, volumes, self._layout())
             return
         self.work.start_anew()  # it may tell of a store that was removed or renamed
-        create(self.path, self.axes, self._volumes(), values=self._facts(), **self._layout())
+        create(self.path, self.axes, self._volumes(), self._layout(), self._facts())
 
     def _check_place(self) -> None:
         """Refuse a place that holds something else, before anything is made beside it."""
@@ -264,14 +264,10 @@ class Run(Bench):
     def _volumes(self) -> dict[str, str]:
         return {name: schema.VOLUMES[name].dtype for name in stored_volumes(self.recipe)}
 
-    def _layout(self) -> dict[str, Any]:
+    def _layout(self) -> VolumeLayout:
         compute = self.recipe.compute
         check_single_writer(self.grid, compute.shard or compute.chunk)
-        return {
-            "chunk": compute.chunk,
-            "shard": compute.shard,
-            "compression": Compression(compute.compression, compute.level),
-        }
+        return VolumeLayout(compute.chunk, compute.shard, Compression(compute.compression, compute.level))
 
     def _facts(self) -> dict[str, Any]:
         return {

@@ -13,16 +13,9 @@ from numpy.typing import NDArray
 
 from crackdask.arrays import Mask
 from crackdask.grid import Box, Triple
-from crackdask.kernels.block_matching import (
-    MISSING,
-    Spectra,
-    Volume,
-    correlate,
-    padded_shape,
-    shrink,
-    spectra,
-)
+from crackdask.kernels.block_matching import MISSING, shrink
 from crackdask.kernels.itk_registration import Matrix, Picture
+from crackdask.kernels.masked_correlation import Spectra, Volume, correlate, padded_shape, spectra
 from crackdask.kernels.resample import resample_values
 
 SEARCH_VOXELS = 60_000  # size of the level on which whole shifts and turns are tried

@@ -16,19 +16,14 @@ from numba import njit
 from crackdask.arrays import Array
 from crackdask.grid import Triple
 from crackdask.kernels.hash_table import slot
+from crackdask.kernels.renumbering import distinct, renumber
 from crackdask.kernels.surface import CELL_CLASS, CELL_MEMBER
 
 FAR = np.iinfo(np.int32).max  # the low corner of a particle without a voxel, so that minima merge
 
 
 def tally(
-    label: Array,
-    grey: Array,
-    invalid: Array | None,
-    depth: Array,
-    unit: int,
-    origin: Triple,
-    shape: Triple,
+    label: Array, grey: Array, invalid: Array | None, depth: Array, unit: int, origin: Triple, shape: Triple
 ) -> dict[str, Array]:
     """Count everything that the measurements of a block's particles need.
 
@@ -56,8 +51,8 @@ def tally(
         `shell_start`); and `contact_a`, `contact_b`, `contact_faces` (normal to z, y, x).
     """
     label = np.ascontiguousarray(label)
-    ids = _distinct(label)
-    near = _renumber(label, ids)
+    ids = distinct(label)
+    near = renumber(label, ids)
     z, y, x = (o + n == s for o, n, s in zip(origin, grey.shape, shape, strict=True))
     cells, pairs, faces = _count_cells(near, ids.size, (z, y, x))
     shells = round(float(np.sqrt(int(depth.max(initial=0)) / unit))) + 1
@@ -121,71 +116,12 @@ def _ragged_shells(rings: Array) -> dict[str, Array]:
 def _sorted_contacts(pairs: Array, faces: Array, ids: Array) -> dict[str, Array]:
     slots = np.flatnonzero(pairs)
     slots = slots[np.argsort(pairs[slots])]
-    found = pairs[slots]
+    keys = pairs[slots]
     return {
-        "contact_a": ids[(found >> np.uint64(32)).astype(np.int64) - 1],
-        "contact_b": ids[(found & np.uint64(0xFFFFFFFF)).astype(np.int64) - 1],
+        "contact_a": ids[(keys >> np.uint64(32)).astype(np.int64) - 1],
+        "contact_b": ids[(keys & np.uint64(0xFFFFFFFF)).astype(np.int64) - 1],
         "contact_faces": faces[slots],
     }
-
-
-def _distinct(label: Array) -> Array:
-    """Return the sorted ids in `label`, without 0."""
-    size = 4096
-    while True:
-        keys = np.zeros(size, np.uint64)
-        if _collect(label, keys):
-            return np.sort(keys[keys != 0]).astype(np.uint32)
-        size *= 8
-
-
-@njit(cache=True, nogil=True)
-def _collect(label: Array, keys: Array) -> bool:
-    """Enter every id into a table of `keys`; False where the table is too small."""
-    used = 0
-    nz, ny, nx = label.shape
-    for z in range(nz):
-        for y in range(ny):
-            row = label[z, y]
-            before = np.uint32(0)
-            for x in range(nx):
-                here = row[x]
-                if here != before and here != 0:
-                    place = slot(keys, np.uint64(here))
-                    if keys[place] == 0:
-                        keys[place] = here
-                        used += 1
-                        if 2 * used > keys.size:
-                            return False
-                before = here
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _renumber(label: Array, ids: Array) -> Array:
-    """Return 1 + the row of each voxel's particle in `ids`; 0 stays 0."""
-    size = 1024
-    while size < 2 * ids.size:
-        size *= 2
-    keys = np.zeros(size, np.uint64)
-    rows = np.zeros(size, np.int32)
-    for i in range(ids.size):
-        place = slot(keys, np.uint64(ids[i]))
-        keys[place] = ids[i]
-        rows[place] = i + 1
-    near = np.empty(label.shape, np.int32)
-    nz, ny, nx = label.shape
-    for z in range(nz):
-        for y in range(ny):
-            before = np.uint32(0)
-            row = np.int32(0)
-            for x in range(nx):
-                here = label[z, y, x]
-                if here != before:
-                    row = rows[slot(keys, np.uint64(here))] if here != 0 else np.int32(0)
-                    before = here
-                near[z, y, x] = row
-    return near
 
 
 def _count_cells(near: Array, particles: int, last: tuple[bool, bool, bool]) -> tuple[Array, Array, Array]:

@@ -18,6 +18,7 @@ from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, c
 from crackdask.grid import Box, Grid, Halo, Triple
 from crackdask.kernels import basin_merging, distance, union_find
 from crackdask.kernels import watershed as kernels
+from crackdask.kernels.saddles import saddles
 
 Edges = tuple[float, float, float]
 BASIN_TABLES = ("basin_of_code", "code_offsets")
@@ -87,7 +88,7 @@ def tally_saddles(block: Block, nodes: Array) -> Tally:
     """Return the highest saddle of every pair of nodes that touch; `nodes` has a halo of 1."""
     own = core(block, 1)
     start, shape = corner(own), block.grid.box(block.number).shape
-    pairs, heights = kernels.saddles(nodes, block.read("depth", 1), start, shape)
+    pairs, heights = saddles(nodes, block.read("depth", 1), start, shape)
     return {"pairs": pairs, "saddles": heights}
 
 

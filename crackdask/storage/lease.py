@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from crackdask.storage.bucket import FIRST_PATIENCE, PlaceError, Prefix, UnreachableError, client, speaking, told
+from crackdask.storage.bucket import Prefix
+from crackdask.storage.service import FIRST_PATIENCE, PlaceError, UnreachableError, client, speaking, told
 
 BEAT = 15.0
 SECONDS = 90.0
@@ -236,4 +237,6 @@ def _who(facts: dict[str, Any]) -> str:
 
 def _now() -> float:
     """Return seconds that go on while the machine sleeps."""
+    if not hasattr(time, "clock_gettime"):
+        return time.monotonic()  # Windows, where it goes on
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

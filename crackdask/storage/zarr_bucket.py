@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from zarr.storage import ObjectStore
 
-from crackdask.storage.bucket import Prefix, client, told
+from crackdask.storage.bucket import Prefix
+from crackdask.storage.service import client, told
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest

@@ -31,6 +31,15 @@ class Compression:
 
 
 @dataclass(frozen=True)
+class VolumeLayout:
+    """How a store's volumes are cut into chunks (in voxels) and compressed; with `shard`, that many lie in one file."""
+
+    chunk: Triple
+    shard: Triple | None = None
+    compression: Compression = Compression()
+
+
+@dataclass(frozen=True)
 class Axes:
     """Coordinates of a store: the states and where its voxels lie."""
 
