@@ -194,14 +194,14 @@ def _mark_halo(pointers: Array, start: Triple, shape: Triple) -> Array:
                             count += 1
                 x += 1
     entered = np.empty(count, np.int64)
-    found = 0
+    filled = 0
     for at in range(flat.size):
-        if found == count:
+        if filled == count:
             break
         if flat[at] != _NOWHERE and flat[at] & _ENTERED != 0:
             flat[at] &= _ENTERED - 1
-            entered[found] = at
-            found += 1
+            entered[filled] = at
+            filled += 1
     return entered
 
 

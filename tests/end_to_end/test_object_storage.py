@@ -31,8 +31,7 @@ from crackdask.export import export_tables
 from crackdask.figures import PANELS
 from crackdask.grid import Box
 from crackdask.sources import SourceError, open_source
-from crackdask.storage import service
-from crackdask.storage import lease
+from crackdask.storage import lease, service
 from crackdask.storage.bucket import Prefix
 from crackdask.storage.locations import Place
 from crackdask.storage.service import PlaceError
