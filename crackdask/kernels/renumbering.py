@@ -31,7 +31,7 @@ def _collect(label: Array, keys: Array) -> bool:
             for x in range(nx):
                 here = row[x]
                 if here != before and here != 0:
-                    place = slot(keys, np.uint64(here))
+                    place = np.uint64(slot(keys, np.uint64(here)))
                     if keys[place] == 0:
                         keys[place] = here
                         used += 1
@@ -50,7 +50,7 @@ def renumber(label: Array, ids: Array) -> Array:
     keys = np.zeros(size, np.uint64)
     rows = np.zeros(size, np.int32)
     for i in range(ids.size):
-        place = slot(keys, np.uint64(ids[i]))
+        place = np.uint64(slot(keys, np.uint64(ids[i])))
         keys[place] = ids[i]
         rows[place] = i + 1
     near = np.empty(label.shape, np.int32)
@@ -62,7 +62,7 @@ def renumber(label: Array, ids: Array) -> Array:
             for x in range(nx):
                 here = label[z, y, x]
                 if here != before:
-                    row = rows[slot(keys, np.uint64(here))] if here != 0 else np.int32(0)
+                    row = rows[np.uint64(slot(keys, np.uint64(here)))] if here != 0 else np.int32(0)
                     before = here
                 near[z, y, x] = row
     return near

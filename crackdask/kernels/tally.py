@@ -185,7 +185,7 @@ def _cells(
                     other = corner[7 - (4 >> axis)]
                     if other != 0 and other != own:
                         key = np.uint64(min(own, other)) << np.uint64(32) | np.uint64(max(own, other))
-                        place = slot(pairs, key)
+                        place = np.uint64(slot(pairs, key))
                         if pairs[place] == 0:
                             used += 1
                             if 2 * used > pairs.size:
