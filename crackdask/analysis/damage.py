@@ -9,7 +9,6 @@ import numpy as np
 
 from crackdask.analysis.damage_definitions import DAMAGE_FACTORS, DamageFactor
 from crackdask.analysis.parameters import AnalyseParams, AnalysisError, params_of
-from crackdask.analysis.shells import Array
 from crackdask.analysis.tables import named
 from crackdask.analysis.uncertainty import evidence
 from crackdask.lazy_import import Later
@@ -112,21 +111,6 @@ def _check_values(name: str, defined: xr.Dataset, table: xr.Dataset) -> None:
             f"damage factor {name!r} is not a finite number for {missing} of {defined.damage.size} particles and "
             "states; a particle too small for a region has no mean there"
         )
-
-
-def commonest(counts: Array, first: int, end: int) -> float | None:
-    """Return the commonest grey level of a histogram's part: the middle of the voxels around its highest 5 levels.
-
-    >>> commonest(np.array([9, 1, 2, 6, 6, 2, 1, 0, 8]), 1, 8)
-    3.5
-    """
-    part = counts[max(first, 0) : max(end, 0)].astype(float)
-    if not part.any():
-        return None
-    smooth = np.convolve(part, np.ones(5), mode="same")[: part.size] if part.size >= 5 else part
-    top = int(np.argmax(smooth))
-    near = np.arange(max(0, top - 5), min(part.size, top + 6))
-    return float(max(first, 0) + np.sum(part[near] * near) / part[near].sum())
 
 
 def damage_of(source: StoreOrDamage, parameters: dict[str, Any]) -> tuple[xr.Dataset, AnalyseParams]:

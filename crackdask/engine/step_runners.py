@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.analysis.damage import commonest
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.table_writer import TableWriter, ranges
@@ -24,6 +23,7 @@ from crackdask.steps.denoise import noise_passes
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.grey import Resampling, auto_window, peaks, to_reference
 from crackdask.steps.grey import passes as grey_passes
+from crackdask.steps.histograms import commonest
 from crackdask.steps.labels import passes as labels_passes
 from crackdask.steps.mask import passes as mask_passes
 from crackdask.steps.mask import threshold_of
