@@ -235,7 +235,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         pytest.skip("no bash")
     folder = tmp_path_factory.mktemp("reference")
     there = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
-    command = [bash, ROOT / ".ci" / "reference", folder]
+    command = [bash, str(ROOT / ".ci" / "reference"), str(folder)]
     built = subprocess.run(command, env=there, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     assert "warn" not in built.stderr.lower(), built.stderr
