@@ -34,13 +34,13 @@ from crackdask.schema import UnitKey
 from crackdask.steps.registry import KEPT_ON_REQUEST
 from crackdask.storage.locations import Place, names
 from crackdask.store import root
-from crackdask.store.arrays import Compression
+from crackdask.store.arrays import Compression, VolumeLayout
 from crackdask.store.create import add_volumes, create
 from crackdask.store.root import StoreError
 from crackdask.store.volumes import DamagedError
 
 #: Libraries whose versions a store remembers.
-_LIBRARIES = ("numpy", "dask", "distributed", "zarr", "xarray", "scikit-image", "SimpleITK", "numba", "edt", "scipy")
+_LIBRARIES = ("numpy", "dask", "distributed", "zarr", "xarray", "scikit-image", "SimpleITK", "numba", "scipy")
 
 
 @dataclass(frozen=True)
@@ -244,10 +244,10 @@ class Run:
                 self._work.drop_records(unit)
             gone = missing(self._path, self._volumes())
             if volumes := {name: dtype for name, dtype in self._volumes().items() if name in gone}:
-                add_volumes(self._path, self.context.axes, volumes, **self._layout())
+                add_volumes(self._path, self.context.axes, volumes, self._layout())
             return
         self._work.start_anew()  # it may tell of a store that was removed or renamed
-        create(self._path, self.context.axes, self._volumes(), values=self._facts(), **self._layout())
+        create(self._path, self.context.axes, self._volumes(), self._layout(), self._facts())
 
     def _check_place(self) -> None:
         """Refuse a place that holds something else, before anything is made beside it."""
@@ -281,14 +281,10 @@ class Run:
     def _volumes(self) -> dict[str, str]:
         return {name: schema.VOLUMES[name].dtype for name in stored_volumes(self._recipe)}
 
-    def _layout(self) -> dict[str, Any]:
+    def _layout(self) -> VolumeLayout:
         compute = self._recipe.compute
         check_single_writer(self.context.grid, compute.shard or compute.chunk)
-        return {
-            "chunk": compute.chunk,
-            "shard": compute.shard,
-            "compression": Compression(compute.compression, compute.level),
-        }
+        return VolumeLayout(compute.chunk, compute.shard, Compression(compute.compression, compute.level))
 
     def _facts(self) -> dict[str, Any]:
         return {

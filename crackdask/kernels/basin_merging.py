@@ -7,26 +7,14 @@ in one order that the blocks cannot change, so every tie below is broken in the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from crackdask.arrays import Array
+from crackdask.kernels.union_find import root, roots
+
 _FOLD = 1 << 20  # rows waiting before a table is folded
-
-
-def jump(parents: Array) -> Array:
-    """Follow parents until nothing changes; roots are their own parents.
-
-    >>> jump(np.array([1, 2, 2, 0])).tolist()
-    [2, 2, 2, 2]
-    """
-    while True:
-        further = parents[parents]
-        if np.array_equal(further, parents):
-            return further
-        parents = further
 
 
 def fold(tables: Iterable[tuple[Array, Array]], *, how: np.ufunc) -> tuple[Array, Array]:
@@ -113,14 +101,14 @@ def merge_by_label(pairs: Array, saddles: Array, labels: Array) -> Array:
     return np.asarray(_merge_by_label(pairs[order], labels))
 
 
-def name_particles(roots: Array) -> Array:
+def name_particles(peaks: Array) -> Array:
     """Return labels 1..n in the order of the nodes that are roots, which is the raster order of their peaks.
 
     >>> name_particles(np.array([2, 2, 3])).tolist()
     [1, 1, 2]
     """
-    is_root = roots == np.arange(1, roots.size + 1)
-    return np.cumsum(is_root, dtype=np.uint32)[roots - 1]
+    is_root = peaks == np.arange(1, peaks.size + 1)
+    return np.cumsum(is_root, dtype=np.uint32)[peaks - 1]
 
 
 def counted_seeds(overlaps: Array, voxels: Array, min_overlap: float) -> Array:
@@ -141,19 +129,11 @@ def counted_seeds(overlaps: Array, voxels: Array, min_overlap: float) -> Array:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _root(parents: Array, node: int) -> int:
-    while parents[node] != node:
-        parents[node] = parents[parents[node]]
-        node = parents[node]
-    return node
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _merge_by_height(pairs: Array, saddles: Array, tops: Array, least_rise: int) -> Array:
     parents = np.arange(tops.size)
     for i in range(pairs.size):
-        one = _root(parents, np.int64(pairs[i] >> np.uint64(32)) - 1)
-        other = _root(parents, np.int64(pairs[i] & np.uint64(0xFFFFFFFF)) - 1)
+        one = root(parents, np.int64(pairs[i] >> np.uint64(32)) - 1)
+        other = root(parents, np.int64(pairs[i] & np.uint64(0xFFFFFFFF)) - 1)
         if one == other:
             continue
         if tops[one] > tops[other] or (tops[one] == tops[other] and one > other):
@@ -162,9 +142,7 @@ def _merge_by_height(pairs: Array, saddles: Array, tops: Array, least_rise: int)
             lower, higher = one, other
         if np.int64(tops[lower]) - np.int64(saddles[i]) < least_rise:
             parents[lower] = higher
-    for node in range(parents.size):
-        parents[node] = _root(parents, node)
-    return parents
+    return roots(parents)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -172,8 +150,8 @@ def _merge_by_label(pairs: Array, labels: Array) -> Array:
     parents = np.arange(labels.size)
     merged = labels.copy()
     for i in range(pairs.size):
-        one = _root(parents, np.int64(pairs[i] >> np.uint64(32)) - 1)
-        other = _root(parents, np.int64(pairs[i] & np.uint64(0xFFFFFFFF)) - 1)
+        one = root(parents, np.int64(pairs[i] >> np.uint64(32)) - 1)
+        other = root(parents, np.int64(pairs[i] & np.uint64(0xFFFFFFFF)) - 1)
         if one == other or (merged[one] != 0 and merged[other] != 0 and merged[one] != merged[other]):
             continue
         label = max(merged[one], merged[other])
@@ -181,5 +159,5 @@ def _merge_by_label(pairs: Array, labels: Array) -> Array:
         parents[low] = high
         merged[high] = label
     for node in range(parents.size):
-        merged[node] = merged[_root(parents, node)]
+        merged[node] = merged[root(parents, node)]
     return merged

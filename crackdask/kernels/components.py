@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cc3d
 import numba
 import numpy as np
 
+from crackdask.arrays import Array
 from crackdask.grid import Grid
+from crackdask.kernels.union_find import root
 
-Array = np.ndarray[Any, np.dtype[Any]]
 FULL, FACES = 26, 6
 LARGE = 0  # the component is kept whatever it is joined to
 ABSENT = -1  # the voxel does not belong to the phase that is labelled
@@ -87,14 +86,6 @@ def inner_sides(grid: Grid, number: int) -> tuple[bool, ...]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _root(parent: Array, node: int) -> int:
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
-
-
-@numba.njit(cache=True, nogil=True)
 def join_planes(parent: Array, low: Array, high: Array, diagonal: bool) -> None:
     """Unite the components that touch across one plane between blocks.
 
@@ -113,17 +104,8 @@ def join_planes(parent: Array, low: Array, high: Array, diagonal: bool) -> None:
                     there = high[k, m]
                     if there < 0 or there == here:
                         continue
-                    a, b = _root(parent, here), _root(parent, there)
+                    a, b = root(parent, here), root(parent, there)
                     if a < b:
                         parent[b] = a
                     elif b < a:
                         parent[a] = b
-
-
-@numba.njit(cache=True, nogil=True)
-def roots(parent: Array) -> Array:
-    """Return the representative of every node."""
-    found = np.empty_like(parent)
-    for node in range(len(parent)):
-        found[node] = _root(parent, node)
-    return found

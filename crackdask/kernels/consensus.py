@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdask.kernels.smooth_curve import MAD
+
 Matrix = NDArray[np.float64]
 Numbers = NDArray[np.float64]
 Kind = Literal["rigid", "affine"]
@@ -74,7 +76,7 @@ def distances(matrix: Matrix, source: Matrix, goal: Matrix, edges: Numbers) -> N
 
 def weigh(distance: Numbers, weights: Numbers, least_scale: float) -> Numbers:
     """Return weights in which points far from the rest count little or nothing (Tukey)."""
-    scale = max(least_scale, 1.4826 * weighted_median(distance, weights))
+    scale = max(least_scale, MAD * weighted_median(distance, weights))
     return np.asarray(weights * np.clip(1 - (distance / (TUKEY * scale)) ** 2, 0, None) ** 2)
 
 

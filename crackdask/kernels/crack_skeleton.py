@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import erf, exp, pi, sqrt
-from typing import Any
 
 import numpy as np
 from numba import njit
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
+from crackdask.arrays import Array
+from crackdask.grid import Triple
 from crackdask.kernels.depth import squared_depth
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Triple = tuple[int, int, int]
 
 _WHOLE = ((True, True),) * 3
 #: Half of a voxel's 26 neighbours; the other half lies opposite. Faces first, then edges, then corners.
@@ -99,10 +97,10 @@ def _skeleton(crack: Array, depth: Array) -> Array:
     """Return the skeleton; the box of the cracks alone decides it, since thinning goes in raster order."""
     ends = [np.flatnonzero(crack.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]] for axis in range(3)]
     place = tuple(slice(int(a), int(b) + 1) for a, b in ends)
-    made = np.zeros(crack.shape, np.bool_)
+    skeleton = np.zeros(crack.shape, np.bool_)
     thin = skeletonize(np.pad(crack[place], 1), method="lee")[1:-1, 1:-1, 1:-1] > 0
-    made[place] = _with_lost(thin, crack[place], depth[place])
-    return made
+    skeleton[place] = _with_lost(thin, crack[place], depth[place])
+    return skeleton
 
 
 def _with_lost(skeleton: Array, crack: Array, depth: Array) -> Array:
@@ -121,9 +119,9 @@ def _with_lost(skeleton: Array, crack: Array, depth: Array) -> Array:
     of = part.ravel()[place]
     order = np.lexsort((place, -depth.ravel()[place].astype(np.int64), of))
     first = order[np.unique(of[order], return_index=True)[1]]
-    made = skeleton.copy()
-    made.ravel()[place[first]] = True
-    return made
+    whole = skeleton.copy()
+    whole.ravel()[place[first]] = True
+    return whole
 
 
 @njit(nogil=True, cache=True)
@@ -135,7 +133,7 @@ def _beyond(
     Smoothed: the mean over the voxel, twice, and those of its six face neighbours that are the particle's own.
     """
     nz, ny, nx = grey.shape
-    found = 0
+    pairs = 0
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
@@ -156,8 +154,8 @@ def _beyond(
                 dark = total < limit * weight
                 if dark == bright and total != limit * weight:
                     crack[z, y, x] = True
-                    found += 1
-    return found
+                    pairs += 1
+    return pairs
 
 
 @njit(nogil=True, cache=True)
@@ -208,7 +206,7 @@ def rim_shape(shells: int, radius: Array, spread: float) -> Array:
     short of 1 by what is returned (lengths in smallest voxel edges, exact for a ball). An edge that phase contrast
     brightens is brighter by a multiple of it.
     """
-    made = np.zeros((radius.size, shells))
+    shape = np.zeros((radius.size, shells))
     root = sqrt(2.0) * spread
     tall = spread / sqrt(2.0 * pi)
     for i in range(radius.size):
@@ -216,5 +214,5 @@ def rim_shape(shells: int, radius: Array, spread: float) -> Array:
             place = max(radius[i] - k + 0.5, 0.5)
             near, far = (radius[i] - place) / root, (radius[i] + place) / root
             blurred = 0.5 * (erf(near) + erf(far)) - tall / place * (exp(-near * near) - exp(-far * far))
-            made[i, k] = 1.0 - blurred
-    return made
+            shape[i, k] = 1.0 - blurred
+    return shape

@@ -9,13 +9,12 @@ need not be compared. All rows run side by side.
 from __future__ import annotations
 
 from math import isqrt
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Triple = tuple[int, int, int]
+from crackdask.arrays import Array
+from crackdask.grid import Triple
 
 
 def squared_depth(

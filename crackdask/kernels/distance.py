@@ -10,12 +10,12 @@ small, so the search is short and runs on whole rows at once.
 from __future__ import annotations
 
 from math import gcd
-from typing import Any
 
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from crackdask.arrays import Array
+
 Weights = tuple[int, int, int]
 
 STEPS_PER_VOXEL = 64  # fixed point of a depth: 1/64 of the smallest voxel edge

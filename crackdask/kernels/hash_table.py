@@ -6,12 +6,10 @@ at most half full.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from crackdask.arrays import Array
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

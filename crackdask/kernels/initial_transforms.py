@@ -11,18 +11,11 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdask.arrays import Mask
 from crackdask.grid import Box, Triple
-from crackdask.kernels.block_matching import (
-    MISSING,
-    Mask,
-    Spectra,
-    Volume,
-    correlate,
-    padded_shape,
-    shrink,
-    spectra,
-)
+from crackdask.kernels.block_matching import MISSING, shrink
 from crackdask.kernels.itk_registration import Matrix, Picture
+from crackdask.kernels.masked_correlation import Spectra, Volume, correlate, padded_shape, spectra
 from crackdask.kernels.resample import resample_values
 
 SEARCH_VOXELS = 60_000  # size of the level on which whole shifts and turns are tried
@@ -88,7 +81,7 @@ def promising_starts(
     edges, origin = np.array(moving.spacing), np.array(moving.origin)
     centre = origin + edges * (other - 1) / 2
     angle = float(np.deg2rad(max_rotation_deg)) / 2
-    found: list[tuple[float, Matrix]] = []
+    scored: list[tuple[float, Matrix]] = []
     for turns in product((0.0, -angle, angle) if angle else (0.0,), repeat=3):
         rotation = _rotation(*turns)
         shift, score = correlate(
@@ -102,8 +95,8 @@ def promising_starts(
         matrix = np.eye(4)
         matrix[:3, :3] = rotation
         matrix[:3, 3] = centre + rotation @ (edges * np.array(shift) - centre)
-        found.append((score, matrix))
-    return sorted(found, key=lambda item: -item[0])[:keep]
+        scored.append((score, matrix))
+    return sorted(scored, key=lambda item: -item[0])[:keep]
 
 
 def _masked(picture: Picture) -> tuple[Volume, Mask]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from crackdask.arrays import Floats
 
 
 def layer_means(
@@ -41,14 +41,14 @@ def layer_means(
     count = voxels[..., ::-1].astype(np.float64)
     some = np.where(count > 0, count, np.nan)
     mean = np.nan_to_num(sums[..., ::-1] / some)
-    made, error = [], []
+    means, error = [], []
     for begin, end in layers:
         weight = end * _weights(count, end) - (begin * _weights(count, begin) if begin > 0 else 0.0)
         weight /= end - begin
-        made.append((weight * mean).sum(axis=-1))
+        means.append((weight * mean).sum(axis=-1))
         error.append(np.sqrt(np.nansum(weight**2 / some, axis=-1)))
     there = count.sum(axis=-1, keepdims=True) > 0
-    return np.where(there, np.stack(made, axis=-1), np.nan), np.where(there, np.stack(error, axis=-1), np.nan)
+    return np.where(there, np.stack(means, axis=-1), np.nan), np.where(there, np.stack(error, axis=-1), np.nan)
 
 
 def _weights(count: Floats, share: float) -> Floats:

@@ -10,137 +10,29 @@ tiles, blocks, vector width or processor. `nlm.md` tells what was measured on th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import ceil, isfinite, isqrt
-from typing import Any, NamedTuple
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
-from numba.extending import intrinsic
 
-Bytes = npt.NDArray[np.uint8]
-Words = npt.NDArray[np.uint16]
+from crackdask.kernels.nlm_weights import (
+    GREY,
+    Bytes,
+    Ones,
+    Weighting,
+    Words,
+    add_apart,
+    compiled,
+    patch_weights,
+    squared_differences,
+    weight_of,
+)
+
 Longs = npt.NDArray[np.uint32]
 Sizes = tuple[int, int, int]
-Ones = tuple[int, ...]  # its length is known when numba compiles, so loops over it unroll
 
-CUTOFF = 5  # weights are 0 from here on, in units of h**2
-TOP = 4095  # largest weight: 15 of them (patch_distance 7) still add up in 16 bits
 MAX_DISTANCE = 19  # beyond, weights that add up in 32 bits would have less than 8 bits
-GREY = 255
 TILE = (48, 32, 128)
-
-compiled = njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
-
-
-def _words(call: Callable[[Any, list[Any]], Any]) -> Any:
-    """Return a numba function of two 16-bit words whose LLVM instructions `call` builds.
-
-    numba widens words to 64 bits before any arithmetic; these stay at 16, 32 to a vector.
-    """
-
-    def operation(typingctx: Any, left: Any, right: Any) -> Any:
-        signature = types.uint16(types.uint16, types.uint16)
-        return signature, lambda context, builder, signature, args: call(builder, list(args))
-
-    return intrinsic(operation)
-
-
-def _llvm(builder: Any, name: str, args: list[Any]) -> Any:
-    """Call LLVM's own function `name` for 16-bit words."""
-    word = ir.IntType(16)
-    kind = ir.FunctionType(word, [arg.type for arg in args])
-    return builder.call(builder.module.declare_intrinsic(name, [word], kind), args)
-
-
-def _mul_high(builder: Any, args: list[Any]) -> Any:
-    """Build the upper 16 bits of a product."""
-    return _llvm(builder, "llvm.umul.fix", [*args, ir.IntType(32)(16)])
-
-
-add_sat = _words(lambda builder, args: _llvm(builder, "llvm.uadd.sat", args))
-sub_sat = _words(lambda builder, args: _llvm(builder, "llvm.usub.sat", args))
-mul_high = _words(_mul_high)
-shift_left = _words(lambda builder, args: builder.shl(*args))
-shift_right = _words(lambda builder, args: builder.lshr(*args))
-
-
-class Weighting(NamedTuple):
-    """How a sum of squared differences becomes an integer weight; see `nlm` for the formula."""
-
-    coarse: int
-    half: int
-    floor: int
-    cut: int
-    fine: int
-    scale: int
-
-    @classmethod
-    def of(cls, patch_size: int, patch_distance: int, h: float, sigma: float) -> Weighting:
-        """Return the weighting for the parameters of `nlm`.
-
-        >>> Weighting.of(3, 5, h=10.0, sigma=10.0)
-        Weighting(coarse=0, half=0, floor=5400, cut=18900, fine=2, scale=39764)
-        """
-        floor = patch_size**3 * (2.0 * sigma * sigma)
-        cut = floor + patch_size**3 * (CUTOFF * h * h)
-        coarse = max(0, ceil(cut).bit_length() - 16)
-        if coarse > 15:
-            raise ValueError(
-                f"patch_size={patch_size} with h={h} and sigma={sigma} sums squares up to "
-                f"{cut:.4g}, more than {2**31 - 1}: take a smaller patch, h or sigma"
-            )
-        high = min(ceil(cut / 2**coarse), 2**16 - 1)
-        low = min(round(floor / 2**coarse), high - 1)
-        fine = 16 - (high - low).bit_length()
-        width = 2 * patch_distance + 1
-        top = min(TOP, (2**16 - 1) // width, (2**32 - 1) // (GREY * width**3))
-        scale = min((isqrt(isqrt(top << 48)) << 16) // (high - low << fine), 2**16 - 1)
-        return cls(coarse, 2**coarse // 2, low, high, fine, scale)
-
-
-@compiled
-def _weight(total: int, law: Weighting) -> int:
-    """Return the weight of one sum of squared differences."""
-    near = sub_sat(law.cut, max(np.uint16(total), law.floor))
-    root = mul_high(shift_left(near, law.fine), law.scale)
-    square = mul_high(root, root)
-    return mul_high(square, square)
-
-
-@compiled
-def _squares(here: Bytes, there: Bytes, step: int, patch: Ones, law: Weighting, out: Words) -> None:
-    """Add squared differences of `len(patch)` pairs that lie `step` voxels apart."""
-    for i in range(np.uint64(out.size)):
-        total = np.uint16(0)
-        for k in range(len(patch)):
-            j = i + np.uint64(k) * np.uint64(step)
-            gap = np.uint16(here[j]) - np.uint16(there[j])
-            square = add_sat(np.uint16(gap * gap), law.half)
-            total = add_sat(total, shift_right(square, law.coarse))
-        out[i] = total
-
-
-@compiled
-def _sums(values: Words, step: int, patch: Ones, out: Words) -> None:
-    """Add `len(patch)` values that lie `step` voxels apart."""
-    for i in range(np.uint64(out.size)):
-        total = values[i]
-        for k in range(1, len(patch)):
-            total = add_sat(total, values[i + np.uint64(k) * np.uint64(step)])
-        out[i] = total
-
-
-@compiled
-def _weights(values: Words, patch: Ones, law: Weighting, out: Words) -> None:
-    """Add `len(patch)` neighbours and turn each sum into its weight."""
-    for i in range(np.uint64(out.size)):
-        total = values[i]
-        for k in range(1, len(patch)):
-            total = add_sat(total, values[i + np.uint64(k)])
-        out[i] = _weight(total, law)
 
 
 @compiled
@@ -197,9 +89,9 @@ def _plane_weights(
         wide = count + 2 * r
         tall = wide + 2 * r * pitch
         corner = begin - left - r * (plane + pitch + 1)
-        _squares(grey[corner:], grey[corner + far + dx :], plane, patch, law, work[0, :tall])
-        _sums(work[0], pitch, patch, work[1, :wide])
-        _weights(work[1], patch, law, weights[dx + d, d - left : d - left + count])
+        squared_differences(grey[corner:], grey[corner + far + dx :], plane, patch, law, work[0, :tall])
+        add_apart(work[0], pitch, patch, work[1, :wide])
+        patch_weights(work[1], patch, law, weights[dx + d, d - left : d - left + count])
 
 
 @compiled
@@ -241,30 +133,18 @@ def _tile(
                 high = max(ny if here else -d, ny - dy if there else -d)
                 at = core + z * plane
                 begin = at + low * pitch
-                _plane_weights(
-                    grey,
-                    begin,
-                    far,
-                    high - low,
-                    (plane, pitch, nx),
-                    first,
-                    row,
-                    patch,
-                    law,
-                    work,
-                    weights,
-                )
+                _plane_weights(grey, begin, far, high - low, (plane, pitch, nx), first, row, patch, law, work, weights)
                 if here:
                     total, norm = sums[z * slab :][:span], norms[z * slab :][:span]
-                    found = flat[d - low * pitch :]
+                    own = flat[d - low * pitch :]
                     partner = grey[at + far - d :]
-                    _tally(found, jump, partner, 1, row, total, norm)
+                    _tally(own, jump, partner, 1, row, total, norm)
                 if there:
                     o = (z + dz) * slab
                     total, norm = sums[o:][:span], norms[o:][:span]
-                    found = flat[2 * d - (dy + low) * pitch :]
+                    own = flat[2 * d - (dy + low) * pitch :]
                     partner = grey[at + dz * plane - far - d :]
-                    _tally(found, jump - 1, partner, -1, row, total, norm)
+                    _tally(own, jump - 1, partner, -1, row, total, norm)
 
 
 @compiled
@@ -285,7 +165,7 @@ def _block(
     weights = np.empty((len(row), plane), np.uint16)
     sums = np.empty(tile[0] * tile[1] * pitch, np.uint32)
     norms = np.empty(tile[0] * tile[1] * pitch, np.uint32)
-    top = np.uint32(_weight(law.floor, law))
+    top = np.uint32(weight_of(law.floor, law))
     for z0 in range(0, out.shape[0], tile[0]):
         for y0 in range(0, out.shape[1], tile[1]):
             for x0 in range(0, out.shape[2], tile[2]):
@@ -343,14 +223,7 @@ def _check(padded: Bytes, patch_size: int, patch_distance: int, h: float, sigma:
         )
 
 
-def nlm(
-    padded: Bytes,
-    *,
-    patch_size: int = 3,
-    patch_distance: int = 5,
-    h: float,
-    sigma: float = 0.0,
-) -> Bytes:
+def nlm(padded: Bytes, *, patch_size: int = 3, patch_distance: int = 5, h: float, sigma: float = 0.0) -> Bytes:
     """Return the core of a padded block, denoised by non-local means.
 
     With S(p, q) the sum of the squared differences between the cubic patches around p and q, and v
@@ -359,16 +232,8 @@ def nlm(
 
         f(x) = max(1 - x / 5, 0)**4,
 
-    which is exp(-x) within 0.05 and 0 from x = 5 on. In integers, `>>` rounding down:
-
-        S    = sum of (min(difference**2 + 2**k // 2, 65535) >> k), at most 65535
-        t    = max(cut - max(S, floor), 0) << fine
-        u    = (t * scale) >> 16
-        f    = (((u * u) >> 16)**2) >> 16
-
-    with the constants of `Weighting`. k is 0, and S exact, while v (2 sigma**2 + 5 h**2) is below
-    65536; else squares are rounded to multiples of 2**k, far finer than h**2. The mean is rounded
-    half up.
+    which is exp(-x) within 0.05 and 0 from x = 5 on; `Weighting` tells how in integers. The mean is
+    rounded half up.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ much more of the source it was handed than it needs, cannot matter.
 from __future__ import annotations
 
 from itertools import product
-from math import floor, isnan
+from math import floor
 from typing import Any, Literal
 
 import numpy as np
@@ -18,12 +18,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.grid import Box, Triple
+from crackdask.kernels.interpolation import TOLERANCE, interpolate
+from crackdask.kernels.scan_window import ScanWindow
 
 Interpolation = Literal["cubic", "linear"]
 Matrix = NDArray[np.float64]
-
-TOLERANCE = 1e-6  # voxels: how far outside the scan still counts as on its border
-NEGLIGIBLE = 1e-6  # linear weight under which a fill voxel does no harm
 
 
 def check_matrix(matrix: Matrix) -> Matrix:
@@ -82,99 +81,6 @@ def source_box(matrix: Matrix, box: Box, source_shape: Triple, interpolation: In
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _inside(position: float, size: int) -> bool:
-    """Say whether a position lies on the scan, its border included."""
-    return position >= -TOLERANCE and position <= (size - 1) + TOLERANCE
-
-
-@njit(cache=True, nogil=True)
-def cubic_weights(f: float) -> tuple[float, float, float, float]:
-    """Return Keys's four weights (a = -0.5) for the fraction f, exactly 0 1 0 0 for f = 0."""
-    return (
-        ((-0.5 * f + 1.0) * f - 0.5) * f,
-        ((1.5 * f - 2.5) * f) * f + 1.0,
-        ((-1.5 * f + 2.0) * f + 0.5) * f,
-        ((0.5 * f - 0.5) * f) * f,
-    )
-
-
-@njit(cache=True, nogil=True)
-def _taps(index: int, size: int, origin: int, stride: int) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    """Return the offsets of four taps along an axis, the border repeated outside the scan."""
-    last = size - 1
-    return (
-        np.uint64((max(index - 1, 0) - origin) * stride),
-        np.uint64((index - origin) * stride),
-        np.uint64((min(index + 1, last) - origin) * stride),
-        np.uint64((min(index + 2, last) - origin) * stride),
-    )
-
-
-@njit(cache=True, nogil=True)
-def _interpolate(  # type: ignore[no-untyped-def]
-    flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill
-) -> tuple[bool, float]:
-    """Return whether a source position is valid, and the value there."""
-    if not (_inside(cz, shape[0]) and _inside(cy, shape[1]) and _inside(cx, shape[2])):
-        return False, 0.0
-    cz = min(max(cz, 0.0), shape[0] - 1.0)
-    cy = min(max(cy, 0.0), shape[1] - 1.0)
-    cx = min(max(cx, 0.0), shape[2] - 1.0)
-    iz, iy, ix = int(cz), int(cy), int(cx)
-    fz, fy, fx = cz - iz, cy - iy, cx - ix
-    tz = _taps(iz, shape[0], origin[0], strides[0])
-    ty = _taps(iy, shape[1], origin[1], strides[1])
-    tx = _taps(ix, shape[2], origin[2], 1)
-    if has_fill:
-        for a in range(1, 3):
-            if (fz if a == 2 else 1.0 - fz) <= NEGLIGIBLE:
-                continue
-            for b in range(1, 3):
-                if (fy if b == 2 else 1.0 - fy) <= NEGLIGIBLE:
-                    continue
-                row = tz[a] + ty[b]
-                if fx < 1.0 - NEGLIGIBLE and flat[row + tx[1]] == fill:
-                    return False, 0.0
-                if fx > NEGLIGIBLE and flat[row + tx[2]] == fill:
-                    return False, 0.0
-        if cubic:
-            # A fill voxel further out must not ring into the scan: such voxels fall back to linear.
-            for a in range(4):
-                for b in range(4):
-                    row = tz[a] + ty[b]
-                    for c in range(4):
-                        if flat[row + tx[c]] == fill:
-                            cubic = False
-    value = 0.0
-    if cubic:
-        wz, wy, wx = cubic_weights(fz), cubic_weights(fy), cubic_weights(fx)
-        for a in range(4):
-            plane = 0.0
-            for b in range(4):
-                row = tz[a] + ty[b]
-                plane += wy[b] * (
-                    (wx[0] * flat[row + tx[0]] + wx[1] * flat[row + tx[1]])
-                    + (wx[2] * flat[row + tx[2]] + wx[3] * flat[row + tx[3]])
-                )
-            value += wz[a] * plane
-        return True, value
-    for a in range(1, 3):
-        uz = fz if a == 2 else 1.0 - fz
-        for b in range(1, 3):
-            uy = fy if b == 2 else 1.0 - fy
-            row = tz[a] + ty[b]
-            left, right = (1.0 - fx) * flat[row + tx[1]], fx * flat[row + tx[2]]
-            if has_fill:
-                # A fill voxel of negligible weight (possibly enormous) is left out altogether.
-                if flat[row + tx[1]] == fill:
-                    left = 0.0
-                if flat[row + tx[2]] == fill:
-                    right = 0.0
-            value += (uz * uy) * (left + right)
-    return True, value
-
-
 @njit(cache=True, nogil=True)
 def _grey(value, window, counts) -> int:  # type: ignore[no-untyped-def]
     """Map one valid value to 1..255 and count it."""
@@ -209,7 +115,7 @@ def _resample_grey(  # type: ignore[no-untyped-def]
                 cz = (sz + matrix[0, 2] * x) + matrix[0, 3]
                 cy = (sy + matrix[1, 2] * x) + matrix[1, 3]
                 cx = (sx + matrix[2, 2] * x) + matrix[2, 3]
-                valid, value = _interpolate(flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill)
+                valid, value = interpolate(flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill)
                 core[k, j, i] = _grey(value, window, counts) if valid else 0
 
 
@@ -231,7 +137,7 @@ def _resample_values(  # type: ignore[no-untyped-def]
                 cz = (sz + matrix[0, 2] * x) + matrix[0, 3]
                 cy = (sy + matrix[1, 2] * x) + matrix[1, 3]
                 cx = (sx + matrix[2, 2] * x) + matrix[2, 3]
-                valid, value = _interpolate(flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill)
+                valid, value = interpolate(flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill)
                 core[k, j, i] = value
                 mask[k, j, i] = valid
 
@@ -247,31 +153,6 @@ def _shift_grey(source, has_fill, fill, window, counts, core) -> None:  # type: 
                     core[k, j, i] = 0
                 else:
                     core[k, j, i] = _grey(float(source[k, j, i]), window, counts)
-
-
-def _native(window: NDArray[Any]) -> NDArray[Any]:
-    """Return the window in C order and this machine's byte order, copied only if it is not."""
-    return np.ascontiguousarray(window, dtype=window.dtype.newbyteorder("="))
-
-
-def _fill_of(window: NDArray[Any], fill: float | None) -> tuple[NDArray[Any], bool, Any]:
-    """Return the window, whether it holds the fill value, and that value in the window's own type.
-
-    NaN equals nothing, so where it is the fill, the window comes back with the lowest number instead.
-    """
-    none = window.dtype.type(0)
-    if fill is None:
-        return window, False, none
-    if window.dtype.kind in "iu":
-        limits = np.iinfo(window.dtype)
-        if isnan(fill) or fill != int(fill) or not limits.min <= fill <= limits.max:
-            return window, False, none
-    own = window.dtype.type(fill)
-    if not isnan(fill):
-        return window, bool((window == own).any()), own
-    missing = np.isnan(window)
-    own = np.finfo(window.dtype).min
-    return (np.where(missing, own, window), True, own) if missing.any() else (window, False, own)
 
 
 def _check_window(
@@ -317,23 +198,18 @@ def resample_grey(
 ) -> tuple[NDArray[np.uint8], dict[str, int]]:
     """Resample one block of a scan and map it to 8-bit grey.
 
-    A voxel is invalid, grey 0, where its position lies outside the scan or where a voxel of its
-    linear neighbourhood equals `fill`. A valid value v becomes
-    ``1 + floor((gain * v + offset - lo) * (254 / (hi - lo)) + 0.5)``, clipped to 1..255. The cubic
-    support repeats the border voxels; where it reaches a fill voxel, the value is trilinear.
+    A voxel is invalid, grey 0, where its position lies outside the scan or where a voxel of its linear neighbourhood
+    equals `fill`. A valid value v becomes ``1 + floor((gain * v + offset - lo) * (254 / (hi - lo)) + 0.5)``, clipped
+    to 1..255. The cubic support repeats the border voxels; where it reaches a fill voxel, the value is trilinear.
 
     Parameters
     ----------
-    window
-        Source voxels, at least those of `source_box`; any integer or float type.
-    window_box
-        Where the window lies in the source.
+    window, window_box
+        Source voxels, at least those of `source_box`, of any integer or float type, and where they lie in the source.
     matrix
         Stored voxel index (z, y, x, 1) to source voxel index.
-    box
-        The block, in stored voxels.
-    source_shape
-        Shape of the whole source.
+    box, source_shape
+        The block, in stored voxels, and the shape of the whole source.
     lo, hi
         The grey window, of which `lo` becomes 1 and `hi` becomes 255.
     fill
@@ -348,13 +224,7 @@ def resample_grey(
     core
         Grey levels of the block, uint8.
     tally
-        Counts of `valid` voxels, and of those `clipped_low` (under lo) and `clipped_high` (over
-        hi). Tallies of blocks add up.
-
-    Raises
-    ------
-    ValueError
-        If the window is empty or the matrix is no transform.
+        Counts of `valid` voxels, and of those `clipped_low` (under lo) and `clipped_high` (over hi); they add up.
 
     >>> scan = np.array([[[0, 5, 10, 20]]], dtype=np.uint16)
     >>> whole = Box.whole((1, 1, 4))
@@ -365,48 +235,31 @@ def resample_grey(
     if not lo < hi:
         raise ValueError(f"the grey window must have lo < hi, got [{lo}, {hi}]")
     matrix = check_matrix(matrix)
-    core = np.zeros(box.shape, np.uint8)
-    counts = np.zeros(3, np.int64)
+    core, counts = np.zeros(box.shape, np.uint8), np.zeros(3, np.int64)
     if _check_window(window, window_box, matrix, box, source_shape, interpolation):
-        window = _native(window)
-        window, has_fill, own_fill = _fill_of(window, fill)
+        source = ScanWindow.of(window, window_box, source_shape, fill)
         levels = (float(gain), float(offset), float(lo), float(hi), 254.0 / (float(hi) - float(lo)))
-        shift = _whole_shift(matrix)
-        if shift is None:
-            strides = (window.shape[1] * window.shape[2], window.shape[2])
-            _resample_grey(
-                window.reshape(-1),
-                strides,
-                window_box.start,
-                source_shape,
-                matrix,
-                box.start,
-                interpolation == "cubic",
-                has_fill,
-                own_fill,
-                levels,
-                counts,
-                core,
-            )
-        else:
-            target = Box(_add(box.start, shift), _add(box.stop, shift))
-            common = target.intersect(Box.whole(source_shape))
-            assert common is not None
-            _shift_grey(
-                window[common.within(window_box)],
-                has_fill,
-                own_fill,
-                levels,
-                counts,
-                core[common.within(target)],
-            )
+        _fill_grey(source, matrix, box, interpolation == "cubic", levels, counts, core)
     valid, low, high = counts.tolist()
     return core, {"valid": valid, "clipped_low": low, "clipped_high": high}
 
 
-def _add(first: Triple, second: Triple) -> Triple:
-    """Return the sum of two triples."""
-    return (first[0] + second[0], first[1] + second[1], first[2] + second[2])
+def _fill_grey(
+    source: ScanWindow,
+    matrix: Matrix,
+    box: Box,
+    cubic: bool,
+    levels: tuple[float, ...],
+    counts: NDArray[np.int64],
+    core: NDArray[np.uint8],
+) -> None:
+    """Fill `core` and `counts`; a move by whole voxels needs no interpolation."""
+    shift = _whole_shift(matrix)
+    if shift is None:
+        _resample_grey(*source.flat(), matrix, box.start, cubic, *source.fill, levels, counts, core)
+        return
+    here, there = source.met_by(box, shift)
+    _shift_grey(source.voxels[here], *source.fill, levels, counts, core[there])
 
 
 def resample_values(
@@ -433,19 +286,6 @@ def resample_values(
     core = np.zeros(box.shape, np.float32)
     mask = np.zeros(box.shape, np.bool_)
     if _check_window(window, window_box, matrix, box, source_shape, interpolation):
-        window = _native(window)
-        window, has_fill, own_fill = _fill_of(window, fill)
-        _resample_values(
-            window.reshape(-1),
-            (window.shape[1] * window.shape[2], window.shape[2]),
-            window_box.start,
-            source_shape,
-            matrix,
-            box.start,
-            interpolation == "cubic",
-            has_fill,
-            own_fill,
-            core,
-            mask,
-        )
+        source = ScanWindow.of(window, window_box, source_shape, fill)
+        _resample_values(*source.flat(), matrix, box.start, interpolation == "cubic", *source.fill, core, mask)
     return core, mask

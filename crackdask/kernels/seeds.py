@@ -7,10 +7,9 @@ from typing import Any
 import numba
 import numpy as np
 
+from crackdask.arrays import Array
+from crackdask.grid import Triple
 from crackdask.kernels.hash_table import grown, slot
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Triple = tuple[int, int, int]
 
 _BATCH = 4096  # voxels
 
@@ -62,8 +61,8 @@ def rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Arr
     voxels
         int64, indices into the flat window, ascending.
     """
-    found = _rims(basins, seeds, start, shape, cutting)
-    return found[:, 0].copy(), found[:, 1].copy()
+    voxels = _rims(basins, seeds, start, shape, cutting)
+    return voxels[:, 0].copy(), voxels[:, 1].copy()
 
 
 def split(basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Array, rim: Array, weights: Triple) -> None:
@@ -150,7 +149,7 @@ def _is_rim(basins: Array, seeds: Array, z: int, y: int, x: int) -> bool:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Array) -> Array:
-    found = np.empty((1024, 2), np.int64)
+    voxels = np.empty((1024, 2), np.int64)
     count = 0
     last_key = np.uint64(0)
     place = np.int64(0)
@@ -166,14 +165,14 @@ def _rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Ar
                     place = np.int64(np.searchsorted(cutting, key))
                     known = place < cutting.size and cutting[place] == key
                 if known and _is_rim(basins, seeds, z, y, x):
-                    if count == found.shape[0]:
+                    if count == voxels.shape[0]:
                         longer = np.empty((2 * count, 2), np.int64)
-                        longer[:count] = found
-                        found = longer
-                    found[count, 0] = place
-                    found[count, 1] = (z * basins.shape[1] + y) * basins.shape[2] + x
+                        longer[:count] = voxels
+                        voxels = longer
+                    voxels[count, 0] = place
+                    voxels[count, 1] = (z * basins.shape[1] + y) * basins.shape[2] + x
                     count += 1
-    return found[:count].copy()
+    return voxels[:count].copy()
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from crackdask.arrays import Floats
 
 #: Times the median absolute deviation this is the standard deviation of a normal variable.
 MAD = 1.4826
@@ -15,12 +15,18 @@ _FEWEST = 10  # points that a slope is fitted to
 _ROUNDS = 5
 
 
-def robust_curve(x: NDArray[Any], y: NDArray[Any], at: NDArray[Any], share: float = 0.2, knots: int = 64) -> Floats:
-    """Return the typical y at given x: local lines, robust against outliers (Cleveland 1979).
+def robust_band(
+    x: NDArray[Any], y: NDArray[Any], at: NDArray[Any], share: float = 0.2, knots: int = 64
+) -> tuple[Floats, Floats, Floats]:
+    """Return the typical y at given x, the robust spread of the points about it, and its standard error.
 
-    Around each of a number of knots, which lie at quantiles of x, a line is fitted to the nearest share of the
-    points with tricube weights, five times with bisquare weights of the residuals. Between knots the curve is
-    straight, outside the points it is level. Fewer than 10 points have their median at every x.
+    Local lines, robust against outliers (Cleveland 1979): around each of a number of knots, which lie at quantiles of
+    x, a line is fitted to the nearest share of the points with tricube weights, five times with bisquare weights of
+    the residuals. Between knots the curve is straight, outside the points it is level. Fewer than 10 points have their
+    median at every x.
+
+    The spread is 1.4826 times the median distance of the points around a knot, which is the standard deviation where
+    they are normal. The error is that spread times the norm of the weights that the points have in the line's height.
 
     Parameters
     ----------
@@ -38,22 +44,8 @@ def robust_curve(x: NDArray[Any], y: NDArray[Any], at: NDArray[Any], share: floa
     >>> x = np.arange(40.0)
     >>> y = 2 * x
     >>> y[7] = 900
-    >>> robust_curve(x, y, np.array([7.0, 20.5])).round(3).tolist()
+    >>> robust_band(x, y, np.array([7.0, 20.5]))[0].round(3).tolist()
     [14.0, 41.0]
-    """
-    return robust_band(x, y, at, share, knots)[0]
-
-
-def robust_band(
-    x: NDArray[Any], y: NDArray[Any], at: NDArray[Any], share: float = 0.2, knots: int = 64
-) -> tuple[Floats, Floats, Floats]:
-    """Return the curve of :func:`robust_curve`, the robust spread of the points about it, and its standard error.
-
-    The spread is 1.4826 times the median distance of the points around a knot, which is the standard deviation where
-    they are normal. The error is that spread times the norm of the weights that the points have in the line's height.
-
-    Examples
-    --------
     >>> x, y = np.arange(1000.0), np.random.default_rng(0).normal(size=1000)
     >>> _, spread, error = robust_band(x, y, np.array([500.0]))
     >>> spread.round(1).tolist(), error.round(2).tolist()

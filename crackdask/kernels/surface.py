@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import product
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from crackdask.arrays import Array
+
 Edges = tuple[float, float, float]
 
 _CORNERS = tuple(product((0, 1), repeat=3))

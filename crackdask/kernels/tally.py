@@ -10,27 +10,20 @@ voxels belongs to the block of its upper voxel.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
+from crackdask.arrays import Array
+from crackdask.grid import Triple
+from crackdask.kernels.hash_table import slot
+from crackdask.kernels.renumbering import distinct, renumber
 from crackdask.kernels.surface import CELL_CLASS, CELL_MEMBER
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Triple = tuple[int, int, int]
 
 FAR = np.iinfo(np.int32).max  # the low corner of a particle without a voxel, so that minima merge
 
 
 def tally(
-    label: Array,
-    grey: Array,
-    invalid: Array | None,
-    depth: Array,
-    unit: int,
-    origin: Triple,
-    shape: Triple,
+    label: Array, grey: Array, invalid: Array | None, depth: Array, unit: int, origin: Triple, shape: Triple
 ) -> dict[str, Array]:
     """Count everything that the measurements of a block's particles need.
 
@@ -58,8 +51,8 @@ def tally(
         `shell_start`); and `contact_a`, `contact_b`, `contact_faces` (normal to z, y, x).
     """
     label = np.ascontiguousarray(label)
-    ids = _distinct(label)
-    near = _renumber(label, ids)
+    ids = distinct(label)
+    near = renumber(label, ids)
     z, y, x = (o + n == s for o, n, s in zip(origin, grey.shape, shape, strict=True))
     cells, pairs, faces = _count_cells(near, ids.size, (z, y, x))
     shells = round(float(np.sqrt(int(depth.max(initial=0)) / unit))) + 1
@@ -123,80 +116,12 @@ def _ragged_shells(rings: Array) -> dict[str, Array]:
 def _sorted_contacts(pairs: Array, faces: Array, ids: Array) -> dict[str, Array]:
     slots = np.flatnonzero(pairs)
     slots = slots[np.argsort(pairs[slots])]
-    found = pairs[slots]
+    keys = pairs[slots]
     return {
-        "contact_a": ids[(found >> np.uint64(32)).astype(np.int64) - 1],
-        "contact_b": ids[(found & np.uint64(0xFFFFFFFF)).astype(np.int64) - 1],
+        "contact_a": ids[(keys >> np.uint64(32)).astype(np.int64) - 1],
+        "contact_b": ids[(keys & np.uint64(0xFFFFFFFF)).astype(np.int64) - 1],
         "contact_faces": faces[slots],
     }
-
-
-@njit(cache=True, nogil=True)
-def _slot(keys: Array, key: Any) -> Any:
-    mask = np.uint64(keys.size - 1)
-    slot = ((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
-    while keys[slot] != np.uint64(0) and keys[slot] != np.uint64(key):
-        slot = (slot + np.uint64(1)) & mask
-    return slot
-
-
-def _distinct(label: Array) -> Array:
-    """Return the sorted ids in `label`, without 0."""
-    size = 4096
-    while True:
-        keys = np.zeros(size, np.uint64)
-        if _collect(label, keys):
-            return np.sort(keys[keys != 0]).astype(np.uint32)
-        size *= 8
-
-
-@njit(cache=True, nogil=True)
-def _collect(label: Array, keys: Array) -> bool:
-    """Enter every id into a table of `keys`; False where the table is too small."""
-    used = 0
-    nz, ny, nx = label.shape
-    for z in range(nz):
-        for y in range(ny):
-            row = label[z, y]
-            before = np.uint32(0)
-            for x in range(nx):
-                here = row[x]
-                if here != before and here != 0:
-                    slot = _slot(keys, here)
-                    if keys[slot] == 0:
-                        keys[slot] = here
-                        used += 1
-                        if 2 * used > keys.size:
-                            return False
-                before = here
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _renumber(label: Array, ids: Array) -> Array:
-    """Return 1 + the row of each voxel's particle in `ids`; 0 stays 0."""
-    size = 1024
-    while size < 2 * ids.size:
-        size *= 2
-    keys = np.zeros(size, np.uint64)
-    rows = np.zeros(size, np.int32)
-    for i in range(ids.size):
-        slot = _slot(keys, ids[i])
-        keys[slot] = ids[i]
-        rows[slot] = i + 1
-    near = np.empty(label.shape, np.int32)
-    nz, ny, nx = label.shape
-    for z in range(nz):
-        for y in range(ny):
-            before = np.uint32(0)
-            row = np.int32(0)
-            for x in range(nx):
-                here = label[z, y, x]
-                if here != before:
-                    row = rows[_slot(keys, here)] if here != 0 else np.int32(0)
-                    before = here
-                near[z, y, x] = row
-    return near
 
 
 def _count_cells(near: Array, particles: int, last: tuple[bool, bool, bool]) -> tuple[Array, Array, Array]:
@@ -260,13 +185,13 @@ def _cells(
                     other = corner[7 - (4 >> axis)]
                     if other != 0 and other != own:
                         key = np.uint64(min(own, other)) << np.uint64(32) | np.uint64(max(own, other))
-                        slot = _slot(pairs, key)
-                        if pairs[slot] == 0:
+                        place = np.uint64(slot(pairs, key))
+                        if pairs[place] == 0:
                             used += 1
                             if 2 * used > pairs.size:
                                 return False
-                            pairs[slot] = key
-                        faces[slot, axis] += np.uint32(1)
+                            pairs[place] = key
+                        faces[place, axis] += np.uint32(1)
     return True
 
 

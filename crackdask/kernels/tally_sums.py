@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
+from crackdask.arrays import Array
 from crackdask.kernels.surface import CELL_MEMBER
 from crackdask.kernels.tally import FAR
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Tally = Mapping[str, Array]
 
 _RINGS = ("shell_voxels", "shell_grey_sum", "shell_grey_sumsq")
@@ -25,9 +24,9 @@ class Pairs:
         self._parts: list[tuple[Array, Array]] = [(np.zeros(0, np.uint64), np.zeros((0, 3), np.int64))]
         self._waiting = 0
 
-    def add(self, found: Tally) -> None:
+    def add(self, tally: Tally) -> None:
         """Add the contacts of one tally."""
-        a, b, faces = (found[f"contact_{name}"] for name in ("a", "b", "faces"))
+        a, b, faces = (tally[f"contact_{name}"] for name in ("a", "b", "faces"))
         if self._labels is not None:
             kept = among(self._labels, a) | among(self._labels, b)
             a, b, faces = a[kept], b[kept], faces[kept]
@@ -77,11 +76,11 @@ def total(tallies: Iterable[Tally], labels: Array, shells: int | None) -> dict[s
         "rings": np.zeros((n, shells or 0, 3), np.uint64),
     }
     pairs = Pairs(labels)
-    for found in tallies:
-        pairs.add(found)
-        kept = np.flatnonzero(among(labels, found["ids"]))
+    for tally in tallies:
+        pairs.add(tally)
+        kept = np.flatnonzero(among(labels, tally["ids"]))
         if kept.size:
-            _add(rows, found, kept, np.searchsorted(labels, found["ids"][kept]), shells)
+            _add(rows, tally, kept, np.searchsorted(labels, tally["ids"][kept]), shells)
     first, second, faces = pairs.total()
     return {**rows, "pair_a": first, "pair_b": second, "pair_faces": faces}
 
@@ -91,19 +90,19 @@ def among(labels: Array, ids: Array) -> Array:
     if not labels.size:
         return np.zeros(ids.shape, bool)
     rows = np.minimum(np.searchsorted(labels, ids), labels.size - 1)
-    found: Array = labels[rows] == ids
-    return found
+    same: Array = labels[rows] == ids
+    return same
 
 
-def _add(rows: dict[str, Array], found: Tally, kept: Array, at: Array, shells: int | None) -> None:
+def _add(rows: dict[str, Array], tally: Tally, kept: Array, at: Array, shells: int | None) -> None:
     for name in ("voxels", "sums", "products", "cells"):
-        rows[name][at] += found[name][kept]
-    rows["low"][at] = np.minimum(rows["low"][at], found["low"][kept])
+        rows[name][at] += tally[name][kept]
+    rows["low"][at] = np.minimum(rows["low"][at], tally["low"][kept])
     for name in ("high", "depth", "border", "invalid"):
-        rows[name][at] = np.maximum(rows[name][at], found[name][kept])
-    row, entry, _ = _ragged(found["grey_start"], kept, at)
-    rows["levels"][row, found["grey_level"][entry]] += found["grey_voxels"][entry]
-    row, entry, shell = _ragged(found["shell_start"], kept, at)
+        rows[name][at] = np.maximum(rows[name][at], tally[name][kept])
+    row, entry, _ = _ragged(tally["grey_start"], kept, at)
+    rows["levels"][row, tally["grey_level"][entry]] += tally["grey_voxels"][entry]
+    row, entry, shell = _ragged(tally["shell_start"], kept, at)
     wide = int(shell.max(initial=-1)) + 1
     held = rows["rings"].shape[1]
     if wide > held:
@@ -111,7 +110,7 @@ def _add(rows: dict[str, Array], found: Tally, kept: Array, at: Array, shells: i
             raise ValueError(f"found a particle with {wide} shells, wanted at most {shells}")
         rows["rings"] = np.pad(rows["rings"], ((0, 0), (0, wide - held), (0, 0)))
     for i, name in enumerate(_RINGS):
-        rows["rings"][row, shell, i] += found[name][entry]
+        rows["rings"][row, shell, i] += tally[name][entry]
 
 
 def _ragged(start: Array, kept: Array, at: Array) -> tuple[Array, Array, Array]:

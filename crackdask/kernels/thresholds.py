@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdask.kernels.otsu import otsu_bin
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
@@ -39,17 +40,7 @@ def otsu(counts: Counts) -> float:
     >>> otsu(counts)
     60.0
     """
-    inside = _inside(counts)
-    total, mass = sum(inside), sum(level * count for level, count in enumerate(inside))
-    best, best_level, below, below_mass = -1.0, 0, 0, 0
-    for level, count in enumerate(inside):
-        below += count
-        below_mass += level * count
-        if 0 < below < total:
-            spread = (below_mass * total - mass * below) ** 2 / (below * (total - below))
-            if spread > best:
-                best, best_level = spread, level
-    return float(best_level)
+    return float(otsu_bin(_inside(counts)))
 
 
 def li(counts: Counts) -> float:

@@ -1,7 +1,8 @@
 """Scans of known truth: an invented operando experiment of any size, with its own kernels.
 
-It imports the integer arithmetic of blocks and nothing else of the package. Begin at `experiment`: the numbers of a
-phantom and what is true of it; `scans` writes it to a disk.
+It imports the integer arithmetic of blocks, names of array types and nothing else of the package. Begin at
+`experiment`: the numbers of a phantom and what is true of it; `render` draws particles, `scanner` what a scan shows of
+them, `scans` writes it to a disk.
 """
 
 from crackdask.phantom.cell_states import FIVE_STATES, TWELVE_STATES, State, states

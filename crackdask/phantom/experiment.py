@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from crackdask.arrays import Floats
 from crackdask.grid import Box, Grid, Triple
 from crackdask.phantom import packing, random_particles, render, scene
 from crackdask.phantom.cell_states import (
@@ -26,8 +27,6 @@ from crackdask.phantom.cell_states import (
     PAPER_PATHS,
     State,
 )
-
-Floats = NDArray[np.float64]
 
 TILE = (64, 96, 320)  # drawn at a time, to bound the memory
 SIXTEEN_BIT = (200.0, 3000.0)  # grey * 200 + 3000 in uint16 scans

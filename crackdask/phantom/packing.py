@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from crackdask.arrays import Floats, Integers
 
 
 @njit(nogil=True, cache=True, inline="always")

@@ -9,10 +9,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from crackdask.arrays import Floats, Integers
 
 MOST_PROGRAMMED = 0.28  # mean void fraction at which free paths turn back
 FAR_OUT = 9.0  # offset of a sheet that is not there

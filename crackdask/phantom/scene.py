@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdask.phantom import random_particles, render
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from crackdask.arrays import Floats, Integers
+from crackdask.phantom import random_particles, render, scanner
 
 MARGIN = 5  # voxels that blur and rim reach
 NARROW = 3  # voxels that the blur alone reaches
@@ -162,9 +160,9 @@ def expose(
         table.bumps, table.radii, table.sheets, table.sharpness, gains,
     )  # fmt: skip
     cut = slice(MARGIN - NARROW, NARROW - MARGIN)
-    sharp = render.blur(density[cut, cut, cut], render.gaussian(optics.blur_sd, NARROW))
-    wide = render.blur(density, render.gaussian(RIM_SD, MARGIN))
-    z, y, x = (render.waves(still.vectors, still.phases, int(start[a]), int(stop[a]), a) for a in range(3))
+    sharp = scanner.blur(density[cut, cut, cut], scanner.gaussian(optics.blur_sd, NARROW))
+    wide = scanner.blur(density, scanner.gaussian(RIM_SD, MARGIN))
+    z, y, x = (scanner.waves(still.vectors, still.phases, int(start[a]), int(stop[a]), a) for a in range(3))
     numbers = np.array(
         [
             optics.rim, optics.background, optics.solid, optics.streak, optics.noise_sd,
@@ -173,9 +171,9 @@ def expose(
         np.float32,
     )  # fmt: skip
     place = np.array([*start, *edges], np.int64)
-    render.expose(out, sharp, wide, numbers, z, y, x, key, _quantiles(), place)
+    scanner.expose(out, sharp, wide, numbers, z, y, x, key, _quantiles(), place)
 
 
 @cache
 def _quantiles() -> NDArray[np.float32]:
-    return render.quantiles()
+    return scanner.quantiles()

@@ -6,6 +6,6 @@
 
 from crackdask.sources.base import Source, SourceError
 from crackdask.sources.metadata import suggest
-from crackdask.sources.opening import lazy, open_source
+from crackdask.sources.opening import open_source
 
-__all__ = ["Source", "SourceError", "lazy", "open_source", "suggest"]
+__all__ = ["Source", "SourceError", "open_source", "suggest"]

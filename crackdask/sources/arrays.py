@@ -112,10 +112,10 @@ def open_npy(path: Place) -> NpySource:
     with opened(path) as file:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
-        found, fortran, stored = read(file)
+        there, fortran, stored = read(file)
         offset = file.tell()
         size = file.seek(0, os.SEEK_END)
-    shape, dtype = checked(str(path), found, stored)
+    shape, dtype = checked(str(path), there, stored)
     wanted = offset + prod(shape) * dtype.itemsize
     if size < wanted:
         raise SourceError(f"{path}: truncated, {size} bytes of {wanted}; copy it again")

@@ -138,16 +138,16 @@ def checked(where: str, shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Tri
     return (z, y, x), np.dtype(dtype.name)
 
 
-def chosen(path: Place, inner: str, found: dict[str, tuple[int, ...]]) -> str:
+def chosen(path: Place, inner: str, shapes: dict[str, tuple[int, ...]]) -> str:
     """Return the path of the one 3-D dataset, or list those that there are."""
-    volumes = {name: shape for name, shape in found.items() if len(shape) == 3}
+    volumes = {name: shape for name, shape in shapes.items() if len(shape) == 3}
     listed = "; ".join(f"{name} {shape}" for name, shape in list(volumes.items())[:12])
     if not inner and len(volumes) == 1:
         return next(iter(volumes))
     what = f"no dataset {inner!r}" if inner else "no dataset was named"
     if volumes:
         raise SourceError(f"{path}: {what}; name one as {path.name}::PATH; it has {listed}")
-    others = "; ".join(f"{name} {shape}" for name, shape in list(found.items())[:12])
+    others = "; ".join(f"{name} {shape}" for name, shape in list(shapes.items())[:12])
     raise SourceError(f"{path}: {what}, and it has no 3-D dataset (it has {others or 'none'})")
 
 

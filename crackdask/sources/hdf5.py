@@ -69,14 +69,14 @@ def hdf5_file(path: Place) -> Iterator[Any]:
 
 def hdf5_shapes(file: Any) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all datasets with more than one axis."""
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
 
     def visit(name: str, item: Any) -> None:
         if len(getattr(item, "shape", None) or ()) > 1:
-            found[f"/{name}"] = item.shape
+            shapes[f"/{name}"] = item.shape
 
     file.visititems(visit)
-    return found
+    return shapes
 
 
 def open_hdf5(path: Place, inner: str) -> Hdf5Source:

@@ -45,9 +45,9 @@ def suggest(path: Place) -> list[dict[str, Any]]:
         seen = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=_natural)
         slices = [p for p in seen if p.suffix.lower() in TIFF and p.is_file()]
         if not slices or all(_is_stack(p) for p in slices):
-            found = [entry for p in seen if _may_be_scan(p) for entry in suggest(p)]
-            if found:
-                return found
+            entries = [entry for p in seen if _may_be_scan(p) for entry in suggest(p)]
+            if entries:
+                return entries
     return [_entry(open_source(spec, Path())) for spec in _specs(path)]
 
 

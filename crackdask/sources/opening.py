@@ -1,29 +1,15 @@
-"""From what a recipe says to a scan, and to a lazy array."""
+"""From what a recipe says to a scan."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from dask.base import tokenize
-
-from crackdask.grid import Box
-from crackdask.lazy_import import Later
 from crackdask.sources.arrays import is_zarr, open_npy, open_zarr
 from crackdask.sources.base import FORMATS, Source, SourceError, named
 from crackdask.sources.hdf5 import HDF5, open_hdf5
 from crackdask.sources.tiff import TIFF, open_slices, open_tiff
 from crackdask.storage.locations import Place, Prefix, place
-
-if TYPE_CHECKING:
-    import dask.array as da
-    from numpy.typing import NDArray
-else:
-    da = Later("dask.array")
 
 
 def open_source(spec: str, base: Path) -> Source:
@@ -65,29 +51,3 @@ def open_source(spec: str, base: Path) -> Source:
         if suffix == ".npy":
             return open_npy(path)
     raise SourceError(f"{path}: not a format that can be read; wanted {FORMATS}")
-
-
-def lazy(source: Source, chunks: Any = None) -> da.Array:
-    """Return a scan as a lazy (z, y, x) array; nothing is read until it is computed.
-
-    `chunks` is anything dask understands; by default whole slices, as thick as the format's own
-    chunks and about 64 MB each, for most formats can only read whole slices.
-    """
-    if chunks is None:
-        a_slab = source.slab * source.shape[1] * source.shape[2] * source.dtype.itemsize
-        chunks = (source.slab * max(1, 2**26 // a_slab), -1, -1)
-    cut = da.core.normalize_chunks(chunks, source.shape, dtype=source.dtype)  # type: ignore[no-untyped-call, unused-ignore]
-    scan: da.Array = da.map_blocks(  # type: ignore[no-untyped-call, unused-ignore]
-        partial(_block, source),
-        chunks=cut,
-        dtype=source.dtype,
-        meta=np.empty((0, 0, 0), source.dtype),
-        name=f"read-{tokenize(source.fingerprint(), source.location, cut)}",
-    )
-    return scan
-
-
-def _block(source: Source, block_info: Mapping[Any, Any]) -> NDArray[Any]:
-    """Read one chunk of a lazy scan."""
-    z, y, x = block_info[None]["array-location"]
-    return source.read(Box((z[0], y[0], x[0]), (z[1], y[1], x[1])))

@@ -33,7 +33,7 @@ class SliceFolder(Source):
     def _files(self) -> Iterable[tuple[str, Place]]:
         folder = place(self.location)
         if isinstance(folder, Prefix):  # one listing tells of all
-            return [(found.name, found) for found in folder.iterdir() if found.name in set(self.names)]
+            return [(entry.name, entry) for entry in folder.iterdir() if entry.name in set(self.names)]
         return [(name, folder / name) for name in self.names]
 
     def _load(self, box: Box) -> NDArray[Any]:
@@ -137,8 +137,8 @@ def volume(tif: tifffile.TiffFile, path: Place) -> tifffile.TiffPageSeries:
     if any(s.keyframe.samplesperpixel != 1 for s in series):
         raise SourceError(f"{path}: found colour images (RGB or RGBA), wanted grey; convert it")
     if len(series) > 1 and series[0].kind in ("generic", "uniform", "shaped"):
-        found = ", ".join(f"{s.shape} {s.dtype}" for s in series[:6])
-        raise SourceError(f"{path}: found pages of different shape or type ({found}); split it")
+        described = ", ".join(f"{s.shape} {s.dtype}" for s in series[:6])
+        raise SourceError(f"{path}: found pages of different shape or type ({described}); split it")
     return series[0]
 
 
@@ -174,8 +174,8 @@ def open_slices(folder: Place) -> SliceFolder:
         raise SourceError(f"{folder}: the folder is empty, wanted TIFF slices; copy the scan there")
     if not slices:
         kinds = Counter("folder" if p.is_dir() else p.suffix or "no suffix" for p in seen)
-        found = ", ".join(f"{n} x {kind}" for kind, n in kinds.most_common(6))
-        raise SourceError(f"{folder}: found no TIFF slices (but {found}); wanted {FORMATS}")
+        others = ", ".join(f"{n} x {kind}" for kind, n in kinds.most_common(6))
+        raise SourceError(f"{folder}: found no TIFF slices (but {others}); wanted {FORMATS}")
     if len(slices) == 1:
         raise SourceError(
             f"{folder}: found a single TIFF, wanted one a slice; if it is a stack, name the file itself: {slices[0]}"

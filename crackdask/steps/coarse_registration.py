@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdask.kernels.block_matching import Mask
+from crackdask.arrays import Mask
 from crackdask.kernels.initial_transforms import promising_starts, small_level
 from crackdask.kernels.itk_registration import Picture, register_level
 from crackdask.steps.registration_parameters import RegisterParams, RegistrationError

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, total
 from crackdask.grid import Box, Grid, Triple
+from crackdask.kernels.otsu import otsu_bin
 from crackdask.kernels.resample import resample_grey, source_box
 from crackdask.schema import GREY_LEVELS
 from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume
@@ -83,7 +84,7 @@ def peaks(values: Array, counts: Array) -> tuple[float, float]:
     ends = np.append(values - width / 2, values[-1] + width / 2)
     coarse = np.diff(np.interp(np.linspace(low, high, GREY_LEVELS + 1), ends, np.append(0, below)))
     smooth = np.convolve(coarse, np.ones(9), mode="same")
-    parted = _part(smooth)
+    parted = otsu_bin(smooth.tolist()) + 1
     tops = []
     for start, stop in ((0, parted), (parted, GREY_LEVELS)):
         top = start + int(np.argmax(smooth[start:stop]))
@@ -91,15 +92,6 @@ def peaks(values: Array, counts: Array) -> tuple[float, float]:
         centre = float(np.sum(coarse[near] * (near + 0.5)) / np.sum(coarse[near]))
         tops.append(low + centre * (high - low) / GREY_LEVELS)
     return tops[0], tops[1]
-
-
-def _part(counts: Array) -> int:
-    """Return the first bin of the upper of two classes (Otsu 1979)."""
-    level = np.arange(len(counts))
-    below, mass = np.cumsum(counts), np.cumsum(counts * level)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = (mass * below[-1] - mass[-1] * below) ** 2 / (below * (below[-1] - below))
-    return int(np.nanargmax(np.where(np.isfinite(spread), spread, -1))) + 1
 
 
 def to_reference(own: tuple[float, float], reference: tuple[float, float]) -> tuple[float, float]:

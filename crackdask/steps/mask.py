@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, inner, padded, total
 from crackdask.grid import Grid
-from crackdask.kernels import components
+from crackdask.kernels import components, union_find
 from crackdask.kernels.thresholds import li, multiotsu, otsu, triangle
 from crackdask.lazy_import import Later
 from crackdask.schema import GREY_LEVELS, OUTSIDE
@@ -213,7 +213,7 @@ class _Sieve:
                 low = _plane(grid, tallies, offset, axis, seam, 1)
                 high = _plane(grid, tallies, offset, axis, seam + 1, 0)
                 components.join_planes(parent, low, high, self.connectivity == components.FULL)
-        root = components.roots(parent)
+        root = union_find.roots(parent)
         # The node of all that is kept is too large, and so is what is joined to it.
         weights = np.concatenate([np.array([self.limit + 1]), *sizes])
         voxels = np.bincount(root, weights=weights, minlength=len(parent))

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdask.arrays import Mask
 from crackdask.grid import Box, Triple
-from crackdask.kernels.block_matching import MARGIN, MISSING, Mask, settle, shrink, whole_shift
+from crackdask.kernels.block_matching import MARGIN, MISSING, settle, shrink, whole_shift
 from crackdask.kernels.resample import resample_values, source_box
 
 Matrix = NDArray[np.float64]

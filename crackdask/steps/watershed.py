@@ -16,8 +16,9 @@ import numpy as np
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window
 from crackdask.grid import Box, Grid, Halo, Triple
-from crackdask.kernels import basin_merging, distance
+from crackdask.kernels import basin_merging, distance, union_find
 from crackdask.kernels import watershed as kernels
+from crackdask.kernels.saddles import saddles
 from crackdask.steps.declaration import Volume
 
 Edges = tuple[float, float, float]
@@ -91,7 +92,7 @@ def tally_saddles(block: Block, nodes: Array) -> Tally:
     """Return the highest saddle of every pair of nodes that touch; `nodes` has a halo of 1."""
     own = core(block, 1)
     start, shape = corner(own), block.grid.box(block.number).shape
-    pairs, heights = kernels.saddles(nodes, block.read("depth", 1), start, shape)
+    pairs, heights = saddles(nodes, block.read("depth", 1), start, shape)
     return {"pairs": pairs, "saddles": heights}
 
 
@@ -222,7 +223,7 @@ def _join_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables
     return {
         "peaks": end[by_index],
         "peak_depth": height[by_index],
-        "basin_of_code": basin[basin_merging.jump(parents)],
+        "basin_of_code": basin[union_find.jump(parents)],
         "code_offsets": offsets,
     }
 

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from crackdask.storage.bucket import FIRST_PATIENCE, PlaceError, Prefix, UnreachableError, client, speaking, told
+from crackdask.storage.bucket import Prefix
+from crackdask.storage.service import FIRST_PATIENCE, PlaceError, UnreachableError, client, speaking, told
 
 BEAT = 15.0
 SECONDS = 90.0
@@ -86,8 +87,8 @@ def _interruptible(lease: _Lease) -> Iterator[None]:
 
 def holder(lock: Prefix) -> str | None:
     """Return who holds a lock, or None: a holder that is gone, or silent for too long, holds nothing."""
-    found = _read(lock)
-    if found is None or _is_gone(found[1]):
+    held = _read(lock)
+    if held is None or _is_gone(held[1]):
         return None
     try:
         silent = (datetime.now(UTC) - lock.modified()).total_seconds()
@@ -95,7 +96,7 @@ def holder(lock: Prefix) -> str | None:
         return None
     if silent > SECONDS:
         return None
-    return f"{_who(found[1])}, last heard of {max(0, round(silent))} s ago"
+    return f"{_who(held[1])}, last heard of {max(0, round(silent))} s ago"
 
 
 @dataclass
@@ -113,10 +114,10 @@ class _Lease:
         for _ in range(3):
             if self._put("create"):
                 break
-            found = _read(self.lock)
-            if found is None:  # let go of meanwhile
+            held = _read(self.lock)
+            if held is None:  # let go of meanwhile
                 continue
-            version, facts = found
+            version, facts = held
             if facts.get("token") != self.token and not _is_gone(facts):
                 self._wait(version, facts)
             if self._put({"e_tag": version}):
@@ -135,11 +136,11 @@ class _Lease:
         self.say(f"the store is held by {_who(facts)}; looking for up to {SECONDS:.0f} s whether that run lives")
         while _now() < until:
             time.sleep(BEAT / 4)
-            found = _read(self.lock)
-            if found is None:
+            held = _read(self.lock)
+            if held is None:
                 return
-            if found[0] != version:
-                raise HeldError(_who(found[1]))
+            if held[0] != version:
+                raise HeldError(_who(held[1]))
 
     def renew(self) -> None:
         """Renew the lock until the work is over; stop the run when it is lost."""
@@ -149,9 +150,9 @@ class _Lease:
                 if self._put({"e_tag": self.version}):
                     heard = _now()
                     continue
-                found = _read(self.lock)
-                if found is not None and found[1].get("token") == self.token:
-                    self.version = found[0]  # a PUT that succeeded, and whose answer was lost
+                held = _read(self.lock)
+                if held is not None and held[1].get("token") == self.token:
+                    self.version = held[0]  # a PUT that succeeded, and whose answer was lost
                     heard = _now()
                     continue
                 self.lost = True
@@ -164,8 +165,8 @@ class _Lease:
     def release(self) -> None:
         """Remove the lock object, if it is this run's; one that cannot be removed is taken over later."""
         try:
-            found = _read(self.lock)
-            if found is not None and found[1].get("token") == self.token:
+            held = _read(self.lock)
+            if held is not None and held[1].get("token") == self.token:
                 self.lock.unlink()
         except (PlaceError, UnreachableError):
             return
@@ -191,8 +192,8 @@ def _read(lock: Prefix) -> tuple[str, dict[str, Any]] | None:
     obstore = speaking(lock)
     try:
         with told(lock):
-            found = obstore.get(_client(lock), lock.key)
-            return str(found.meta["e_tag"]), json.loads(bytes(found.bytes()))
+            answer = obstore.get(_client(lock), lock.key)
+            return str(answer.meta["e_tag"]), json.loads(bytes(answer.bytes()))
     except FileNotFoundError:
         return None
 
@@ -218,10 +219,10 @@ def _machine() -> str:
 def _begun(process: int) -> str:
     """Return when a process of this machine began, in the kernel's ticks; nothing if it is not there."""
     try:
-        found = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if found[0] in "ZX" else found[19]
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 def _is_gone(facts: dict[str, Any]) -> bool:
@@ -236,4 +237,6 @@ def _who(facts: dict[str, Any]) -> str:
 
 def _now() -> float:
     """Return seconds that go on while the machine sleeps."""
+    if not hasattr(time, "clock_gettime"):
+        return time.monotonic()  # Windows, where it goes on
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

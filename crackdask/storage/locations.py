@@ -13,19 +13,22 @@ import tempfile
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from crackdask.storage.bucket import PlaceError, Prefix, UnreachableError
+from crackdask.arrays import Array
+from crackdask.storage.bucket import Prefix
+from crackdask.storage.service import PlaceError, UnreachableError
 
 if TYPE_CHECKING:
     from zarr.storage import StoreLike
 
 __all__ = ["Place", "PlaceError", "Prefix", "UnreachableError", "place"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Place = Path | Prefix
+#: Elsewhere, on Windows, no folder can be opened, and files are flushed only through a handle that may write.
+_UNIX = hasattr(os, "O_DIRECTORY")
 
 
 def place(name: str | Place) -> Place:
@@ -40,10 +43,15 @@ def place(name: str | Place) -> Place:
 
 
 def flush(path: Place) -> int:
-    """Flush a file or folder to the disk and return its size in bytes; an object is safe since its PUT returned."""
+    """Flush a file or folder to the disk and return its size in bytes; an object is safe since its PUT returned.
+
+    Folders are left alone where the system cannot flush them.
+    """
     if isinstance(path, Prefix):
         return 0
-    handle = os.open(path, os.O_RDONLY)
+    if not _UNIX and path.is_dir():
+        return 0
+    handle = os.open(path, os.O_RDONLY if _UNIX else os.O_RDWR)
     try:
         os.fsync(handle)
         return os.fstat(handle).st_size
@@ -80,7 +88,7 @@ def write_whole(path: Place, data: bytes) -> None:
 def names(folder: Place) -> list[str]:
     """Return the names of what lies in a folder; none if it is not there."""
     if isinstance(folder, Prefix):
-        return [found.name for found in folder.iterdir()]
+        return [entry.name for entry in folder.iterdir()]
     try:
         return [entry.name for entry in os.scandir(folder)]
     except FileNotFoundError:
@@ -123,32 +131,34 @@ def fetched(path: Place) -> BinaryIO:
 
 def stamps(files: Iterable[tuple[str, Place]]) -> list[tuple[str, int, int | str]]:
     """Return names, sizes and what changes when a file does (time of modification, or ETag), in order."""
-    found: list[tuple[str, int, int | str]] = []
+    told: list[tuple[str, int, int | str]] = []
     for name, path in sorted(files):
         if isinstance(path, Prefix):
-            found.append((name, *path.stamp()))
+            told.append((name, *path.stamp()))
         else:
             seen = path.stat()
-            found.append((name, seen.st_size, seen.st_mtime_ns))
-    return found
+            told.append((name, seen.st_size, seen.st_mtime_ns))
+    return told
 
 
 def mapped(path: Place) -> Array:
     """Return the array in a ``.npy`` file without loading all of it."""
     if isinstance(path, Prefix):
         return _copied(path, path.fresh().stamp())
-    found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return found
+    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 @lru_cache(maxsize=16)
 def _copied(path: Prefix, stamp: tuple[int, str]) -> Array:
     """Fetch an array once for all blocks of a worker, into a file without a name: memory is for voxels."""
+    if not _UNIX:  # Windows neither opens such a file twice nor removes it while it is mapped
+        return cast("Array", np.load(io.BytesIO(path.read_bytes()), allow_pickle=False))
     with tempfile.NamedTemporaryFile(suffix=".npy") as copy:
         copy.write(path.read_bytes())
         copy.flush()
-        found: Array = np.load(copy.name, mmap_mode="r", allow_pickle=False)
-    return found
+        array: Array = np.load(copy.name, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 def zarr_at(path: Place, *, read_only: bool = False) -> StoreLike:

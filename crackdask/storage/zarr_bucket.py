@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from zarr.storage import ObjectStore
 
-from crackdask.storage.bucket import Prefix, client, told
+from crackdask.storage.bucket import Prefix
+from crackdask.storage.service import client, told
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -31,9 +32,9 @@ class Chunks(ObjectStore):  # type: ignore[type-arg, unused-ignore]
     @classmethod
     def at(cls, where: Prefix, *, read_only: bool = False) -> Self:
         """Return the view of a prefix."""
-        made = cls(client(where.bucket, where.key), read_only=read_only)
-        made.where, made.absent = where, []
-        return made
+        store = cls(client(where.bucket, where.key), read_only=read_only)
+        store.where, store.absent = where, []
+        return store
 
     def with_read_only(self, read_only: bool = False) -> Self:
         """Return the same view with other rights."""
@@ -42,10 +43,10 @@ class Chunks(ObjectStore):  # type: ignore[type-arg, unused-ignore]
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Return an object, or None."""
         with told(self.where):
-            found = await super().get(key, prototype, byte_range)
-        if found is None and key.startswith("c"):
+            chunk = await super().get(key, prototype, byte_range)
+        if chunk is None and key.startswith("c"):
             self.absent.append(key)
-        return found
+        return chunk
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is an object."""

@@ -11,10 +11,9 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from crackdask import schema
+from crackdask.arrays import Array
 from crackdask.grid import Triple
 from crackdask.storage.locations import Place, remove, zarr_at
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,15 @@ class Compression:
         if self.codec == "none":
             return [Crc32cCodec()]
         return [BloscCodec(cname=self.codec, clevel=self.level, shuffle="bitshuffle"), Crc32cCodec()]
+
+
+@dataclass(frozen=True)
+class VolumeLayout:
+    """How a store's volumes are cut into chunks (in voxels) and compressed; with `shard`, that many lie in one file."""
+
+    chunk: Triple
+    shard: Triple | None = None
+    compression: Compression = Compression()
 
 
 @dataclass(frozen=True)

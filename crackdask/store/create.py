@@ -9,9 +9,8 @@ import numpy as np
 import zarr
 
 from crackdask import schema
-from crackdask.grid import Triple
 from crackdask.storage.locations import Place, Prefix, flush, remove, zarr_at
-from crackdask.store.arrays import Axes, Compression, create_array, write_array, write_state_coordinates
+from crackdask.store.arrays import Axes, VolumeLayout, create_array, write_array, write_state_coordinates
 from crackdask.store.root import begun_mark, consolidate
 from crackdask.store.volumes import WHOLE
 
@@ -20,22 +19,20 @@ def create(
     path: Place,
     axes: Axes,
     volumes: Mapping[str, str],
-    chunk: Triple,
-    shard: Triple | None,
-    compression: Compression,
+    layout: VolumeLayout,
     values: Mapping[str, Any],
 ) -> None:
     """Make an empty store with its volumes (name to dtype) and root attributes."""
     if isinstance(path, Prefix):  # where nothing can be renamed, a mark tells that it is not whole
         begun_mark(path).write_bytes(b"")
         remove(path)
-        _fill(path, axes, volumes, chunk, shard, compression, values)
+        _fill(path, axes, volumes, layout, values)
         begun_mark(path).unlink()
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     remove(partial)
-    _fill(partial, axes, volumes, chunk, shard, compression, values)
+    _fill(partial, axes, volumes, layout, values)
     partial.replace(path)  # under its name only when it is whole
     flush(path.parent)
 
@@ -44,23 +41,19 @@ def _fill(
     path: Place,
     axes: Axes,
     volumes: Mapping[str, str],
-    chunk: Triple,
-    shard: Triple | None,
-    compression: Compression,
+    layout: VolumeLayout,
     values: Mapping[str, Any],
 ) -> None:
     """Write what a new store consists of."""
     zarr.create_group(zarr_at(path), zarr_format=3, attributes=dict(values))
-    add_volumes(path, axes, volumes, chunk, shard, compression)
+    add_volumes(path, axes, volumes, layout)
 
 
 def add_volumes(
     path: Place,
     axes: Axes,
     volumes: Mapping[str, str],
-    chunk: Triple,
-    shard: Triple | None,
-    compression: Compression,
+    layout: VolumeLayout,
 ) -> None:
     """Add empty volumes (name to dtype) to a store, and the group of all of them if it is not there."""
     where = zarr_at(path / "volumes")
@@ -79,9 +72,9 @@ def add_volumes(
             shape=(len(axes.names), *axes.shape),
             dtype=dtype,
             dims=schema.VOLUME,
-            chunks=(1, *(min(c, n) for c, n in zip(chunk, axes.shape, strict=True))),
-            shards=None if shard is None else (1, *shard),
-            compression=compression,
+            chunks=(1, *(min(c, n) for c, n in zip(layout.chunk, axes.shape, strict=True))),
+            shards=None if layout.shard is None else (1, *layout.shard),
+            compression=layout.compression,
             attributes=schema.VOLUMES[name].attributes | WHOLE,
         )
     consolidate(path)

@@ -42,7 +42,7 @@ def create_image(
 def is_image(path: Path) -> bool:
     """Tell whether a folder is an image that crackdask wrote."""
     try:
-        found = zarr.open_group(str(path), mode="r").attrs
+        attributes = zarr.open_group(str(path), mode="r").attrs
     except (FileNotFoundError, ValueError):
         return False
-    return "ome" in found and "crackdask" in found
+    return "ome" in attributes and "crackdask" in attributes

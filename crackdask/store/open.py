@@ -88,13 +88,13 @@ class Particles:
         whole = (slice(0, alone.shape[0]), slice(0, alone.shape[1]), slice(0, alone.shape[2]))
         squared = squared_depth(alone, whole, ((True, True),) * 3, weights, unit, max(alone.shape))
         depth = np.sqrt(squared / unit) * min(voxel_um)
-        made = xr.Dataset(
+        window = xr.Dataset(
             {
                 "grey": cut.grey,
                 "inside": inside,
                 "depth_um": (("z", "y", "x"), np.where(inside, depth, 0.0)),
             }
         )
-        made.depth_um.attrs = {"units": "um", "long_name": "distance to the particle's own surface"}
-        made.inside.attrs = {"units": "1", "long_name": "voxels of the particle"}
-        return made
+        window.depth_um.attrs = {"units": "um", "long_name": "distance to the particle's own surface"}
+        window.inside.attrs = {"units": "1", "long_name": "voxels of the particle"}
+        return window

@@ -58,12 +58,12 @@ def attributes(path: Place) -> dict[str, Any]:
     if not (path / "zarr.json").is_file():
         raise StoreError(f"there is no store at {path}; `crackdask run RECIPE --store {path}` makes one")
     try:
-        found = dict(zarr.open_group(zarr_at(path), mode="r", zarr_format=3).attrs)
+        stored = dict(zarr.open_group(zarr_at(path), mode="r", zarr_format=3).attrs)
     except (PlaceError, UnreachableError):
         raise
     except Exception as error:
         raise StoreError(f"the store {path} cannot be read: {error}") from error
-    version = found.get("format_version")
+    version = stored.get("format_version")
     if not isinstance(version, int):
         raise StoreError(f"{path} is a Zarr group but not a crackdask store: it has no format_version")
     if version > schema.FORMAT_VERSION:
@@ -71,7 +71,7 @@ def attributes(path: Place) -> dict[str, Any]:
             f"{path} has format {version}, this crackdask knows formats up to {schema.FORMAT_VERSION}; "
             "install a newer crackdask to read it"
         )
-    return found
+    return stored
 
 
 def refuse_links(path: Place) -> None:
@@ -86,10 +86,10 @@ def refuse_links(path: Place) -> None:
         return
     home = path.resolve()
     for pattern in ("*", "*/*", "*/*/*/"):
-        for found in path.glob(pattern):
-            if found.is_symlink() and not found.resolve().is_relative_to(home):
+        for entry in path.glob(pattern):
+            if entry.is_symlink() and not entry.resolve().is_relative_to(home):
                 raise StoreError(
-                    f"{found} is a link to {found.resolve()}, outside of {path.name}, and a run would write there; "
+                    f"{entry} is a link to {entry.resolve()}, outside of {path.name}, and a run would write there; "
                     "put the folder itself in its place, or choose another store"
                 )
 

@@ -18,13 +18,13 @@ import numpy as np
 import zarr
 
 from crackdask import schema
+from crackdask.arrays import Array
 from crackdask.grid import Box, Triple
 from crackdask.storage.locations import Place, Prefix, flush, place, remove, zarr_at
 from crackdask.storage.zarr_bucket import Chunks
 from crackdask.store.arrays import Compression
 from crackdask.store.root import StoreError
 
-Array = np.ndarray[Any, np.dtype[Any]]
 #: Attribute of arrays whose every chunk is written, so that one that is not there was lost.
 WHOLE = {"chunks_of_zeros": "written"}
 
@@ -123,7 +123,7 @@ class Volume:
         root = path.parent.parent
         steps = ("labels", "transfer") if path.name == "label" else (path.name.replace("denoised", "denoise"),)
         results = [root.with_name(f"{root.name}.work") / "results" / f"{step}-{self.state}" for step in steps]
-        return str(next((found for found in results if found.exists()), path))
+        return str(next((record for record in results if record.exists()), path))
 
     def write(self, box: Box, voxels: Array) -> int:
         """Write a box that covers whole chunks and flush it to the disk; return the bytes written."""
@@ -162,7 +162,7 @@ def _sweep(folder: Path, own: set[str]) -> None:
 
 
 @lru_cache(maxsize=64)
-def _opened(path: str, made: int) -> zarr.Array[Any]:
+def _opened(path: str, changed: int) -> zarr.Array[Any]:
     return _open(path)
 
 

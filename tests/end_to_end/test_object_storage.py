@@ -32,10 +32,10 @@ from crackdask.figures import PANELS
 from crackdask.grid import Box
 from crackdask.schema import UnitKey
 from crackdask.sources import SourceError, open_source
-from crackdask.storage import bucket as objects
-from crackdask.storage import lease
+from crackdask.storage import lease, service
 from crackdask.storage.bucket import Prefix
 from crackdask.storage.locations import Place
+from crackdask.storage.service import PlaceError
 from crackdask.store.root import StoreError
 from tests.support.bucket import SECRET, Server, assert_alike, serving, upload
 from tests.support.tiny import Tiny, scan
@@ -362,7 +362,7 @@ def test_a_bucket_that_is_not_there(local: Tiny, server: Server) -> None:
     said = run(local, Prefix.of("s3://nowhere/a.zarr"))
     assert said.code == 2
     assert "there is no bucket 'nowhere'" in said.err
-    with pytest.raises(objects.PlaceError, match="there is no bucket 'nowhere'"):
+    with pytest.raises(PlaceError, match="there is no bucket 'nowhere'"):
         open_source("s3://nowhere/scan", Path())
 
 
@@ -441,7 +441,7 @@ def test_without_the_extra(local: Tiny, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_server_that_goes_away_ends_the_run(local: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(service, "PATIENCE", timedelta(seconds=1))
     do_block, done = engine.run_block, []
     with serving(tmp_path) as server:
 

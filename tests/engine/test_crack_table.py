@@ -53,7 +53,9 @@ class Passing(Serial):
     times: int = 1
     tries: Counter[int] = field(default_factory=Counter)
 
-    def map(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    def map(
+        self, function: Callable[[Any], Any], jobs: Iterable[Any], called: Callable[[Any], str] | None = None
+    ) -> Iterator[tuple[Any, Any]]:
         for job in jobs:
             self.tries[job.state, job.number] += 1
             fails = self.tries[job.state, job.number] <= self.times

@@ -20,9 +20,9 @@ from crackdask.kernels.components import (
     face_codes,
     inner_sides,
     join_planes,
-    roots,
     small_components,
 )
+from crackdask.kernels.union_find import roots
 
 STRUCTURE = {FULL: np.ones((3, 3, 3)), FACES: ndimage.generate_binary_structure(3, 1)}
 

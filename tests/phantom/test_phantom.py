@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from crackdask.grid import Box, Grid
-from crackdask.phantom import FIVE_STATES, TWELVE_STATES, Phantom, State, packing, recipe, render, states, write
+from crackdask.phantom import FIVE_STATES, TWELVE_STATES, Phantom, State, packing, recipe, scanner, states, write
 
 SHAPE = (44, 52, 60)
 WHOLE = Box.whole(SHAPE)
@@ -265,12 +265,12 @@ def test_particles_touch_without_sinking_far():
 
 def test_blur_equals_scipy():
     block = np.random.default_rng(1).random((14, 15, 16)).astype(np.float32)
-    side = render.gaussian(0.9, 3)
+    side = scanner.gaussian(0.9, 3)
     taps = np.concatenate([side[:0:-1], side]).astype(float)
     expected = block.astype(float)
     for axis in range(3):
         expected = ndimage.correlate1d(expected, taps, axis)
-    smooth = render.blur(block, side)
+    smooth = scanner.blur(block, side)
     assert smooth.dtype == np.float32
     np.testing.assert_allclose(smooth, expected[3:-3, 3:-3, 3:-3], rtol=1e-5)
 

@@ -1,0 +1,46 @@
+"""Groups of nodes that are joined pair by pair (union-find): every node points towards its group's representative.
+
+Callers choose which of two representatives stays one, so that the answer does not depend on the order of the pairs.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from crackdask.arrays import Array
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def root(parents: Array, node: int) -> int:
+    """Return the representative of a node's group; the way there is halved for the next who asks."""
+    while parents[node] != node:
+        parents[node] = parents[parents[node]]
+        node = parents[node]
+    return node
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def roots(parents: Array) -> Array:
+    """Return the representative of every node.
+
+    >>> roots(np.array([0, 0, 1, 3])).tolist()
+    [0, 0, 0, 3]
+    """
+    representatives = np.empty_like(parents)
+    for node in range(parents.size):
+        representatives[node] = root(parents, node)
+    return representatives
+
+
+def jump(parents: Array) -> Array:
+    """Follow parents until nothing changes, all nodes at once; roots are their own parents.
+
+    >>> jump(np.array([1, 2, 2, 0])).tolist()
+    [2, 2, 2, 2]
+    """
+    while True:
+        further = parents[parents]
+        if np.array_equal(further, parents):
+            return further
+        parents = further
