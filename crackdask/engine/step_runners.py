@@ -117,7 +117,7 @@ def _grey(context: RunContext, unit: Unit) -> dict[str, Array]:
     if not tables["grey_voxels"][0]:
         raise ResultError(
             f"state {context.recipe.states[unit.state].name!r} has no voxel inside the crop: "
-            "check [crop], fill and the transform (`crackdask status` shows it)"
+            "check [crop], fill and [register]"
         )
     return tables | {"window": np.array([low, high]), "normalised": np.array([gain, offset])}
 

@@ -19,6 +19,8 @@ from crackdask.sources.tiff import TIFF
 from crackdask.storage.locations import Place, opened, place
 
 _NONSENSE = (ValueError, KeyError, TypeError, IndexError, ZeroDivisionError)
+#: What a file name says of its format, not of its state.
+_SUFFIXES = {*TIFF, *HDF5, ".npy", ".zarr", ".ome"}
 Edges = tuple[float, float, float]
 _MICRONS = {
     "m": 1e6, "meter": 1e6, "metre": 1e6, "cm": 1e4, "centimeter": 1e4, "mm": 1e3,
@@ -95,12 +97,22 @@ def _entry(source: Source) -> dict[str, Any]:
     inner = source.inner.strip("/")
     edges = _edges(source)
     return {
-        "name": path.name if source.kind == "slices" else path.name.split(".")[0],
+        "name": path.name if source.kind == "slices" else _bare(path.name),
         "source": f"{path}::/{inner}" if inner else str(path),
         "shape": source.shape,
         "dtype": source.dtype.name,
         "voxel_um": edges if edges is None or len(set(edges)) > 1 else edges[0],
     }
+
+
+def _bare(name: str) -> str:
+    """Return the name of a file without what says its format; a voltage has a point of its own.
+
+    >>> _bare("4.2V.ome.tif"), _bare("pristine.zarr"), _bare("2.5V_DC.nxs")
+    ('4.2V', 'pristine', '2.5V_DC')
+    """
+    stem, dot, last = name.rpartition(".")
+    return _bare(stem) if dot and stem and f".{last.lower()}" in _SUFFIXES else name
 
 
 def _edges(source: Source) -> Edges | None:

@@ -31,6 +31,11 @@ _DIFFERENCES = 4 * GREY_LEVELS
 _MEDIAN_OF_DIFFERENCE = 0.6744897501960817 * 6**0.5
 
 
+#: The parameters that decide the result of each method.
+_NLM = {"patch_size", "patch_distance", "h", "sigma"}
+_DECIDING = {"nlm": _NLM, "median": {"median_size"}, "gaussian": {"gaussian_sigma"}, "none": _NLM}
+
+
 class DenoiseParams(BaseModel):
     """Parameters of the filters; those of non-local means are named as in scikit-image."""
 
@@ -84,12 +89,10 @@ class DenoiseParams(BaseModel):
     def deciding(self) -> dict[str, Any]:
         """Return the parameters that decide the result, as plain values.
 
-        Non-local means and no filter name the former's parameters, as every store did before there were other filters.
+        A filter's own parameters alone, so that those of others may change. (No filter names those of non-local means,
+        as stores did from the beginning.)
         """
-        chosen = {"median": {"median_size"}, "gaussian": {"gaussian_sigma"}}.get(
-            self.method, {"patch_size", "patch_distance", "h", "sigma"}
-        )
-        return self.model_dump(mode="json", include={"method", *chosen})
+        return self.model_dump(mode="json", include={"method", *_DECIDING[self.method]})
 
 
 def noise_passes() -> tuple[Pass, ...]:
@@ -150,7 +153,7 @@ def _noise(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
 def _denoise(params: DenoiseParams, block: Block) -> Result:
     grey = padded(block, "grey", params.halo, mode="reflect")
     own = inner(grey, params.halo)
-    denoised = _filtered(params, block, grey) if params.method != "none" and own.any() else own.copy()
+    denoised = _filtered(params, block, grey) if own.any() else own.copy()
     return Result({"denoised": denoised}, {"counts": histogram(denoised)})
 
 
@@ -161,8 +164,10 @@ def _filtered(params: DenoiseParams, block: Block, grey: Array) -> Array:
             return median(grey, params.median_size, OUTSIDE)
         case "gaussian":
             return gaussian(grey, params.gaussian_sigma, OUTSIDE)
-        case _:
+        case "nlm":
             return _non_local_means(params, block, grey)
+        case "none":
+            return inner(grey, params.halo).copy()
 
 
 def _non_local_means(params: DenoiseParams, block: Block, grey: Array) -> Array:

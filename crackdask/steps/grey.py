@@ -1,7 +1,8 @@
 """One grey scale for all states: the window, and resampling into the reference's frame (paper, 4.5).
 
-The result does not depend on the blocks: the window comes from an exact histogram of the reference's cropped raw
-voxels, and a voxel's source position from its index in the whole volume, by one fixed expression.
+The result does not depend on the blocks: the window, if not given, comes from a histogram of the reference's cropped
+raw voxels, the peaks of `normalise` from that of each state, and a voxel's source position from its index in the whole
+volume, by one fixed expression.
 """
 
 from __future__ import annotations

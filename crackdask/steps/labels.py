@@ -2,11 +2,12 @@
 
 The watershed is that of the whole volume, bit for bit, whatever the blocks are:
 
-1. depth: integer distances with a halo as wide as they are, capped for all blocks alike;
-2. basins: pointers that need one voxel of halo, with ties broken by the global index, followed across blocks;
+1. depth: integer distances, with a halo as wide as the deepest particle is deep (`max_radius` at most, where depth is
+   capped for all blocks alike);
+2. basins: pointers to the highest neighbour, with ties broken by the global index, followed across blocks;
 3. saddles: the highest saddle of each pair of basins is a maximum, which can be taken block by block; basins are then
    merged in one process, in an order fixed by heights and global indices;
-4. relabel: a table.
+4. relabel: each voxel's basin is looked up in a table.
 """
 
 from __future__ import annotations

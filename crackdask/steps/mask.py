@@ -1,9 +1,10 @@
 """Particles against background: threshold, opening and closing, islands and holes (paper, 4.5).
 
-The result does not depend on the blocks. The threshold is one number from the exact histogram of the whole reference.
-Opening and closing read their radius as halo and repeat the image edge, never a block's. Islands and
-holes are judged by the size of the whole component: a block settles the components that end inside it, and those that
-go on are united over the planes between blocks before anything is removed or filled.
+The result does not depend on the blocks. The threshold is one number: given, or from the exact histogram of the whole
+reference (of each state, with `per_state`). Opening and closing read as halo as far as they reach, and repeat the image
+edge, never a block's. Islands and holes are judged by the size of the whole component: a block settles the components
+that end inside it, and those that go on are united over the planes between blocks before anything is removed or filled.
+A hole that touches the image edge or the outside of the scan is none.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class MaskParams(BaseModel):
     @classmethod
     def _in_range(cls, threshold: float | str) -> float | str:
         if not isinstance(threshold, str) and not 0 < threshold < GREY_LEVELS:
-            raise ValueError(f"a grey level above 0 and below {GREY_LEVELS}, or 'otsu', not {threshold}")
+            raise ValueError(f"a grey level above 0 and below {GREY_LEVELS}, or the name of a method, not {threshold}")
         return threshold
 
     @field_validator("threshold_class")

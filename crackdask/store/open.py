@@ -22,8 +22,8 @@ def open_store(path: str | Place) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        Nodes `volumes`, `particles`, `shells`, `histograms`, `contacts` and `transforms`; ``tree.crackdask`` adds
-        :meth:`Particles.windows`.
+        Nodes `volumes`, `particles`, `shells`, `histograms`, `contacts` and `transforms`, and `cracks` once they were
+        measured; ``tree.crackdask`` adds :meth:`Particles.windows`.
 
     Raises
     ------

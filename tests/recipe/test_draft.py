@@ -93,6 +93,15 @@ def test_the_voxel_size_where_the_file_tells_it(tmp_path: Path) -> None:
     assert "from the scan's metadata" in (tmp_path / "r.toml").read_text()
 
 
+def test_voltages_in_names_of_files(tmp_path: Path) -> None:
+    for name in ("pristine.npy", "4.2V.npy", "2.5V_DC.npy"):
+        np.save(tmp_path / name, scan(0))
+    scans = [tmp_path / name for name in ("pristine.npy", "4.2V.npy", "2.5V_DC.npy")]
+    assert crackdask("init", *scans, "-o", tmp_path / "r.toml").code == 0
+    content = assert_checked(tmp_path / "r.toml")
+    assert [state["name"] for state in content["states"]] == ["pristine", "4.2V", "2.5V_DC"]
+
+
 def test_scans_of_one_name_get_several(tmp_path: Path) -> None:
     for cell in ("x", "y"):
         write_slices(tmp_path / cell / "scan", scan(0))
