@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -28,6 +27,7 @@ from crackdask.engine.run import Run
 from crackdask.schema import STEPS, UnitKey
 from crackdask.store.root import StoreError, attributes
 from tests.support.experiment import CUT, Experiment, differences, load
+from tests.support.forked import Process, start
 from tests.support.silence import Silent
 from tests.support.store_files import copied, unlike
 
@@ -56,23 +56,27 @@ class Runs:
     log: Path
     options: tuple[str, ...]
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> Process:
         command = [sys.executable, CHILD, self.log, "run", self.recipe, "--store", self.store, *self.options]
-        return subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        with self.said.open("ab") as said:
+            return start([str(word) for word in command], said, os.environ)
 
     def kill_when(self, ready: Callable[[], bool]) -> None:
         """Start the command and kill it with all its processes, as the machine would, at a moment."""
-        with self.start() as process:
-            while not ready():
-                assert process.poll() is None, process.communicate()[0].decode()
-                time.sleep(0.001)
-            os.killpg(process.pid, signal.SIGKILL)
-            assert process.wait() == -signal.SIGKILL
+        process = self.start()
+        while not ready():
+            assert process.poll() is None, self.said.read_text()
+            time.sleep(0.001)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait(20) == -signal.SIGKILL
 
     def finish(self) -> None:
-        with self.start() as process:
-            said = process.communicate()[0].decode()
-        assert process.returncode == 0, said
+        process = self.start()
+        assert process.wait(300) == 0, self.said.read_text()
+
+    @property
+    def said(self) -> Path:
+        return self.log.with_suffix(".said")
 
     @property
     def work(self) -> Path:

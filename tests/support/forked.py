@@ -98,11 +98,12 @@ class Origin:
         its.close()
 
 
+Process = Forked | subprocess.Popen[bytes]
 ORIGIN = Origin()
 atexit.register(ORIGIN.end)
 
 
-def start(words: Sequence[str], said: IO[bytes], env: Mapping[str, str]) -> Forked | subprocess.Popen[bytes]:
+def start(words: Sequence[str], said: IO[bytes], env: Mapping[str, str]) -> Process:
     """Start a process in a session of its own, with all it says in a file; Python is forked, all else is executed."""
     if words[0] == sys.executable:
         return ORIGIN.start(words[1:], said, env)
