@@ -100,7 +100,8 @@ def triangle(counts: Counts) -> float:
 def multiotsu(counts: Counts, classes: int) -> tuple[float, ...]:
     """Return the levels that best part a histogram into several classes, the darkest first (Liao 2001).
 
-    The sums are scikit-image's, in 32-bit floats: where two choices are all but equally good, its builds may differ.
+    Of levels that part the same voxels the one that holds some is returned. The sums are scikit-image's, in 32-bit
+    floats: where two partitions are all but equally good, its builds may differ.
 
     Raises
     ------
@@ -120,7 +121,7 @@ def multiotsu(counts: Counts, classes: int) -> tuple[float, ...]:
         there = ", ".join(map(str, occupied.tolist())) or "none"
         raise ThresholdError(f"{classes} classes need as many grey levels, and there are {occupied.size}: {there}")
     boundaries = filters.threshold_multiotsu(hist=(inside, np.arange(inside.size)), classes=classes)
-    return tuple(float(level) for level in boundaries)
+    return tuple(float(occupied[occupied <= level][-1]) for level in boundaries)
 
 
 def _inside(counts: Counts) -> list[int]:

@@ -36,6 +36,8 @@ for name in "fork forkpty killpg setsid sched_getaffinity sched_setaffinity getu
     delattr(os, name)
 for name in "SIGKILL SIGALRM SIGUSR1 SIGUSR2 SIGHUP pthread_sigmask setitimer alarm sigwait ITIMER_REAL".split():
     delattr(signal, name)
+import threadpoolctl
+threadpoolctl.ThreadpoolController._load_libraries = lambda self: None  # which asks Windows itself
 multiprocessing.get_all_start_methods = lambda: ["spawn"]
 multiprocessing.context.DefaultContext.get_all_start_methods = lambda self: ["spawn"]
 """

@@ -28,7 +28,7 @@ from crackdask.engine.executors import Serial
 from crackdask.export import ExportError, PaintError, export_tables, properties
 from crackdask.export import paint as paint_property
 from crackdask.export.paint import BLOCK, stroke
-from crackdask.schema import CRACKS
+from crackdask.schema import CRACKS, UnitKey
 from crackdask.store.root import StoreError
 from tests.support.tiny import Tiny, contents, crackdask
 
@@ -166,14 +166,14 @@ def test_blocks_and_workers_do_not_matter(
 
     @dataclass
     class Told:
-        def begin(self, unit: str, step: str, done: int, blocks: int) -> None:
-            told.append((step, blocks))
+        def begin(self, unit: UnitKey, pass_: str, done: int, blocks: int) -> None:
+            told.append((pass_, blocks))
 
-        def advance(self, unit: str, report: Any) -> None:
+        def advance(self, unit: UnitKey, report: Any) -> None:
             assert report.bytes_written >= 0
 
-        def end(self, unit: str, seconds: float) -> None:
-            told.append((unit, 0))
+        def end(self, unit: UnitKey, seconds: float) -> None:
+            told.append((str(unit), 0))
 
     with connect(cluster, 2, 2**30) as executor:
         found = paint_property(cut_store, "grey_mean", tmp_path / "many", executor=executor, progress=Told())  # type: ignore[arg-type]

