@@ -31,8 +31,12 @@ def pack(arrays: Arrays) -> bytes:
     >>> unpack(pack({"a": np.arange(3)}))["a"].tolist()
     [0, 1, 2]
     """
+    for name, array in arrays.items():
+        # numpy before 2.2 takes `allow_pickle` of `savez` for one more array, so objects are refused here.
+        if np.asarray(array).dtype.hasobject:
+            raise ValueError(f"{name} holds Python objects, which a record does not keep")
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)
     return bytes(_ZSTD.encode(buffer.getvalue()))
 
 
