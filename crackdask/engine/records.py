@@ -36,7 +36,7 @@ def pack(arrays: Arrays) -> bytes:
         if np.asarray(array).dtype.hasobject:
             raise ValueError(f"{name} holds Python objects, which a record does not keep")
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
     return bytes(_ZSTD.encode(buffer.getvalue()))
 
 
