@@ -21,7 +21,6 @@ from typing import Any, Protocol
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.status import Status, status
 from crackdask.schema import STEPS
-from tests.support import forked
 from tests.support.experiment import Experiment
 from tests.support.fault_counts import COUNTS
 from tests.support.store_files import copied, files
@@ -60,7 +59,10 @@ class Process:
 
     def __post_init__(self) -> None:
         with self.log.open("ab") as file:
-            self.popen = forked.start([str(word) for word in self.words], file, {**os.environ, **self.env})
+            self.popen = subprocess.Popen(
+                [str(word) for word in self.words], stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                start_new_session=True, env={**os.environ, **self.env},
+            )  # fmt: skip
 
     @property
     def pid(self) -> int:
