@@ -138,7 +138,8 @@ def _plain(fact: Any) -> Any:
     if hasattr(fact, "__func__"):  # a bound method
         return ("method", fact.__func__, _plain(fact.__self__))
     if is_dataclass(fact) and not isinstance(fact, type):
-        held = {each.name: _plain(getattr(fact, each.name)) for each in fields(fact)}
+        # Pairs, not a dict: an old dask sorts the keys of a dict by their hashes, which differ from process to process.
+        held = [(each.name, _plain(getattr(fact, each.name))) for each in fields(fact)]
         return (type(fact).__qualname__, held)
     if isinstance(fact, Mapping):
         return [(_plain(key), _plain(value)) for key, value in fact.items()]
