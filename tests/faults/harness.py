@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.status import Status, status
 from crackdask.schema import STEPS
+from tests.support import forked
 from tests.support.experiment import Experiment
 from tests.support.fault_counts import COUNTS
 from tests.support.store_files import copied, files
@@ -59,10 +60,7 @@ class Process:
 
     def __post_init__(self) -> None:
         with self.log.open("ab") as file:
-            self.popen = subprocess.Popen(
-                [str(word) for word in self.words], stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
-                start_new_session=True, env={**os.environ, **self.env},
-            )  # fmt: skip
+            self.popen = forked.start([str(word) for word in self.words], file, {**os.environ, **self.env})
 
     @property
     def pid(self) -> int:
@@ -365,7 +363,8 @@ class Cluster:
         for nanny in self.running:
             for pid in nanny.others():
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if pid != nanny.pid and any(word.startswith(b"from multiprocessing.spawn") for word in words):
+                named = (b"from multiprocessing.spawn", b"dask worker")  # the second where it gave itself a title
+                if pid != nanny.pid and any(word.startswith(named) for word in words):
                     found.append(pid)
         return found
 

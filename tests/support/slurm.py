@@ -204,7 +204,7 @@ def _free_ports(count: int) -> Sequence[int]:
 
 
 @contextmanager
-def running(grace: int = 3) -> Iterator[Slurm]:
+def running(grace: int = 15) -> Iterator[Slurm]:
     """Start a Slurm with two nodes of two cores and 4 GB, and stop it at the end.
 
     Parameters
