@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 from rich.markup import escape
 
+from crackdask.analysis.findings import Finding, of_store, sentences
 from crackdask.cli.common import err, out
 from crackdask.cli.console import brief, columns, duration, size
 from crackdask.engine.profile import profile as profile_of
@@ -125,6 +127,16 @@ def _summary(store: Place) -> None:
         f"{table.sizes['particle']} particles found, {int(tracked.sum())} tracked through all states"
     )
     _print_dropped(table)
+    print_findings(of_store(tree.attrs))
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what should be known before a number is believed, a paragraph for each kind of finding."""
+    if not findings:
+        return
+    out.print("\n[bold]to know before you trust a number:[/]")
+    for sentence in sentences(findings):
+        out.print(f"  [yellow]![/] {escape(sentence)}")
 
 
 def _print_dropped(table: Any) -> None:

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from crackdask.cli.common import app, examples, out
+from crackdask.cli.conclusion import print_findings
 from crackdask.cli.console import columns, duration
 from crackdask.cli.endings import mistakes
 from crackdask.cli.options import StoreName
@@ -58,5 +59,6 @@ def _print_status(store: Place, report: Status) -> None:
         first, last = report.rerun[0], report.rerun[-1]
         count = f"{len(report.rerun)} step{'s' * (len(report.rerun) > 1)}"
         out.print(escape(f"\na rerun would do {count}, from {first[0]} {first[1]} to {last[0]}"))
+    print_findings(report.findings)
     if report.job and not report.complete:
         out.print(escape(f"\nlast job: {report.job}; its log in {report.job.logs}"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from crackdask.analysis.findings import Finding, of_store
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.job_note import Job, asked_for
 from crackdask.engine.table_writer import spoilt
@@ -46,6 +47,8 @@ class Status:
         Blocks that the last run set aside.
     rerun
         What a rerun would do: (step, state), in order.
+    findings
+        What should be known before a number is believed; of the last run that came to its end.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Status:
     at_work: tuple[tuple[str, str, str, int, int], ...]
     failed: tuple[dict[str, Any], ...]
     rerun: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -92,6 +96,7 @@ def status(path: Place) -> Status:
         tuple(_at_work(work, names)),
         tuple(work.noted("failed") or ()),
         tuple((u.step, names[u.state]) for u in standing.again),
+        tuple(of_store(facts)),
     )
 
 

@@ -5,17 +5,19 @@ Reading `PERFORM` is reading the method section of the paper.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import ceil, floor
 from typing import Any
 
 import numpy as np
 
+from crackdask.analysis import findings
+from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.table_writer import TableWriter, ranges
-from crackdask.engine.work_units import Unit
+from crackdask.engine.work_units import Unit, units
 from crackdask.kernels.thresholds import ThresholdError
 from crackdask.recipe.recipe import Recipe
 from crackdask.steps.coarse_registration import Level
@@ -292,9 +294,28 @@ def _track(context: RunContext, unit: Unit) -> dict[str, Array]:
         np.array([each["matrix"] for each in transforms]),
         np.array([each["residual_voxels"] for each in transforms]),
     )
-    set_attributes(context.path, {"found": _whole_volume_numbers(context)})
+    numbers = _whole_volume_numbers(context)
+    told = findings.as_attribute(_findings(context, transforms, numbers["clipped_share"]))
+    set_attributes(context.path, {"found": numbers, "findings": told})
     writer.close()
     return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
+
+
+def _findings(
+    context: RunContext, transforms: Sequence[Mapping[str, Array]], clipped: Mapping[str, Sequence[float]]
+) -> list[Finding]:
+    """Return what the steps found in the order of the steps, then what the tables of the whole run tell."""
+    names = [state.name for state in context.recipe.states]
+    residuals = [float(each["residual_voxels"]) for each in transforms]
+    return [
+        *(each for unit in units(context.recipe) if unit.step != "track" for each in _kept(context, unit)),
+        *findings.of_registration(names, residuals, context.recipe.register_.transform),
+        *findings.of_window(clipped),
+    ]
+
+
+def _kept(context: RunContext, unit: Unit) -> list[Finding]:
+    return findings.unpacked(context.result_of(unit.key))
 
 
 def _whole_volume_numbers(context: RunContext) -> dict[str, Any]:

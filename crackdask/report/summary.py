@@ -11,18 +11,15 @@ import pandas as pd
 import xarray as xr
 
 from crackdask import analyse
+from crackdask.analysis import findings
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.tables import state_names, table_of
 
 #: Fewer tracked particles than these, or a smaller share, and averages are of a few or of a choice.
 FEW_PARTICLES, FEW_SHARE = 100, 0.3
-#: A residual from which a voxel at a particle's edge is as likely a neighbour's.
-POOR_RESIDUAL = 0.5
 #: A background that moves by this share of the contrast between solid and background looks like damage; so does the
 #: commonest grey level inside particles, which cracks leave where it is: they darken some voxels, not most.
 DRIFT, SOLID_DRIFT = 0.01, 0.02
-#: Share of voxels beyond the grey window from which the window is too narrow.
-CLIPPED = 0.01
 _REASONS = (
     ("on_border", "on the image border"),
     ("on_invalid", "at the edge of a scan"),
@@ -73,11 +70,10 @@ def summary(
     AnalysisError
         If the run of the store is not finished.
     """
-    told = Summary()
+    told = Summary(warnings=findings.sentences(findings.of_store(store.attrs)))
     table = table_of(store, "particles")
     _found(told, table)
     _registered(told, store)
-    _clipped(told, store)
     if histogram is not None:
         _drift(told, histogram)
     if damage is None:
@@ -140,8 +136,6 @@ def _registered(told: Summary, store: xr.DataTree) -> None:
     table = table_of(store, "transforms")
     residual = table.residual_voxels.values
     if store.attrs["recipe"].get("register", {}).get("transform") == "none":
-        if len(residual) > 1:
-            told.warnings.append("The states were not registered; changes may come from motion between the scans.")
         return
     if not residual.size or len(residual) < 2:
         return
@@ -149,12 +143,6 @@ def _registered(told: Summary, store: xr.DataTree) -> None:
     told.numbers["largest_residual_voxels"] = float(residual[worst])
     name = state_names(table)[worst]
     told.facts.append(("registration", f"residuals of {residual[worst]:.3g} voxels or less, the largest at {name}"))
-    poor = [n for n, r in zip(state_names(table), residual, strict=True) if not r <= POOR_RESIDUAL]
-    if poor:
-        told.warnings.append(
-            f"Poor registration (residual above {POOR_RESIDUAL:g} voxels) of {', '.join(poor)}: grey levels near the "
-            "surface mix with those around the particle, and changes there are not to be trusted."
-        )
 
 
 def _drift(told: Summary, histogram: xr.Dataset) -> None:
@@ -188,16 +176,6 @@ def _drift(told: Summary, histogram: xr.Dataset) -> None:
                 f"Drifting {what}: {moved}, against {names[0]}; the largest is {share.max():.1%} of the contrast of "
                 f'solid and background. {meaning}; normalise = "peaks" under [grey] takes a drift of the scans out.'
             )
-
-
-def _clipped(told: Summary, store: xr.DataTree) -> None:
-    """Warn where the grey window cuts off more than stray voxels."""
-    shares = {name: float(sum(ends)) for name, ends in store.attrs.get("found", {}).get("clipped_share", {}).items()}
-    cut = [f"{name} ({share:.1%})" for name, share in shares.items() if share > CLIPPED]
-    if cut:
-        told.warnings.append(
-            f"Voxels beyond the grey window: {', '.join(cut)}; differences there are lost. Widen window under [grey]."
-        )
 
 
 def _charge(told: Summary, damage: xr.Dataset) -> str:

@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from crackdask import analyse, figures
+from crackdask.analysis import findings
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.cli import demo as cli_demo
 from crackdask.phantom import FIVE_STATES
@@ -127,15 +128,6 @@ def test_few_particles_and_why_the_others_were_dropped(made: Report) -> None:
     assert "Only 40 particles are tracked" in made.page.read_text(encoding="utf-8")
 
 
-def test_poor_registration(store: xr.DataTree) -> None:
-    assert not [words for words in summary(store).warnings if "registration" in words]
-    bad = store.copy()
-    table = bad["transforms"].to_dataset()
-    bad["transforms"] = xr.DataTree(table.assign(residual_voxels=("state", [0, 0.1, 0.9, np.inf, 0.2, 0.1])))
-    (words,) = [words for words in summary(bad).warnings if "registration" in words]
-    assert "of 4.4 V, 4.2 V DC:" in words
-
-
 def test_a_drifting_background(store: xr.DataTree) -> None:
     steady = figures.histogram.collect_grey_histogram(store)
     assert not [words for words in summary(store, histogram=steady).warnings if "Drifting" in words]
@@ -161,12 +153,14 @@ def test_a_drifting_grey_scale(store: xr.DataTree) -> None:
     assert float(told.numbers["largest_background_drift"]) < 0.01
 
 
-def test_a_window_that_clips(store: xr.DataTree) -> None:
+def test_findings_of_the_run_stand_before_all_other_warnings(store: xr.DataTree) -> None:
     assert not [words for words in summary(store).warnings if "window" in words]
     cut = store.copy()
-    cut.attrs["found"] = {**cut.attrs["found"], "clipped_share": {"pristine": [0.0, 1e-5], "4.4 V": [0.02, 0.01]}}
-    (words,) = [words for words in summary(cut).warnings if "window" in words]
-    assert words.startswith("Voxels beyond the grey window: 4.4 V (3.0%);")
+    cut.attrs["findings"] = findings.as_attribute(
+        findings.of_window({"pristine": [0.0, 1e-5], "4.2 V": [0.05, 0.0], "4.4 V": [0.02, 0.01]})
+    )
+    first = summary(cut).warnings[0]
+    assert first.startswith("Voxels beyond the grey window: 4.2 V (5.0%), 4.4 V (3.0%). ")
 
 
 def test_a_single_state_and_a_single_particle_are_summarised() -> None:

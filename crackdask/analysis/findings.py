@@ -1,0 +1,174 @@
+"""What a run found that its user should know before believing a number: one list, from the steps to every screen.
+
+A finding is made where it is seen: by a step (the engine keeps it with the unit's result, so it lasts as long as what
+it tells of) or from the tables at the end. The store holds them all in its root attribute `findings`; `run` shows them
+when it ends, `status` and the report on top. `KINDS` lists every code that there is, with the way out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: The name under which a unit's result holds its findings.
+KEPT_AS = "findings"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What findings of one code have in common.
+
+    Attributes
+    ----------
+    title
+        A few words.
+    advice
+        What to do.
+    note
+        Whether nothing is wrong: something was seen and taken care of.
+    """
+
+    title: str
+    advice: str
+    note: bool = False
+
+
+#: Every code that a finding may have. Each has a test that provokes it and one that does not.
+KINDS: Mapping[str, Kind] = {
+    "not-registered": Kind(
+        "the states were not registered",
+        'changes may come from motion between the scans; choose another transform than "none" under [register]',
+    ),
+    "poor-registration": Kind(
+        "poor registration",
+        "grey levels near surfaces mix with those around the particle, and changes there are not to be trusted; "
+        'let the transform be "auto" and local = "auto" under [register], or leave the state out',
+    ),
+    "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know.
+
+    Attributes
+    ----------
+    code
+        One of `KINDS`.
+    state
+        Name of the state that it is about; None for the whole experiment.
+    figure, limit
+        What was measured, and from where on it is told; both in the unit that `text` names.
+    text
+        What was seen, with figure and unit, as half a sentence after the title.
+    """
+
+    code: str
+    state: str | None
+    figure: float
+    limit: float
+    text: str
+
+    def __post_init__(self) -> None:
+        """Refuse a code that nobody could look up."""
+        if self.code not in KINDS:
+            raise ValueError(f"no finding has the code {self.code!r}; there are {', '.join(KINDS)}")
+
+    @property
+    def kind(self) -> Kind:
+        """What all findings of this code have in common."""
+        return KINDS[self.code]
+
+
+def sentences(findings: Iterable[Finding]) -> list[str]:
+    """Return findings as people read them: a sentence for each code, with its states and figures and the way out.
+
+    >>> sentences([Finding("clipped", name, 0.02, 0.01, "2.0%") for name in ("4.2 V", "4.4 V")])[0][:56]
+    'Voxels beyond the grey window: 4.2 V (2.0%), 4.4 V (2.0%'
+    """
+    by_code: dict[str, list[Finding]] = {}
+    for each in findings:
+        by_code.setdefault(each.code, []).append(each)
+    return [
+        f"{_capital(KINDS[code].title)}: {', '.join(map(_seen, those))}. {_capital(KINDS[code].advice)}."
+        for code, those in by_code.items()
+    ]
+
+
+def _seen(finding: Finding) -> str:
+    return f"{finding.state} ({finding.text})" if finding.state else finding.text
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def as_attribute(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return findings as the root attribute of a store holds them: with title, advice and whether it is a note."""
+    return [{**asdict(each), **asdict(each.kind)} for each in findings]
+
+
+def of_store(attributes: Mapping[Any, Any]) -> list[Finding]:
+    """Return the findings among the root attributes of a store; none in a store of before there were any."""
+    names = ("code", "state", "figure", "limit", "text")
+    known = (each for each in attributes.get("findings", ()) if each.get("code") in KINDS)
+    return [Finding(**{name: each[name] for name in names}) for each in known]
+
+
+def packed(findings: Sequence[Finding]) -> dict[str, NDArray[Any]]:
+    """Return findings as a table to be kept with a unit's result; nothing where there are none."""
+    if not findings:
+        return {}
+    text = json.dumps([asdict(each) for each in findings])
+    return {KEPT_AS: np.frombuffer(text.encode(), np.uint8)}
+
+
+def unpacked(tables: Mapping[str, NDArray[Any]]) -> list[Finding]:
+    """Return the findings that a unit's result holds.
+
+    >>> found = [Finding("clipped", "4.2 V", 0.02, 0.01, "2.0% of them")]
+    >>> unpacked(packed(found)) == found, unpacked({})
+    (True, [])
+    """
+    if KEPT_AS not in tables:
+        return []
+    return [Finding(**each) for each in json.loads(tables[KEPT_AS].tobytes())]
+
+
+# ---------------------------------------------------------------- what the tables of a whole run tell
+
+#: A residual from which a voxel at a particle's edge is as likely a neighbour's, in voxels.
+POOR_RESIDUAL = 0.5
+#: Share of voxels beyond the grey window from which the window is too narrow.
+CLIPPED = 0.01
+
+
+def of_registration(names: Sequence[str], residuals: Sequence[float], transform: str) -> list[Finding]:
+    """Return what the residuals of the registration tell, in voxels, one for each state."""
+    if len(names) < 2:
+        return []
+    if transform == "none":
+        return [Finding("not-registered", None, float(len(names)), 1.0, f"all {len(names)} of them")]
+    return [
+        Finding(
+            "poor-registration", name, float(residual), POOR_RESIDUAL,
+            f"sub-blocks {residual:.2f} voxels off, limit {POOR_RESIDUAL:g}",
+        )
+        for name, residual in zip(names, residuals, strict=True)
+        if not residual <= POOR_RESIDUAL
+    ]  # fmt: skip
+
+
+def of_window(shares: Mapping[str, Sequence[float]]) -> list[Finding]:
+    """Return what the shares of voxels below and above the grey window tell, by name of the state."""
+    return [
+        Finding("clipped", name, float(sum(ends)), CLIPPED, f"{sum(ends):.1%}")
+        for name, ends in shares.items()
+        if sum(ends) > CLIPPED
+    ]

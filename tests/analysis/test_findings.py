@@ -1,0 +1,76 @@
+"""What a run found that its user should know: one list from the steps to every screen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crackdask.analysis.findings import (
+    KINDS,
+    Finding,
+    as_attribute,
+    of_registration,
+    of_store,
+    of_window,
+    packed,
+    sentences,
+    unpacked,
+)
+from crackdask.report.page import report
+from tests.support.tiny import Tiny
+
+
+def test_a_finding_goes_through_a_result_and_a_store_as_it_was() -> None:
+    found = [Finding("clipped", "é", 0.25, 0.01, "25%"), Finding("not-registered", None, 2, 1, "both")]
+    assert unpacked(packed(found)) == found
+    assert of_store(json.loads(json.dumps({"findings": as_attribute(found)}))) == found
+    assert of_store({}) == []
+
+
+def test_a_code_that_nobody_knows_is_refused_and_one_of_a_newer_version_passed_over() -> None:
+    with pytest.raises(ValueError, match=r"no finding has the code .odd.; there are .*clipped"):
+        Finding("odd", None, 1, 0, "")
+    newer = {"code": "odd", "state": None, "figure": 1, "limit": 0, "text": ""}
+    assert of_store({"findings": [newer]}) == []
+
+
+def test_every_kind_reads_as_a_title_and_a_way_out() -> None:
+    for code, kind in KINDS.items():
+        (said,) = sentences([Finding(code, "4.2 V", 1, 0, "so much")])
+        assert said == said.strip()
+        assert said.endswith(".")
+        assert not said.endswith("..")
+        assert f"{kind.title[1:]}: 4.2 V (so much). " in said
+
+
+def test_states_of_one_code_share_a_sentence() -> None:
+    found = of_window({"a": [0.02, 0.0], "b": [0.0, 0.001], "c": [0.0, 0.03]})
+    assert [each.state for each in found] == ["a", "c"]
+    (said,) = sentences(found)
+    assert said.startswith("Voxels beyond the grey window: a (2.0%), c (3.0%). Differences there are lost;")
+
+
+def test_residuals_tell_the_states_that_lie_badly() -> None:
+    assert of_registration(["a", "b"], [0.0, 0.4], "rigid") == []
+    (found,) = of_registration(["a", "b", "c"], [0.0, float("nan"), 0.1], "rigid")
+    assert (found.code, found.state) == ("poor-registration", "b")
+    (found,) = of_registration(["a", "b"], [0.0, 0.0], "none")
+    assert (found.code, found.state) == ("not-registered", None)
+    assert of_registration(["a"], [0.0], "none") == []
+
+
+def test_findings_of_a_run_are_shown_by_run_status_and_report(tiny: Tiny, tmp_path: Path) -> None:
+    tiny.change("grey", window=[1500, 2500])  # every voxel lies beyond it
+    said = tiny.run()
+    assert said.code == 0, said.err
+    wanted = "Voxels beyond the grey window: pristine ("
+    assert wanted in said.out
+    assert wanted in tiny.crackdask("status", tiny.store).out
+    told = json.loads(tiny.crackdask("status", tiny.store, "--json").out)["findings"]
+    assert {each["state"] for each in told if each["code"] == "clipped"} == {"pristine", "4.2 V"}
+    page = report(tiny.store, tmp_path / "report").page.read_text()
+    assert page.index(wanted) < page.index("<figure")
+    tiny.change("grey", window="auto")
+    assert "Voxels beyond the grey window" not in tiny.run().out
