@@ -27,28 +27,39 @@ from crackdask.storage.locations import Place, Prefix, place
     epilog=examples(
         "crackdask demo",
         "crackdask demo --store /scratch/demo.zarr --workers 2",
+        "crackdask demo --hard",
     )
 )
 @mistakes
 def demo(
     store: Annotated[
-        str, typer.Option(metavar="STORE", help="Where the store goes; scans and recipe lie beside it.")
-    ] = "crackdask-demo/demo.zarr",
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            help="Where the store goes; scans and recipe lie beside it.",
+            show_default="crackdask-demo/demo.zarr, or crackdask-hard-demo/demo.zarr",
+        ),
+    ] = None,
+    is_hard: Annotated[
+        bool,
+        typer.Option("--hard", help="Scans with a third phase, rings, drift, cupping, blur, local motion and slip."),
+    ] = False,
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
 ) -> None:
     """Make a small operando experiment with known truth, run everything on it, and write the report."""
     check_can_run()
-    where = place(store)
+    where = place(store or f"crackdask-{'hard-' if is_hard else ''}demo/demo.zarr")
     if isinstance(where, Prefix):
         raise typer.BadParameter("the demo writes its scans beside the store, on a disk", param_hint="--store")
     count = workers or cores_here()
-    recipe = demonstration.prepare(where.resolve(), count, out.print)
+    recipe = demonstration.prepare(where.resolve(), count, out.print, is_hard)
     experiment = load(recipe)
     site = load_site(None, experiment.cluster, kind=cluster, workers=workers)
     run_scans(Scans.of(experiment, recipe.parent), where, None, site)
     out.print("\ntracked particles whose core is more cracked than when pristine:")
-    rows = [[state, f"{seen:.0%}", f"{true:.0%}"] for state, seen, true in demonstration.verdict(where.resolve())]
+    verdict = demonstration.verdict(where.resolve(), is_hard)
+    rows = [[state, f"{seen:.0%}", f"{true:.0%}"] for state, seen, true in verdict]
     out.print(columns("", ["state", "found", "programmed"], rows))
     _report_if_it_can(where)
     say_next(where)

@@ -9,25 +9,31 @@ import numpy as np
 import pandas as pd
 
 from crackdask.analysis.regions import regions
-from crackdask.phantom import Phantom, write
+from crackdask.phantom import Phantom, hard, write
 from crackdask.store.open import open_store
 
 DEMO = Phantom(shape=(112, 168, 168), seed=7)
+HARD = hard(DEMO.shape, DEMO.states, DEMO.seed)
 
 
-def prepare(store: Path, workers: int, say: Callable[[str], None]) -> Path:
+def scans_beside(store: Path, is_hard: bool) -> Path:
+    """Return the folder of the demo's scans; each kind has its own, so that none is taken for the other."""
+    return store.parent / f"{store.stem}-{'hard-' if is_hard else ''}scans"
+
+
+def prepare(store: Path, workers: int, say: Callable[[str], None], is_hard: bool = False) -> Path:
     """Make the demo's scans beside a store, if they are not there, and return the recipe."""
-    folder = store.parent / f"{store.stem}-scans"
+    folder, phantom = scans_beside(store, is_hard), HARD if is_hard else DEMO
     recipe = folder / "recipe.toml"
     if recipe.exists():
         say(f"the scans are there already: {folder}")
         return recipe
-    shape = " x ".join(map(str, DEMO.shape))
-    say(f"making {len(DEMO.states)} scans of {shape} voxels in {folder}")
-    return write(DEMO, folder, workers=workers)
+    shape = " x ".join(map(str, phantom.shape))
+    say(f"making {len(phantom.states)} scans of {shape} voxels in {folder}")
+    return write(phantom, folder, workers=workers)
 
 
-def verdict(store: Path) -> list[tuple[str, float, float]]:
+def verdict(store: Path, is_hard: bool = False) -> list[tuple[str, float, float]]:
     """Return for each later state the share of particles that are more cracked than at first: found, and programmed."""
     tree = open_store(store)
     table = tree["particles"].to_dataset().load()
@@ -36,7 +42,7 @@ def verdict(store: Path) -> list[tuple[str, float, float]]:
     grey = (core.grey_sum / core.voxels).where(tracked)
     names = [str(name) for name in table.state.values]
     darker = [float((grey[i] < grey[0]).sum() / tracked.sum()) for i in range(1, len(names))]
-    truth = pd.read_parquet(store.parent / f"{store.stem}-scans" / "truth" / "particles.parquet")
+    truth = pd.read_parquet(scans_beside(store, is_hard) / "truth" / "particles.parquet")
     void = truth.pivot_table(index="particle", columns="state", values="void_fraction", sort=False)
     seen = truth.groupby("particle").in_field.all()
     programmed = [float(np.mean(void.loc[seen, n] > void.loc[seen, names[0]])) for n in names[1:]]

@@ -2,11 +2,14 @@
 
 It imports the integer arithmetic of blocks, names of array types and nothing else of the package. Begin at
 `experiment`: the numbers of a phantom and what is true of it; `render` draws particles, `scanner` what a scan shows of
-them, `scans` writes it to a disk.
+them, `scans` writes it to a disk. `alterations` are what the method does not expect: a sample that deforms
+(`deformation`) and scanners that change.
 """
 
+from crackdask.phantom.alterations import Alterations
 from crackdask.phantom.cell_states import FIVE_STATES, TWELVE_STATES, State, states
 from crackdask.phantom.experiment import Phantom
+from crackdask.phantom.hard_phantom import hard
 from crackdask.phantom.scans import recipe, write
 
-__all__ = ["FIVE_STATES", "TWELVE_STATES", "Phantom", "State", "recipe", "states", "write"]
+__all__ = ["FIVE_STATES", "TWELVE_STATES", "Alterations", "Phantom", "State", "hard", "recipe", "states", "write"]

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from crackdask.arrays import Floats
 from crackdask.grid import Box, Grid, Triple
-from crackdask.phantom import packing, random_particles, render, scene
+from crackdask.phantom import deformation, packing, random_particles, render, scene
+from crackdask.phantom.alterations import UNALTERED, Alterations
 from crackdask.phantom.cell_states import (
     DAMAGE_CHANCE,
     FIVE_STATES,
@@ -77,6 +78,8 @@ class Phantom:
         Edge of a voxel.
     dtype
         Of the scans.
+    alterations
+        What the method does not expect; nothing unless set.
     """
 
     shape: Triple = (128, 160, 160)
@@ -103,6 +106,7 @@ class Phantom:
     rim: float = 0.6
     voxel_um: float = 0.325
     dtype: Literal["uint8", "uint16"] = "uint8"
+    alterations: Alterations = UNALTERED
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no experiment."""
@@ -120,6 +124,7 @@ class Phantom:
             (self.dtype in ("uint8", "uint16"), "dtype", "'uint8' or 'uint16'"),
         ]
         wrong = [f"{name} is {getattr(self, name)!r}; {wanted} is needed" for fine, name, wanted in rules if not fine]
+        wrong += self.alterations.wrong(len(self.states))
         if wrong:
             raise ValueError("; ".join(wrong))
 
@@ -130,7 +135,8 @@ class Phantom:
     def matrix(self, state: int) -> Floats:
         """Return the 4 x 4 motion of a state, that of the reference being the identity.
 
-        It takes a voxel index (z, y, x, 1) of the reference to that of the state's scan.
+        It takes a voxel index (z, y, x, 1) of the reference to that of the state's scan. It is rigid whatever is
+        altered: local motion, slip and swelling are deformations, of `field`, that come before it.
         """
         if state == 0:
             return np.eye(4)
@@ -144,6 +150,17 @@ class Phantom:
         matrix[:3, 3] = middle + shift - np.einsum("ij,j->i", matrix[:3, :3], middle)
         return matrix
 
+    def field(self, state: int, points: Floats) -> tuple[Floats, Floats]:
+        """Return the displacement (n, 3) and the volumetric strain (n,) at any points (n, 3) of the reference frame.
+
+        What is at a point p of the reference lies at matrix @ (p + displacement) in the state's scan. Local motion,
+        slip and swelling add up; a particle moves, as a rigid body, by the field at its centre, and by its own
+        jitter. The strain is the divergence; across the plane of the slip it is not defined, and beside it the slip
+        adds nothing.
+        """
+        bent = _deformation(self, state)
+        return bent.displacement(points), bent.strain(points)
+
     def scan(self, state: int, box: Box) -> NDArray[Any]:
         """Return the voxels of one box of one scan."""
         return _draw(self, state, box, self.noise_sd)
@@ -156,10 +173,10 @@ class Phantom:
         """Return a box of the reference scan as it would be without noise."""
         return self.clean(0, box)
 
-    def labels(self, box: Box) -> NDArray[np.uint32]:
-        """Return a box of the true labels in the reference frame, 0 between particles."""
-        _check(self, 0, box)
-        table, seen = self.particles(), _view(self, 0)
+    def labels(self, box: Box, state: int = 0) -> NDArray[np.uint32]:
+        """Return a box of the true labels in a state's own frame, 0 between particles."""
+        _check(self, state, box)
+        table, seen = self.particles(), _view(self, state)
         out = np.empty(box.shape, np.uint32)
         for tile in Grid(box.shape, TILE):
             start = np.add(box.start, tile.start)
@@ -173,7 +190,9 @@ class Phantom:
         `path` (D or H from state to state), `vanishes_at` and `leaves_at` (number of the state,
         -1 for never), `void_fraction` (mean over the inner half of the radius), `in_field` (all
         of the particle lies inside this scan and inside the reference, away from the outermost
-        voxels, and it is there), and `matrix`.
+        voxels, and it is there), `matrix`, and `displacement` (state, particle, axis; voxels of the reference, to be
+        added to the centre before the matrix: local motion, slip, jitter and swelling; that of particles which left
+        does not count their way out).
         """
         table, numbers = self.particles(), range(len(self.states))
         views = [_view(self, state) for state in numbers]
@@ -189,6 +208,7 @@ class Phantom:
                 both,
                 np.array([v.whole(self.shape) & views[0].whole(self.shape) for v in views]),
             ),
+            "displacement": ((*both, "axis"), np.array([_displacement(self, s, table.centres) for s in numbers])),
             "matrix": (("state", "row", "col"), np.array([self.matrix(s) for s in numbers])),
         }
         return xr.Dataset(
@@ -198,6 +218,7 @@ class Phantom:
                 "voltage": ("state", [s.voltage for s in self.states]),
                 "step": ("state", [s.step for s in self.states]),
                 "cycle": ("state", [s.cycle for s in self.states]),
+                "axis": list("zyx"),
                 "particle": np.arange(1, len(table.radii) + 1, dtype=np.uint32),
             },
         )
@@ -206,7 +227,28 @@ class Phantom:
 def _motion_reach(phantom: Phantom) -> float:
     """Return a bound, in voxels, on how far any motion takes any voxel."""
     diagonal = math.dist((0, 0, 0), phantom.shape)
-    return math.sqrt(3) * phantom.max_shift + math.radians(phantom.max_rotation_deg) * diagonal / 2
+    rigid = math.sqrt(3) * phantom.max_shift + math.radians(phantom.max_rotation_deg) * diagonal / 2
+    return rigid + max(phantom.alterations.reach(state, diagonal) for state in range(len(phantom.states)))
+
+
+def _deformation(phantom: Phantom, state: int) -> deformation.Deformation:
+    altered, rng = phantom.alterations, np.random.default_rng([phantom.seed, 4, state])
+    return deformation.deformation(
+        rng, phantom.shape, altered.of("local_motion", state), altered.of("slip", state),
+        (altered.slip_point, altered.slip_normal), altered.of("swelling", state),
+    )  # fmt: skip
+
+
+def _displacement(phantom: Phantom, state: int, centres: Floats) -> Floats:
+    """Return the displacement of every particle of the table, whose centres these are."""
+    rng = np.random.default_rng([phantom.seed, 5, state])
+    own = deformation.jitter(rng, len(centres), phantom.alterations.of("jitter", state))
+    return _deformation(phantom, state).displacement(centres) + own
+
+
+def _mechanics(phantom: Phantom) -> Phantom:
+    """Return the phantom without the numbers that change no particle, so that they are not packed again."""
+    return replace(phantom, noise_sd=0.0, dtype="uint8", alterations=phantom.alterations.mechanics())
 
 
 _lock = RLock()
@@ -214,7 +256,7 @@ _lock = RLock()
 
 def _particles(phantom: Phantom) -> scene.Particles:
     with _lock:
-        return _made_once(replace(phantom, noise_sd=0.0, dtype="uint8"))
+        return _made_once(_mechanics(phantom))
 
 
 @lru_cache(maxsize=2)
@@ -249,22 +291,28 @@ def _made_once(phantom: Phantom) -> scene.Particles:
 def _seen(phantom: Phantom, centres: Floats, frames: Floats, bumps: Floats) -> NDArray[np.int64]:
     """Return the particles that reach into any scan."""
     reach = random_particles.extents(frames, 1 + np.abs(bumps).sum(axis=1)).max(axis=1) + 2 + scene.MARGIN
+    reach += max(0.0, phantom.alterations.shell + scene.NARROW - scene.MARGIN - 2)
     seen = np.zeros(len(centres), bool)
     for state in range(len(phantom.states)):
-        moved = random_particles.moved(phantom.matrix(state), centres)
-        near = (moved > -reach[:, None]) & (moved < np.array(phantom.shape) + reach[:, None])
-        seen |= near.all(axis=1)
+        displaced = centres + _deformation(phantom, state).displacement(centres)
+        moved = random_particles.moved(phantom.matrix(state), displaced)
+        # Particles have no number yet, so their own displacements are bounded here.
+        own = deformation.JITTER_CUT * phantom.alterations.of("jitter", state)
+        far = reach[:, None] * max(1.0, phantom.alterations.of("swelling", state)) + math.sqrt(3) * own
+        seen |= ((moved > -far) & (moved < np.array(phantom.shape) + far)).all(axis=1)
     return np.flatnonzero(seen)
 
 
 def _view(phantom: Phantom, state: int) -> scene.View:
     with _lock:
-        return _seen_once(replace(phantom, noise_sd=0.0, dtype="uint8"), state)
+        return _seen_once(_mechanics(phantom), state)
 
 
 @lru_cache(maxsize=16)
 def _seen_once(phantom: Phantom, state: int) -> scene.View:
-    return scene.view(phantom.particles(), state, phantom.matrix(state))
+    table, altered = phantom.particles(), phantom.alterations
+    displacement = _displacement(phantom, state, table.centres)
+    return scene.view(table, state, phantom.matrix(state), displacement, altered.of("swelling", state), altered.shell)
 
 
 def _check(phantom: Phantom, state: int, box: Box) -> None:
@@ -278,12 +326,8 @@ def _draw(phantom: Phantom, state: int, box: Box, noise_sd: float) -> NDArray[An
     """Return a box of a scan, drawn a tile at a time."""
     _check(phantom, state, box)
     table, seen = phantom.particles(), _view(phantom, state)
-    scale, offset = SIXTEEN_BIT if phantom.dtype == "uint16" else (1.0, 0.0)
-    optics = scene.Optics(
-        phantom.solid_grey, phantom.background_grey, phantom.rim, phantom.blur_sd, phantom.streak,
-        noise_sd, scale, offset,
-    )  # fmt: skip
-    still = scene.streaks(np.random.default_rng([phantom.seed, 2]))
+    still = scene.streaks(np.random.default_rng([phantom.seed, 2]), _ring_levels(phantom))
+    optics = _optics(phantom, state, noise_sd)
     key = np.random.default_rng([phantom.seed, 3, state]).integers(0, 2**64, dtype=np.uint64)
     out, edges = np.empty(box.shape, phantom.dtype), (phantom.shape[1], phantom.shape[2])
     for tile in Grid(box.shape, TILE):
@@ -291,3 +335,21 @@ def _draw(phantom: Phantom, state: int, box: Box, noise_sd: float) -> NDArray[An
         part, gains = out[tile.slices], table.gains[state]
         scene.expose(part, start, edges, table, seen, gains, optics, still, np.uint64(key))
     return out
+
+
+def _optics(phantom: Phantom, state: int, noise_sd: float) -> scene.Optics:
+    altered, contrast = phantom.alterations, phantom.solid_grey - phantom.background_grey
+    scale, offset = SIXTEEN_BIT if phantom.dtype == "uint16" else (1.0, 0.0)
+    return scene.Optics(
+        solid=phantom.solid_grey, background=phantom.background_grey, rim=phantom.rim, blur_sd=phantom.blur_sd,
+        streak=phantom.streak, noise_sd=noise_sd * altered.of("noise", state), scale=scale, offset=offset,
+        binder=altered.binder_level, shell=altered.shell, more_blur=altered.of("blur", state),
+        cupping=altered.of("cupping", state), rings=altered.rings * contrast, gain=altered.of("gain", state),
+        lift=altered.of("offset", state) * contrast,
+    )  # fmt: skip
+
+
+def _ring_levels(phantom: Phantom) -> Floats:
+    """Return a level, -1 to 1, for each whole radius to beyond the corners of a slice."""
+    longest = math.ceil(math.hypot(phantom.shape[1], phantom.shape[2]) / 2) + 2
+    return np.random.default_rng([phantom.seed, 6]).uniform(-1, 1, longest)

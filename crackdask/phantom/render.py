@@ -114,6 +114,59 @@ def paint(
 
 
 @njit(nogil=True, cache=True)
+def paint_shells(
+    cover: Singles,
+    start: Integers,
+    chosen: Integers,
+    centres: Floats,
+    frames: Floats,
+    reach: Floats,
+    bumps: Floats,
+    rims: Floats,
+    thick: float,
+) -> None:
+    """Draw how far shells of a thickness round the chosen particles cover a block of zeros, 0 to 1.
+
+    Cracks are marked by -1, whatever else covers them. Distances from a surface are those of its first order.
+    """
+    nz, ny, nx = cover.shape
+    for i in chosen:
+        frame, c0, c1, c2 = frames[i], centres[i, 0], centres[i, 1], centres[i, 2]
+        cubic, triple = bumps[i, 0], bumps[i, 1]
+        limit = 1.0 + abs(cubic) + abs(triple) + rims[i]
+        z0 = max(0, math.floor(c0 - reach[i, 0]) - start[0])
+        z1 = min(nz, math.ceil(c0 + reach[i, 0]) + 1 - start[0])
+        y0 = max(0, math.floor(c1 - reach[i, 1]) - start[1])
+        y1 = min(ny, math.ceil(c1 + reach[i, 1]) + 1 - start[1])
+        for z in range(z0, z1):
+            dz = (z + start[0]) - c0
+            for y in range(y0, y1):
+                dy = (y + start[1]) - c1
+                b0 = frame[0, 0] * dz + frame[0, 1] * dy
+                b1 = frame[1, 0] * dz + frame[1, 1] * dy
+                b2 = frame[2, 0] * dz + frame[2, 1] * dy
+                x0, x1 = _x_range(frame, b0, b1, b2, limit, c2, start[2], start[2] + nx)
+                row = cover[z, y]
+                for x in range(x0, x1):
+                    dx = x - c2
+                    v0 = b0 + frame[0, 2] * dx
+                    v1 = b1 + frame[1, 2] * dx
+                    v2 = b2 + frame[2, 2] * dx
+                    square = v0 * v0 + v1 * v1 + v2 * v2
+                    if square < CRACKED * CRACKED:
+                        row[x - start[2]] = -1.0
+                    elif row[x - start[2]] >= 0.0:
+                        r = math.sqrt(square)
+                        size = 1.0 + harmonic(v0, v1, v2, square, cubic, triple)
+                        g0 = frame[0, 0] * v0 + frame[1, 0] * v1 + frame[2, 0] * v2
+                        g1 = frame[0, 1] * v0 + frame[1, 1] * v1 + frame[2, 1] * v2
+                        g2 = frame[0, 2] * v0 + frame[1, 2] * v1 + frame[2, 2] * v2
+                        slope = math.sqrt(g0 * g0 + g1 * g1 + g2 * g2) / r
+                        covered = min(1.0, 0.5 + thick - (r - size) / slope)
+                        row[x - start[2]] = max(row[x - start[2]], covered)
+
+
+@njit(nogil=True, cache=True)
 def paint_labels(
     label: NDArray[np.uint32],
     nearness: Floats,

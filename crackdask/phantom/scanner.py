@@ -76,6 +76,32 @@ def waves(vectors: Floats, phases: Floats, start: int, stop: int, axis: int) -> 
     return np.array(pairs, dtype=np.float32).reshape(len(angles), 2, stop - start)
 
 
+def from_axis(place: Integers, shape: tuple[int, ...]) -> Floats:
+    """Return the distance (y, x) of a block's voxels from the scan's axis, `place` being that of `expose`.
+
+    >>> from_axis(np.array([0, 0, 0, 3, 5]), (1, 2, 2)).round(3).tolist()
+    [[2.236, 1.414], [2.0, 1.0]]
+    """
+    y = np.arange(place[1], place[1] + shape[1]) - (place[3] - 1) / 2
+    x = np.arange(place[2], place[2] + shape[2]) - (place[4] - 1) / 2
+    far: Floats = np.sqrt(y[:, None] ** 2 + x[None] ** 2)
+    return far
+
+
+def cupping(place: Integers, shape: tuple[int, ...], depth: float) -> Singles:
+    """Return what multiplies grey levels (y, x): 1 - depth on the axis, along a parabola to 1 in the corners."""
+    corner = ((place[3] - 1) ** 2 + (place[4] - 1) ** 2) / 4
+    return (1 - depth * (1 - from_axis(place, shape) ** 2 / corner)).astype(np.float32)
+
+
+def rings(place: Integers, shape: tuple[int, ...], levels: Floats, amplitude: float) -> Singles:
+    """Return what is added to grey levels (y, x): the level of each voxel's radius, linear between whole ones."""
+    far = from_axis(place, shape)
+    inner = far.astype(np.int64)
+    share = far - inner
+    return (amplitude * ((1 - share) * levels[inner] + share * levels[inner + 1])).astype(np.float32)
+
+
 def quantiles() -> Singles:
     """Return a table of equally likely values; the sum of two draws has mean 0 and sd 1."""
     normal = NormalDist()
@@ -101,17 +127,20 @@ def expose(
     wave_z: Singles,
     wave_y: Singles,
     wave_x: Singles,
+    shading: Singles,
+    ringing: Singles,
     key: np.uint64,
     table: Singles,
     place: Integers,
 ) -> None:
-    """Turn a block of blurred density into grey levels with rim, streaks and noise.
+    """Turn a block of blurred density into grey levels with rim, streaks, shading, rings and noise.
 
-    `numbers` are rim, background, solid, streak, noise, scale, offset and the largest grey.
+    `numbers` are rim, background, solid, streak, noise, scale and offset of the bytes, the largest grey, and the
+    state's gain and offset. `shading` (y, x) multiplies grey levels and `ringing` (y, x) is added to them.
     `place` is (z, y, x) of the block's first voxel and the (y, x) edges of the scan, whose
     raster index drives the noise.
     """
-    rim, dark, bright, streak, sd, scale, offset, most = numbers
+    rim, dark, bright, streak, sd, scale, offset, most, gain, lift = numbers
     nz, ny, nx = out.shape
     line = np.empty(nx, np.float32)
     step, contrast = np.uint64(0x9E3779B97F4A7C15), bright - dark
@@ -129,7 +158,9 @@ def expose(
                 edge = rim * (density - wide[z, y, x])
                 grey = dark + contrast * (density + edge)
                 grey += streak * line[x] * (np.float32(1.0) - np.float32(0.85) * density)
+                grey = grey * shading[y, x] + ringing[y, x]
                 bits = mix(key + (first + np.uint64(x)) * step)
                 grey += sd * (table[bits & np.uint64(4095)] + table[(bits >> np.uint64(20)) & np.uint64(4095)])
+                grey = grey * gain + lift
                 grey = math.floor(grey * scale + offset + np.float32(0.5))
                 out[z, y, x] = min(most, max(np.float32(0.0), grey))

@@ -77,7 +77,9 @@ def write(
             job.result()
             if progress:
                 progress(done, len(jobs))
-    table = truth.drop_vars("matrix").to_dataframe(dim_order=["state", "particle"])
+    for axis in "zyx":
+        truth[f"displacement_{axis}"] = truth["displacement"].sel(axis=axis, drop=True)
+    table = truth.drop_dims(["row", "col", "axis"]).to_dataframe(dim_order=["state", "particle"])
     table.reset_index().to_parquet(folder / "truth/particles.parquet")
     matrices = truth["matrix"].values.reshape(-1, 16)
     columns = [f"m{row}{col}" for row in range(4) for col in range(4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -67,6 +68,10 @@ class View:
         voxel, (n, 3).
     there
         Whether a particle exists in this state, (n,).
+    radii
+        In this state, (n,).
+    rims
+        How far the third phase reaches beyond the surface, in units of |v|, (n,).
     """
 
     centres: Floats
@@ -74,6 +79,8 @@ class View:
     extent: Floats
     reach: Floats
     there: NDArray[np.bool_]
+    radii: Floats
+    rims: Floats
 
     def inside(self, start: Integers, stop: Integers) -> Integers:
         """Return the particles that may cover voxels from `start` to before `stop`."""
@@ -87,15 +94,24 @@ class View:
         return np.asarray(clear & self.there, np.bool_)
 
 
-def view(table: Particles, state: int, matrix: Floats) -> View:
-    """Return the particles as a state's motion and losses leave them."""
+def view(
+    table: Particles, state: int, matrix: Floats, displacement: Floats, swelling: float = 1.0, shell: float = 0.0
+) -> View:
+    """Return the particles as a state's motion, deformation and losses leave them, each moved as a rigid body.
+
+    `displacement` (n, 3) is in voxels of the reference frame, before the matrix; `swelling` is a factor on lengths,
+    and `shell` the thickness of the third phase in voxels.
+    """
     left = (table.leaves_at >= 0) & (table.leaves_at <= state)
     gone = (table.vanishes_at >= 0) & (table.vanishes_at <= state)
-    centres = random_particles.moved(matrix, table.centres + np.where(left[:, None], table.push, 0.0))
-    frames = np.ascontiguousarray(np.einsum("nij,kj->nik", table.frames, matrix[:3, :3]))
+    centres = random_particles.moved(matrix, table.centres + np.where(left[:, None], table.push, 0.0) + displacement)
+    frames = np.ascontiguousarray(np.einsum("nij,kj->nik", table.frames, matrix[:3, :3])) / swelling
+    radii = table.radii * swelling
     swell = 1 + np.abs(table.bumps).sum(axis=1)
-    reach = random_particles.extents(frames, swell + render.EDGE / table.radii)
-    return View(centres, frames, random_particles.extents(frames, swell), reach, ~gone)
+    # |v| grows by no more than the largest stretch of a frame a voxel; coverage ends half a voxel further out.
+    rims = (shell + 0.5) * np.linalg.norm(frames, 2, axis=(1, 2)) * (shell > 0) * 1.001
+    reach = random_particles.extents(frames, swell + np.maximum(render.EDGE / radii, rims))
+    return View(centres, frames, random_particles.extents(frames, swell), reach, ~gone, radii, rims)
 
 
 def labels(table: Particles, seen: View, start: Integers, shape: tuple[int, ...]) -> Any:
@@ -108,7 +124,10 @@ def labels(table: Particles, seen: View, start: Integers, shape: tuple[int, ...]
 
 @dataclass(frozen=True)
 class Optics:
-    """What the scanner makes of the solid: grey levels of 255, lengths in voxels."""
+    """What the scanner makes of the solid: grey levels of 255, lengths in voxels.
+
+    From `binder` on they are what `crackdask.phantom.alterations` names, in the same units; `lift` is its offset.
+    """
 
     solid: float
     background: float
@@ -118,22 +137,35 @@ class Optics:
     noise_sd: float
     scale: float
     offset: float
+    binder: float = 0.0
+    shell: float = 0.0
+    more_blur: float = 0.0
+    cupping: float = 0.0
+    rings: float = 0.0
+    gain: float = 1.0
+    lift: float = 0.0
+
+    @property
+    def spread(self) -> int:
+        """Voxels that the state's own blur reaches."""
+        return math.ceil(3 * self.more_blur)
 
 
 @dataclass(frozen=True, eq=False)
 class Streaks:
-    """Plane waves that lie still in the scanner: wave vectors (n, 3) and phases (n,)."""
+    """What lies still in the scanner: plane waves, of wave vectors (n, 3) and phases (n,), and a level a radius."""
 
     vectors: Floats
     phases: Floats
+    rings: Floats
 
 
-def streaks(rng: np.random.Generator) -> Streaks:
+def streaks(rng: np.random.Generator, rings: Floats) -> Streaks:
     """Draw streaks that run nearly along z, each with its own wavelength."""
     across = 2 * np.pi / np.array(STREAK_LENGTHS)
     angles, phases = rng.uniform(0, np.pi, 3), rng.uniform(0, 2 * np.pi, 3)
     vectors = np.stack([0.1 * across, across * np.cos(angles), across * np.sin(angles)], axis=1)
-    return Streaks(vectors, phases)
+    return Streaks(vectors, phases, rings)
 
 
 def expose(
@@ -153,25 +185,43 @@ def expose(
     voxel is the same in every block. `key` names the scan's noise.
     """
     stop = start + out.shape
-    density = np.zeros([n + 2 * MARGIN for n in out.shape], np.float32)
-    chosen = seen.inside(start - MARGIN, stop + MARGIN)
-    render.paint(
-        density, start - MARGIN, chosen, seen.centres, seen.frames, seen.reach,
-        table.bumps, table.radii, table.sheets, table.sharpness, gains,
-    )  # fmt: skip
-    cut = slice(MARGIN - NARROW, NARROW - MARGIN)
-    sharp = scanner.blur(density[cut, cut, cut], scanner.gaussian(optics.blur_sd, NARROW))
-    wide = scanner.blur(density, scanner.gaussian(RIM_SD, MARGIN))
+    margin, narrow = MARGIN + optics.spread, NARROW + optics.spread
+    density = _density(start - margin, stop + margin, table, seen, gains, optics)
+    cut = slice(margin - narrow, narrow - margin)
+    more = optics.more_blur
+    sharp = scanner.blur(density[cut, cut, cut], scanner.gaussian(math.hypot(optics.blur_sd, more), narrow))
+    wide = scanner.blur(density, scanner.gaussian(math.hypot(RIM_SD, more), margin))
     z, y, x = (scanner.waves(still.vectors, still.phases, int(start[a]), int(stop[a]), a) for a in range(3))
     numbers = np.array(
         [
             optics.rim, optics.background, optics.solid, optics.streak, optics.noise_sd,
-            optics.scale, optics.offset, np.iinfo(out.dtype).max,
+            optics.scale, optics.offset, np.iinfo(out.dtype).max, optics.gain, optics.lift,
         ],
         np.float32,
     )  # fmt: skip
     place = np.array([*start, *edges], np.int64)
-    scanner.expose(out, sharp, wide, numbers, z, y, x, key, _quantiles(), place)
+    shading = scanner.cupping(place, out.shape, optics.cupping)
+    ringing = scanner.rings(place, out.shape, still.rings, optics.rings)
+    scanner.expose(out, sharp, wide, numbers, z, y, x, shading, ringing, key, _quantiles(), place)
+
+
+def _density(
+    start: Integers, stop: Integers, table: Particles, seen: View, gains: Floats, optics: Optics
+) -> NDArray[np.float32]:
+    """Return the solid density of a block, that of the third phase included."""
+    density = np.zeros(stop - start, np.float32)
+    chosen = seen.inside(start, stop)
+    render.paint(
+        density, start, chosen, seen.centres, seen.frames, seen.reach,
+        table.bumps, seen.radii, table.sheets, table.sharpness, gains,
+    )  # fmt: skip
+    if optics.binder:
+        cover = np.zeros_like(density)
+        render.paint_shells(
+            cover, start, chosen, seen.centres, seen.frames, seen.reach, table.bumps, seen.rims, optics.shell
+        )
+        density += (1 - density) * np.float32(optics.binder) * np.maximum(cover, 0)
+    return density
 
 
 @cache
