@@ -123,6 +123,16 @@ PARTICLES = _columns(
     ("grey_p05", "float64", "1", "5th percentile of the grey level"),
     ("grey_p50", "float64", "1", "median grey level"),
     ("grey_p95", "float64", "1", "95th percentile of the grey level"),
+    ("displacement_z_um", "float64", "um", "own motion along z since the reference, in its frame, less the transform"),
+    ("displacement_y_um", "float64", "um", "own motion along y since the reference, in its frame, less the transform"),
+    ("displacement_x_um", "float64", "um", "own motion along x since the reference, in its frame, less the transform"),
+    (
+        "volumetric_strain",
+        "float64",
+        "1",
+        "volume gained around the particle since the reference, over the volume then",
+    ),
+    ("volumetric_strain_error", "float64", "1", "standard error of the volumetric strain"),
     ("touches_border", "bool", "1", "has a voxel on the image border"),
     ("touches_invalid", "bool", "1", "is, or has a 26-neighbour, outside the scan"),
     ("n_contacts", "uint32", "1", "number of particles that share a face with it"),
@@ -186,7 +196,27 @@ CRACKS = {
         ),
     ),
 }
+#: Steps of the registration, each of which goes on from the one before.
+CHAIN = ("rigid", "affine", "local")
+_LATTICE = ("state", "lattice_z", "lattice_y", "lattice_x")
 TRANSFORMS = {
     "matrix": Variable("float64", ("state", "row", "col"), "voxel", "stored voxel index to source voxel index"),
     "residual_voxels": Variable("float64", ("state",), "voxel", "residual of the registration"),
+    "transform": Variable("str", ("state",), "1", "transform of the whole scan: none, rigid or affine"),
+    "chain_residual_voxels": Variable(
+        "float64", ("state", "chain"), "voxel", "residual after each step of the registration; NaN where not made"
+    ),
+    "bent": Variable("bool", ("state",), "1", "whether a field of displacements was made"),
+    "displacement": Variable(
+        "float64", (*_LATTICE, "axis"), "voxel", "local motion, in the frame of the reference, before the transform"
+    ),
+    "displacement_error": Variable("float64", _LATTICE, "voxel", "standard error of the local motion; NaN without one"),
+}
+#: Coordinates of the lattice of displacements.
+LATTICE_COORDINATES = {
+    "lattice_z": Variable("float64", ("lattice_z",), "um", "position of lattice nodes along z"),
+    "lattice_y": Variable("float64", ("lattice_y",), "um", "position of lattice nodes along y"),
+    "lattice_x": Variable("float64", ("lattice_x",), "um", "position of lattice nodes along x"),
+    "axis": Variable("str", ("axis",), "1", "axis of a displacement"),
+    "chain": Variable("str", ("chain",), "1", "step of the registration"),
 }

@@ -18,6 +18,7 @@ from crackdask.blocks.passes import Array
 from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.table_writer import TableWriter, ranges
 from crackdask.engine.work_units import Unit, units
+from crackdask.grid import Box
 from crackdask.kernels.thresholds import ThresholdError
 from crackdask.recipe.recipe import Recipe
 from crackdask.steps.coarse_registration import Level
@@ -27,14 +28,17 @@ from crackdask.steps.grey import Resampling, auto_window, peaks, to_reference
 from crackdask.steps.grey import passes as grey_passes
 from crackdask.steps.histograms import commonest
 from crackdask.steps.labels import passes as labels_passes
+from crackdask.steps.local_motion import Scans
 from crackdask.steps.mask import passes as mask_passes
 from crackdask.steps.mask import threshold_of
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.measure import passes_in_ranges as measure_passes
+from crackdask.steps.particle_motion import own_displacement, strain, whole_strain_error
 from crackdask.steps.read import histogram_of, levels
 from crackdask.steps.read import passes as read_passes
 from crackdask.steps.register import register
 from crackdask.steps.registration_parameters import RegistrationError
+from crackdask.steps.registration_result import StoredField, registration_tables, stored_transforms
 from crackdask.steps.track import track
 from crackdask.steps.transfer import CARRIED
 from crackdask.steps.transfer import passes as transfer_passes
@@ -52,36 +56,33 @@ def _read(context: RunContext, unit: Unit) -> dict[str, Array]:
 
 def _register(context: RunContext, unit: Unit) -> dict[str, Array]:
     ref, params = context.recipe.reference, context.recipe.register_
-    shape = context.scans.sources[unit.state].shape
-    if unit.state == ref or params.transform == "none":
-        matrix, residual = np.eye(4), 0.0
-        used = blocks = 0
-    else:
-        context.progress.begin(unit.key, "register", 0, 1)
-        try:
-            fit = register(
-                _levels(context, ref),
-                _levels(context, unit.state),
-                context.volume("raw", ref).read,
-                context.volume("raw", unit.state).read,
-                shape,
-                shape,
-                params,
-                spacing=context.recipe.experiment.voxel_um,
-                fill=context.recipe.experiment.fill,
-                apply=partial(context.engine.in_order, unit.key, "register"),
-            )
-        except RegistrationError as error:
-            states = context.recipe.states
-            raise RegistrationError(f"state {states[unit.state].name!r} onto {states[ref].name!r}: {error}") from error
-        matrix, residual, used, blocks = fit.matrix, fit.residual_voxels, fit.n_used, fit.n_blocks
     cropped = np.eye(4)
     cropped[:3, 3] = context.scans.crop.start
-    return {
-        "matrix": matrix @ cropped,
-        "residual_voxels": np.array(residual),
-        "matched": np.array([used, blocks]),
-    }
+    if unit.state == ref or (params.transform == "none" and params.local is not True):
+        return registration_tables(None, cropped, context.scans.crop)
+    shape = context.scans.sources[unit.state].shape
+    context.progress.begin(unit.key, "register", 0, 1)
+    scans = Scans(
+        context.volume("raw", ref).read,
+        context.volume("raw", unit.state).read,
+        shape,
+        context.recipe.experiment.fill,
+        context.scans.crop,
+    )
+    try:
+        found = register(
+            _levels(context, ref),
+            _levels(context, unit.state),
+            scans,
+            shape,
+            params,
+            spacing=context.recipe.experiment.voxel_um,
+            apply=partial(context.engine.in_order, unit.key, "register"),
+        )
+    except RegistrationError as error:
+        states = context.recipe.states
+        raise RegistrationError(f"state {states[unit.state].name!r} onto {states[ref].name!r}: {error}") from error
+    return registration_tables(found, cropped, context.scans.crop)
 
 
 def _levels(context: RunContext, state: int) -> list[Level]:
@@ -105,15 +106,16 @@ def _grey(context: RunContext, unit: Unit) -> dict[str, Array]:
     if params.normalise == "peaks":
         own = histogram_of(context.result("read", unit.state))
         gain, offset = to_reference(peaks(own.centres, own.counts), peaks(reference.centres, reference.counts))
-    matrix = context.result("register", unit.state)["matrix"]
+    registered = context.result("register", unit.state)
     resampling = Resampling(
-        tuple(tuple(row) for row in matrix.tolist()),
+        tuple(tuple(row) for row in registered["matrix"].tolist()),
         context.scans.sources[unit.state].shape,
         low,
         high,
         gain,
         offset,
         context.recipe.experiment.fill,
+        StoredField.of(registered).lattice(Box.whole(context.grid.shape)),
     )
     tables = context.passes(unit, grey_passes(params, resampling), {"raw": context.volume("raw", unit.state)})
     if not tables["grey_voxels"][0]:
@@ -280,6 +282,7 @@ def _track(context: RunContext, unit: Unit) -> dict[str, Array]:
                 groups["shells"][name] = np.pad(values, ((0, 0), (0, missing)))
             for name, column in seen.items():
                 column[s, ids.start - 1 : ids.stop - 1] = groups["particles"][name]
+            groups["particles"] |= _motion(context, s, ids, groups["particles"])
             writer.write(s, ids, groups)
     flags = track(
         seen["voxels"],
@@ -291,14 +294,35 @@ def _track(context: RunContext, unit: Unit) -> dict[str, Array]:
     writer.write_contacts(measured)
     transforms = [context.result("register", s) for s in states]
     writer.write_transforms(
-        np.array([each["matrix"] for each in transforms]),
-        np.array([each["residual_voxels"] for each in transforms]),
+        *stored_transforms(
+            transforms,
+            context.grid.shape,
+            context.recipe.register_.local_spacing,
+            context.recipe.experiment.voxel_um,
+        )
     )
     numbers = _whole_volume_numbers(context)
     told = findings.as_attribute(_findings(context, transforms, numbers["clipped_share"]))
     set_attributes(context.path, {"found": numbers, "findings": told})
     writer.close()
     return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
+
+
+def _motion(context: RunContext, state: int, ids: range, columns: Mapping[str, Array]) -> dict[str, Array]:
+    """Return how some particles moved, and the strain around them."""
+    registered, edges = context.result("register", state), np.array(context.recipe.experiment.voxel_um)
+    reference = _nested(context.work.part(MEASURED, context.recipe.reference, ids.start))["particles"]
+    before, after = (
+        np.stack([each[f"centroid_{axis}_um"] for axis in "zyx"], axis=1) / edges - 0.5 for each in (reference, columns)
+    )
+    field, used = StoredField.of(registered), int(registered["matched"][0])
+    moved = own_displacement(field, before, after) * edges
+    doubt = 0.0
+    if state != context.recipe.reference:
+        doubt = whole_strain_error(float(registered["residual_voxels"]), used, context.grid.shape)
+    gained, error = strain(field, registered["matrix"], np.where(np.isnan(after), np.nan, before), doubt)
+    along = {f"displacement_{axis}_um": moved[:, k] for k, axis in enumerate("zyx")}
+    return {**along, "volumetric_strain": gained, "volumetric_strain_error": error}
 
 
 def _findings(

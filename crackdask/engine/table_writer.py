@@ -110,13 +110,14 @@ class TableWriter:
             values = np.concatenate(parts).astype(variable.dtype)
             write_array(group, name, values, variable.dims, variable.attributes)
 
-    def write_transforms(self, matrices: Array, residuals: Array) -> None:
-        """Write where each state's voxels came from."""
+    def write_transforms(self, columns: Mapping[str, Array], coordinates: Mapping[str, Array]) -> None:
+        """Write where each state's voxels came from, and the coordinates of what is told on a lattice."""
         group = fresh_group(self._path, "transforms")
         write_state_coordinates(group, self._axes)
-        for name, values in (("matrix", matrices), ("residual_voxels", residuals)):
-            variable = schema.TRANSFORMS[name]
-            write_array(group, name, values.astype(variable.dtype), variable.dims, variable.attributes)
+        for name, variable in (*schema.LATTICE_COORDINATES.items(), *schema.TRANSFORMS.items()):
+            values = coordinates[name] if name in coordinates else columns[name]
+            held = values if variable.dtype == "str" else values.astype(variable.dtype)
+            write_array(group, name, held, variable.dims, variable.attributes)
 
     def close(self) -> None:
         """Write the consolidated metadata."""

@@ -1,7 +1,7 @@
 """Resampling of one block of a scan into the frame of the store, fused with the grey window.
 
 No block shows in the result. The source position of a voxel comes from its global index by one
-fixed expression, ``((m0 * z + m1 * y) + m2 * x) + m3`` in float64, and the interpolation is compact
+fixed expression, ``((m0 * z + m1 * y) + m2 * x) + m3`` in float64 (`source_positions`), and the interpolation is compact
 (Keys 1981 with a = -0.5, or trilinear) with no prefilter, so that a voxel depends on its own taps
 only, added in one fixed order of IEEE operations without fastmath. Where a block begins, and how
 much more of the source it was handed than it needs, cannot matter.
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from crackdask.grid import Box, Triple
 from crackdask.kernels.interpolation import TOLERANCE, interpolate
 from crackdask.kernels.scan_window import ScanWindow
+from crackdask.kernels.source_positions import STRAIGHT, Lattice, bent_ends, line_of, row_positions
 
 Interpolation = Literal["cubic", "linear"]
 Matrix = NDArray[np.float64]
@@ -41,7 +42,13 @@ def check_matrix(matrix: Matrix) -> Matrix:
     return checked
 
 
-def source_box(matrix: Matrix, box: Box, source_shape: Triple, interpolation: Interpolation = "cubic") -> Box | None:
+def source_box(
+    matrix: Matrix,
+    box: Box,
+    source_shape: Triple,
+    interpolation: Interpolation = "cubic",
+    lattice: Lattice = STRAIGHT,
+) -> Box | None:
     """Return the source voxels that a block needs, support included.
 
     Parameters
@@ -54,6 +61,8 @@ def source_box(matrix: Matrix, box: Box, source_shape: Triple, interpolation: In
         Shape of the whole source; the answer is clipped to it.
     interpolation
         Decides the support: 4 taps an axis for "cubic", 2 for "linear".
+    lattice
+        Displacements of stored voxels, before the matrix.
 
     Returns
     -------
@@ -67,7 +76,7 @@ def source_box(matrix: Matrix, box: Box, source_shape: Triple, interpolation: In
     """
     rows = check_matrix(matrix)[:3].tolist()
     before, after = (1, 2) if interpolation == "cubic" else (0, 1)
-    ends = [(float(a), float(b - 1)) for a, b in zip(box.start, box.stop, strict=True)]
+    ends = bent_ends(lattice, box)
     start: list[int] = []
     stop: list[int] = []
     for (m0, m1, m2, m3), size in zip(rows, source_shape, strict=True):
@@ -99,45 +108,35 @@ def _grey(value, window, counts) -> int:  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _resample_grey(  # type: ignore[no-untyped-def]
-    flat, strides, origin, shape, matrix, start, cubic, has_fill, fill, window, counts, core
+    flat, strides, origin, shape, matrix, lattice, line, start, cubic, has_fill, fill, window, counts, core
 ) -> None:
     """Fill `core` with grey levels; `counts` takes valid, clipped low, clipped high."""
     nz, ny, nx = core.shape
+    row = np.empty((nx, 3))
     for k in range(nz):
-        z = float(start[0] + k)
         for j in range(ny):
-            y = float(start[1] + j)
-            sz = matrix[0, 0] * z + matrix[0, 1] * y
-            sy = matrix[1, 0] * z + matrix[1, 1] * y
-            sx = matrix[2, 0] * z + matrix[2, 1] * y
+            row_positions(matrix, lattice, float(start[0] + k), float(start[1] + j), float(start[2]), line, row)
             for i in range(nx):
-                x = float(start[2] + i)
-                cz = (sz + matrix[0, 2] * x) + matrix[0, 3]
-                cy = (sy + matrix[1, 2] * x) + matrix[1, 3]
-                cx = (sx + matrix[2, 2] * x) + matrix[2, 3]
-                valid, value = interpolate(flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill)
+                valid, value = interpolate(
+                    flat, strides, origin, shape, row[i, 0], row[i, 1], row[i, 2], cubic, has_fill, fill
+                )
                 core[k, j, i] = _grey(value, window, counts) if valid else 0
 
 
 @njit(cache=True, nogil=True)
 def _resample_values(  # type: ignore[no-untyped-def]
-    flat, strides, origin, shape, matrix, start, cubic, has_fill, fill, core, mask
+    flat, strides, origin, shape, matrix, lattice, line, start, cubic, has_fill, fill, core, mask
 ) -> None:
     """Fill `core` with interpolated values and `mask` with their validity."""
     nz, ny, nx = core.shape
+    row = np.empty((nx, 3))
     for k in range(nz):
-        z = float(start[0] + k)
         for j in range(ny):
-            y = float(start[1] + j)
-            sz = matrix[0, 0] * z + matrix[0, 1] * y
-            sy = matrix[1, 0] * z + matrix[1, 1] * y
-            sx = matrix[2, 0] * z + matrix[2, 1] * y
+            row_positions(matrix, lattice, float(start[0] + k), float(start[1] + j), float(start[2]), line, row)
             for i in range(nx):
-                x = float(start[2] + i)
-                cz = (sz + matrix[0, 2] * x) + matrix[0, 3]
-                cy = (sy + matrix[1, 2] * x) + matrix[1, 3]
-                cx = (sx + matrix[2, 2] * x) + matrix[2, 3]
-                valid, value = interpolate(flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill)
+                valid, value = interpolate(
+                    flat, strides, origin, shape, row[i, 0], row[i, 1], row[i, 2], cubic, has_fill, fill
+                )
                 core[k, j, i] = value
                 mask[k, j, i] = valid
 
@@ -162,9 +161,10 @@ def _check_window(
     box: Box,
     source_shape: Triple,
     interpolation: Interpolation,
+    lattice: Lattice,
 ) -> bool:
     """Return whether the block meets the source at all; assert that the window covers it."""
-    needed = source_box(matrix, box, source_shape, interpolation)
+    needed = source_box(matrix, box, source_shape, interpolation, lattice)
     if needed is None:
         return False
     assert window.shape == window_box.shape, (window.shape, window_box)
@@ -193,6 +193,7 @@ def resample_grey(
     hi: float,
     fill: float | None = None,
     interpolation: Interpolation = "cubic",
+    lattice: Lattice = STRAIGHT,
     gain: float = 1.0,
     offset: float = 0.0,
 ) -> tuple[NDArray[np.uint8], dict[str, int]]:
@@ -216,6 +217,8 @@ def resample_grey(
         Value of voxels that the scanner did not measure.
     interpolation
         "cubic" (Keys, 4 taps an axis) or "linear".
+    lattice
+        Displacements of stored voxels, before the matrix; its nodes reach around the block.
     gain, offset
         Map source values to the reference's, before the window.
 
@@ -236,10 +239,10 @@ def resample_grey(
         raise ValueError(f"the grey window must have lo < hi, got [{lo}, {hi}]")
     matrix = check_matrix(matrix)
     core, counts = np.zeros(box.shape, np.uint8), np.zeros(3, np.int64)
-    if _check_window(window, window_box, matrix, box, source_shape, interpolation):
+    if _check_window(window, window_box, matrix, box, source_shape, interpolation, lattice):
         source = ScanWindow.of(window, window_box, source_shape, fill)
         levels = (float(gain), float(offset), float(lo), float(hi), 254.0 / (float(hi) - float(lo)))
-        _fill_grey(source, matrix, box, interpolation == "cubic", levels, counts, core)
+        _fill_grey(source, matrix, lattice, box, interpolation == "cubic", levels, counts, core)
     valid, low, high = counts.tolist()
     return core, {"valid": valid, "clipped_low": low, "clipped_high": high}
 
@@ -247,6 +250,7 @@ def resample_grey(
 def _fill_grey(
     source: ScanWindow,
     matrix: Matrix,
+    lattice: Lattice,
     box: Box,
     cubic: bool,
     levels: tuple[float, ...],
@@ -254,9 +258,10 @@ def _fill_grey(
     core: NDArray[np.uint8],
 ) -> None:
     """Fill `core` and `counts`; a move by whole voxels needs no interpolation."""
-    shift = _whole_shift(matrix)
+    shift = None if lattice.values.size else _whole_shift(matrix)
     if shift is None:
-        _resample_grey(*source.flat(), matrix, box.start, cubic, *source.fill, levels, counts, core)
+        line = line_of(lattice)
+        _resample_grey(*source.flat(), matrix, lattice, line, box.start, cubic, *source.fill, levels, counts, core)
         return
     here, there = source.met_by(box, shift)
     _shift_grey(source.voxels[here], *source.fill, levels, counts, core[there])
@@ -271,6 +276,7 @@ def resample_values(
     *,
     fill: float | None = None,
     interpolation: Interpolation = "cubic",
+    lattice: Lattice = STRAIGHT,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Resample one block of a scan as float32, with its validity; see `resample_grey`.
 
@@ -285,7 +291,8 @@ def resample_values(
     matrix = check_matrix(matrix)
     core = np.zeros(box.shape, np.float32)
     mask = np.zeros(box.shape, np.bool_)
-    if _check_window(window, window_box, matrix, box, source_shape, interpolation):
-        source = ScanWindow.of(window, window_box, source_shape, fill)
-        _resample_values(*source.flat(), matrix, box.start, interpolation == "cubic", *source.fill, core, mask)
+    if _check_window(window, window_box, matrix, box, source_shape, interpolation, lattice):
+        source, cubic = ScanWindow.of(window, window_box, source_shape, fill), interpolation == "cubic"
+        line = line_of(lattice)
+        _resample_values(*source.flat(), matrix, lattice, line, box.start, cubic, *source.fill, core, mask)
     return core, mask

@@ -19,6 +19,7 @@ from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, t
 from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels.otsu import otsu_bin
 from crackdask.kernels.resample import resample_grey, source_box
+from crackdask.kernels.source_positions import STRAIGHT, Lattice
 from crackdask.schema import GREY_LEVELS
 from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume
 
@@ -121,6 +122,8 @@ class Resampling:
         Map this state's raw values to the reference's.
     fill
         Raw value of voxels the scanner did not measure, or None.
+    lattice
+        Displacements of stored voxels, before the matrix.
     """
 
     matrix: tuple[tuple[float, ...], ...]
@@ -130,6 +133,7 @@ class Resampling:
     gain: float = 1.0
     offset: float = 0.0
     fill: float | None = None
+    lattice: Lattice = STRAIGHT
 
 
 def passes(params: GreyParams, resampling: Resampling) -> tuple[Pass, ...]:
@@ -147,7 +151,7 @@ def passes(params: GreyParams, resampling: Resampling) -> tuple[Pass, ...]:
 
 
 def _source(params: GreyParams, resampling: Resampling, box: Box) -> Box:
-    source = source_box(np.array(resampling.matrix), box, resampling.shape, params.interpolation)
+    source = source_box(np.array(resampling.matrix), box, resampling.shape, params.interpolation, resampling.lattice)
     return source or Box((0, 0, 0), (0, 0, 0))
 
 
@@ -163,6 +167,7 @@ def _grey(params: GreyParams, resampling: Resampling, block: Block) -> Result:
         hi=resampling.high,
         fill=resampling.fill,
         interpolation=params.interpolation,
+        lattice=resampling.lattice,
         gain=resampling.gain,
         offset=resampling.offset,
     )

@@ -31,7 +31,8 @@ Edges = tuple[float, float, float]
 Groups = dict[str, dict[str, Array]]
 
 MEASURED = tuple(name for name in PARTICLES if name not in (
-    "tracked", "lost", "neighbour_lost", "on_border", "on_invalid"
+    "tracked", "lost", "neighbour_lost", "on_border", "on_invalid",
+    "displacement_z_um", "displacement_y_um", "displacement_x_um", "volumetric_strain", "volumetric_strain_error",
 ))  # fmt: skip
 #: Columns of :func:`contacts`.
 CONTACTS = ("particle_a", "particle_b", "faces", "area_um2")

@@ -16,6 +16,7 @@ index of the moving scan. `spacing` is the edge lengths (z, y, x) of a voxel, in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from math import inf
@@ -27,46 +28,68 @@ from crackdask.grid import Box, Triple
 from crackdask.kernels.block_matching import SETTLED
 from crackdask.steps.coarse_registration import Level, coarse
 from crackdask.steps.declaration import Of, Stage, Step
+from crackdask.steps.local_motion import OFF_SHARE, Field, Scans, fit_field, measure, probes, residual, share_off
+from crackdask.steps.motion_lattice import Matched
 from crackdask.steps.registration_fit import Fit, fit, overlap_fraction, verify
 from crackdask.steps.registration_parameters import RegisterParams
-from crackdask.steps.subblocks import UNIT, Match, Matrix, Point, Reader, match_block, subblocks
+from crackdask.steps.subblocks import UNIT, Match, Matrix, Point, match_block, subblocks
 
-#: Runs a function over sub-blocks and returns its results in their order.
-Apply = Callable[[Callable[[Box], Match], Sequence[Box]], Iterable[Match]]
+#: Runs a function over boxes and returns its results in their order.
+Apply = Callable[[Callable[[Box], Any], Sequence[Box]], Iterable[Any]]
+#: Voxels: edge of the sub-blocks that local motion is measured on.
+EDGE = 40
+#: An affine transform is taken instead of a rigid one where it leaves less than this part of the residual.
+BETTER = 0.7
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """How one scan lies on the reference.
+
+    Attributes
+    ----------
+    fit
+        The transform that was chosen; its residual is what is left over in the end, field and all.
+    transform
+        Its kind.
+    residuals
+        What each step of the chain left over, in voxels: rigid, affine, local; those that were not made are missing.
+    field
+        What bends the reference's voxels before the transform, or None.
+    """
+
+    fit: Fit
+    transform: str
+    residuals: Mapping[str, float]
+    field: Field | None = None
 
 
 def register(
     reference: Sequence[Level],
     moving: Sequence[Level],
-    read_reference: Reader,
-    read_moving: Reader,
+    scans: Scans,
     reference_shape: Triple,
-    moving_shape: Triple,
     params: RegisterParams,
     *,
     spacing: Point = UNIT,
-    fill: float | None = None,
     apply: Apply = map,
-) -> Fit:
+) -> Registration:
     """Register one scan to the reference and check the result.
 
     Parameters
     ----------
     reference, moving
         Pyramid levels, coarse to fine.
-    read_reference, read_moving
-        Return the full-resolution voxels of a box.
-    reference_shape, moving_shape
-        Shapes of the two scans.
+    scans
+        Readers of both at full resolution.
+    reference_shape
+        Shape of the reference.
     params
         Of the step.
     spacing
         Edge lengths of a voxel.
-    fill
-        Value of voxels that the scanner did not measure.
     apply
-        Runs a function over sub-blocks and returns its results in their order: `map`, or one that
-        hands them to workers.
+        Runs a function over boxes and returns its results in their order: `map`, or one that hands them to workers.
 
     Raises
     ------
@@ -75,20 +98,61 @@ def register(
     """
     match = partial(
         match_block,
-        read_reference=read_reference,
-        read_moving=read_moving,
-        moving_shape=moving_shape,
+        read_reference=scans.read_reference,
+        read_moving=scans.read_moving,
+        moving_shape=scans.moving_shape,
         min_correlation=params.min_correlation,
-        fill=fill,
+        fill=scans.fill,
     )
-    start = coarse(reference, moving, params, spacing=spacing)
-    settled = _settled(start, match, apply, reference_shape, params, spacing)
-    verify(settled, params, overlap_fraction(settled.matrix, reference_shape, moving_shape), spacing=spacing)
-    return settled
+    settle = partial(_settled, match=match, apply=apply, shape=reference_shape, spacing=spacing)
+    first = "rigid" if params.transform == "auto" else params.transform
+    chosen = settle(coarse(reference, moving, params, spacing=spacing), params=_of_kind(params, first))
+    residuals = {first: chosen.residual_voxels}
+    kind, field = first, None
+    if params.transform == "auto" or params.local is not False:
+        left = _left_over(scans, chosen.matrix, params, apply)
+        if params.transform == "auto" and share_off(left) > OFF_SHARE:
+            affine = settle(chosen.matrix, params=_of_kind(params, "affine"))
+            then = _left_over(scans, affine.matrix, params, apply)
+            if share_off(then) < share_off(left) or residual(then) < BETTER * residual(left):
+                chosen, left, kind = affine, then, "affine"
+                residuals["affine"] = affine.residual_voxels
+        if params.local is True or (params.local == "auto" and share_off(left) > OFF_SHARE):
+            chosen, field = _bent(scans, chosen, left, params, apply)
+            residuals["local"] = chosen.residual_voxels
+    verify(chosen, params, overlap_fraction(chosen.matrix, reference_shape, scans.moving_shape), spacing=spacing)
+    return Registration(chosen, kind, residuals, field)
+
+
+def _of_kind(params: RegisterParams, kind: str) -> RegisterParams:
+    return params.model_copy(update={"transform": kind})
+
+
+def _left_over(scans: Scans, matrix: Matrix, params: RegisterParams, apply: Apply) -> Matched:
+    """Return what a transform leaves over in a few sub-blocks that it was not fitted to."""
+    nodes = probes(scans.region, params.local_spacing, EDGE)
+    return measure(scans, matrix, nodes, None, params.min_correlation, apply, search=True)
+
+
+def _bent(scans: Scans, fit: Fit, left: Matched, params: RegisterParams, apply: Apply) -> tuple[Fit, Field]:
+    """Return the field that follows what is left over, and how well sub-blocks between its nodes agree with it."""
+    field = fit_field(scans, fit.matrix, left, params.local_spacing, EDGE, params.min_correlation, apply)
+    between = probes(scans.region, params.local_spacing, EDGE, shift=True)
+    after = measure(scans, fit.matrix, between, field, params.min_correlation, apply, search=False)
+    size = np.sqrt((after.displacement**2).sum(axis=-1))
+    told = replace(
+        fit,
+        residual_voxels=residual(after),
+        n_used=int(np.count_nonzero(after.good)),
+        n_blocks=after.good.size,
+        correlation=float(after.correlation[after.good].mean()) if after.good.any() else 0.0,
+        residuals=tuple(np.where(after.good, size, np.nan).ravel().tolist()),
+    )
+    return told, field
 
 
 def _settled(
-    start: Matrix, match: Callable[..., Match], apply: Apply, shape: Triple, params: RegisterParams, spacing: Point
+    start: Matrix, *, match: Callable[..., Match], apply: Apply, shape: Triple, params: RegisterParams, spacing: Point
 ) -> Fit:
     """Match sub-blocks and fit a transform to them, round by round, until it moves no corner any more."""
     blocks = subblocks(shape, params.sub_block, params.blocks_per_axis)

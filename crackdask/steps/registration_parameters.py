@@ -15,13 +15,20 @@ class RegisterParams(BaseModel):
     """How the states are brought into the frame of the reference.
 
     >>> RegisterParams(blocks_per_axis=3).transform
-    'rigid'
+    'auto'
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    transform: Literal["rigid", "affine", "none"] = Field(
-        "rigid", description="rigid (3 angles, 3 shifts), affine (12 numbers), or none"
+    transform: Literal["auto", "rigid", "affine", "none"] = Field(
+        "auto",
+        description="rigid (3 angles, 3 shifts), affine (12 numbers) or none; auto: affine where rigid is not enough",
+    )
+    local: Literal["auto"] | bool = Field(
+        "auto", description="follow what the transform leaves over, place by place; auto: where sub-blocks tell of it"
+    )
+    local_spacing: int = Field(
+        40, ge=16, le=256, description="voxels between the places at which local motion is measured"
     )
     reference: str | None = Field(
         None,
