@@ -275,7 +275,7 @@ def test_blur_equals_scipy():
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_written_files_read_back(tmp_path: Path, monkeypatch, workers):
+def test_written_files_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     monkeypatch.setattr("crackdask.phantom.scans.SLAB", 17)
     seen: list[tuple[int, int]] = []
     path = write(PHANTOM, tmp_path / "new", lambda *done: seen.append(done), workers=workers)

@@ -21,6 +21,7 @@ from crackdask.grid import Grid, Triple
 from crackdask.schema import PARTICLES
 from crackdask.steps.measure import (
     MEASURED,
+    Groups,
     MeasureParams,
     contacts,
     deepest_shell,
@@ -30,12 +31,14 @@ from crackdask.steps.measure import (
     passes_to_tables,
 )
 
+#: Grey levels and labels.
+Scan = tuple[Array, Array]
 VOXEL = (0.325, 0.325, 0.325)
 PARAMS = MeasureParams()
 DEEPEST = 12
 
 
-def scan(seed: int = 0, shape: Triple = (26, 30, 34), count: int = 16, outside: bool = True) -> tuple[Array, Array]:
+def scan(seed: int = 0, shape: Triple = (26, 30, 34), count: int = 16, outside: bool = True) -> Scan:
     """Touching spheres cut at their common planes, noisy grey levels, a corner outside the scan."""
     rng = np.random.default_rng(seed)
     centres = rng.random((count, 3)) * shape
@@ -85,16 +88,16 @@ def grapes_shells(grey, label, particle):
 
 
 @pytest.fixture(scope="module")
-def volumes() -> tuple[Array, Array]:
+def volumes() -> Scan:
     return scan()
 
 
 @pytest.fixture(scope="module")
-def groups(volumes: tuple[Array, Array]):
+def groups(volumes: Scan) -> Groups:
     return finalise(tallies_of(*volumes, (11, 13, 34)), range(1, 17), VOXEL)
 
 
-def test_shells_equal_grapes(volumes: tuple[Array, Array], groups):
+def test_shells_equal_grapes(volumes: Scan, groups: Groups) -> None:
     grey, label = volumes
     deepest = 0
     for row in range(16):
@@ -118,7 +121,7 @@ def test_shells_and_histograms_add_up_to_the_totals(groups):
     np.testing.assert_array_equal(shells["grey_sumsq"].sum(axis=1), squares)
 
 
-def test_columns_equal_numpy(volumes: tuple[Array, Array], groups):
+def test_columns_equal_numpy(volumes: Scan, groups: Groups) -> None:
     grey, label = volumes
     particles = groups["particles"]
     outside = ndimage.binary_dilation(grey == 0, np.ones((3, 3, 3)))
@@ -157,7 +160,7 @@ def test_columns_equal_numpy(volumes: tuple[Array, Array], groups):
     assert 0 < particles["touches_invalid"].sum() < 16
 
 
-def test_contacts_equal_numpy(volumes: tuple[Array, Array], groups):
+def test_contacts_equal_numpy(volumes: Scan, groups: Groups) -> None:
     grey, label = volumes
     pairs: dict[tuple[int, int], Array] = {}
     for axis in range(3):
@@ -217,7 +220,7 @@ def test_any_blocks_give_the_same_bits(seed, block, voxel_um):
 
 
 @pytest.mark.parametrize("ranges", [[range(1, 18)], [range(1, 4), range(4, 5), range(5, 18)]])
-def test_a_run_and_a_notebook_end_the_pass_with_the_same_tables(volumes: tuple[Array, Array], ranges):
+def test_a_run_and_a_notebook_end_the_pass_with_the_same_tables(volumes: Scan, ranges: list[range]) -> None:
     grey, label = volumes
     width = deepest_shell(tallies_of(*volumes, (9, 10, 11)))
     given, handed = {"grey": grey, "label": label}, []
@@ -237,13 +240,13 @@ def test_a_run_and_a_notebook_end_the_pass_with_the_same_tables(volumes: tuple[A
 
 
 @pytest.mark.parametrize("block", [(1, 30, 34), (26, 1, 34), (26, 30, 1)])
-def test_blocks_one_voxel_thick(volumes: tuple[Array, Array], groups, block):
+def test_blocks_one_voxel_thick(volumes: Scan, groups: Groups, block: Triple) -> None:
     found = finalise(tallies_of(*volumes, block), range(1, 17), VOXEL)
     for group, columns in groups.items():
         assert_same(found[group], columns)
 
 
-def test_the_order_of_the_tallies_does_not_matter(volumes: tuple[Array, Array], groups):
+def test_the_order_of_the_tallies_does_not_matter(volumes: Scan, groups: Groups) -> None:
     tallies = tallies_of(*volumes, (10, 10, 10))
     np.random.default_rng(0).shuffle(tallies)
     found = finalise(tallies, range(1, 17), VOXEL)
@@ -251,7 +254,7 @@ def test_the_order_of_the_tallies_does_not_matter(volumes: tuple[Array, Array], 
         assert_same(found[group], columns)
 
 
-def test_ranges_of_ids_give_the_same_as_all_at_once(volumes: tuple[Array, Array], groups):
+def test_ranges_of_ids_give_the_same_as_all_at_once(volumes: Scan, groups: Groups) -> None:
     tallies = tallies_of(*volumes, (10, 15, 20))
     width = deepest_shell(tallies)
     assert width == groups["shells"]["voxels"].shape[1]
@@ -299,7 +302,7 @@ def test_sparse_and_missing_ids():
         assert_same(found[group], expected[group])
 
 
-def test_an_absent_particle_has_no_voxel_and_no_numbers(volumes: tuple[Array, Array]):
+def test_an_absent_particle_has_no_voxel_and_no_numbers(volumes: Scan) -> None:
     found = finalise(tallies_of(*volumes, (26, 30, 34)), np.array([3, 99]), VOXEL)
     for name, column in found["particles"].items():
         assert np.isnan(column[1]) if column.dtype.kind == "f" else column[1] == 0, name
