@@ -183,7 +183,9 @@ def test_a_local_cluster_listens_on_loopback_alone_and_its_workers_tell_nothing(
 
 def test_a_dashboard_on_an_address_of_another_machine_is_told(tiny: Tiny) -> None:
     tiny.change("cluster", dashboard="192.0.2.1:8787")
-    command = [sys.executable, "-m", "crackdask", "run", tiny.recipe, "--store", tiny.store, "--workers", "1"]
+    command = [
+        sys.executable, "-m", "crackdask", "run", str(tiny.recipe), "--store", str(tiny.store), "--workers", "1"
+    ]  # fmt: skip
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert said.returncode == 2
     [line] = said.stderr.splitlines()
@@ -369,7 +371,7 @@ class Elsewhere:
     def run(self, tiny: Tiny, out: Path, *more: str) -> subprocess.Popen[str]:
         names = {"--tls-ca-file": "--tls-ca"}
         words = [names.get(word, word) for word in self.proof]
-        command = [sys.executable, "-m", "crackdask", "run", tiny.recipe, "--store", tiny.store]
+        command = [sys.executable, "-m", "crackdask", "run", str(tiny.recipe), "--store", str(tiny.store)]
         with out.open("w") as file:
             return subprocess.Popen(
                 [*command, "--cluster", self.address, *words, *more], stdout=file, stderr=subprocess.PIPE, text=True

@@ -235,7 +235,8 @@ def test_a_run_killed_at_random_moments_gives_the_same_objects(local: Tiny, buck
     store, log = bucket / "killed.zarr", tmp_path / "log"
 
     def start(*words: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, CHILD, log, "run", local.recipe, "--store", str(store), "--cluster", *words]
+        command: list[str | Path] = [sys.executable, CHILD, log, "run", local.recipe, "--store", str(store)]
+        command += ["--cluster", *words]
         return subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def lines() -> list[str]:

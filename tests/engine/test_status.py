@@ -55,13 +55,14 @@ def test_a_job_that_was_asked_for_and_has_not_begun(tiny: Tiny) -> None:
     nothing = f"`crackdask run RECIPE --store {tiny.store}` makes one"
     assert nothing in crackdask("status", tiny.store).err
     whole = {"system": "slurm", "said": "7", "logs": "", "when": ""}
-    for strange in (
+    notes: list[Any] = [
         [],
         {"system": "slurm"},
         {**whole, "system": "none"},
         {**whole, "system": []},
         {**whole, "said": "\x1b"},
-    ):
+    ]
+    for strange in notes:
         Work.beside(tiny.store).note("job", strange)
         assert nothing in crackdask("status", tiny.store).err
     note_job(

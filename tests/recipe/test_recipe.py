@@ -71,7 +71,7 @@ def test_every_optional_section_may_be_empty() -> None:
 
 def test_a_recipe_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        check(PLAIN).experiment.name = "other"  # type: ignore[misc]
+        check(PLAIN).experiment.name = "other"
 
 
 @pytest.mark.parametrize(
