@@ -1,8 +1,8 @@
 """Resampling of one block of a scan into the frame of the store, fused with the grey window.
 
 No block shows in the result. The source position of a voxel comes from its global index by one
-fixed expression, ``((m0 * z + m1 * y) + m2 * x) + m3`` in float64 (`source_positions`), and the interpolation is compact
-(Keys 1981 with a = -0.5, or trilinear) with no prefilter, so that a voxel depends on its own taps
+fixed expression, ``((m0 * z + m1 * y) + m2 * x) + m3`` in float64 (`source_positions`), and the interpolation is
+compact (Keys 1981 with a = -0.5, or trilinear) with no prefilter, so that a voxel depends on its own taps
 only, added in one fixed order of IEEE operations without fastmath. Where a block begins, and how
 much more of the source it was handed than it needs, cannot matter.
 """

@@ -109,8 +109,8 @@ def _widest(region: Box, spacing: int, edge: int) -> int:
 def share_off(found: Matched) -> float:
     """Return the share of the matched sub-blocks that lie further off than their own errors explain."""
     size = np.sqrt((found.displacement**2).sum(axis=-1))
-    off = found.good & (size > OFF + 3 * found.error)
-    return float(np.count_nonzero(off) / max(1, np.count_nonzero(found.good)))
+    matched, off = int(found.good.sum()), int((found.good & (size > OFF + 3 * found.error)).sum())
+    return off / max(1, matched)
 
 
 def residual(found: Matched) -> float:
@@ -172,15 +172,28 @@ def fit_field(
     spacing, edge
         Voxels from node to node in the end, and of a sub-block.
     """
-    wide = _widest(scans.region, spacing, edge)
     field = Field(probes(scans.region, spacing, edge), filled(believed(found)))
-    while wide > spacing:
-        wide = max(spacing, wide // 2)
+    for wide in _refinements(_widest(scans.region, spacing, edge), spacing):
         nodes = lattice_nodes(scans.region, wide, edge)
         rest = measure(scans, matrix, nodes, field, min_correlation, apply, search=False)
         whole = Matched(rest.displacement + _at_nodes(field, nodes), rest.error, rest.correlation, rest.good)
         field = Field(nodes, filled(believed(whole)))
     return Field(field.nodes, smoothed(field.matched))
+
+
+def _refinements(widest: int, spacing: int) -> list[int]:
+    """Return the spacings of the lattices after the first: halved to the last, which is matched twice.
+
+    A sub-block tells of its middle where the field that it is bent by has the gradient there already.
+
+    >>> _refinements(200, 40)
+    [100, 50, 40, 40]
+    """
+    halved, wide = [], widest // 2
+    while wide > spacing:
+        halved.append(wide)
+        wide //= 2
+    return [*halved, spacing, spacing]
 
 
 def match_tile(scans: Scans, matrix: Matrix, nodes: Nodes, bent: Lattice, search: bool, tile: Box) -> TileMatches:
@@ -269,16 +282,10 @@ def _binned(voxels: NDArray[Any], fill: float | None) -> tuple[Volume, Mask]:
 
 def _at_nodes(field: Field, nodes: Nodes) -> NDArray[np.float64]:
     """Return a field at the nodes of another lattice."""
-    places = np.stack(
-        np.meshgrid(
-            *(o + s * np.arange(n) for o, s, n in zip(nodes.origin, nodes.spacing, nodes.counts, strict=True)),
-            indexing="ij",
-        ),
-        axis=-1,
-    )
-    low, high = places.reshape(-1, 3).min(axis=0), places.reshape(-1, 3).max(axis=0)
-    lattice = field.lattice(Box(_triple(np.floor(low)), _triple(np.floor(high) + 2)))
-    return displacements(lattice, places.reshape(-1, 3)).reshape(places.shape)
+    along = [o + s * np.arange(n) for o, s, n in zip(nodes.origin, nodes.spacing, nodes.counts, strict=True)]
+    places = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1)
+    reach = Box(_triple(np.floor(a[0]) for a in along), _triple(np.floor(a[-1]) + 2 for a in along))
+    return displacements(field.lattice(reach), places.reshape(-1, 3)).reshape(places.shape)
 
 
 def _widened(box: Box, by: int) -> Box:

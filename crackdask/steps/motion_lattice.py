@@ -21,7 +21,8 @@ OUTLYING = 4.0
 ALIKE = 0.25
 #: Nodes around that a comparison needs.
 _FEWEST = 4
-_AROUND = tuple(step for step in product((-1, 0, 1), repeat=3) if any(step))
+_STEPS = (-1, 0, 1)
+_AROUND: tuple[Triple, ...] = tuple((z, y, x) for z in _STEPS for y in _STEPS for x in _STEPS if (z, y, x) != (0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Nodes:
         along = [most if s < 2 * e else 1 for s, e in zip(self.step, self.edge, strict=True)]
         starts = [range(0, n, m) for n, m in zip(self.counts, along, strict=True)]
         for start in product(*starts):
-            yield Box(start, _triple(min(a + m, n) for a, m, n in zip(start, along, self.counts, strict=True)))
+            yield Box(_triple(start), _triple(min(a + m, n) for a, m, n in zip(start, along, self.counts, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)

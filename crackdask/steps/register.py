@@ -105,11 +105,13 @@ def register(
         fill=scans.fill,
     )
     settle = partial(_settled, match=match, apply=apply, shape=reference_shape, spacing=spacing)
-    first = "rigid" if params.transform == "auto" else params.transform
+    first = params.first_transform
     chosen = settle(coarse(reference, moving, params, spacing=spacing), params=_of_kind(params, first))
-    residuals = {first: chosen.residual_voxels}
-    kind, field = first, None
-    if params.transform == "auto" or params.local is not False:
+    residuals: dict[str, float] = {first: chosen.residual_voxels}
+    kind: str = first
+    field: Field | None = None
+    wanted = params.local if params.transform != "none" else params.local is True
+    if params.transform == "auto" or wanted:
         left = _left_over(scans, chosen.matrix, params, apply)
         if params.transform == "auto" and share_off(left) > OFF_SHARE:
             affine = settle(chosen.matrix, params=_of_kind(params, "affine"))
@@ -117,7 +119,7 @@ def register(
             if share_off(then) < share_off(left) or residual(then) < BETTER * residual(left):
                 chosen, left, kind = affine, then, "affine"
                 residuals["affine"] = affine.residual_voxels
-        if params.local is True or (params.local == "auto" and share_off(left) > OFF_SHARE):
+        if wanted is True or (wanted == "auto" and share_off(left) > OFF_SHARE):
             chosen, field = _bent(scans, chosen, left, params, apply)
             residuals["local"] = chosen.residual_voxels
     verify(chosen, params, overlap_fraction(chosen.matrix, reference_shape, scans.moving_shape), spacing=spacing)

@@ -45,7 +45,8 @@ def fit(matches: Sequence[Match], matrix: Matrix, params: RegisterParams, *, spa
         Edge lengths of a voxel: a rotation is rigid in space, not in voxels.
     """
     used = [m for m in matches if m.weight > 0]
-    if len(used) < LEAST.get(params.transform, 1):
+    kind = params.first_transform
+    if len(used) < LEAST.get(kind, 1):
         return Fit(matrix, inf, 0, len(matches), 0.0, (np.nan,) * len(matches))
     points = np.array([m.point for m in used])
     shifted = points + np.array([m.displacement for m in used])
@@ -53,11 +54,10 @@ def fit(matches: Sequence[Match], matrix: Matrix, params: RegisterParams, *, spa
     scale = np.diag([*spacing, 1.0])
     unscale = np.diag(1 / np.diag(scale))
     source, goal = points * edges, (shifted @ matrix[:3, :3].T + matrix[:3, 3]) * edges
-    if params.transform == "none":
+    if kind == "none":
         distance = distances(scale @ matrix @ unscale, source, goal, edges)
         agreement = Agreement(matrix, distance, weights)
     else:
-        kind = params.transform
         agreement = agree(source, goal, weights, edges, kind=kind, least_scale=MATCH_FLOOR, seed=params.seed)
         agreement = agreement._replace(matrix=unscale @ agreement.matrix @ scale)
     held = agreement.weight > 0

@@ -55,6 +55,11 @@ class RegisterParams(BaseModel):
     )
     accept_failed: bool = Field(False, description="go on with a transform that failed its check")
 
+    @property
+    def first_transform(self) -> Literal["rigid", "affine", "none"]:
+        """The transform that is tried first."""
+        return "rigid" if self.transform == "auto" else self.transform
+
     @model_validator(mode="after")
     def _consistent(self) -> RegisterParams:
         if self.transform == "affine" and self.blocks_per_axis**3 * self.min_matched < 4:

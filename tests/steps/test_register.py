@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from crackdask.grid import Box
 from crackdask.kernels.block_matching import shrink
 from crackdask.steps.coarse_registration import Level, coarse
+from crackdask.steps.local_motion import Scans
 from crackdask.steps.register import register
 from crackdask.steps.registration_fit import Fit, fit, overlap_fraction, rotation_deg, verify
 from crackdask.steps.registration_parameters import RegisterParams, RegistrationError
@@ -33,18 +34,22 @@ def pyramid(scan, fill=None, factors=(4, 2)):
     return [Level(f, *shrink(scan, valid, (f, f, f))) for f in factors]
 
 
+def scans(reference, moving, fill=None):
+    return Scans(
+        lambda box: reference[box.slices], lambda box: moving[box.slices], moving.shape, fill,
+        Box.whole(reference.shape),
+    )  # fmt: skip
+
+
 def align(reference, moving, params=None, *, fill=None, factors=(4, 2), **options):
     return register(
         pyramid(reference, fill, factors),
         pyramid(moving, fill, factors),
-        lambda box: reference[box.slices],
-        lambda box: moving[box.slices],
+        scans(reference, moving, fill),
         reference.shape,
-        moving.shape,
-        params or RegisterParams(),
-        fill=fill,
+        params or RegisterParams(transform="rigid", local=False),
         **options,
-    )
+    ).fit
 
 
 def truth(shape, angles, shift, spacing=UNIT):
@@ -165,7 +170,7 @@ def test_affine_follows_a_swollen_electrode():
     reference, moving = scan_of(SHAPE), scan_of(SHAPE, expected)
     found = align(reference, moving, RegisterParams(transform="affine"))
     assert corner_error(found.matrix, expected, SHAPE) < 0.1
-    stiff = align(reference, moving, RegisterParams(accept_failed=True))
+    stiff = align(reference, moving, RegisterParams(transform="rigid", local=False, accept_failed=True))
     assert stiff.residual_voxels > 3 * found.residual_voxels
 
 
@@ -184,8 +189,8 @@ def test_invalid_voxels_do_not_pull():
         zeroed = np.nan_to_num(scan)
         made = [shrink(zeroed, ~np.isnan(scan), (f, f, f)) for f in (4, 2)]
         levels.append([Level(f, np.where(v, g, np.float32(np.nan)), v) for f, (g, v) in zip((4, 2), made, strict=True)])
-    readers = [lambda box, scan=scan: scan[box.slices] for scan in (reference, moving)]
-    same = register(levels[0], levels[1], readers[0], readers[1], SHAPE, SHAPE, RegisterParams(), fill=float("nan"))
+    both, params = scans(reference, moving, float("nan")), RegisterParams(transform="rigid", local=False)
+    same = register(levels[0], levels[1], both, SHAPE, params).fit
     np.testing.assert_allclose(same.matrix, found.matrix, atol=1e-3)
     assert corner_error(same.matrix, expected, SHAPE) < 0.1
 
@@ -238,7 +243,7 @@ def test_a_sub_block_that_is_nearly_in_place_need_not_be_searched():
 
 def test_unrelated_scans_are_refused():
     reference, other = scan_of(SHAPE), scan_of(SHAPE, seed=5)
-    found = align(reference, other, RegisterParams(accept_failed=True))
+    found = align(reference, other, RegisterParams(transform="rigid", local=False, accept_failed=True))
     assert np.isfinite(found.matrix).all()
     overlap = overlap_fraction(found.matrix, SHAPE, SHAPE)
     with pytest.raises(RegistrationError, match=r"(sub-blocks|covers).*accept_failed = true"):
