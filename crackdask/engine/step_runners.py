@@ -19,6 +19,7 @@ from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.table_writer import TableWriter, ranges
 from crackdask.engine.work_units import Unit, units
 from crackdask.grid import Box
+from crackdask.kernels.particle_shift import shifts
 from crackdask.kernels.thresholds import ThresholdError
 from crackdask.recipe.recipe import Recipe
 from crackdask.steps.coarse_registration import Level
@@ -34,6 +35,7 @@ from crackdask.steps.mask import threshold_of
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.measure import passes_in_ranges as measure_passes
 from crackdask.steps.particle_motion import own_displacement, strain, whole_strain_error
+from crackdask.steps.particle_motion import passes as shift_passes
 from crackdask.steps.read import histogram_of, levels
 from crackdask.steps.read import passes as read_passes
 from crackdask.steps.register import register
@@ -238,7 +240,11 @@ def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
             f"max_radius = {recipe.labels.max_radius} voxels: raise max_radius to {wanted}, or correct [mask] "
             "if no particle is that large"
         ) from error
-    return {name: tables[name] for name in passes[-1].makes}
+    kept = {name: tables[name] for name in passes[-1].makes}
+    if state == recipe.reference:
+        return kept
+    inputs["reference_grey"] = context.volume("grey", recipe.reference)
+    return kept | context.passes(unit, shift_passes(context.particles), inputs)
 
 
 def _depth_bound(context: RunContext, state: int, particle: int) -> int:
@@ -316,6 +322,10 @@ def _motion(context: RunContext, state: int, ids: range, columns: Mapping[str, A
         np.stack([each[f"centroid_{axis}_um"] for axis in "zyx"], axis=1) / edges - 0.5 for each in (reference, columns)
     )
     field, used = StoredField.of(registered), int(registered["matched"][0])
+    if state != context.recipe.reference:
+        there = ~np.isnan(before) & ~np.isnan(after)
+        shifted = before + shifts(context.result("measure", state)["shift_sums"][ids.start - 1 : ids.stop - 1])
+        after = np.where(there & ~np.isnan(shifted), shifted, after)
     moved = own_displacement(field, before, after) * edges
     doubt = 0.0
     if state != context.recipe.reference:

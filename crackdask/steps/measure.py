@@ -26,6 +26,7 @@ from crackdask.kernels.tally import tally
 from crackdask.kernels.tally_sums import Pairs, among, total
 from crackdask.schema import GREY_LEVELS, OUTSIDE, PARTICLES, SHELLS
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
+from crackdask.steps.particle_motion import passes as shift_passes
 
 Edges = tuple[float, float, float]
 Groups = dict[str, dict[str, Array]]
@@ -341,7 +342,8 @@ def _order(below: Array, rank: Array) -> Array:
 
 
 def _planned(setting: Setting) -> tuple[Pass, ...]:
-    return passes(setting.parameters["measure"], setting.voxel_um, ceil(setting.parameters["labels"].max_radius))
+    deepest = ceil(setting.parameters["labels"].max_radius)
+    return (*passes(setting.parameters["measure"], setting.voxel_um, deepest), *shift_passes(1))
 
 
 STEP = Step(
@@ -350,8 +352,10 @@ STEP = Step(
     parameters=MeasureParams,
     sections=("measure",),
     facts=("voxel_um",),
-    needs=((LABELLING, Of.ITSELF), ("grey", Of.ITSELF)),
-    reads=(("grey", Of.ITSELF), ("label", Of.ITSELF)),
+    version=2,
+    needs=((LABELLING, Of.ITSELF), (LABELLING, Of.REFERENCE), ("grey", Of.ITSELF), ("grey", Of.REFERENCE)),
+    reads=(("grey", Of.ITSELF), ("label", Of.ITSELF), ("grey", Of.REFERENCE)),
+    aliases={"reference_grey": "grey"},
     # The tables of a state on their way into the store; they lie where work volumes lie, and go like them.
     writes={"tables": Volume(dtype=None)},
     passes=_planned,

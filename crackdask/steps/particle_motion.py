@@ -1,23 +1,73 @@
 """How each particle moved against the reference, and how the electrode swelled or shrank around it.
 
-The centroid of a particle in the resampled volume tells what the field did not follow: a particle's displacement is
-its own, to the error of two centroids. Strain is a property of the surroundings, and comes from the field: the volume
-gained around a particle over the volume it had, det(F) - 1, F being the gradient of the whole motion.
+What the field did not follow of a particle is told by its grey levels in both resampled scans (`kernels.
+particle_shift`), in whole numbers that add up over blocks; where these do not tell, by its centroids. Strain is a
+property of the surroundings, and comes from the field: the volume gained around a particle over the volume it had,
+det(F) - 1, F being the gradient of the whole motion.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from math import sqrt
 
 import numpy as np
 
 from crackdask.arrays import Floats
-from crackdask.grid import Box, Triple
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window
+from crackdask.grid import Box, Grid, Triple
+from crackdask.kernels.particle_shift import SUMS, add_up
 from crackdask.kernels.source_positions import displacements
+from crackdask.schema import OUTSIDE
 from crackdask.steps.registration_result import StoredField
 
 #: Nodes along an axis from which a gradient is made, and the order of the polynomial through them.
 _NODES, _ORDER = 5, 3
+
+
+def passes(particles: int) -> tuple[Pass, ...]:
+    """Return the pass that compares a state with the reference: it makes `shift_sums`, (particle, sum).
+
+    Parameters
+    ----------
+    particles
+        In the reference: labels go from 1 to this number.
+    """
+    return (
+        Pass(
+            name="shifts",
+            kernel=_compare,
+            reads={"grey": 1, "reference_grey": 1, "label": 0},
+            makes=("shift_sums",),
+            reduce=partial(_total, particles),
+            scratch=2,
+        ),
+    )
+
+
+def _compare(block: Block) -> Result:
+    before, after = (_with_rim(block, name) for name in ("reference_grey", "grey"))
+    ids, sums = add_up(np.ascontiguousarray(block.read("label", 0)), before, after)
+    return Result(tally={"ids": ids, "sums": sums})
+
+
+def _with_rim(block: Block, name: str) -> Array:
+    """Return a block and one voxel more on every side, OUTSIDE where the volume ends."""
+    own, rim = block.grid.box(block.number), window(block, 1)
+    grey = np.full([n + 2 for n in own.shape], OUTSIDE, np.uint8)
+    grey[tuple(slice(a - o + 1, b - o + 1) for a, b, o in zip(rim.start, rim.stop, own.start, strict=True))] = (
+        block.read(name, 1)
+    )
+    return grey
+
+
+def _total(particles: int, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    total = np.zeros((particles, SUMS), np.int64)
+    for number in range(len(tallies)):
+        each = tallies[number]
+        total[each["ids"] - 1] += each["sums"]  # each label once in a block
+    return {"shift_sums": total}
 
 
 def own_displacement(field: StoredField, before: Floats, after: Floats) -> Floats:
@@ -28,7 +78,8 @@ def own_displacement(field: StoredField, before: Floats, after: Floats) -> Float
     field
         Of the state.
     before, after
-        Centroids in the stored volumes of the reference and of the state, (n, 3) as voxel indices; NaN where absent.
+        Where they lie in the stored volumes of the reference and of the state, (n, 3) as voxel indices; NaN where
+        absent.
     """
     moved = after - before
     there = np.isfinite(moved).all(axis=1)
