@@ -36,7 +36,7 @@ class Scans:
         wrong: list[str] = []
         for number, state in enumerate(recipe.states):
             try:
-                opened.append(open_source(state.source, base))
+                opened.append(open_source(state.source, base, state.missing))
             except (SourceError, PlaceError) as error:
                 wrong.append(f"  states[{number}].source ({state.name}): {error}")
         if wrong:
@@ -53,6 +53,12 @@ class Scans:
         limits = recipe.crop_of(opened[0].shape)
         (z0, z1), (y0, y1), (x0, x1) = limits
         return cls(recipe, tuple(opened), Box((z0, y0, x0), (z1, y1, x1)))
+
+    @property
+    def unwritten(self) -> dict[str, str]:
+        """What scans lack and the recipe takes for the fill value, by the names of their states."""
+        states = zip(self.recipe.states, self.sources, strict=True)
+        return {state.name: source.unwritten for state, source in states if source.unwritten}
 
     @property
     def shape(self) -> Triple:

@@ -22,6 +22,7 @@ from crackdask.grid import Triple
 from crackdask.recipe.complaints import complaints, refusal, shown
 from crackdask.recipe.site import ClusterParams, Site, nbytes
 from crackdask.schema import STEPS
+from crackdask.sources.completeness import Missing
 from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.grey import GreyParams
 from crackdask.steps.labels import LabelsParams
@@ -84,6 +85,7 @@ class ScannedState(BaseModel):
     voltage: float = Field(allow_inf_nan=False, description="V vs Li/Li+")
     step: Literal["pristine", "charge", "discharge", "aged"] = Field(description="part of the cycle")
     cycle: int = Field(0, ge=0, description="number of the cycle")
+    missing: Missing = Field("refuse", description="what chunks are that an HDF5 or Zarr source lacks")
 
 
 class Crop(BaseModel):
@@ -180,7 +182,11 @@ class Recipe(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the resolved recipe as plain values; where it ran is not part of it."""
-        return self.model_dump(mode="json", by_alias=True, exclude={"cluster"})
+        content = self.model_dump(mode="json", by_alias=True, exclude={"cluster"})
+        for state in content["states"]:
+            if state["missing"] == "refuse":  # so it was before there was a choice
+                del state["missing"]
+        return content
 
 
 def load(path: Path) -> Recipe:
