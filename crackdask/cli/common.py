@@ -15,7 +15,7 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from crackdask.recipe.site import ClusterParams, Site
-from crackdask.storage.locations import Place, Prefix
+from crackdask.storage.locations import Place, Prefix, at_home
 
 if TYPE_CHECKING:
     from crackdask.cli.options import ClusterOptions
@@ -107,7 +107,7 @@ def shared_folder(store: Place, site: Site) -> Path:
     from crackdask.engine.checkpoints import Work
 
     if site.folder:
-        return Path(site.folder).expanduser().absolute()
+        return at_home(Path(site.folder)).absolute()
     folder = Work.beside(store).folder
     return Path.cwd() / folder.name if isinstance(folder, Prefix) else folder
 

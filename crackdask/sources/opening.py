@@ -10,7 +10,7 @@ from crackdask.sources.base import FORMATS, Source, SourceError, named, refuse_n
 from crackdask.sources.completeness import Missing
 from crackdask.sources.hdf5 import HDF5, open_hdf5
 from crackdask.sources.tiff import TIFF, open_slices, open_tiff
-from crackdask.storage.locations import Place, Prefix, place
+from crackdask.storage.locations import Place, Prefix, at_home, place
 
 
 def open_source(spec: str, base: Path, missing: Missing = "refuse") -> Source:
@@ -33,7 +33,7 @@ def open_source(spec: str, base: Path, missing: Missing = "refuse") -> Source:
     name, _, inner = spec.partition("::")
     path: Place = place(name)
     if isinstance(path, Path):
-        path = Path(os.path.abspath(base / path.expanduser()))  # noqa: PTH100 - resolve() would follow links
+        path = Path(os.path.abspath(base / at_home(path)))  # noqa: PTH100 - resolve() would follow links
     if not path.exists():
         hint = "" if isinstance(path, Prefix) else f" (source = {spec!r}, taken relative to {base})"
         raise SourceError(f"{path}: no such file or folder{hint}; correct the path")

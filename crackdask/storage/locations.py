@@ -43,6 +43,22 @@ def place(name: str | Place) -> Place:
     return name
 
 
+def at_home(path: Path) -> Path:
+    """Return a path whose ~ is written out.
+
+    Raises
+    ------
+    PlaceError
+        If it begins with the name of a user whom this machine does not know.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise PlaceError(
+            f"{path}: {path.parts[0]} is no home folder that this machine knows; write the path out"
+        ) from None
+
+
 def no_file(path: Place) -> str:
     """Say what lies at a path if it is neither a file nor a folder, or nothing; to read such a thing may never end.
 
