@@ -32,6 +32,8 @@ from crackdask.steps.registration_parameters import RegisterParams
 from crackdask.steps.transfer import TransferParams
 from crackdask.storage.locations import no_file
 
+#: Of a state, in bytes of UTF-8: disks take 255, and what is written of a state adds to it.
+LONGEST_NAME = 200
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -96,6 +98,14 @@ class ScannedState(BaseModel):
     step: Literal["pristine", "charge", "discharge", "aged"] = Field(description="part of the cycle")
     cycle: int = Field(0, ge=0, le=1_000_000, description="number of the cycle")
     missing: Missing = Field("refuse", description="what chunks are that an HDF5 or Zarr source lacks")
+
+    @field_validator("name")
+    @classmethod
+    def _nameable(cls, name: str) -> str:
+        size = len(name.encode())
+        if size > LONGEST_NAME:
+            raise ValueError(f"at most {LONGEST_NAME} bytes, for files are named by it, not {size}: {shown(name)}")
+        return name
 
 
 class Crop(BaseModel):

@@ -118,6 +118,8 @@ def named(location: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise SourceError(f"{location}: no such file can be ({error.strerror}); correct the path") from error
         if isinstance(error, FileNotFoundError):
             raise SourceError(f"{error.filename or location}: the file is gone") from error
         if isinstance(error, PermissionError):

@@ -34,7 +34,9 @@ def open_source(spec: str, base: Path, missing: Missing = "refuse") -> Source:
     path: Place = place(name)
     if isinstance(path, Path):
         path = Path(os.path.abspath(base / at_home(path)))  # noqa: PTH100 - resolve() would follow links
-    if not path.exists():
+    with named(str(path)):
+        there = path.exists()
+    if not there:
         hint = "" if isinstance(path, Prefix) else f" (source = {spec!r}, taken relative to {base})"
         raise SourceError(f"{path}: no such file or folder{hint}; correct the path")
     refuse_no_file(path)

@@ -81,7 +81,8 @@ class TiffStack(Source):
             pages = volume(tif, where).pages
             for z in range(z0, z1):
                 page = pages[z]
-                assert page is not None
+                if page is None:
+                    raise SourceError(f"{self.location}: page {z} is gone; copy it again")
                 with named(f"{self.location}, page {z}"):
                     voxels[z - z0] = _rows(tif, page, y0, y1)[:, x0:x1]
         return voxels
@@ -128,7 +129,6 @@ def _complete(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFra
 def _rows(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, y0: int, y1: int) -> NDArray[Any]:
     """Return rows y0 to y1 of an image; only the strips or tiles that hold them are decoded."""
     key = page.keyframe
-    assert key is not None
     height, width = key.imagelength, key.imagewidth
     length = key.tilelength if key.is_tiled else min(key.rowsperstrip, height)
     across = -(-width // key.tilewidth) if key.is_tiled else 1
@@ -140,7 +140,8 @@ def _rows(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, 
         if len(packed) < size or size == 0:
             raise SourceError(f"{tif.filehandle.path}: truncated; copy it again")
         part, (_, _, top, left, _), _ = key.decode(packed, index, jpegtables=key.jpegtables, jpegheader=key.jpegheader)
-        assert part is not None
+        if part is None:
+            raise SourceError(f"{tif.filehandle.path}: a strip or tile holds nothing; copy it again")
         image = part[0, :, : width - left, 0]
         first, last = max(top, y0), min(top + length, y1, height)
         rows[first - y0 : last - y0, left : left + image.shape[1]] = image[first - top : last - top]
@@ -178,10 +179,10 @@ def open_tiff(path: Place) -> TiffStack:
         shape, dtype = checked(str(path), series.shape, series.dtype or np.dtype("V1"))
         offset = -1 if series.dataoffset is None else series.dataoffset
         if offset < 0:
-            if len(series.pages) != shape[0] or any(page is None for page in series.pages):
-                raise SourceError(f"{path}: found {len(series.pages)} pages for {shape[0]} slices")
-            for page in series.pages:
-                assert page is not None
+            pages = [page for page in series.pages if page is not None]
+            if len(pages) != shape[0]:
+                raise SourceError(f"{path}: found {len(pages)} pages for {shape[0]} slices; copy it again")
+            for page in pages:
                 _complete(tif, page, path)
         elif offset + prod(shape) * dtype.itemsize > tif.filehandle.size:
             raise SourceError(f"{path}: truncated, too few bytes for {shape} voxels; copy it again")
