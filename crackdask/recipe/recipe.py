@@ -66,7 +66,8 @@ Length = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 Lengths = Annotated[tuple[Length, Length, Length], BeforeValidator(_cube)]
 Edge = Annotated[int, Field(ge=1, le=2**20)]
 Cube = Annotated[tuple[Edge, Edge, Edge], BeforeValidator(_cube)]
-First, End = Annotated[int, Field(ge=0, le=2**31)], Annotated[int, Field(ge=1, le=2**31)]
+First = Annotated[int, Field(ge=0, le=2**31)]
+End = Annotated[int, Field(ge=1, le=2**31)]
 Range = Annotated[tuple[First, End], BeforeValidator(_pair)]
 
 
