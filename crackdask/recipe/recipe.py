@@ -83,8 +83,8 @@ class Experiment(BaseModel):
     @field_validator("voxel_um")
     @classmethod
     def _alike(cls, edges: tuple[float, float, float]) -> tuple[float, float, float]:
-        if max(edges) > 100 * min(edges):
-            raise ValueError(f"edges that differ by more than a factor of 100, {list(edges)}, are not of one scan")
+        if max(edges) > 1000 * min(edges):
+            raise ValueError(f"edges that differ by more than a factor of 1000, {list(edges)}, are not of one scan")
         return edges
 
 

@@ -129,7 +129,7 @@ def test_a_strange_number_in_a_site_file_is_taken_or_refused(path: tuple[str, ..
     ("section", "key", "value"),
     [
         ("states", "cycle", 2**63), ("compute", "chunk", 2**70), ("experiment", "voxel_um", 1e200),
-        ("experiment", "voxel_um", 1e-200), ("experiment", "voxel_um", [0.001, 1.0, 1.0]),
+        ("experiment", "voxel_um", 1e-200), ("experiment", "voxel_um", [0.0001, 1.0, 1.0]),
         ("compute", "shard", 2**70), ("compute", "memory", 2**80),
         ("denoise", "median_size", 2**40 + 1), ("cluster", "walltime", 2**70),
     ],
