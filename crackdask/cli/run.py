@@ -93,6 +93,8 @@ def run_scans(
     """Run, say how it ended, and tell whether anything was done."""
     started = time.monotonic()
     planned(scans, site, site.workers or cores_here())
+    for name, what in scans.unwritten.items():
+        notice(f"{name}: {what} are not there and are read as the fill value, as the recipe says")
     names, where, voxels = [state.name for state in scans.recipe.states], store.resolve(), prod(scans.shape)
     alone = Run(scans, where, Serial(), Display(out, names, voxels, 1, None))
     if performance_report is None and is_there(where) and not alone.outstanding(until):

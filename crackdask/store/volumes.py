@@ -128,7 +128,8 @@ class Volume:
     def write(self, box: Box, voxels: Array) -> int:
         """Write a box that covers whole chunks and flush it to the disk; return the bytes written."""
         array = self._array()
-        assert voxels.dtype == array.dtype, (voxels.dtype, array.dtype)
+        if voxels.dtype != array.dtype:
+            raise TypeError(f"{self.path} holds {array.dtype}, got {voxels.dtype}")
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
         array[index] = voxels
         if isinstance(array.store, Chunks):
