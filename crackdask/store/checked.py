@@ -29,7 +29,7 @@ WHOLE = {"chunks_of_zeros": "written"}
 
 
 def checked(store: Place, *, read_only: bool = True) -> CheckedFiles | CheckedObjects:
-    """Return the view of a store."""
+    """Return the view of a store; who writes may find nothing where a chunk comes to lie."""
     if isinstance(store, Prefix):
         return CheckedObjects.at(store, read_only=read_only)
     return CheckedFiles(store, read_only=read_only)
@@ -43,7 +43,8 @@ class CheckedFiles(LocalStore):
     ) -> Buffer | None:
         """Return what lies under a key, or None."""
         found = await super().get(key, prototype, byte_range)
-        _look_at(self.root, key, found, byte_range)
+        if self.read_only:
+            _look_at(self.root, key, found, byte_range)
         return found
 
     def get_sync(
@@ -51,7 +52,8 @@ class CheckedFiles(LocalStore):
     ) -> Buffer | None:
         """Return what lies under a key, or None."""
         found = super().get_sync(key, prototype=prototype, byte_range=byte_range)
-        _look_at(self.root, key, found, byte_range)
+        if self.read_only:
+            _look_at(self.root, key, found, byte_range)
         return found
 
     def __dask_tokenize__(self) -> tuple[str, str, int]:
@@ -80,7 +82,8 @@ class CheckedObjects(Chunks):
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Return an object, or None."""
         found = await super().get(key, prototype, byte_range)
-        _look_at(self.where, key, found, byte_range)
+        if self.read_only:
+            _look_at(self.where, key, found, byte_range)
         return found
 
     async def set(self, key: str, value: Buffer) -> None:
@@ -113,8 +116,13 @@ def _look_at(store: Place, key: str, found: Buffer | None, byte_range: ByteReque
         if not seals.is_whole(data, inner):
             raise damaged_chunk(store, key, "its checksum does not fit")
         wrong = _misplaced(store, key, seals.seal_of(data, inner))
-    elif isinstance(store, Path) and isinstance(byte_range, SuffixByteRequest):  # a shard; zarr looks at its chunks
-        wrong = _misplaced(store, key, seals.seal_of_file(store / key, inner))
+    elif isinstance(store, Path):  # a part of a shard
+        if not seals.is_whole(found.as_numpy_array(), 1) and not seals.is_whole((store / key).read_bytes(), inner):
+            raise damaged_chunk(store, key, "its checksum does not fit")
+        # Its index, which comes first, is where the place is looked at.
+        wrong = isinstance(byte_range, SuffixByteRequest) and _misplaced(
+            store, key, seals.seal_of_file(store / key, inner)
+        )
     else:
         return
     if wrong:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -20,7 +20,7 @@ import zarr
 from crackdask import schema
 from crackdask.arrays import Array
 from crackdask.grid import Box, Triple
-from crackdask.storage.locations import Place, Prefix, flush, place, remove, zarr_at
+from crackdask.storage.locations import Place, Prefix, flush, forget, place, remove, zarr_at
 from crackdask.storage.zarr_bucket import Chunks
 from crackdask.store import seals
 from crackdask.store.arrays import Compression
@@ -96,12 +96,12 @@ class Volume:
         spans = [range(a // u, -(-b // u)) for a, b, u in zip(box.start, box.stop, units[-3:], strict=True)]
         return map(array.metadata.encode_chunk_key, product(*first, *spans))
 
-    def _array(self) -> zarr.Array[Any]:
+    def _array(self, *, written: bool = False) -> zarr.Array[Any]:
         where = place(self.path)
         try:
             if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
-                return _open(where, self.is_stored)
-            return _opened(where, self.is_stored, (where / "zarr.json").stat().st_mtime_ns)
+                return _open(where, self.is_stored, written)
+            return _opened(where, self.is_stored, written, (where / "zarr.json").stat().st_mtime_ns)
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{self.path} is gone: something removed it; `crackdask run` makes it anew") from None
         except (ValueError, TypeError, LookupError) as error:
@@ -126,9 +126,12 @@ class Volume:
 
     def write(self, box: Box, voxels: Array) -> Written:
         """Write a box that covers whole chunks and flush it to the disk; return what was written."""
-        array = self._array()
+        array = self._array(written=True)
         assert voxels.dtype == array.dtype, (voxels.dtype, array.dtype)
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
+        if array.shards:  # which zarr reads before it writes them, and what is damaged cannot be read
+            for key in self._chunks(array, box):
+                forget(place(self.path) / key)
         array[index] = voxels
         store = array.store
         if isinstance(store, CheckedObjects):
@@ -185,17 +188,18 @@ def _sweep(folder: Path, own: set[str]) -> None:
 
 
 @lru_cache(maxsize=64)
-def _opened(path: Place, in_store: bool, changed: int) -> zarr.Array[Any]:
-    return _open(path, in_store)
+def _opened(path: Place, in_store: bool, written: bool, changed: int) -> zarr.Array[Any]:
+    return _open(path, in_store, written)
 
 
-def _open(path: Place, in_store: bool) -> zarr.Array[Any]:
+def _open(path: Place, in_store: bool, written: bool) -> zarr.Array[Any]:
     """Open an array; what is read of a store is looked at."""
+    mode: Literal["r", "r+"] = "r+" if written else "r"
     if in_store:
-        store: Any = checked(path.parent.parent, read_only=False)
-        array = zarr.open_array(store, path=f"volumes/{path.name}", mode="r+", zarr_format=3)
+        store: Any = checked(path.parent.parent, read_only=not written)
+        array = zarr.open_array(store, path=f"volumes/{path.name}", mode=mode, zarr_format=3)
     else:
-        array = zarr.open_array(zarr_at(path), mode="r+", zarr_format=3)
+        array = zarr.open_array(zarr_at(path), mode=mode, zarr_format=3)
     # Chunks of zeros are written too, so that one that was lost can be told from them.
     return array.with_config({"write_empty_chunks": True})
 
