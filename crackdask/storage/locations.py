@@ -134,9 +134,11 @@ def names(folder: Place) -> list[str]:
 
 
 def remove(path: Place) -> None:
-    """Remove a folder and all that is in it, if it is there."""
+    """Remove a folder and all that is in it, or what else has its name, if it is there; of a link the link alone."""
     if isinstance(path, Prefix):
         path.remove()
+    elif path.is_symlink() or path.is_file():
+        path.unlink()
     else:
         shutil.rmtree(path, ignore_errors=True)
 
