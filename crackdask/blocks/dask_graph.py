@@ -171,7 +171,8 @@ def _tally_of(result: Result) -> Tally:
 
 def _reduction(each: Pass, grid: Grid, results: _Results, tables: Mapping[str, Any]) -> dict[str, Delayed]:
     """Return the tables of a reduction: one task that sees all tallies, and one for each table."""
-    assert each.reduce is not None, f"{each.name} ends in no reduction"
+    if each.reduce is None:
+        raise ValueError(f"{each.name} ends in no reduction")
     name, tally = f"{each.name}-reduction-{results.token}", f"{each.name}-tally-{results.token}"
     at_hand, awaited = _split(tables)
     layer: dict[Any, Task] = {

@@ -23,6 +23,7 @@ from distributed import Client
 from distributed.security import Security
 
 from crackdask.cluster.existing import is_loopback
+from crackdask.cluster.job_checks import private_folder
 from crackdask.cluster.launch import connect
 from crackdask.cluster.tls import in_files
 from crackdask.engine.executors import ClusterLostError, Distributed
@@ -458,3 +459,15 @@ def test_a_signal_to_end_sends_the_workers_home(tiny: Tiny, finished: Tiny) -> N
     assert not left
     assert tiny.run().code == 0
     assert_same_store(tiny.store, finished.store)
+
+
+def test_logs_lie_where_only_their_owner_reads(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        private_folder(tmp_path / "out.zarr.work" / "logs")
+        (tmp_path / "open").mkdir()
+        private_folder(tmp_path / "open")
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "out.zarr.work" / "logs", tmp_path / "open"):
+        assert folder.stat().st_mode & 0o777 == 0o700

@@ -26,7 +26,7 @@ def as_json(store: Path) -> dict[str, Any]:
     said = crackdask("status", store, "--json")
     assert said.code == 0, said.err
     found: dict[str, Any] = json.loads(said.out)
-    assert set(found) == {"name", "complete", "running", "job", "steps", "at_work", "failed", "rerun"}
+    assert set(found) == {"name", "complete", "running", "job", "steps", "at_work", "failed", "rerun", "damaged"}
     assert [step["step"] for step in found["steps"]] == list(STEPS)
     for step in found["steps"]:
         assert not set(step["done"]) & set(step["left"])

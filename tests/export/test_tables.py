@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from crackdask.export import TABLES, ExportError, export_labels, export_tables, 
 from crackdask.export.frames import Frame, pieces
 from crackdask.phantom import State
 from crackdask.schema import CONTACTS, PARTICLES, SHELLS
+from crackdask.spreadsheet import text_cells
 from tests.support.tabled import balls, tables
 from tests.support.tiny import Tiny, crackdask
 
@@ -366,3 +368,24 @@ def test_names_of_states_that_are_no_names_of_folders(tiny: Tiny, tmp_path: Path
 def test_what_a_notebook_opened_goes_too(finished: Tiny, tmp_path: Path) -> None:
     made = export_tables(package.open(finished.store), tmp_path, ["contacts"], ["csv"])
     assert [path.name for path in made.files] == ["contacts.csv", "columns.csv"]
+
+
+def test_text_that_a_spreadsheet_would_run_is_text(tmp_path: Path) -> None:
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"]
+    store = tables(balls(np.linspace(4, 11, 40), 5), np.full((5, 40, 11), 200.0))
+    store["particles"] = store["particles"].to_dataset().assign_coords(state=names)
+    export_tables(store, tmp_path, ["particles"], write.FORMATS)
+    with (tmp_path / "particles.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(row["state"] for row in rows)) == [f"'{name}" for name in names]
+    book = openpyxl.load_workbook(tmp_path / "tables.xlsx")
+    cells = [row[0] for row in book["particles"].iter_rows(min_row=2)]
+    assert {cell.data_type for cell in cells} == {"s"}
+    assert list(dict.fromkeys(cell.value for cell in cells)) == [f"'{name}" for name in names]
+    assert pd.read_parquet(tmp_path / "particles.parquet").state.unique().tolist() == names
+
+
+def test_numbers_below_zero_are_numbers() -> None:
+    table = pd.DataFrame({"a": [-0.5, 1.0], "=b": ["-x", None], "c": [True, False], "d": [-1, 2]})
+    assert text_cells(table).to_csv(index=False) == "a,'=b,c,d\n-0.5,'-x,True,-1\n1.0,,False,2\n"
+    assert text_cells(table.iloc[:0]).to_csv(index=False) == "a,'=b,c,d\n"

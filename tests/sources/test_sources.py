@@ -89,7 +89,11 @@ FORMATS: dict[str, tuple[Callable[..., str], str, dict[str, Any]]] = {
     "stack": (stack, "uint16", {}),
     "stack big-endian": (stack, "float32", {"byteorder": ">"}),
     "stack imagej": (stack, "uint16", {"imagej": True}),
-    "stack ome zstd": (stack, "uint16", {"ome": True, "compression": "zstd", "rowsperstrip": 5}),
+    "stack ome zstd": (
+        stack,
+        "uint16",
+        {"ome": True, "compression": "zstd", "rowsperstrip": 5, "metadata": {"axes": "ZYX"}},
+    ),
     "stack bigtiff uint32": (stack, "uint32", {"bigtiff": True}),
     "pages": (pages, "uint16", {}),
     "pages big-endian lzw": (pages, "int16", {"byteorder": ">", "compression": "lzw"}),
