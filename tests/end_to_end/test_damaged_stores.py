@@ -15,9 +15,8 @@ import pytest
 import zarr
 
 import crackdask
-from crackdask.engine.checkpoints import Work
 from crackdask.store.root import StoreError
-from tests.support.store_files import copied, unlike
+from tests.support.store_files import copied, unlike, work_folder
 from tests.support.tiny import Said, Tiny
 from tests.support.tiny import crackdask as command
 
@@ -56,7 +55,7 @@ def assert_read_by_nobody(tiny: Tiny, where: str, *, labels: bool = False) -> st
     with pytest.raises(StoreError) as caught:
         read_all(tiny.store)
     assert where in str(caught.value)
-    words = ["export", tiny.store, "--to", tiny.folder / "out", *(["--labels"] if labels else [])]
+    words: list[str | Path] = ["export", tiny.store, "--to", tiny.folder / "out", *(["--labels"] if labels else [])]
     said = line(command(*words))
     assert where in said
     return said
@@ -241,7 +240,7 @@ SWAPS = [
 @pytest.mark.parametrize(("one", "other"), SWAPS)
 def test_swapped_chunks_are_noticed(copy: Tiny, finished: Tiny, one: str, other: str) -> None:
     swap(copy.store / one, copy.store / other)
-    plain = zarr.open_group(str(copy.store), mode="r")[one.partition("/c/")[0]]
+    plain = zarr.open_array(str(copy.store / one.partition("/c/")[0]), mode="r")
     assert np.asarray(plain[...]).any(), "who reads it without crackdask cannot notice"
     with pytest.raises(StoreError, match="it was written at another place, or at another time") as caught:
         read_all(copy.store)
@@ -250,9 +249,9 @@ def test_swapped_chunks_are_noticed(copy: Tiny, finished: Tiny, one: str, other:
     kept = copied(copy.store, copy.store.with_name("kept.zarr"))
     assert_mended(copy, finished)
     shutil.rmtree(copy.store)
-    shutil.rmtree(Work.beside(copy.store).folder)
+    shutil.rmtree(work_folder(copy.store))
     kept.rename(copy.store)
-    Work.beside(kept).folder.rename(Work.beside(copy.store).folder)
+    work_folder(kept).rename(work_folder(copy.store))
     follow(str(caught.value), copy)
     assert_mended(copy, finished)
 
@@ -308,7 +307,7 @@ def test_a_chunk_where_there_was_none(copy: Tiny, finished: Tiny) -> None:
 
 def test_a_store_without_its_records(copy: Tiny, finished: Tiny) -> None:
     """Chunks that are lost are noticed by their absence alone; that two were swapped cannot be."""
-    shutil.rmtree(Work.beside(copy.store).folder)
+    shutil.rmtree(work_folder(copy.store))
     assert "(tiny): complete" in command("status", copy.store).out
     to_folder(copy.store / LABEL)
     said = assert_read_by_nobody(copy, "volumes/label", labels=True)
@@ -400,7 +399,7 @@ def test_a_broken_root_is_restored(copy: Tiny, finished: Tiny, damage: Callable[
 
 @pytest.mark.parametrize("damage", ROOTS)
 def test_a_broken_root_without_a_copy(copy: Tiny, finished: Tiny, damage: Callable[[Path], None]) -> None:
-    (Work.beside(copy.store).folder / "root").unlink()
+    (work_folder(copy.store) / "root").unlink()
     damage(copy.store / "zarr.json")
     before = bytes_of(copy)
     lines = {*every_reader(copy), line(copy.run())}

@@ -209,12 +209,12 @@ def test_a_block_that_dies_between_its_voxels_and_its_record_is_done_again(
 ) -> None:
     add, died = Records.add, set[Place]()
 
-    def dying(records: Records, number: int, tally: Any) -> int:
+    def dying(records: Records, number: int, tally: Any, seals: Any) -> int:
         path = records.path(number)
         if number == 2 and path not in died:
             died.add(path)
             raise OSError("no space left on device")
-        return add(records, number, tally)
+        return add(records, number, tally, seals)
 
     monkeypatch.setattr(Records, "add", dying)
     outcome, _ = experiment.run(copied(grey_store, tmp_path / "a.zarr"), CUT)

@@ -29,7 +29,9 @@ def scan() -> np.ndarray:
 
 @given(st.tuples(*(st.integers(1, n) for n in SHAPE)), st.integers(0, 3), st.sampled_from(["cubic", "linear"]))
 @settings(max_examples=25)
-def test_no_block_shows_where_voxels_are_bent(block: tuple[int, int, int], seed: int, how: Literal["cubic", "linear"]) -> None:
+def test_no_block_shows_where_voxels_are_bent(
+    block: tuple[int, int, int], seed: int, how: Literal["cubic", "linear"]
+) -> None:
     voxels, bent = scan(), lattice(seed)
     options: dict[str, Any] = {"lo": 0.0, "hi": 6e4, "lattice": bent, "interpolation": how}
     wanted, counts = resample_grey(voxels, WHOLE, TURNED, WHOLE, SHAPE, **options)

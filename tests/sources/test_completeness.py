@@ -53,7 +53,7 @@ def as_zarr(name: str = "scan", **options: Any) -> Write:
     return write
 
 
-SHARDS = {
+SHARDS: dict[str, dict[str, Any]] = {
     "index at the end": {"shards": (6, 16, 32)},
     "index at the start": {
         "shards": {"shape": (6, 16, 32), "index_location": "start"},
