@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdask.schema import CHAIN
+
 #: The name under which a unit's result holds its findings.
 KEPT_AS = "findings"
 
@@ -48,6 +50,17 @@ KINDS: Mapping[str, Kind] = {
         "poor registration",
         "grey levels near surfaces mix with those around the particle, and changes there are not to be trusted; "
         'let the transform be "auto" and local = "auto" under [register], or leave the state out',
+    ),
+    "deformed": Kind(
+        "the sample is deformed as a whole",
+        "an affine transform follows it; the table of particles holds the strain",
+        note=True,
+    ),
+    "local-motion": Kind(
+        "the sample moved unevenly",
+        "a field of displacements follows it; the table of particles holds each one's own displacement and the strain "
+        "around it",
+        note=True,
     ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
 }
@@ -163,6 +176,19 @@ def of_registration(names: Sequence[str], residuals: Sequence[float], transform:
         for name, residual in zip(names, residuals, strict=True)
         if not residual <= POOR_RESIDUAL
     ]  # fmt: skip
+
+
+def of_motion(names: Sequence[str], transforms: Sequence[str], chains: Sequence[Sequence[float]]) -> list[Finding]:
+    """Return which states needed more than a rigid motion, from residuals after rigid, affine and local."""
+    told = []
+    for name, kind, (rigid, affine, local) in zip(names, transforms, chains, strict=True):
+        steps = [f"{step} {each:.2f}" for step, each in zip(CHAIN, (rigid, affine, local), strict=True) if each == each]
+        left = f"residuals {', '.join(steps)} voxels"
+        if local == local:
+            told.append(Finding("local-motion", name, float(local), 0.0, left))
+        elif kind == "affine" and rigid == rigid:
+            told.append(Finding("deformed", name, float(affine), 0.0, left))
+    return told
 
 
 def of_window(shares: Mapping[str, Sequence[float]]) -> list[Finding]:

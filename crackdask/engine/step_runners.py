@@ -40,7 +40,7 @@ from crackdask.steps.read import histogram_of, levels
 from crackdask.steps.read import passes as read_passes
 from crackdask.steps.register import register
 from crackdask.steps.registration_parameters import RegistrationError
-from crackdask.steps.registration_result import StoredField, registration_tables, stored_transforms
+from crackdask.steps.registration_result import KINDS, StoredField, registration_tables, stored_transforms
 from crackdask.steps.track import track
 from crackdask.steps.transfer import CARRIED
 from crackdask.steps.transfer import passes as transfer_passes
@@ -343,6 +343,11 @@ def _findings(
     residuals = [float(each["residual_voxels"]) for each in transforms]
     return [
         *(each for unit in units(context.recipe) if unit.step != "track" for each in _kept(context, unit)),
+        *findings.of_motion(
+            names,
+            [KINDS[int(each["transform"])] for each in transforms],
+            [each["chain_residual_voxels"].tolist() for each in transforms],
+        ),
         *findings.of_registration(names, residuals, context.recipe.register_.transform),
         *findings.of_window(clipped),
     ]

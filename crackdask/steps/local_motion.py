@@ -29,6 +29,7 @@ Volume = NDArray[np.float32]
 #: Runs a function over tiles of nodes and returns its results in their order.
 Apply = Callable[[Callable[[Box], "TileMatches"], Sequence[Box]], Iterable["TileMatches"]]
 
+EDGE = 40  # voxels: of the sub-blocks that are matched
 BIN = 2  # voxels: edge of the bins on which sub-blocks are matched
 SEARCH = 6  # bins: how far to look where a sub-block does not settle by itself
 TILE = 3  # nodes along an axis that are matched in one task: they share what they read

@@ -16,7 +16,7 @@ index of the moving scan. `spacing` is the edge lengths (z, y, x) of a voxel, in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import inf
@@ -28,40 +28,17 @@ from crackdask.grid import Box, Triple
 from crackdask.kernels.block_matching import SETTLED
 from crackdask.steps.coarse_registration import Level, coarse
 from crackdask.steps.declaration import Of, Stage, Step
-from crackdask.steps.local_motion import OFF_SHARE, Field, Scans, fit_field, measure, probes, residual, share_off
+from crackdask.steps.local_motion import EDGE, OFF_SHARE, Field, Scans, fit_field, measure, probes, residual, share_off
 from crackdask.steps.motion_lattice import Matched
 from crackdask.steps.registration_fit import Fit, fit, overlap_fraction, verify
 from crackdask.steps.registration_parameters import RegisterParams
+from crackdask.steps.registration_result import Registration
 from crackdask.steps.subblocks import UNIT, Match, Matrix, Point, match_block, subblocks
 
 #: Runs a function over boxes and returns its results in their order.
 Apply = Callable[[Callable[[Box], Any], Sequence[Box]], Iterable[Any]]
-#: Voxels: edge of the sub-blocks that local motion is measured on.
-EDGE = 40
 #: An affine transform is taken instead of a rigid one where it leaves less than this part of the residual.
 BETTER = 0.7
-
-
-@dataclass(frozen=True, eq=False)
-class Registration:
-    """How one scan lies on the reference.
-
-    Attributes
-    ----------
-    fit
-        The transform that was chosen; its residual is what is left over in the end, field and all.
-    transform
-        Its kind.
-    residuals
-        What each step of the chain left over, in voxels: rigid, affine, local; those that were not made are missing.
-    field
-        What bends the reference's voxels before the transform, or None.
-    """
-
-    fit: Fit
-    transform: str
-    residuals: Mapping[str, float]
-    field: Field | None = None
 
 
 def register(

@@ -13,11 +13,33 @@ from crackdask.blocks.passes import Array
 from crackdask.grid import Box, Triple
 from crackdask.kernels.source_positions import STRAIGHT, Lattice, Vector, padded
 from crackdask.schema import CHAIN
-from crackdask.steps.local_motion import lattice_nodes
-from crackdask.steps.register import EDGE, Registration
+from crackdask.steps.local_motion import EDGE, Field, lattice_nodes
+from crackdask.steps.registration_fit import Fit
 
 #: Transforms as the tables number them.
 KINDS = ("none", "rigid", "affine")
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """How one scan lies on the reference.
+
+    Attributes
+    ----------
+    fit
+        The transform that was chosen; its residual is what is left over in the end, field and all.
+    transform
+        Its kind.
+    residuals
+        What each step of the chain left over, in voxels: rigid, affine, local; those that were not made are missing.
+    field
+        What bends the reference's voxels before the transform, or None.
+    """
+
+    fit: Fit
+    transform: str
+    residuals: Mapping[str, float]
+    field: Field | None = None
 
 
 def registration_tables(found: Registration | None, cropped: Floats, crop: Box) -> dict[str, Array]:
