@@ -26,6 +26,7 @@ from crackdask.figures import (
     depth_profiles,
     histogram,
     intensity,
+    local_motion,
     one_particle,
     path_tree,
     registration_check,
@@ -39,6 +40,7 @@ from crackdask.figures.damage_pies import damaged_on_charge, extreme_states, hea
 from crackdask.figures.depth_profiles import radial_profiles
 from crackdask.figures.histogram import grey_histogram
 from crackdask.figures.intensity import intensity_by_size, mean_intensity, relative_intensity
+from crackdask.figures.local_motion import uneven_motion
 from crackdask.figures.one_particle import line_profiles
 from crackdask.figures.panel import Panel
 from crackdask.figures.path_tree import tree_of_paths
@@ -59,6 +61,7 @@ _IN_ORDER = (
     histogram,
     size_distribution,
     registration_check,
+    local_motion,
 )
 PANELS: tuple[Panel, ...] = tuple(panel for module in _IN_ORDER for panel in module.PANELS)
 
@@ -85,4 +88,5 @@ __all__ = [
     "relative_intensity",
     "slices",
     "tree_of_paths",
+    "uneven_motion",
 ]
