@@ -49,6 +49,16 @@ KINDS: Mapping[str, Kind] = {
         "grey levels near surfaces mix with those around the particle, and changes there are not to be trusted; "
         'let the transform be "auto" and local = "auto" under [register], or leave the state out',
     ),
+    "grey-drift": Kind(
+        "the grey scale drifted between scans",
+        'changes against the reference are off by about as much, and their errors count it; set normalise = "auto" '
+        "under [grey], and where that is so, look at the scan for what else differs",
+    ),
+    "grey-corrected": Kind(
+        "a drift of the grey scale was corrected",
+        "the errors count what the correction may be off",
+        note=True,
+    ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
 }
 
