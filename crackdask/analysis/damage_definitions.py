@@ -101,7 +101,7 @@ def excess_void(table: xr.Dataset) -> xr.Dataset:
     drifted = np.hypot((1 - void) * table.solid_error, void * table.background_error) / np.abs(contrast)
     scan = np.sqrt(noise**2 + (scan_spread(table) / contrast) ** 2 + drifted**2)
     own = np.hypot(own_spread(table), doubt) / np.abs(contrast)
-    scale = leak(table)
+    scale = np.hypot(leak(table), table.attrs["void_grey_error"] / np.abs(contrast))
     error = np.sqrt(scan**2 + own**2 + (scale * void) ** 2)
     errors = {"noise_error": noise, "scan_error": scan, "scale_error": scale, "standard_error": error}
     return xr.Dataset({"damage": void, **errors})

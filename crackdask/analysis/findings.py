@@ -59,6 +59,16 @@ KINDS: Mapping[str, Kind] = {
         "the errors count what the correction may be off",
         note=True,
     ),
+    "three-phases": Kind(
+        "more than two phases",
+        "if cracks are filled by another of them, give its grey level as void_grey under [analyse]",
+        note=True,
+    ),
+    "merged-phases": Kind(
+        "the grey level of voids hides another phase",
+        "damage and its changes may be too large by such a share, which their errors count; signs and paths do not "
+        "change; give the level of a void as void_grey under [analyse]",
+    ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
 }
 

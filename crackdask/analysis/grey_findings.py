@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from crackdask.analysis.findings import Finding
@@ -15,6 +16,9 @@ DRIFT = 0.005
 #: The same for the commonest level of the particles' solid: rims of cracks move that by up to 0.6% on phantoms, where
 #: changes of damage are right within 0.2%.
 SOLID_DRIFT = 0.01
+#: Voxels on the bright side of the void's peak for one on its dark side, from which another phase hides in it: one
+#: phase has 0.5 to 1 on phantoms, whatever the noise, and a binder at a tenth of the contrast makes it 1.5.
+SHOULDER = 1.3
 
 
 def of_drift(state: str, seen: Drift, normalise: str) -> list[Finding]:
@@ -35,3 +39,24 @@ def of_particles(state: str, shift: float, limit: float) -> Finding:
     """Return what is told of a state in which the solid of the particles themselves is off, as a share of contrast."""
     text = f"the solid of tracked particles by {shift:+.1%} of the contrast, limit {limit:.1%}"
     return Finding("grey-drift", state, abs(shift), limit, text)
+
+
+def of_phases(levels: Sequence[float], void: float | None, solid: float | None) -> list[Finding]:
+    """Return what the grey levels of the phases tell, the darkest first; nothing where there are two, or fewer."""
+    if len(levels) < 3 or void is None or solid is None:
+        return []
+    listed = ", ".join(f"{level:.0f}" for level in levels)
+    text = f"grey levels {listed}; {void:.0f} is taken for voids, {solid:.0f} for the solid"
+    return [Finding("three-phases", None, float(len(levels)), 2.0, text)]
+
+
+def of_shoulder(ratio: float, off: float, levels: Sequence[float]) -> list[Finding]:
+    """Return what a peak tells that is not as high on both its sides; `off` in grey levels, as `levels`."""
+    if ratio <= SHOULDER:
+        return []
+    share = off / (levels[-1] - levels[0])
+    text = (
+        f"{ratio:.1f} times as many voxels on the solid's side of its peak as beyond, limit {SHOULDER:g}; its level "
+        f"may be off by {share:.1%} of the contrast"
+    )
+    return [Finding("merged-phases", None, ratio, SHOULDER, text)]

@@ -53,11 +53,13 @@ def evidence(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
         As :func:`crackdask.analyse.tracked`, with `mean_grey_error`, (state, particle, region), `layer_grey` and
         `layer_grey_error`, (state, particle, layer), and `solid_error` and `background_error`, (state,), by how much
         the scan's grey scale may be off there, in grey levels, for all particles alike. Attributes, besides: `noise`
-        and `void_grey` in grey levels, where they are from, `noise_source` and `void_grey_source`, and `scale_error`.
+        and `void_grey` in grey levels, where they are from, `noise_source` and `void_grey_source`, `void_grey_error`,
+        how far off the latter may be, and `scale_error`.
     """
     params = params_of(store, parameters)
     table = tracked(store, **parameters)
     (noise, noise_source), (void, void_source) = noise_and_void(store, table, params)
+    given = not isinstance(params.void_grey, str)
     shared = shared_voxels(params)
     error = noise * np.sqrt(shared / table.voxels.where(table.voxels > 0))
     grey, per_noise = _layers(store, table)
@@ -71,6 +73,7 @@ def evidence(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
         noise_source=noise_source,
         void_grey=void,
         void_grey_source=void_source,
+        void_grey_error=0.0 if given else float(store.attrs.get("found", {}).get("background_error", 0.0)),
         scale_error=params.scale_error,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import floor
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from crackdask.blocks.passes import Array
 from crackdask.engine.context import RunContext
 from crackdask.engine.work_units import Unit
 from crackdask.kernels.grey_drift import SURE, drift, shift
-from crackdask.kernels.histogram_peaks import peaks_of
+from crackdask.kernels.histogram_peaks import peaks_of, shoulder
 from crackdask.schema import GREY_LEVELS
 from crackdask.steps.grey import peaks, to_reference
 from crackdask.steps.histograms import commonest
@@ -95,10 +95,28 @@ def grey_scales(
     return scales, found
 
 
-def phases(context: RunContext) -> dict[str, float | None]:
-    """Return the commonest grey levels of background and solid in the reference, None where they cannot be told."""
+def phases(context: RunContext) -> tuple[dict[str, Any], list[Finding]]:
+    """Return the levels of the reference's phases, grey levels, and what they tell.
+
+    `solid` is the commonest level of the phase that is sought, `background` that of voids: of the phase farthest from
+    the sought one, which with two phases is the other. Either is None where it cannot be told. `background_error` is by
+    how much it may lie beside, where another phase hides in its peak; `phases` are all levels, the darkest first.
+    """
     counts = context.result("denoise")["denoised_histogram"]
+    bright = context.recipe.mask.phase == "bright"
     parted = floor(float(context.result("mask")["threshold"])) + 1
-    both = (commonest(counts, 1, parted), commonest(counts, parted, counts.size))
-    background, solid = both if context.recipe.mask.phase == "bright" else both[::-1]
-    return {"background": background, "solid": solid}
+    found = peaks_of(np.arange(1.0, GREY_LEVELS), counts[1:])
+    dark = (1, ceil(found[0].high)) if bright and len(found) > 2 else (1, parted)
+    light = (ceil(found[-1].low), GREY_LEVELS) if not bright and len(found) > 2 else (parted, GREY_LEVELS)
+    both = [commonest(counts, *ends) for ends in (dark, light)]
+    background, solid = both if bright else both[::-1]
+    levels = [peak.level for peak in found]
+    ratio, off = shoulder(np.arange(1.0, GREY_LEVELS), counts[1:] if bright else counts[:0:-1])
+    told = [*grey_findings.of_phases(levels, background, solid), *grey_findings.of_shoulder(ratio, off, levels)]
+    numbers = {
+        "background": background,
+        "background_error": off if ratio > grey_findings.SHOULDER else 0.0,
+        "solid": solid,
+        "phases": [round(level, 3) for level in levels],
+    }
+    return numbers, told

@@ -293,9 +293,10 @@ def _track(context: RunContext, unit: Unit) -> dict[str, Array]:
         np.array([each["residual_voxels"] for each in transforms]),
     )
     told = _findings(context, transforms)
-    numbers = _whole_volume_numbers(context)
+    levels, of_phases = phases(context)
+    numbers = _whole_volume_numbers(context, levels)
     numbers["grey_scale"], off = grey_scales(context, _tracked_greys(context, flags["tracked"]), numbers, told)
-    told += [*off, *findings.of_window(numbers["clipped_share"])]
+    told += [*of_phases, *off, *findings.of_window(numbers["clipped_share"])]
     set_attributes(context.path, {"found": numbers, "findings": findings.as_attribute(told)})
     writer.close()
     return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
@@ -325,14 +326,14 @@ def _kept(context: RunContext, unit: Unit) -> list[Finding]:
     return findings.unpacked(context.result_of(unit.key))
 
 
-def _whole_volume_numbers(context: RunContext) -> dict[str, Any]:
+def _whole_volume_numbers(context: RunContext, levels: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole-volume numbers of a run, for people: window, noise, threshold, share of clipped voxels."""
     ref, names = context.recipe.reference, [state.name for state in context.recipe.states]
     greys = [context.result("grey", s) for s in range(len(names))]
     return {
         "window": greys[ref]["window"].tolist(),
         "noise": float(context.result("denoise")["noise"]),
-        **phases(context),
+        **levels,
         "threshold": {name: float(context.result("mask", s)["threshold"]) for s, name in enumerate(names)},
         "clipped_share": {
             name: (grey["grey_voxels"][1:] / grey["grey_voxels"][0]).tolist()

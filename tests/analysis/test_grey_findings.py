@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import crackdask
+from crackdask import analyse
 from crackdask.analysis.findings import Finding, of_store
-from tests.support.tiny import Tiny
+from tests.support.tiny import BALLS, SHAPE, Tiny
 
 
 def told(tiny: Tiny) -> list[Finding]:
@@ -66,3 +67,46 @@ def test_particles_that_darken_alike_are_told_of(tiny: Tiny) -> None:
     found = told(tiny)
     assert [each.code for each in found] == ["grey-drift"]
     assert found[0].figure == pytest.approx(0.1, abs=0.02)
+
+
+def in_a_binder(tiny: Tiny, level: float) -> None:
+    """Put a shell of another phase round each ball of both scans."""
+    grid = np.ogrid[tuple(slice(n) for n in SHAPE)]
+    for number, name in enumerate("ab"):
+        voxels = tiny.scan(number).astype(float)
+        for centre, radius in BALLS:
+            away = sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True))
+            voxels[(away > radius**2) & (away <= (radius + 3) ** 2) & (voxels < 2000)] += level
+        tiny.write_slices(tiny.folder / "scans" / name, np.rint(voxels).astype(np.uint16))
+
+
+def test_a_third_phase_is_noted_and_the_darkest_is_the_void(tiny: Tiny) -> None:
+    tiny.run()
+    before = crackdask.open(tiny.store)
+    alone, true = before.attrs["found"], before["volumes"].label[0].values > 0
+    in_a_binder(tiny, 800.0)
+    (note,) = told(tiny)
+    assert (note.code, note.kind.note, note.figure) == ("three-phases", True, 3)
+    tree = crackdask.open(tiny.store)
+    found = tree.attrs["found"]
+    assert len(found["phases"]) == 3
+    assert found["background"] == pytest.approx(alone["background"], abs=3)
+    assert found["solid"] == pytest.approx(alone["solid"], abs=3)
+    assert found["threshold"]["pristine"] > (found["phases"][1] + found["phases"][2]) / 2 - 15
+    mask = tree["volumes"].label[0].values > 0
+    assert np.count_nonzero(mask & true) > 0.99 * np.count_nonzero(true)
+    assert np.count_nonzero(mask) < 1.25 * np.count_nonzero(true), "a shell one voxel thick is 1.6 times as much"
+    damage = analyse.damage(tree, void_grey=found["phases"][1])
+    assert damage.attrs["void_grey_error"] == 0
+
+
+def test_a_phase_that_hides_in_the_void_is_told_of_and_widens_the_errors(tiny: Tiny) -> None:
+    in_a_binder(tiny, 250.0)
+    tiny.change("denoise", patch_distance=2)
+    (warning,) = told(tiny)
+    assert (warning.code, warning.kind.note) == ("merged-phases", False)
+    tree = crackdask.open(tiny.store)
+    assert tree.attrs["found"]["background_error"] > 0
+    damage = analyse.damage(tree)
+    assert damage.attrs["void_grey_error"] == tree.attrs["found"]["background_error"]
+    assert (damage.scale_error > analyse.damage(tree, void_grey=damage.attrs["void_grey"]).scale_error).all()

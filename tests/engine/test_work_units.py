@@ -285,14 +285,14 @@ PINNED = {
     "register-1": "608b055d5528",
     "grey-1": "830cdbd3fbee",
     "denoise-0": "c1829f720c06",
-    "mask-0": "df959c7aaa27",
-    "labels-0": "324d4a5fc7b9",
-    "measure-0": "57a1045a8439",
+    "mask-0": "e56aea306f8e",
+    "labels-0": "4d99e5094b87",
+    "measure-0": "dd31ba80245a",
     "denoise-1": "335a8aac670b",
-    "mask-1": "5128d8d97a60",
-    "transfer-1": "f1d891e5405a",
-    "measure-1": "fda8d02c1206",
-    "track-0": "91c4318dea90",
+    "mask-1": "dfbd9174a061",
+    "transfer-1": "a9b98620d669",
+    "measure-1": "9370f9362d0e",
+    "track-0": "9db7822ca8c7",
 }
 
 

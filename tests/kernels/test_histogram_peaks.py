@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crackdask.kernels.histogram_peaks import peaks_of, without_clipped
+from crackdask.kernels.histogram_peaks import peaks_of, shoulder, without_clipped
 
 LEVELS = np.arange(256.0)
 
@@ -79,3 +79,20 @@ def test_a_single_value_and_a_single_phase():
     (one,) = peaks_of(LEVELS, counts((90, 8, 90_000), mixed=0))
     assert one.level == pytest.approx(90, abs=0.5)
     assert one.share == pytest.approx(1)
+
+
+@pytest.mark.parametrize("other", [(66, 5, 50_000), (65, 4, 60_000), (68, 6, 60_000)])
+def test_a_phase_that_hides_in_a_peak_makes_a_shoulder(other):
+    alone, hidden = (counts((60, 2, 60_000), *more, (150, 4, 90_000)) for more in ((), (other,)))
+    assert len(peaks_of(LEVELS, hidden)) == 2, "it does hide"
+    ratio, off = shoulder(LEVELS, alone)
+    assert 0.6 < ratio < 1.1
+    assert off < 0.5
+    ratio, off = shoulder(LEVELS, hidden)
+    assert ratio > 1.5
+    assert 1 < off < 6, "about as far as the other phase lies"
+
+
+def test_three_phases_and_none_have_no_shoulder():
+    assert shoulder(LEVELS, counts((55, 6, 60_000), (95, 6, 60_000), (150, 6, 90_000))) == (0.0, 0.0)
+    assert shoulder(LEVELS, np.where(LEVELS == 7, 99, 0)) == (0.0, 0.0)
