@@ -69,6 +69,16 @@ KINDS: Mapping[str, Kind] = {
         "damage and its changes may be too large by such a share, which their errors count; signs and paths do not "
         "change; give the level of a void as void_grey under [analyse]",
     ),
+    "cupping": Kind(
+        "grey levels drift across a scan",
+        "changes of damage in one part of the volume are off by up to about half of this against those in another; "
+        "correct the flat field and beam hardening when the scan is reconstructed",
+    ),
+    "rings": Kind(
+        "rings about the axis of the scan",
+        "a particle that moves against them changes its grey level, so errors of changes are too small; let the "
+        "reconstruction remove them",
+    ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
 }
 

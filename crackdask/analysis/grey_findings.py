@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from crackdask.analysis.findings import Finding
+from crackdask.kernels.slow_trends import spread
 
 if TYPE_CHECKING:
     from crackdask.kernels.grey_drift import Drift
+    from crackdask.kernels.slow_trends import Trend
 
 #: A drift that stays, as a share of the contrast of solid and background, from which changes of damage are off by
 #: more than errors of single particles leave room for.
@@ -16,9 +18,12 @@ DRIFT = 0.005
 #: The same for the commonest level of the particles' solid: rims of cracks move that by up to 0.6% on phantoms, where
 #: changes of damage are right within 0.2%.
 SOLID_DRIFT = 0.01
-#: Voxels on the bright side of the void's peak for one on its dark side, from which another phase hides in it: one
-#: phase has 0.5 to 1 on phantoms, whatever the noise, and a binder at a tenth of the contrast makes it 1.5.
-SHOULDER = 1.3
+#: Voxels on the bright side of the void's peak for one on its dark side, from which another phase hides in it. One
+#: phase has 0.8 to 0.9 on phantoms, up to 1.7 where they are blurred; a binder at 15% of the contrast makes it 2.2.
+SHOULDER = 2.0
+#: From what range across a scan grey levels are told of, as shares of the contrast: against the reference, and in the
+#: reference itself, where it cancels in changes. From how strong rings, root mean square. And how many errors beyond.
+UNEVEN, UNEVEN_REFERENCE, RINGS, SURE = 0.015, 0.03, 0.01, 4.0
 
 
 def of_drift(state: str, seen: Drift, normalise: str) -> list[Finding]:
@@ -60,3 +65,23 @@ def of_shoulder(ratio: float, off: float, levels: Sequence[float]) -> list[Findi
         f"may be off by {share:.1%} of the contrast"
     )
     return [Finding("merged-phases", None, ratio, SHOULDER, text)]
+
+
+def of_trend(state: str, own: Trend | None, reference: Trend | None) -> list[Finding]:
+    """Return what slow trends and rings of a scan tell; `reference` is None for the reference itself."""
+    if own is None:
+        return []
+    cells, limit, words = own.cells, UNEVEN_REFERENCE, "of the contrast over the scan"
+    if reference is not None:
+        cells = own.cells / own.level * reference.level - reference.cells
+        limit, words = UNEVEN, "of the contrast over the scan, besides what the reference has"
+    found = []
+    contrast = (own if reference is None else reference).contrast
+    uneven, error = (number / contrast for number in spread(cells))
+    if uneven > max(limit, SURE * error):
+        found.append(Finding("cupping", state, uneven, limit, f"{uneven:.1%} {words}, limit {limit:.1%}"))
+    rings, error = own.rings / own.contrast, own.rings_error / own.contrast
+    if rings > max(RINGS, SURE * error):
+        text = f"{rings:.1%} of the contrast, root mean square, limit {RINGS:.1%}"
+        found.append(Finding("rings", state, rings, RINGS, text))
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, floor
 from typing import Any
 
@@ -15,21 +15,34 @@ from crackdask.engine.context import RunContext
 from crackdask.engine.work_units import Unit
 from crackdask.kernels.grey_drift import SURE, drift, shift
 from crackdask.kernels.histogram_peaks import peaks_of, shoulder
+from crackdask.kernels.slow_trends import trend
 from crackdask.schema import GREY_LEVELS
+from crackdask.steps.coarse_registration import Level
 from crackdask.steps.grey import peaks, to_reference
 from crackdask.steps.histograms import commonest
 from crackdask.steps.read import histogram_of
 
 
-def onto_reference(context: RunContext, unit: Unit) -> tuple[float, float, dict[str, Array]]:
+def onto_reference(
+    context: RunContext, unit: Unit, small: Callable[[int], Level]
+) -> tuple[float, float, dict[str, Array]]:
     """Return gain and offset that bring a scan onto the reference's grey scale, and tables to be kept with them.
 
     `peak_error` is how far off background and solid may be then, in the reference's raw values; NaN where that cannot
-    be told. `findings` say what was corrected, or what was not.
+    be told. `findings` say what was corrected, or what was not, and what differs across the scan.
+
+    Parameters
+    ----------
+    small
+        Returns a small version of a state's scan.
     """
-    normalise = context.recipe.grey.normalise
+    normalise, name = context.recipe.grey.normalise, context.recipe.states[unit.state].name
+    own_trend = trend(small(unit.state).grey, small(unit.state).valid)
     if unit.state == context.recipe.reference:
-        return 1.0, 0.0, {"peak_error": np.zeros(2)}
+        told = grey_findings.of_trend(name, own_trend, None)
+        return 1.0, 0.0, {"peak_error": np.zeros(2), **findings.packed(told)}
+    before = small(context.recipe.reference)
+    uneven = grey_findings.of_trend(name, own_trend, trend(before.grey, before.valid))
     counted = [histogram_of(context.result("read", s)) for s in (unit.state, context.recipe.reference)]
     own, reference = ((each.centres, each.counts) for each in counted)
     seen = drift(peaks_of(*own), peaks_of(*reference))
@@ -39,11 +52,11 @@ def onto_reference(context: RunContext, unit: Unit) -> tuple[float, float, dict[
     elif normalise == "auto" and seen is not None and seen.sure:
         gain, offset = seen.gain, seen.offset
     if seen is None:
-        return gain, offset, {"peak_error": np.full(2, np.nan)}
+        return gain, offset, {"peak_error": np.full(2, np.nan), **findings.packed(uneven)}
     error = np.array([seen.background_error, seen.solid_error])
     if normalise == "none" and seen.sure:
         error = np.hypot(error, [seen.background, seen.solid])
-    told = grey_findings.of_drift(context.recipe.states[unit.state].name, seen, normalise)
+    told = [*grey_findings.of_drift(name, seen, normalise), *uneven]
     return gain, offset, {"peak_error": error, **findings.packed(told)}
 
 
@@ -111,7 +124,9 @@ def phases(context: RunContext) -> tuple[dict[str, Any], list[Finding]]:
     both = [commonest(counts, *ends) for ends in (dark, light)]
     background, solid = both if bright else both[::-1]
     levels = [peak.level for peak in found]
-    ratio, off = shoulder(np.arange(1.0, GREY_LEVELS), counts[1:] if bright else counts[:0:-1])
+    ratio = off = 0.0
+    if context.recipe.denoise.method == "nlm":  # other filters blur edges, and all mixed voxels look like a phase
+        ratio, off = shoulder(np.arange(1.0, GREY_LEVELS), counts[1:] if bright else counts[:0:-1])
     told = [*grey_findings.of_phases(levels, background, solid), *grey_findings.of_shoulder(ratio, off, levels)]
     numbers = {
         "background": background,

@@ -102,7 +102,7 @@ def _grey(context: RunContext, unit: Unit) -> dict[str, Array]:
         low, high = auto_window(reference.percentile(0.1), reference.percentile(99.9))
     else:
         low, high = params.window
-    gain, offset, scale = onto_reference(context, unit)
+    gain, offset, scale = onto_reference(context, unit, lambda state: _levels(context, state)[0])
     matrix = context.result("register", unit.state)["matrix"]
     resampling = Resampling(
         tuple(tuple(row) for row in matrix.tolist()),

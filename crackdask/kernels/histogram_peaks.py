@@ -91,23 +91,25 @@ def peaks_of(values: Array, counts: Array) -> list[Peak]:
 def shoulder(values: Array, counts: Array) -> tuple[float, float]:
     """Return how many voxels the darkest phase has on its bright side for one on its dark side, and how far out.
 
-    A peak of one phase has about as many on both sides (0.5 to 1 on phantoms), once the voxels that mix it with the
-    brightest phase are taken off, as many at each level as halfway between the two. One that hides another has more.
-    The second number is by how much the mean of the brighter side is farther from the peak than that of the darker
-    side: by so much the peak may lie beside the phase. Both are 0 unless there are two phases.
+    A peak of one phase has about as many on both sides, once the voxels that mix it with the brightest phase are taken
+    off: as many at each level as halfway between the two, and as many near the peak as the brightest phase has too
+    many on its dark side, since blur makes those in pairs. One that hides another has more. The second number is by how
+    much the mean of the brighter side is farther from the peak than that of the darker side: by so much the peak may
+    lie beside the phase. Both are 0 unless there are two phases.
     """
     found = peaks_of(values, counts)
     if len(found) != 2:
         return 0.0, 0.0
     level, contrast = found[0].level, found[1].level - found[0].level
-    away = values - level
+    away, beyond = values - level, found[1].level - values
     mixed = float(np.median(counts[(away > 0.35 * contrast) & (away < 0.65 * contrast)]))
-    dark = np.where(away < 0, counts, 0.0)
-    bright = np.where((away >= 0) & (away < 0.35 * contrast), counts - mixed, 0.0)
-    if not (dark.sum() > 0 and bright.sum() > 0):
+    outer, solid = np.where(away < 0, counts, 0.0), np.where(beyond < 0, counts, 0.0)
+    inner, cracked = (np.where((side >= 0) & (side < 0.35 * contrast), counts - mixed, 0.0) for side in (away, beyond))
+    if not (outer.sum() > 0 and inner.sum() > 0):
         return 0.0, 0.0
-    farther = float((bright * away).sum() / bright.sum() + (dark * away).sum() / dark.sum())
-    return float(bright.sum() / dark.sum()), max(farther, 0.0)
+    farther = float((inner * away).sum() / inner.sum() + (outer * away).sum() / outer.sum())
+    blurred = max(float(cracked.sum() - solid.sum()), 0.0)
+    return float(inner.sum() - blurred) / float(outer.sum()), max(farther, 0.0)
 
 
 def without_clipped(counts: Array) -> Array:

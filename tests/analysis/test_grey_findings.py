@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import crackdask
 from crackdask import analyse
@@ -110,3 +113,36 @@ def test_a_phase_that_hides_in_the_void_is_told_of_and_widens_the_errors(tiny: T
     damage = analyse.damage(tree)
     assert damage.attrs["void_grey_error"] == tree.attrs["found"]["background_error"]
     assert (damage.scale_error > analyse.damage(tree, void_grey=damage.attrs["void_grey"]).scale_error).all()
+
+
+def blobs(seed: int, cupping: float, rings: float) -> np.ndarray:
+    """Return a scan of two phases, dark about its axis and with rings, in which particles keep their places."""
+    shape = (32, 72, 72)
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), 2)
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape[1:])
+    radius = np.sqrt(y[:, None] ** 2 + x**2)
+    level = 2000 * rings * np.random.default_rng(9).uniform(-1, 1, int(radius.max()) + 2)
+    voxels = np.where(smooth > 0.1 * smooth.std(), 3000.0, 1000.0) * (1 - cupping * (1 - (radius / radius.max()) ** 2))
+    voxels += level[np.rint(radius).astype(int)] + np.random.default_rng(seed).normal(0, 120, shape)
+    return np.rint(voxels).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("cupping", "rings", "wanted"),
+    [
+        ((0.0, 0.0), 0.0, []),
+        ((0.0, 0.06), 0.0, [("cupping", "4.2 V")]),
+        ((0.08, 0.08), 0.0, [("cupping", "pristine")]),
+        ((0.0, 0.0), 0.08, [("rings", "pristine"), ("rings", "4.2 V")]),
+    ],
+)
+def test_what_differs_across_a_scan_is_told(
+    tiny: Tiny, cupping: tuple[float, float], rings: float, wanted: list[tuple[str, str]]
+) -> None:
+    for number, name in enumerate("ab"):
+        shutil.rmtree(tiny.folder / "scans" / name)
+        tiny.write_slices(tiny.folder / "scans" / name, blobs(number, cupping[number], rings))
+    tiny.change("denoise", method="gaussian")
+    tiny.change("compute", chunk=[32, 72, 72], block=[32, 72, 72])
+    found = told(tiny)
+    assert [(each.code, each.state) for each in found if not each.kind.note] == wanted

@@ -33,7 +33,7 @@ def test_two_phases_are_two_and_lie_where_they_lie(low, contrast, sd, share, see
     found = peaks_of(LEVELS, counts((low, sd, 200_000 - solid), (low + contrast, sd, solid), seed=seed))
     assert len(found) == 2
     for peak, level in zip(found, (low, low + contrast), strict=True):
-        assert peak.level == pytest.approx(level, abs=0.03 * contrast)  # mixed voxels draw it
+        assert peak.level == pytest.approx(level, abs=0.03 * contrast + 0.3)  # mixed voxels draw it
         assert 0 < peak.error < 0.02 * contrast
     assert sum(peak.share for peak in found) == pytest.approx(1)
 
