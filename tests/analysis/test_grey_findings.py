@@ -72,14 +72,14 @@ def test_particles_that_darken_alike_are_told_of(tiny: Tiny) -> None:
     assert found[0].figure == pytest.approx(0.1, abs=0.02)
 
 
-def in_a_binder(tiny: Tiny, level: float) -> None:
+def in_a_binder(tiny: Tiny, levels: tuple[float, float, float], shell: float) -> None:
     """Put a shell of another phase round each ball of both scans."""
     grid = np.ogrid[tuple(slice(n) for n in SHAPE)]
     for number, name in enumerate("ab"):
         voxels = tiny.scan(number).astype(float)
-        for centre, radius in BALLS:
+        for (centre, radius), level in zip(BALLS, levels, strict=True):
             away = sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True))
-            voxels[(away > radius**2) & (away <= (radius + 3) ** 2) & (voxels < 2000)] += level
+            voxels[(away > radius**2) & (away <= (radius + shell) ** 2) & (voxels < 2000)] += level
         tiny.write_slices(tiny.folder / "scans" / name, np.rint(voxels).astype(np.uint16))
 
 
@@ -87,7 +87,7 @@ def test_a_third_phase_is_noted_and_the_darkest_is_the_void(tiny: Tiny) -> None:
     tiny.run()
     before = crackdask.open(tiny.store)
     alone, true = before.attrs["found"], before["volumes"].label[0].values > 0
-    in_a_binder(tiny, 800.0)
+    in_a_binder(tiny, (800.0, 800.0, 800.0), 3.0)
     (note,) = told(tiny)
     assert (note.code, note.kind.note, note.figure) == ("three-phases", True, 3)
     tree = crackdask.open(tiny.store)
@@ -104,7 +104,7 @@ def test_a_third_phase_is_noted_and_the_darkest_is_the_void(tiny: Tiny) -> None:
 
 
 def test_a_phase_that_hides_in_the_void_is_told_of_and_widens_the_errors(tiny: Tiny) -> None:
-    in_a_binder(tiny, 250.0)
+    in_a_binder(tiny, (150.0, 250.0, 350.0), 4.0)
     tiny.change("denoise", patch_distance=2)
     (warning,) = told(tiny)
     assert (warning.code, warning.kind.note) == ("merged-phases", False)
