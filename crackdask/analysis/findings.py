@@ -62,6 +62,36 @@ KINDS: Mapping[str, Kind] = {
         "around it",
         note=True,
     ),
+    "grey-drift": Kind(
+        "the grey scale drifted between scans",
+        'changes against the reference are off by about as much, and their errors count it; set normalise = "auto" '
+        "under [grey], and where that is so, look at the scan for what else differs",
+    ),
+    "grey-corrected": Kind(
+        "a drift of the grey scale was corrected",
+        "the errors count what the correction may be off",
+        note=True,
+    ),
+    "three-phases": Kind(
+        "more than two phases",
+        "if cracks are filled by another of them, give its grey level as void_grey under [analyse]",
+        note=True,
+    ),
+    "merged-phases": Kind(
+        "the grey level of voids hides another phase",
+        "damage and its changes may be too large by such a share, which their errors count; signs and paths do not "
+        "change; give the level of a void as void_grey under [analyse]",
+    ),
+    "cupping": Kind(
+        "grey levels drift across a scan",
+        "changes of damage in one part of the volume are off by up to about half of this against those in another; "
+        "correct the flat field and beam hardening when the scan is reconstructed",
+    ),
+    "rings": Kind(
+        "rings about the axis of the scan",
+        "a particle that moves against them changes its grey level, so errors of changes are too small; let the "
+        "reconstruction remove them",
+    ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
 }
 

@@ -50,13 +50,16 @@ def evidence(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        As :func:`crackdask.analyse.tracked`, with `mean_grey_error`, (state, particle, region), and `layer_grey` and
-        `layer_grey_error`, (state, particle, layer). Attributes, besides: `noise` and `void_grey` in grey levels,
-        where they are from, `noise_source` and `void_grey_source`, and `scale_error`.
+        As :func:`crackdask.analyse.tracked`, with `mean_grey_error`, (state, particle, region), `layer_grey` and
+        `layer_grey_error`, (state, particle, layer), and `solid_error` and `background_error`, (state,), by how much
+        the scan's grey scale may be off there, in grey levels, for all particles alike. Attributes, besides: `noise`
+        and `void_grey` in grey levels, where they are from, `noise_source` and `void_grey_source`, `void_grey_error`,
+        how far off the latter may be, and `scale_error`.
     """
     params = params_of(store, parameters)
     table = tracked(store, **parameters)
     (noise, noise_source), (void, void_source) = noise_and_void(store, table, params)
+    given = not isinstance(params.void_grey, str)
     shared = shared_voxels(params)
     error = noise * np.sqrt(shared / table.voxels.where(table.voxels > 0))
     grey, per_noise = _layers(store, table)
@@ -64,14 +67,32 @@ def evidence(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
         mean_grey_error=named(error, "1", "standard error of the mean grey level, from noise"),
         layer_grey=named(grey, "1", "mean grey level of the layer"),
         layer_grey_error=named(per_noise * noise * sqrt(shared), "1", "its standard error, from noise"),
-    )
+    ).assign(_scale_errors(store, table))
     return with_errors.assign_attrs(
         noise=noise,
         noise_source=noise_source,
         void_grey=void,
         void_grey_source=void_source,
+        void_grey_error=0.0 if given else float(store.attrs.get("found", {}).get("background_error", 0.0)),
         scale_error=params.scale_error,
     )
+
+
+def _scale_errors(store: xr.DataTree, table: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return the errors of each state's grey scale as the run left them; 0 in stores of before there were any."""
+    known = store.attrs.get("found", {}).get("grey_scale", {})
+    names = [str(name) for name in table.state.values]
+    words = {"solid_error": "solid", "background_error": "background"}
+    return {
+        error: named(
+            xr.DataArray(
+                [float(known.get(name, {}).get(error, 0.0)) for name in names], {"state": table.state}, ["state"]
+            ),
+            "1",
+            f"standard error of the grey scale at the {what}",
+        )
+        for error, what in words.items()
+    }
 
 
 def shared_voxels(params: AnalyseParams) -> float:

@@ -16,18 +16,19 @@ from crackdask.analysis import findings
 from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import ResultError, RunContext
+from crackdask.engine.grey_levels import grey_scales, onto_reference, phases
 from crackdask.engine.table_writer import TableWriter, ranges
 from crackdask.engine.work_units import Unit, units
 from crackdask.grid import Box
 from crackdask.kernels.particle_shift import shifts
 from crackdask.kernels.thresholds import ThresholdError
 from crackdask.recipe.recipe import Recipe
+from crackdask.schema import GREY_LEVELS
 from crackdask.steps.coarse_registration import Level
 from crackdask.steps.denoise import noise_passes
 from crackdask.steps.denoise import passes as denoise_passes
-from crackdask.steps.grey import Resampling, auto_window, peaks, to_reference
+from crackdask.steps.grey import Resampling, auto_window
 from crackdask.steps.grey import passes as grey_passes
-from crackdask.steps.histograms import commonest
 from crackdask.steps.labels import passes as labels_passes
 from crackdask.steps.local_motion import Scans
 from crackdask.steps.mask import passes as mask_passes
@@ -104,10 +105,7 @@ def _grey(context: RunContext, unit: Unit) -> dict[str, Array]:
         low, high = auto_window(reference.percentile(0.1), reference.percentile(99.9))
     else:
         low, high = params.window
-    gain, offset = 1.0, 0.0
-    if params.normalise == "peaks":
-        own = histogram_of(context.result("read", unit.state))
-        gain, offset = to_reference(peaks(own.centres, own.counts), peaks(reference.centres, reference.counts))
+    gain, offset, scale = onto_reference(context, unit, lambda state: _levels(context, state)[0])
     registered = context.result("register", unit.state)
     resampling = Resampling(
         tuple(tuple(row) for row in registered["matrix"].tolist()),
@@ -125,7 +123,7 @@ def _grey(context: RunContext, unit: Unit) -> dict[str, Array]:
             f"state {context.recipe.states[unit.state].name!r} has no voxel inside the crop: "
             "check [crop], fill and [register]"
         )
-    return tables | {"window": np.array([low, high]), "normalised": np.array([gain, offset])}
+    return tables | scale | {"window": np.array([low, high]), "normalised": np.array([gain, offset])}
 
 
 def _denoise(context: RunContext, unit: Unit) -> dict[str, Array]:
@@ -307,9 +305,12 @@ def _track(context: RunContext, unit: Unit) -> dict[str, Array]:
             context.recipe.experiment.voxel_um,
         )
     )
-    numbers = _whole_volume_numbers(context)
-    told = findings.as_attribute(_findings(context, transforms, numbers["clipped_share"]))
-    set_attributes(context.path, {"found": numbers, "findings": told})
+    told = _findings(context, transforms)
+    levels, of_phases = phases(context)
+    numbers = _whole_volume_numbers(context, levels)
+    numbers["grey_scale"], off = grey_scales(context, _tracked_greys(context, flags["tracked"]), numbers, told)
+    told += [*of_phases, *off, *findings.of_window(numbers["clipped_share"])]
+    set_attributes(context.path, {"found": numbers, "findings": findings.as_attribute(told)})
     writer.close()
     return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
 
@@ -335,10 +336,18 @@ def _motion(context: RunContext, state: int, ids: range, columns: Mapping[str, A
     return {**along, "volumetric_strain": gained, "volumetric_strain_error": error}
 
 
-def _findings(
-    context: RunContext, transforms: Sequence[Mapping[str, Array]], clipped: Mapping[str, Sequence[float]]
-) -> list[Finding]:
-    """Return what the steps found in the order of the steps, then what the tables of the whole run tell."""
+def _tracked_greys(context: RunContext, tracked: Array) -> Array:
+    """Return the grey levels of the voxels of all tracked particles, (state, grey)."""
+    counts = np.zeros((len(context.recipe.states), GREY_LEVELS), np.int64)
+    for s in range(len(counts)):
+        for ids in ranges(context.particles):
+            voxels = context.work.part(MEASURED, s, ids.start)["histograms.voxels"]
+            counts[s] += voxels[tracked[ids.start - 1 : ids.stop - 1]].sum(axis=0, dtype=np.int64)
+    return counts
+
+
+def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) -> list[Finding]:
+    """Return what the steps found in the order of the steps, then what the registration tells as a whole."""
     names = [state.name for state in context.recipe.states]
     residuals = [float(each["residual_voxels"]) for each in transforms]
     return [
@@ -349,7 +358,6 @@ def _findings(
             [each["chain_residual_voxels"].tolist() for each in transforms],
         ),
         *findings.of_registration(names, residuals, context.recipe.register_.transform),
-        *findings.of_window(clipped),
     ]
 
 
@@ -357,14 +365,14 @@ def _kept(context: RunContext, unit: Unit) -> list[Finding]:
     return findings.unpacked(context.result_of(unit.key))
 
 
-def _whole_volume_numbers(context: RunContext) -> dict[str, Any]:
+def _whole_volume_numbers(context: RunContext, levels: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole-volume numbers of a run, for people: window, noise, threshold, share of clipped voxels."""
     ref, names = context.recipe.reference, [state.name for state in context.recipe.states]
     greys = [context.result("grey", s) for s in range(len(names))]
     return {
         "window": greys[ref]["window"].tolist(),
         "noise": float(context.result("denoise")["noise"]),
-        **_phases(context),
+        **levels,
         "threshold": {name: float(context.result("mask", s)["threshold"]) for s, name in enumerate(names)},
         "clipped_share": {
             name: (grey["grey_voxels"][1:] / grey["grey_voxels"][0]).tolist()
@@ -372,15 +380,6 @@ def _whole_volume_numbers(context: RunContext) -> dict[str, Any]:
         },
         "capped_voxels": {name: int(context.labels_of(s)["capped_voxels"][0]) for s, name in enumerate(names)},
     }
-
-
-def _phases(context: RunContext) -> dict[str, float | None]:
-    """Return the commonest grey levels of background and solid in the reference, None where they cannot be told."""
-    counts = context.result("denoise")["denoised_histogram"]
-    parted = floor(float(context.result("mask")["threshold"])) + 1
-    both = (commonest(counts, 1, parted), commonest(counts, parted, counts.size))
-    background, solid = both if context.recipe.mask.phase == "bright" else both[::-1]
-    return {"background": background, "solid": solid}
 
 
 _FOLLOWED = ("voxels", "touches_border", "touches_invalid")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdask.kernels.histogram_peaks import peaks_of
 from crackdask.kernels.otsu import otsu_bin
 from crackdask.lazy_import import Later
 
@@ -41,6 +42,31 @@ def otsu(counts: Counts) -> float:
     60.0
     """
     return float(otsu_bin(_inside(counts)))
+
+
+def next_phase(counts: Counts, bright: bool = True) -> float:
+    """Return the level that parts the brightest phase (or the darkest) from the next: Otsu's, of these two alone.
+
+    Where a histogram shows one or two phases that is Otsu's level of it all. Of three, Otsu's lies on one of them or
+    between whichever two differ most; the others are then left out, from the valley between the next phase and the one
+    after it.
+
+    Examples
+    --------
+    >>> levels = np.arange(256)
+    >>> three = sum(n * np.maximum(0, 400 - (levels - m) ** 2) for m, n in ((60, 2), (105, 3), (160, 4)))
+    >>> otsu(three), next_phase(three), next_phase(three, bright=False)
+    (123.0, 124.0, 79.0)
+    """
+    found = peaks_of(np.arange(1.0, len(counts)), np.asarray(counts)[1:])
+    if len(found) < 3:
+        return otsu(counts)
+    levels, kept = np.arange(len(counts)), np.array(counts)
+    kept[levels < found[-2].low if bright else levels >= found[1].high] = 0
+    level = otsu(kept)
+    dark, light = found[-2:] if bright else found[:2]
+    # Two phases that lie close beside one another are a small part of what mixed voxels make of the histogram.
+    return level if dark.level < level < light.level else float(floor(dark.high))
 
 
 def li(counts: Counts) -> float:

@@ -75,7 +75,7 @@ def summary(
     _found(told, table)
     _registered(told, store)
     if histogram is not None:
-        _drift(told, histogram)
+        _drift(told, histogram, warn="grey_scale" not in store.attrs.get("found", {}))
     if damage is None:
         damage = damage_or_reason(store)
     if isinstance(damage, AnalysisError):
@@ -145,8 +145,11 @@ def _registered(told: Summary, store: xr.DataTree) -> None:
     told.facts.append(("registration", f"residuals of {residual[worst]:.3g} voxels or less, the largest at {name}"))
 
 
-def _drift(told: Summary, histogram: xr.Dataset) -> None:
-    """Warn where the grey levels of background or particles move from state to state."""
+def _drift(told: Summary, histogram: xr.Dataset, *, warn: bool) -> None:
+    """Tell how far the grey levels of background and particles move from state to state.
+
+    Stores of before runs looked at their grey scales have no findings of them; there it warns.
+    """
     first, names = float(histogram.background.values[0]), state_names(histogram)
     solid = float(histogram.attrs.get("solid", histogram.inside.values[0]))
     if not np.isfinite([first, solid]).all() or solid == first:
@@ -170,7 +173,7 @@ def _drift(told: Summary, histogram: xr.Dataset) -> None:
         share = np.nan_to_num(np.abs(level - level[0]) / abs(solid - first))
         told.numbers[f"largest_{what.split()[0]}_drift"] = float(share.max())
         drifting = np.flatnonzero(share > limit)
-        if drifting.size:
+        if warn and drifting.size:
             moved = ", ".join(f"{names[k]} ({level[k] - level[0]:+.1f} grey levels)" for k in drifting)
             told.warnings.append(
                 f"Drifting {what}: {moved}, against {names[0]}; the largest is {share.max():.1%} of the contrast of "

@@ -40,8 +40,10 @@ class GreyParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     window: Literal["auto"] | Window = Field("auto", description="raw values mapped to 1 and 255")
-    normalise: Literal["none", "peaks"] = Field(
-        "none", description="peaks: first map each state's background and solid peak to the reference's"
+    normalise: Literal["auto", "none", "peaks"] = Field(
+        "auto",
+        description="map each state's background and solid peak to the reference's: auto where they drifted by more "
+        "than their error, peaks always, none never",
     )
     interpolation: Literal["cubic", "linear"] = Field("cubic", description="between source voxels")
 
@@ -190,6 +192,7 @@ STEP = Step(
     sections=("grey",),
     facts=("fill",),
     opened=("shape",),
+    version=2,  # a drift between scans is corrected by default
     needs=(("register", Of.ITSELF), ("read", Of.REFERENCE), ("read", Of.ITSELF)),
     reads=(("raw", Of.ITSELF),),
     writes={"grey": Volume("uint8", 0.85, kept="always")},

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, inner, padded, total
 from crackdask.grid import Grid
 from crackdask.kernels import components, union_find
-from crackdask.kernels.thresholds import li, multiotsu, otsu, triangle
+from crackdask.kernels.thresholds import li, multiotsu, next_phase, otsu, triangle
 from crackdask.lazy_import import Later
 from crackdask.schema import GREY_LEVELS, OUTSIDE
 from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume
@@ -37,8 +37,10 @@ class MaskParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     phase: Literal["bright", "dark"] = Field("bright", description="the phase that is sought")
-    threshold: float | Literal["otsu", "li", "triangle", "multiotsu"] = Field(
-        "otsu", description="grey level, or the name of the method that finds it"
+    threshold: float | Literal["auto", "otsu", "li", "triangle", "multiotsu"] = Field(
+        "auto",
+        description="grey level, or the name of the method that finds it; auto: Otsu's, of three phases that between "
+        "the sought one and the next",
     )
     per_state: bool = Field(False, description="a threshold for each state instead of the reference's")
     opening: int = Field(1, ge=0, le=10, description="radius of the opening, voxels")
@@ -83,6 +85,8 @@ def threshold_of(params: MaskParams, counts: Array) -> float:
         If the histogram cannot be parted as asked.
     """
     match params.threshold:
+        case "auto":
+            return next_phase(counts, params.phase == "bright")
         case "otsu":
             return otsu(counts)
         case "li":
@@ -292,6 +296,7 @@ STEP = Step(
     stage=Stage.STATES,
     parameters=MaskParams,
     sections=("mask",),
+    version=2,  # of three phases, the sought one and the next are parted by default
     facts=("fill",),
     needs=(("denoise", Of.ITSELF), ("denoise", Of.REFERENCE)),
     reads=(("denoised", Of.ITSELF),),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import filters
 
-from crackdask.kernels.thresholds import ThresholdError, li, multiotsu, otsu, triangle
+from crackdask.kernels.thresholds import ThresholdError, li, multiotsu, next_phase, otsu, triangle
 
 
 def voxels_of(counts):
@@ -85,7 +85,7 @@ def test_classes_of_a_few_levels_are_parted_best():
     assert multiotsu(counts, 3) == (22.0, 93.0)
 
 
-@pytest.mark.parametrize("threshold", [otsu, li, triangle])
+@pytest.mark.parametrize("threshold", [otsu, li, triangle, next_phase])
 def test_sums_do_not_overflow_and_the_outside_does_not_count(threshold):
     counts = np.zeros(256, np.int64)
     counts[[60, 61, 150]] = 1
@@ -96,10 +96,37 @@ def test_sums_do_not_overflow_and_the_outside_does_not_count(threshold):
     assert threshold(counts) == wanted
 
 
-@pytest.mark.parametrize("threshold", [otsu, li, triangle])
+@pytest.mark.parametrize("threshold", [otsu, li, triangle, next_phase])
 def test_histograms_of_one_level_or_none(threshold):
     counts = np.zeros(256, int)
     assert threshold(counts) == 0.0
     counts[[0, 90]] = 7
     level = threshold(counts)
     assert level in (0.0, 90.0)
+
+
+def drawn(*phases: tuple[float, int], sd: float = 5.0) -> np.ndarray:
+    """Return the counts of phases (level, voxels), and of a few voxels that mix the outer two."""
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(level, sd, voxels) for level, voxels in phases]
+    parts.append(rng.uniform(phases[0][0], phases[-1][0], 20_000))
+    return np.bincount(np.rint(np.concatenate(parts)).clip(1, 255).astype(int), minlength=256)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_of_two_phases_the_next_is_the_other(share):
+    counts = drawn((60, int(200_000 * share)), (150, int(200_000 * (1 - share))))
+    assert next_phase(counts) == next_phase(counts, bright=False) == otsu(counts)
+
+
+@pytest.mark.parametrize("binder", [84.0, 96.0, 110.0, 122.0])
+def test_of_three_phases_the_sought_one_is_parted_from_the_next(binder):
+    counts = drawn((60, 60_000), (binder, 120_000), (150, 120_000), sd=4.0)
+    assert next_phase(counts) == pytest.approx((binder + 150) / 2, abs=6)
+    assert next_phase(counts, bright=False) == pytest.approx((binder + 60) / 2, abs=6)
+
+
+def test_a_next_phase_close_to_the_sought_one_is_parted_in_the_valley():
+    counts = drawn((50, 60_000), (136, 60_000), (153, 60_000), sd=3.0)
+    counts[60:130] += 1500
+    assert 136 < next_phase(counts) < 153

@@ -58,8 +58,8 @@ def test_defaults_suit_the_papers_data() -> None:
     assert recipe.experiment.voxel_um == (0.325, 0.325, 0.325)
     assert recipe.reference == 0
     assert [state.cycle for state in recipe.states] == [0, 1]
-    assert (recipe.register_.transform, recipe.grey.window, recipe.grey.normalise) == ("rigid", "auto", "none")
-    assert (recipe.mask.threshold, recipe.mask.max_hole, recipe.transfer.mode) == ("otsu", 5000, "chain")
+    assert (recipe.register_.transform, recipe.grey.window, recipe.grey.normalise) == ("rigid", "auto", "auto")
+    assert (recipe.mask.threshold, recipe.mask.max_hole, recipe.transfer.mode) == ("auto", 5000, "chain")
     assert (recipe.compute.block, recipe.compute.shard, recipe.compute.memory) == ("auto", None, 2 * 2**30)
     assert recipe.crop_of((9, 8, 7)) == ((0, 9), (0, 8), (0, 7))
 
@@ -198,7 +198,7 @@ def test_everything_is_said_at_once_with_its_key() -> None:
         ({"grey": {"window": [7, 7]}}, "grey.window: the window needs lo < hi, not lo = 7 and hi = 7"),
         (
             {"mask": {"threshold": "ots"}},
-            "mask.threshold: should be a number or 'otsu', 'li', 'triangle' or 'multiotsu', found 'ots'",
+            "mask.threshold: should be a number or 'auto', 'otsu', 'li', 'triangle' or 'multiotsu', found 'ots'",
         ),
         ({"mask": {"phase": "Bright"}}, "mask.phase: should be 'bright' or 'dark', found 'Bright'"),
         ({"denoise": {"patch_size": 4}}, "denoise.patch_size: a patch is centred, so its size is odd: 3 or 5, not 4"),

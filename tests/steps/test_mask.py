@@ -20,7 +20,7 @@ from skimage.morphology import ball
 
 from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import compute
-from crackdask.kernels.thresholds import ThresholdError, otsu
+from crackdask.kernels.thresholds import ThresholdError, next_phase, otsu
 from crackdask.lazy import mask, open_and_close
 from crackdask.schema import SPATIAL
 from crackdask.steps.mask import MaskParams, passes, threshold_of, threshold_pass
@@ -135,6 +135,18 @@ def test_other_thresholds_are_those_of_scikit_image_for_any_blocks(params):
     np.testing.assert_array_equal(lazily, voxels > wanted)
 
 
+@pytest.mark.parametrize("phase", ["bright", "dark"])
+def test_of_three_phases_the_sought_one_is_taken_for_any_blocks(phase):
+    voxels = grey((24, 20, 20), 1, noise=4.0)
+    shell = ndimage.binary_dilation(voxels > 125, iterations=2) & (voxels <= 125) & (voxels > 0)
+    voxels[shell] = np.clip(np.random.default_rng(3).normal(118, 4, np.count_nonzero(shell)), 1, 255).astype(np.uint8)
+    params = MaskParams(phase=phase)
+    wanted = next_phase(np.bincount(voxels.ravel(), minlength=256), phase == "bright")
+    assert (125 < wanted < 165) if phase == "bright" else (85 < wanted < 113)
+    for block in (None, (7, 20, 3)):
+        assert compute((threshold_pass(params),), {"denoised": voxels}, block=block)[1]["threshold"] == wanted
+
+
 def test_the_boundaries_of_the_classes_differ():
     counts = np.zeros(256, int)
     counts[[40, 41, 90, 91, 170, 171]] = 100
@@ -156,7 +168,8 @@ def test_fingerprints_of_old_recipes_are_what_they_were():
         "min_island": 50,
         "max_hole": 5000,
     }
-    assert MaskParams().deciding() == old
+    assert MaskParams().deciding() == old | {"threshold": "auto"}
+    assert MaskParams(threshold="otsu").deciding() == old
     assert MaskParams(threshold=99.5, classes=4).deciding() == old | {"threshold": 99.5}
     classes: dict[str, Any] = {"classes": 4, "threshold_class": 1}
     assert MaskParams(threshold="multiotsu", **classes).deciding() == old | classes | {"threshold": "multiotsu"}

@@ -1,0 +1,137 @@
+"""What a run makes of grey levels as a whole: each scan's scale against the reference's, and the levels of phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+
+from crackdask.analysis import findings, grey_findings
+from crackdask.analysis.findings import Finding
+from crackdask.blocks.passes import Array
+from crackdask.engine.context import RunContext
+from crackdask.engine.work_units import Unit
+from crackdask.kernels.grey_drift import SURE, drift, shift
+from crackdask.kernels.histogram_peaks import peaks_of, shoulder
+from crackdask.kernels.slow_trends import trend
+from crackdask.schema import GREY_LEVELS
+from crackdask.steps.coarse_registration import Level
+from crackdask.steps.grey import peaks, to_reference
+from crackdask.steps.histograms import commonest
+from crackdask.steps.read import histogram_of
+
+
+def onto_reference(
+    context: RunContext, unit: Unit, small: Callable[[int], Level]
+) -> tuple[float, float, dict[str, Array]]:
+    """Return gain and offset that bring a scan onto the reference's grey scale, and tables to be kept with them.
+
+    `peak_error` is how far off background and solid may be then, in the reference's raw values; NaN where that cannot
+    be told. `findings` say what was corrected, or what was not, and what differs across the scan.
+
+    Parameters
+    ----------
+    small
+        Returns a small version of a state's scan.
+    """
+    normalise, name = context.recipe.grey.normalise, context.recipe.states[unit.state].name
+    own_trend = trend(small(unit.state).grey, small(unit.state).valid)
+    if unit.state == context.recipe.reference:
+        told = grey_findings.of_trend(name, own_trend, None)
+        return 1.0, 0.0, {"peak_error": np.zeros(2), **findings.packed(told)}
+    before = small(context.recipe.reference)
+    uneven = grey_findings.of_trend(name, own_trend, trend(before.grey, before.valid))
+    counted = [histogram_of(context.result("read", s)) for s in (unit.state, context.recipe.reference)]
+    own, reference = ((each.centres, each.counts) for each in counted)
+    seen = drift(peaks_of(*own), peaks_of(*reference))
+    gain, offset = 1.0, 0.0
+    if normalise == "peaks":
+        gain, offset = to_reference(peaks(*own), peaks(*reference))
+    elif normalise == "auto" and seen is not None and seen.sure:
+        gain, offset = seen.gain, seen.offset
+    if seen is None:
+        return gain, offset, {"peak_error": np.full(2, np.nan), **findings.packed(uneven)}
+    error = np.array([seen.background_error, seen.solid_error])
+    if normalise == "none" and seen.sure:
+        error = np.hypot(error, [seen.background, seen.solid])
+    told = [*grey_findings.of_drift(name, seen, normalise), *uneven]
+    return gain, offset, {"peak_error": error, **findings.packed(told)}
+
+
+def grey_scales(
+    context: RunContext, greys: Array, levels: Mapping[str, Any], told: Sequence[Finding]
+) -> tuple[dict[str, dict[str, float]], list[Finding]]:
+    """Return each state's grey scale, by name, and where the particles themselves say that it is off.
+
+    Cracks darken some voxels of a particle and leave the commonest level of its solid where it is; a scale that is off
+    moves it. So that level, of all tracked particles together, is held against the reference's.
+
+    Parameters
+    ----------
+    greys
+        Voxels of all tracked particles, (state, grey).
+    levels
+        `window`, and `background` and `solid` of the reference, grey levels.
+    told
+        What is found already; a drift is told once.
+    """
+    recipe, values = context.recipe, np.arange(1.0, GREY_LEVELS)
+    low, high = levels["window"]
+    contrast = None if None in (levels["background"], levels["solid"]) else levels["solid"] - levels["background"]
+    end = -1 if recipe.mask.phase == "bright" else 0
+    solids = [peaks_of(values, counts[1:])[end:][:1] for counts in greys]
+    (reference,) = solids[recipe.reference : recipe.reference + 1]
+    scales, found = {}, []
+    for s, state in enumerate(recipe.states):
+        tables = context.result("grey", s)
+        errors = tables["peak_error"] * (GREY_LEVELS - 2) / (high - low)
+        background, solid = errors.tolist() if recipe.mask.phase == "bright" else errors[::-1].tolist()
+        moved = 0.0
+        if solids[s] and reference and s != recipe.reference:
+            moved, error = shift(solids[s][0], reference[0])
+            solid = error if np.isnan(solid) else solid
+            limit = max(SURE * float(np.hypot(error, solid)), grey_findings.SOLID_DRIFT * abs(contrast or 0))
+            known = any(each.code == "grey-drift" and each.state == state.name for each in told)
+            if contrast and abs(moved) > limit and not known:
+                solid = float(np.hypot(solid, moved))
+                found.append(grey_findings.of_particles(state.name, moved / contrast, limit / abs(contrast)))
+        gain, offset = tables["normalised"].tolist()
+        scales[state.name] = {
+            "gain": gain,
+            "offset": offset,
+            "solid_shift": moved,
+            "solid_error": 0.0 if np.isnan(solid) else solid,
+            "background_error": 0.0 if np.isnan(background) else background,
+        }
+    return scales, found
+
+
+def phases(context: RunContext) -> tuple[dict[str, Any], list[Finding]]:
+    """Return the levels of the reference's phases, grey levels, and what they tell.
+
+    `solid` is the commonest level of the phase that is sought, `background` that of voids: of the phase farthest from
+    the sought one, which with two phases is the other. Either is None where it cannot be told. `background_error` is by
+    how much it may lie beside, where another phase hides in its peak; `phases` are all levels, the darkest first.
+    """
+    counts = context.result("denoise")["denoised_histogram"]
+    bright = context.recipe.mask.phase == "bright"
+    parted = floor(float(context.result("mask")["threshold"])) + 1
+    found = peaks_of(np.arange(1.0, GREY_LEVELS), counts[1:])
+    dark = (1, ceil(found[0].high)) if bright and len(found) > 2 else (1, parted)
+    light = (ceil(found[-1].low), GREY_LEVELS) if not bright and len(found) > 2 else (parted, GREY_LEVELS)
+    both = [commonest(counts, *ends) for ends in (dark, light)]
+    background, solid = both if bright else both[::-1]
+    levels = [peak.level for peak in found]
+    ratio = off = 0.0
+    if context.recipe.denoise.method == "nlm":  # other filters blur edges, and all mixed voxels look like a phase
+        ratio, off = shoulder(np.arange(1.0, GREY_LEVELS), counts[1:] if bright else counts[:0:-1])
+    told = [*grey_findings.of_phases(levels, background, solid), *grey_findings.of_shoulder(ratio, off, levels)]
+    numbers = {
+        "background": background,
+        "background_error": off if ratio > grey_findings.SHOULDER else 0.0,
+        "solid": solid,
+        "phases": [round(level, 3) for level in levels],
+    }
+    return numbers, told
