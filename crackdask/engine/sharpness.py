@@ -26,11 +26,12 @@ def matched(context: RunContext) -> Match:
 
 def numbers(context: RunContext) -> Mapping[str, Any]:
     """Return the numbers of every state, by name, for people: width of edges, noise, blur that it was measured with."""
-    names = [state.name for state in context.recipe.states]
-    noises = [float(context.result("sharpness", s)["noise"]) for s in range(len(names))]
-    edges = [edge.width if edge.known else None for edge in _edges(context)]
-    columns = {"edge_width": edges, "noise_by_state": noises, "blurred_by": matched(context).blur}
-    return {column: dict(zip(names, values, strict=True)) for column, values in columns.items()}
+    names, edges, blur = [state.name for state in context.recipe.states], _edges(context), matched(context).blur
+    return {
+        "edge_width": {name: edge.width if edge.known else None for name, edge in zip(names, edges, strict=True)},
+        "noise_by_state": {name: float(context.result("sharpness", s)["noise"]) for s, name in enumerate(names)},
+        "blurred_by": dict(zip(names, blur, strict=True)),
+    }
 
 
 def found(context: RunContext) -> list[Finding]:

@@ -34,7 +34,8 @@ from tests.support.store_files import copied, unlike
 CHILD = Path(__file__).parents[1] / "support" / "child.py"
 #: A unit of every step, in the order in which a run comes to them.
 IN_EVERY_STEP = (
-    "read-0", "register-1", "grey-1", "denoise-0", "mask-0", "labels-0", "transfer-1", "measure-2", "track-0",
+    "read-0", "register-1", "grey-1", "denoise-0", "mask-0", "labels-0", "transfer-1", "sharpness-1",
+    "measure-2", "track-0",
 )  # fmt: skip
 
 
@@ -389,7 +390,7 @@ def test_a_changed_step_is_done_again_with_what_follows_and_nothing_before(
     for left in ("zarr.0a1b.partial", "volumes/label/zarr.0a1b.partial", "volumes/label/c/0/0/0/0.0a1b.partial"):
         (store / left).write_bytes(b"what a killed writer leaves")
     outcome, _ = experiment.run(store, CUT, labels=changed)
-    assert {unit.split("-")[0] for unit in outcome.done} == {"labels", "transfer", "measure", "track"}
+    assert {unit.split("-")[0] for unit in outcome.done} == {"labels", "transfer", "sharpness", "measure", "track"}
     assert outcome.skipped == 15
     fresh = copied(grey_store, tmp_path / "b.zarr")
     experiment.run(fresh, CUT, labels=changed)
