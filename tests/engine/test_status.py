@@ -26,7 +26,7 @@ def as_json(store: Path) -> dict[str, Any]:
     said = crackdask("status", store, "--json")
     assert said.code == 0, said.err
     found: dict[str, Any] = json.loads(said.out)
-    assert set(found) == {"name", "complete", "running", "job", "steps", "at_work", "failed", "rerun"}
+    assert set(found) == {"name", "complete", "running", "job", "steps", "at_work", "failed", "rerun", "findings"}
     assert [step["step"] for step in found["steps"]] == list(STEPS)
     for step in found["steps"]:
         assert not set(step["done"]) & set(step["left"])
@@ -162,7 +162,7 @@ def test_failed_blocks(tiny: Tiny, finished: Tiny, monkeypatch: pytest.MonkeyPat
     assert said.out.count("block 2 is tried again: RuntimeError: a [bad] day") == 1
     assert said.out.count("block 2 is set aside: RuntimeError: a [bad] day") == 1
     assert "denoise-0 (denoise) block 2 [z 0:16 y 16:28 x 0:16]: RuntimeError: a [bad] day" in said.err
-    assert "not done because of them: mask-0, labels-0, measure-0, denoise-1," in said.err
+    assert "not done because of them: mask-0, labels-0, sharpness-0, denoise-1," in said.err
     assert "everything else is kept; mend the cause and run the same command again" in said.err
     found = as_json(tiny.store)
     assert not found["complete"]

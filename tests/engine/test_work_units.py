@@ -173,9 +173,10 @@ def test_what_depends_on_a_failed_unit_is_left():
     failed = next(unit for unit in plan if unit.name == "mask-1")
     assert [unit.name for unit in dependent(failed, plan)] == [
         "transfer-1",
-        "measure-1",
+        "sharpness-1",
         "transfer-2",
-        "measure-2",
+        "sharpness-2",
+        *(f"measure-{state}" for state in range(3)),
         "track-0",
     ]
 
@@ -218,6 +219,7 @@ def test_at_most_two_raw_scans_lie_on_the_disk():
     [
         ("register", {"transform": "affine"}, "register"),
         ("grey", {"interpolation": "linear"}, "grey"),
+        ("grey", {"match_sharpness": "none"}, "measure"),
         ("denoise", {"patch_size": 5}, "denoise"),
         ("mask", {"max_hole": 7}, "mask"),
         ("transfer", {"seed_depth": 0.25}, "transfer"),
@@ -288,12 +290,14 @@ PINNED = {
     "denoise-0": "e2f34d4a43bc",
     "mask-0": "391b829fee48",
     "labels-0": "a5f0b06fb4e4",
-    "measure-0": "076a330d7bbc",
+    "sharpness-0": "e6a6fdb703b1",
     "denoise-1": "da42872eb81d",
     "mask-1": "fb425429af19",
     "transfer-1": "7aac45f79e44",
-    "measure-1": "a3624bc3e4f8",
-    "track-0": "75f0b64155e0",
+    "sharpness-1": "913a3d969afe",
+    "measure-0": "e587a9c59996",
+    "measure-1": "a760e473a7a6",
+    "track-0": "83b926346f6b",
 }
 
 

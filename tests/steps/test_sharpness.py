@@ -41,7 +41,8 @@ def edge(volumes, block=None):
 @pytest.mark.parametrize(("base", "rim", "scale", "noise"), [
     (0.8, 0.0, 1.0, 4.0), (0.8, 0.6, 1.0, 6.0), (1.3, 0.0, 1.3, 2.0), (0.8, 0.0, 0.7, 4.0), (0.6, 0.0, 1.0, 0.0),
 ])  # fmt: skip
-def test_a_known_blur_is_found(base, rim, scale, noise, more=0.7):
+def test_a_known_blur_is_found(base, rim, scale, noise):
+    more = 0.7
     sharp = particles(1, base, noise, rim, scale)
     blurred = dict(sharp)
     clean = particles(1, base, 0.0, rim, scale)["grey"].astype(float)
