@@ -83,7 +83,7 @@ def test_touching_blocks_are_those_that_share_voxels(data, shape, block):
 @given(shape=triples, block=triples, chunk=triples)
 def test_a_chunk_has_one_writer(shape, block, chunk):
     grid = Grid(shape, block)
-    writers = {}
+    writers: dict[tuple[int, ...], set[int]] = {}
     for number, box in enumerate(grid):
         for at in voxels(box):
             writers.setdefault(tuple(i // c for i, c in zip(at, chunk, strict=True)), set()).add(number)

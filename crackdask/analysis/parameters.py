@@ -22,7 +22,7 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-Limit = Annotated[float, Field(allow_inf_nan=False)]
+Limit = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 
 
 Level = Annotated[float, Field(ge=0, lt=GREY_LEVELS)]
@@ -50,7 +50,9 @@ class AnalyseParams(BaseModel):
     class_limits: Annotated[tuple[Limit, Limit], BeforeValidator(_tuple)] = Field(
         (0.03, 0.08), description="damage factors from which damage is moderate and high"
     )
-    significance: float = Field(2.0, gt=0, allow_inf_nan=False, description="a change counts from this many errors")
+    significance: float = Field(
+        2.0, gt=0, le=1e6, allow_inf_nan=False, description="a change counts from this many errors"
+    )
     path_states: Annotated[tuple[str, ...], BeforeValidator(_tuple)] | None = Field(
         None, description="states of the tree of paths; none: pristine, 4.2 V, 4.4 V, 4.2 V DC, 2.5 V DC"
     )

@@ -7,7 +7,7 @@ that is used of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from itertools import product
@@ -27,7 +27,17 @@ try:
 except ImportError:  # the lowest supported dask has them, but under a private name
     from dask._task_spec import Alias, List, Task, TaskRef
 
-__all__ = ["Alias", "ChunkedGraph", "List", "Task", "TaskRef", "array_of_table", "graphs_are_expressions", "token"]
+__all__ = [
+    "Alias",
+    "ChunkedGraph",
+    "List",
+    "Task",
+    "TaskRef",
+    "array_of_table",
+    "graphs_are_expressions",
+    "layered",
+    "token",
+]
 
 
 @dataclass(frozen=True)
@@ -111,11 +121,19 @@ class _NamedGraph(Mapping[Any, Any]):
         return self.name
 
 
+def layered(name: str, layer: Mapping[Any, Any], parents: Sequence[Any]) -> HighLevelGraph:
+    """Return a layer upon the graphs of its parents.
+
+    Parents have a graph and name their layers; dask's types ask for all that a collection can do besides.
+    """
+    return HighLevelGraph.from_collections(name, layer, dependencies=parents)
+
+
 def array_of_table(table: Delayed, shape: tuple[int, ...], dtype: np.dtype[Any]) -> da.Array:
     """Return a table that is still to be made as an array of one chunk (`from_delayed` knows no expressions)."""
     name = f"table-{token(table.key, shape, dtype)}"
-    key = (name, *(0 for _ in shape))
-    graph = HighLevelGraph.from_collections(name, {key: Alias(key, table.key)}, dependencies=[table])
+    key: Any = (name, *(0 for _ in shape))
+    graph = layered(name, {key: Alias(key, table.key)}, [table])
     return ChunkedGraph(name, tuple((n,) for n in shape), dtype, graph).array()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
-from crackdask.blocks.dask_arrays import ChunkedGraph, List, Task, TaskRef, token
+from crackdask.blocks.dask_arrays import ChunkedGraph, List, Task, TaskRef, layered, token
 from crackdask.blocks.in_memory import run_in_memory
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, reach
 from crackdask.grid import Box, Grid, Triple
@@ -93,7 +93,7 @@ def _results(each: Pass, grid: Grid, volumes: Mapping[str, ChunkedGraph], tables
         call = partial(_run_on_pieces, each.kernel, grid, number, specs, at_hand, tuple(awaited))
         layer[(name, number)] = Task((name, number), call, _references(awaited), List(*pieces))
     parents = [*(volumes[volume] for volume in each.reads), *_delayed_in(tables)]
-    return _Results(name, decided, HighLevelGraph.from_collections(name, layer, dependencies=parents))
+    return _Results(name, decided, layered(name, layer, parents))
 
 
 def _split(tables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -154,7 +154,7 @@ def _volume(results: _Results, grid: Grid, volume: str, dtype: str) -> ChunkedGr
     for number in range(len(grid)):
         key = (name, *grid.position(number))
         layer[key] = Task(key, partial(_volume_of, volume), TaskRef((results.name, number)))
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=[results])
+    graph = layered(name, layer, [results])
     chunks = tuple(
         tuple(min(b, n - start) for start in range(0, n, b)) for n, b in zip(grid.shape, grid.block, strict=True)
     )
@@ -171,7 +171,8 @@ def _tally_of(result: Result) -> Tally:
 
 def _reduction(each: Pass, grid: Grid, results: _Results, tables: Mapping[str, Any]) -> dict[str, Delayed]:
     """Return the tables of a reduction: one task that sees all tallies, and one for each table."""
-    assert each.reduce is not None, f"{each.name} ends in no reduction"
+    if each.reduce is None:
+        raise ValueError(f"{each.name} ends in no reduction")
     name, tally = f"{each.name}-reduction-{results.token}", f"{each.name}-tally-{results.token}"
     at_hand, awaited = _split(tables)
     layer: dict[Any, Task] = {
@@ -184,7 +185,7 @@ def _reduction(each: Pass, grid: Grid, results: _Results, tables: Mapping[str, A
     )
     keys = {table: f"{table}-table-{results.token}" for table in each.makes}
     layer |= {key: Task(key, itemgetter(table), TaskRef(name)) for table, key in keys.items()}
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=[results, *_delayed_in(tables)])
+    graph = layered(name, layer, [results, *_delayed_in(tables)])
     return {table: Delayed(key, graph, layer=name) for table, key in keys.items()}
 
 

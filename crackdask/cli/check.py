@@ -53,6 +53,7 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
             f"({size(BASE_BYTES)} program, {size(plan.peak.bytes)} {plan.peak.step}, {size(plan.kept_bytes)} heap)",
         ],
         ["scans to read", size(cost.source_bytes)],
+        *(["read as fill value", f"{name}: {what}"] for name, what in scans.unwritten.items()),
         ["store", f"about {size(cost.store_bytes)}"],
         ["work folder, at most", f"about {size(cost.work_bytes)}"],
         ["likely time", f"{duration(cost.seconds)} on {workers} worker{'s' * (workers > 1)}"],

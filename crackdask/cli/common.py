@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.metadata import version
@@ -15,7 +17,7 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from crackdask.recipe.site import ClusterParams, Site
-from crackdask.storage.locations import Place, Prefix
+from crackdask.storage.locations import Place, Prefix, at_home
 
 if TYPE_CHECKING:
     from crackdask.cli.options import ClusterOptions
@@ -47,6 +49,12 @@ class _Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if sys.flags.optimize > 1:
+            err.print(
+                "[red]error:[/] Python was told to drop its docstrings (PYTHONOPTIMIZE=2 or -OO), which zarr needs; "
+                "unset PYTHONOPTIMIZE"
+            )
+            raise typer.Exit(2)
         if cmd_name in COMMANDS and cmd_name not in self.commands:
             import_module(f"crackdask.cli.{cmd_name}")
             self.commands = {**typer.main.get_group(app).commands}
@@ -94,6 +102,9 @@ def _crackdask(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal cannot show is no reason to stop
+            stream.reconfigure(errors="backslashreplace")
     # Workers that end with the run are no news, and what is lost is told in a line of the command's own.
     for name in ("distributed", "distributed.client", "distributed.core", "distributed.comm"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -107,7 +118,7 @@ def shared_folder(store: Place, site: Site) -> Path:
     from crackdask.engine.checkpoints import Work
 
     if site.folder:
-        return Path(site.folder).expanduser().absolute()
+        return at_home(Path(site.folder)).absolute()
     folder = Work.beside(store).folder
     return Path.cwd() / folder.name if isinstance(folder, Prefix) else folder
 

@@ -30,7 +30,11 @@ def prepare(store: Path, workers: int, say: Callable[[str], None], is_hard: bool
         return recipe
     shape = " x ".join(map(str, phantom.shape))
     say(f"making {len(phantom.states)} scans of {shape} voxels in {folder}")
-    return write(phantom, folder, workers=workers)
+    write(phantom, folder, workers=workers)
+    if is_hard:
+        # What deforms is not registered as closely as a recipe asks for by itself.
+        recipe.write_text(recipe.read_text(encoding="utf-8") + "\n[register]\naccept_failed = true\n", encoding="utf-8")
+    return recipe
 
 
 def verdict(store: Path, is_hard: bool = False) -> list[tuple[str, float, float]]:

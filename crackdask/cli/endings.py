@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from crackdask.storage.locations import UnreachableError
 P = ParamSpec("P")
 R = TypeVar("R")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_MISNAMED = (errno.ENAMETOOLONG, errno.ELOOP)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -29,8 +31,15 @@ def mistakes(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            result = command(*args, **kwargs)
+            sys.stdout.flush()
+            return result
         except Exception as error:
+            if isinstance(error, OSError) and not error.filename and (unwritable := _output_error()) is not None:
+                if unwritable.errno == errno.EPIPE:
+                    raise  # who read it has gone, and wants no words
+                err.print(f"[red]error:[/] standard output cannot be written: {unwritable.strerror}")
+                raise typer.Exit(1) from None
             told = _told(error, kwargs.get("store"))
             if told is None:
                 raise
@@ -46,6 +55,20 @@ def mistakes(command: Callable[P, R]) -> Callable[P, R]:
     return guarded
 
 
+def _output_error() -> OSError | None:
+    """Return why what was printed cannot be written, if so; it is then given up, for it would fail again at exit."""
+    try:
+        sys.stdout.write("\n")  # what failed may have been let go of
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+        return error
+    return None
+
+
 def _told(error: Exception, store: object) -> tuple[str, int] | None:
     """Return what is said of an error and the exit status, or None for one that should not have happened."""
     if _is_mistake(error):
@@ -54,9 +77,15 @@ def _told(error: Exception, store: object) -> tuple[str, int] | None:
 
     if isinstance(error, ClusterLostError | UnreachableError):
         return f"[red]stopped:[/] {escape(str(error))}", 1
+    if isinstance(error, UnicodeEncodeError) and error.encoding == sys.getfilesystemencoding():
+        return (
+            f"[red]error:[/] no file can be named {escape(ascii(error.object))} in this locale "
+            f"({error.encoding}); set PYTHONUTF8=1, or LC_ALL=C.UTF-8",
+            2,
+        )
     if isinstance(error, OSError):
         refused = _refused(error, error.filename or store or "the disk")
-        return f"[red]error:[/] {escape(refused)}", 2 if error.errno in _FORBIDDEN else 1
+        return f"[red]error:[/] {escape(refused)}", 2 if error.errno in (*_FORBIDDEN, *_MISNAMED) else 1
     return None
 
 
@@ -124,4 +153,6 @@ def _refused(error: OSError, place: object) -> str:
         return f"{place} cannot be written: the disk is read-only; choose a place you may write to"
     if error.errno in _FORBIDDEN:
         return f"no permission: {place}; choose a place you may write to, or have the permission changed"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{place}: a name of it is too long for the disk; choose a shorter one"
     return f"{place}: {error.strerror or error}"

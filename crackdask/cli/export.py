@@ -37,7 +37,7 @@ Formats = Annotated[
         "--format",
         metavar="FORMAT",
         help="parquet, csv or xlsx (one workbook); again for several. By default all tables as Parquet, and as "
-        "CSV but the long ones.",
+        "CSV but the long ones. In CSV and Excel, text that would be run as a formula begins with an apostrophe.",
         show_default=False,
         autocompletion=starting(tuple(FORMATS)),
         rich_help_panel=_TABLES,

@@ -25,7 +25,7 @@ from crackdask.engine.scans import Scans
 from crackdask.recipe.recipe import load, load_site
 from crackdask.recipe.site import Site, cores_here
 from crackdask.storage.locations import Place, place
-from crackdask.store.root import is_there
+from crackdask.store.root import broken, is_there
 
 _TOLD = "What is told of it"
 
@@ -93,9 +93,11 @@ def run_scans(
     """Run, say how it ended, and tell whether anything was done."""
     started = time.monotonic()
     planned(scans, site, site.workers or cores_here())
+    for name, what in scans.unwritten.items():
+        notice(f"{name}: {what} are not there and are read as the fill value, as the recipe says")
     names, where, voxels = [state.name for state in scans.recipe.states], store.resolve(), prod(scans.shape)
     alone = Run(scans, where, Serial(), Display(out, names, voxels, 1, None))
-    if performance_report is None and is_there(where) and not alone.outstanding(until):
+    if performance_report is None and is_there(where) and not broken(where) and not alone.outstanding(until):
         outcome = alone(until)  # no worker is needed to find that there is nothing to do
     else:
         with (

@@ -23,20 +23,26 @@ from crackdask.storage.locations import Place, place
     epilog=examples(
         "crackdask status nmc811.zarr",
         "crackdask status s3://BUCKET/nmc811.zarr --json",
+        "crackdask status nmc811.zarr --verify             after a copy, or for old disks",
     )
 )
 @mistakes
 def status(
     store: StoreName,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for other programs.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also read every chunk and check its content; exit 2 if one is damaged.")
+    ] = False,
 ) -> None:
     """Show what is done, what failed and what a rerun would do."""
     where = place(store)
-    report = read_status(where)
+    report = read_status(where, content=verify)
     if as_json:
         sys.stdout.write(json.dumps(report.as_dict(), indent=2) + "\n")
-        return
-    _print_status(where, report)
+    else:
+        _print_status(where, report)
+    if verify and report.damaged:
+        raise typer.Exit(2)
 
 
 def _print_status(store: Place, report: Status) -> None:
@@ -55,6 +61,8 @@ def _print_status(store: Place, report: Status) -> None:
             f"\n[red]failed:[/] {failure['unit']} ({failure['pass']}) block {failure['block']}: "
             f"{escape(failure['error'])}"
         )
+    for words in report.damaged:
+        out.print(f"\n[red]damaged:[/] {escape(words)}")
     if report.rerun and not report.running:
         first, last = report.rerun[0], report.rerun[-1]
         count = f"{len(report.rerun)} step{'s' * (len(report.rerun) > 1)}"

@@ -65,3 +65,23 @@ def is_queued(system: BatchSystem, job: str) -> bool:
     if answer.returncode or system.is_over(answer.stdout + answer.stderr):
         return False
     return not system.has_ended(answer.stdout)
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that nobody else can enter, or see that one which is there is closed to others.
+
+    Raises
+    ------
+    ClusterError
+        If it is somebody else's, and open.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        try:
+            folder.chmod(0o700)
+        except PermissionError:
+            raise ClusterError(
+                f"{folder} belongs to somebody else, who could read the key to the dashboard in it; name a `folder` of "
+                "your own in the file of --cluster-config"
+            ) from None

@@ -20,7 +20,7 @@ from distributed.utils import get_ip
 
 from crackdask.cluster import dashboard_token, tls
 from crackdask.cluster.errors import ClusterError
-from crackdask.cluster.job_checks import check_cores, check_nameable, check_there
+from crackdask.cluster.job_checks import check_cores, check_nameable, check_there, private_folder
 from crackdask.cluster.jobqueue_internals import lasting_cluster, log_folder
 from crackdask.cluster.worker_settings import COMPILING, cap_threads, in_environment
 from crackdask.engine.executors import Distributed, Say, spoken
@@ -127,6 +127,7 @@ def jobs(system: str, workers: int, memory: int, site: Site, folder: Path, say: 
     patience = site.patience or _PATIENCE
     check_there(BATCH_SYSTEMS[system])
     with tls.in_files(folder) as security, dask.config.set(_SETTINGS):
+        private_folder(folder / "logs")
         try:
             cluster = make(system, workers, memory, site, folder / "logs", security)
         except (ValueError, OSError, RuntimeError) as error:

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from crackdask.cluster.errors import ClusterError
-from crackdask.cluster.job_checks import check_cores, check_nameable, check_there, is_queued
+from crackdask.cluster.job_checks import check_cores, check_nameable, check_there, is_queued, private_folder
 from crackdask.cluster.worker_settings import COMPILING
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.job_note import Job, asked_for, note_job
@@ -138,8 +138,7 @@ class Submission:
             raise ClusterError(f"another run is writing this store ({who}); wait for it or stop it")
         if (job := asked_for(work)) and is_queued(BATCH_SYSTEMS[job.system], job.number):
             raise ClusterError(f"a job that makes this store is in the queue already ({job}); wait for it or cancel it")
-        self.logs.parent.mkdir(parents=True, exist_ok=True)
-        self.logs.mkdir(mode=0o700, exist_ok=True)  # what a run says has the key to its dashboard
+        private_folder(self.logs)  # what a run says has the key to its dashboard
         done = subprocess.run([self.batch.submit], input=self.script(), capture_output=True, text=True, check=False)
         if done.returncode:
             raise ClusterError(

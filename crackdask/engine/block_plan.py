@@ -129,7 +129,8 @@ def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any
         plan = Plan(Grid(shape, block), slabs, chunk, raw_chunk, costs)  # type: ignore[arg-type]
         if plan.worker_bytes <= compute.memory:
             return plan
-    assert plan is not None
+    if plan is None:
+        raise RuntimeError("no block was tried")
     raise RecipeError(_too_little(recipe, plan))
 
 

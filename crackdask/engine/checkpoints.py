@@ -6,6 +6,8 @@
   (in object storage: a lease, `crackdask.storage.lease`),
 * ``blocks/UNIT/PASS/000123`` - the record of a finished block with its tally, gone when the unit is done,
 * ``results/UNIT`` - the tables a finished unit left, with the fingerprint of all that decided them,
+* ``chunks/WHAT`` - seals: which chunk lies at which place of the store (`crackdask.store.seals`),
+* ``root`` - a copy of what the store's root tells, from which it is restored,
 * ``volumes/NAME-STATE`` - what only the run needs, gone when the last step that reads it is done.
 
 Truth is in these files, never in a scheduler. A record is written after the block's voxels were flushed, under another
@@ -35,8 +37,8 @@ from crackdask.engine.records import Array, Arrays, Records, RecordsFolder, pack
 from crackdask.schema import UnitKey
 from crackdask.storage.lease import HeldError, holder, leased
 from crackdask.storage.locations import Place, Prefix, beginning, forget, names, remove, write_whole
+from crackdask.store.damage import DamagedError
 from crackdask.store.root import StoreError
-from crackdask.store.volumes import DamagedError
 
 try:
     import fcntl
@@ -222,7 +224,8 @@ class Work:
 
     def start_anew(self) -> None:
         """Drop all that tells of finished units and blocks: the store that they wrote to is no more."""
-        for name in ("results", "blocks", "tables", "volumes"):
+        forget(self.folder / "root")
+        for name in ("results", "blocks", "tables", "volumes", "chunks"):
             remove(self.folder / name)
             if names(self.folder / name):
                 raise StoreError(

@@ -17,6 +17,7 @@ from crackdask.grid import Grid
 from crackdask.recipe.recipe import Recipe, RecipeError
 from crackdask.schema import UnitKey
 from crackdask.sources import SourceError
+from crackdask.steps.denoise import NoiseError
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.registration_parameters import RegistrationError
 from crackdask.steps.registry import KEPT_ON_REQUEST, STORED, VOLUMES
@@ -38,6 +39,7 @@ USER_ERRORS: tuple[type[BaseException], ...] = (
     ResultError,
     RegistrationError,
     TooDeepError,
+    NoiseError,
     PlaceError,
 )
 

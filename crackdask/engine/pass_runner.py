@@ -150,10 +150,10 @@ def run_block(job: BlockJob) -> BlockReport:
     box = job.grid.box(job.number)
     if not job.records.is_open():
         raise RunOverError(f"block {job.number} of {job.pass_.name} is no longer wanted")
-    written = 0
-    for name in job.pass_.writes:
-        written += job.outputs[name].write(box, result.volumes[name])
-    written += job.records.add(job.number, result.tally)
+    wrote = {name: job.outputs[name].write(box, result.volumes[name]) for name in job.pass_.writes}
+    written = sum(each.bytes for each in wrote.values())
+    sealed = {name: each.seals for name, each in wrote.items() if each.seals is not None}
+    written += job.records.add(job.number, result.tally, sealed)
     return BlockReport(
         job.number,
         time.perf_counter() - started,
@@ -207,18 +207,23 @@ class Engine:
         self.work.keep_records(unit, _key(fingerprint, grid, outputs))
         known = dict(tables)
         at_hand: dict[str, Readable] = {**inputs}
-        written: dict[str, Array] = {}
+        put: dict[str, Array] = {}
+        wrote: dict[str, Records] = {}
         for each in passes:
             for name in each.tables:
-                if written.get(name) is not known[name]:
+                if put.get(name) is not known[name]:
                     self.work.put_table(unit, name, known[name])
-                    written[name] = known[name]
+                    put[name] = known[name]
             records = self.records(unit, each.name, fingerprint, grid, outputs)
             template = BlockJob(each, grid, 0, at_hand, outputs, self.work.tables(unit), records)
             self._blocks(unit, template)
             at_hand = at_hand | {name: outputs[name] for name in each.writes}
+            wrote.update(dict.fromkeys(each.writes, records))
             if each.reduce is not None:
                 known.update(each.reduce(grid, records, {name: known[name] for name in each.tables}))
+        for name, records in wrote.items():
+            if outputs[name].is_stored and (parts := records.seals(name)) is not None:
+                outputs[name].seal(parts)
         return known
 
     def records(

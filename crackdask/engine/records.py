@@ -23,6 +23,8 @@ _ZSTD = Zstd(level=1, checksum=True)
 _AHEAD = 8
 #: Lies among the records of a pass from its first block until its unit is done.
 _OPEN = ".open"
+#: Begins the names of what is recorded of chunks, beside a tally.
+_SEALS = "seals of "
 
 
 def pack(arrays: Arrays) -> bytes:
@@ -97,9 +99,9 @@ class Records(Sequence[dict[str, Array]]):
         """Tell whether a block has a sound record."""
         return self.path(number).is_file() and self._sound(number)
 
-    def add(self, number: int, tally: Arrays) -> int:
-        """Record a finished block with its tally; return the bytes written."""
-        data = pack(tally)
+    def add(self, number: int, tally: Arrays, seals: Arrays) -> int:
+        """Record a finished block with its tally and the seals of its chunks; return the bytes written."""
+        data = pack({**tally, **{_SEALS + volume: table for volume, table in seals.items()}})
         write_whole(self.path(number), data)
         return len(data)
 
@@ -135,7 +137,13 @@ class Records(Sequence[dict[str, Array]]):
             return [self[n] for n in range(*number.indices(self.blocks))]
         if not 0 <= number < self.blocks:
             raise IndexError(number)
-        return unpack(self.path(number).read_bytes())
+        found = unpack(self.path(number).read_bytes())
+        return {name: values for name, values in found.items() if not name.startswith(_SEALS)}
+
+    def seals(self, volume: str) -> list[Array] | None:
+        """Return the seals of all chunks that the blocks wrote of a volume, or None where a block recorded none."""
+        parts = [unpack(self.path(number).read_bytes()).get(_SEALS + volume) for number in range(self.blocks)]
+        return [part for part in parts if part is not None] if all(part is not None for part in parts) else None
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         """Load one tally after the other."""

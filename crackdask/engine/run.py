@@ -25,19 +25,19 @@ from crackdask.engine.parallel_units import Lanes
 from crackdask.engine.pass_runner import BlocksFailedError, Failure, Progress
 from crackdask.engine.profile import Cost
 from crackdask.engine.scans import Scans
+from crackdask.engine.soundness import GROUP, Damage, look
 from crackdask.engine.step_runners import PERFORM
-from crackdask.engine.table_writer import missing, spoilt
 from crackdask.engine.work_units import Unit, dependent, outstanding, stored_volumes, units, upto
 from crackdask.grid import Triple, check_single_writer
 from crackdask.recipe.recipe import Recipe
 from crackdask.schema import UnitKey
-from crackdask.steps.registry import KEPT_ON_REQUEST
-from crackdask.storage.locations import Place, names
-from crackdask.store import root
+from crackdask.steps.registry import GROUPS, KEPT_ON_REQUEST, REGISTRY
+from crackdask.storage.locations import Place, names, remove
+from crackdask.store import root, seals
 from crackdask.store.arrays import Compression, VolumeLayout
-from crackdask.store.create import add_volumes, create
+from crackdask.store.create import COORDINATES, add_coordinates, add_volumes, create
+from crackdask.store.damage import DamagedError
 from crackdask.store.root import StoreError
-from crackdask.store.volumes import DamagedError
 
 #: Libraries whose versions a store remembers.
 _LIBRARIES = ("numpy", "dask", "distributed", "zarr", "xarray", "scikit-image", "SimpleITK", "numba", "scipy")
@@ -66,6 +66,7 @@ class Run:
     def __init__(self, scans: Scans, path: Place, executor: Executor, progress: Progress) -> None:
         self.context = RunContext(scans, path, executor, progress)
         self._fitting: set[UnitKey] = set()
+        self._found: Damage | None = None
 
     @property
     def _recipe(self) -> Recipe:
@@ -88,6 +89,7 @@ class Run:
         self._check_place()
         with self._work.held(partial(self.context.progress.warn, "lock")):
             self._open_store()
+            self._found = Damage()  # what was amiss is not done any more
             self._work.note("planned", {str(key): fingerprint for key, fingerprint in self._fingerprints.items()})
             todo = self.outstanding(until)
             plan = list(upto(units(self._recipe), until))
@@ -106,10 +108,13 @@ class Run:
     def outstanding(self, until: str | None = None) -> list[Unit]:
         """Return the units that are to be done."""
         plan = units(self._recipe)
-        if self._says_complete(plan):
+        if self._found is None:
+            self._found = look(self._path, self._recipe)
+        spoilt = set(self._found.spoilt)
+        if not self._found.gone and not spoilt and self._says_complete(plan):
             return []
         lying = set(self._work.volumes())
-        done = {u.key for u in plan if self._is_done(u)} - spoilt(self._path, self._recipe)
+        done = {u.key for u in plan if self._is_done(u)} - spoilt
         there = {
             key
             for u in plan
@@ -128,7 +133,6 @@ class Run:
             bool(facts.get("complete"))
             and not self._work.has_results()
             and not self._recipe.compute.keep_intermediate
-            and not spoilt(self._path, self._recipe)
             and all(steps.get(u.name, {}).get("fingerprint") == self._fingerprints[u.key] for u in plan)
         )
 
@@ -184,6 +188,12 @@ class Run:
     def _do(self, unit: Unit) -> dict[str, Array]:
         self._fitting.discard(unit.key)
         self._work.forget(unit.key)
+        for name, state in unit.writes:
+            if self.context.is_stored(name):
+                seals.drop(self._path, f"{name}-{state}")
+                seals.clear(self._path, f"volumes/{name}/c/{state}", len(schema.SPATIAL))
+        if REGISTRY[unit.step].groups:
+            seals.drop(self._path, seals.TABLES)
         return PERFORM[unit.step](self.context, unit)
 
     def _finish(self, unit: Unit, tables: Mapping[str, Array], seconds: float) -> None:
@@ -198,6 +208,7 @@ class Run:
         }
         in_order = {u.name: steps[u.name] for u in units(self._recipe) if u.name in steps}
         root.set_attributes(self._path, {"steps": in_order})
+        self._keep_root()
         self._work.finish(unit.key, self._fingerprints[unit.key], {**tables, "stored": stored})
         self.context.progress.end(unit.key, seconds)
 
@@ -233,28 +244,55 @@ class Run:
     # ------------------------------------------------------------ the store
 
     def _open_store(self) -> None:
-        if root.is_there(self._path):
+        if root.is_there(self._path) or root.has_remains(self._path):
+            if root.broken(self._path) and (kept := root.kept_root(self._path)) is not None:
+                self.context.progress.warn("store", f"{self._path}/zarr.json {root.broken(self._path)}; it is restored")
+                root.restore(self._path, kept)
+                root.consolidate(self._path)
             self._check_store()
             root.tidy(self._path)
-            lost = spoilt(self._path, self._recipe)
-            if lost and root.attributes(self._path).get("complete"):
-                self._mark(complete=False)  # first: an empty volume must never count as done
-            for unit in lost:
-                self._work.forget(unit)
-                self._work.drop_records(unit)
-            gone = missing(self._path, self._volumes())
-            if volumes := {name: dtype for name, dtype in self._volumes().items() if name in gone}:
-                add_volumes(self._path, self.context.axes, volumes, self._layout())
+            self._mend(self._found or look(self._path, self._recipe))
+        else:
+            self._work.start_anew()  # it may tell of a store that was removed or renamed
+            create(self._path, self.context.axes, self._volumes(), self._layout(), self._facts())
+            self._keep_root()
+        if seals.load(self._path, seals.COORDINATES) is None:
+            folders = [f"volumes/{name}/c" for name in COORDINATES]
+            seals.keep(self._path, seals.COORDINATES, [seals.seals_of(self._path, folders)])
+
+    def _mend(self, found: Damage) -> None:
+        """Make room for what is gone, and let what is spoilt count as not done."""
+        said_complete = bool(root.attributes(self._path).get("complete"))
+        if (found.gone or found.spoilt) and said_complete:
+            root.set_attributes(self._path, {"complete": False})  # first: an empty volume must never count as done
+        told: dict[UnitKey | str, str] = {GROUP: found.gone[GROUP]} if GROUP in found.gone else {}
+        for unit, reason in found.spoilt.items():
+            if said_complete or self._work.fingerprint(unit) is not None:
+                told[unit] = reason
+            self._work.forget(unit)
+            self._work.drop_records(unit)
+        for about, reason in told.items():
+            self.context.progress.warn(about, f"{reason}; it is made anew")
+        if not found.gone:
             return
-        self._work.start_anew()  # it may tell of a store that was removed or renamed
-        create(self._path, self.context.axes, self._volumes(), self._layout(), self._facts())
+        for name in found.gone:
+            if name in GROUPS:
+                remove(self._path / name)
+            elif name in KEPT_ON_REQUEST:
+                remove(self._path / "volumes" / name)
+        if GROUP in found.gone:
+            add_coordinates(self._path, self.context.axes)
+            seals.drop(self._path, seals.COORDINATES)
+        volumes = {name: dtype for name, dtype in self._volumes().items() if name in found.gone}
+        add_volumes(self._path, self.context.axes, volumes, self._layout())
 
     def _check_place(self) -> None:
         """Refuse a place that holds something else, before anything is made beside it."""
         for folder in (self._path, self._work.folder):
             root.refuse_links(folder)
-        if root.is_there(self._path):
-            root.attributes(self._path)
+        if root.is_there(self._path) or root.has_remains(self._path):
+            if root.kept_root(self._path) is None or not root.broken(self._path):
+                root.attributes(self._path)
         elif root.is_begun(self._path):
             return
         elif isinstance(self._path, Path) and self._path.exists() and not self._path.is_dir():
@@ -299,6 +337,11 @@ class Run:
     def _mark(self, *, complete: bool) -> None:
         root.set_attributes(self._path, {"complete": complete})
         root.consolidate(self._path)
+        self._keep_root()
+
+    def _keep_root(self) -> None:
+        """Keep a copy of what the root of the store tells, from which it can be restored."""
+        self._work.note("root", root.attributes(self._path))
 
 
 def _identity(recipe: Recipe, shape: Triple) -> dict[str, Any]:

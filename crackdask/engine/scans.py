@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
+
+import numpy as np
 
 from crackdask.engine.block_plan import Plan, plan_blocks
 from crackdask.engine.work_units import fingerprints
@@ -36,7 +40,7 @@ class Scans:
         wrong: list[str] = []
         for number, state in enumerate(recipe.states):
             try:
-                opened.append(open_source(state.source, base))
+                opened.append(open_source(state.source, base, state.missing))
             except (SourceError, PlaceError) as error:
                 wrong.append(f"  states[{number}].source ({state.name}): {error}")
         if wrong:
@@ -50,9 +54,16 @@ class Scans:
             raise RecipeError(
                 f"the scans have different shapes (z, y, x):{sizes}\ncut or pad them to one shape, or leave a state out"
             )
+        _can_be_filled(recipe, opened)
         limits = recipe.crop_of(opened[0].shape)
         (z0, z1), (y0, y1), (x0, x1) = limits
         return cls(recipe, tuple(opened), Box((z0, y0, x0), (z1, y1, x1)))
+
+    @property
+    def unwritten(self) -> dict[str, str]:
+        """What scans lack and the recipe takes for the fill value, by the names of their states."""
+        states = zip(self.recipe.states, self.sources, strict=True)
+        return {state.name: source.unwritten for state, source in states if source.unwritten}
 
     @property
     def shape(self) -> Triple:
@@ -68,3 +79,21 @@ class Scans:
     def fingerprints(self) -> dict[UnitKey, str]:
         """Fingerprint of every unit."""
         return fingerprints(self.recipe, [source.fingerprint() for source in self.sources], self.shape)
+
+
+def _can_be_filled(recipe: Recipe, scans: Sequence[Source]) -> None:
+    """Raise if no voxel of a scan could ever be what marks voxels outside the measured field."""
+    fill = recipe.experiment.fill
+    if fill is None:
+        return
+    for state, scan in zip(recipe.states, scans, strict=True):
+        if scan.dtype.kind == "f":
+            fits = not isfinite(fill) or abs(fill) <= float(np.finfo(scan.dtype).max)
+        else:
+            limits = np.iinfo(scan.dtype)
+            fits = isfinite(fill) and fill == int(fill) and limits.min <= fill <= limits.max
+        if not fits:
+            raise RecipeError(
+                f"experiment.fill: {fill:g} is nothing that {scan.dtype} voxels can be, as those of state "
+                f"{state.name!r} are; correct it, or leave it out"
+            )

@@ -9,12 +9,13 @@ from typing import Any
 from crackdask.analysis.findings import Finding, of_store
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.job_note import Job, asked_for
-from crackdask.engine.table_writer import spoilt
+from crackdask.engine.soundness import Damage, look, verify
 from crackdask.engine.work_units import Unit, outstanding, units
-from crackdask.recipe.recipe import Recipe, check
+from crackdask.recipe.recipe import Recipe, RecipeError, check
 from crackdask.schema import STEPS, UnitKey
 from crackdask.storage.locations import Place
-from crackdask.store.root import StoreError, attributes, is_there
+from crackdask.store.damage import damaged_chunk
+from crackdask.store.root import StoreError, attributes, has_remains, is_there, way_out
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Status:
         What a rerun would do: (step, state), in order.
     findings
         What should be known before a number is believed; of the last run that came to its end.
+    damaged
+        What is no longer as it was written, and what is wrong with it.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Status:
     at_work: tuple[tuple[str, str, str, int, int], ...]
     failed: tuple[dict[str, Any], ...]
     rerun: tuple[tuple[str, str], ...]
+    damaged: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,8 +70,15 @@ class Status:
         return asdict(self)
 
 
-def status(path: Place) -> Status:
+def status(path: Place, *, content: bool = False) -> Status:
     """Return how far a store is.
+
+    Parameters
+    ----------
+    path
+        The store.
+    content
+        Also read every chunk, and hold it against its checksum and its seal.
 
     Raises
     ------
@@ -77,25 +88,36 @@ def status(path: Place) -> Status:
     path = path.resolve()  # a run writes where a link leads, and its records beside that
     work = Work.beside(path)
     job = asked_for(work)
-    if job and not is_there(path):
+    if job and not is_there(path) and not has_remains(path):
         raise StoreError(
             f"there is no store at {path} yet, but a job was asked for that makes it ({job}): the queue of the batch "
             f"system shows whether it waits, and {job.logs} what it said"
         )
     facts = attributes(path)
-    recipe = check(facts["recipe"])
+    try:
+        recipe = check(facts["recipe"])
+    except RecipeError as error:
+        wrong = str(error).splitlines()[-1].strip()
+        raise StoreError(f"{path}/zarr.json is damaged: its recipe is none ({wrong}); {way_out(path)}") from error
     names = [state.name for state in recipe.states]
     recorded = {UnitKey.parse(name): unit for name, unit in facts.get("steps", {}).items()}
-    standing = _standing(path, work, recipe, recorded, bool(facts.get("complete")))
+    held = work.is_held()
+    found = look(path, recipe, chunks=held is None)
+    standing = _standing(found, work, recipe, recorded, bool(facts.get("complete")))
+    spoilt = [words for unit, words in found.spoilt.items() if unit in recorded]
+    damaged = [words for words in (*found.gone.values(), *spoilt) if facts.get("complete") or words in spoilt]
+    if content:
+        damaged += [str(damaged_chunk(path, key, reason)) for key, reason in verify(path)]
     return Status(
         recipe.experiment.name,
-        standing.complete,
-        work.is_held(),
+        standing.complete and not damaged,
+        held,
         job,
         tuple(_steps(standing, names, recorded)),
         tuple(_at_work(work, names)),
         tuple(work.noted("failed") or ()),
         tuple((u.step, names[u.state]) for u in standing.again),
+        tuple(dict.fromkeys(damaged)),
         tuple(of_store(facts)),
     )
 
@@ -111,7 +133,7 @@ class _Standing:
 
 
 def _standing(
-    path: Place, work: Work, recipe: Recipe, recorded: Mapping[UnitKey, Mapping[str, Any]], said_complete: bool
+    found: Damage, work: Work, recipe: Recipe, recorded: Mapping[UnitKey, Mapping[str, Any]], said_complete: bool
 ) -> _Standing:
     plan = units(recipe)
     results = {u.key: result for u in plan if (result := work.result(u.key))}
@@ -119,9 +141,9 @@ def _standing(
     noted = work.noted("planned")
     planned = {UnitKey.parse(name): fingerprint for name, fingerprint in noted.items()} if noted else None
     planned = planned or {key: unit.get("fingerprint") for key, unit in recorded.items()}
-    lost = spoilt(path, recipe)
+    lost = set(found.spoilt)
     fitting = {key for key, (fingerprint, _) in results.items() if fingerprint == planned.get(key)} - lost
-    complete = said_complete and not lost and (len(fitting) == len(plan) or not work.has_results())
+    complete = said_complete and not lost and not found.gone and (len(fitting) == len(plan) or not work.has_results())
     done = {u.key for u in plan if complete or u.key in fitting}
     lying = set(work.volumes())
     there = {

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from crackdask import schema
-from crackdask.engine.work_units import stored_volumes, units
-from crackdask.recipe.recipe import Recipe
-from crackdask.schema import UnitKey, Variable
-from crackdask.steps.registry import GROUPS, REGISTRY
+from crackdask.schema import Variable
 from crackdask.storage.locations import Place, flush_all
+from crackdask.store import seals
 from crackdask.store.arrays import Axes, create_array, fresh_group, open_arrays, write_array, write_state_coordinates
 from crackdask.store.root import consolidate
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
 RANGE = 20_000
-
-
-def missing(path: Place, volumes: Iterable[str]) -> set[str]:
-    """Return the volumes and tables that are not in a store: not made yet, or removed by somebody."""
-    gone = {name for name in volumes if not (path / "volumes" / name / "zarr.json").is_file()}
-    return gone | {name for name in GROUPS if not (path / name / "zarr.json").is_file()}
-
-
-def spoilt(path: Place, recipe: Recipe) -> set[UnitKey]:
-    """Return the units of which a volume or table is not in the store."""
-    volumes = set(stored_volumes(recipe))
-    gone = missing(path, volumes)
-    return {
-        unit.key
-        for unit in units(recipe)
-        if gone & ({name for name, _ in unit.writes} & volumes | set(REGISTRY[unit.step].groups))
-    }
 
 
 def ranges(count: int) -> list[range]:
@@ -119,8 +100,9 @@ class TableWriter:
             write_array(group, name, values.astype(variable.dtype), variable.dims, variable.attributes)
 
     def close(self) -> None:
-        """Write the consolidated metadata."""
+        """Write the consolidated metadata, and down which chunks were written."""
         consolidate(self._path)
+        seals.keep(self._path, seals.TABLES, [seals.seals_of(self._path, seals.table_folders(self._path))])
 
 
 class CracksWriter:

@@ -18,6 +18,8 @@ from crackdask.steps.declaration import LABELLING, Of, Stage, Step
 from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY, STORED, of_stage
 
 VolumeKey = tuple[str, int]
+#: Keys of a state that say how to read its scan; what was read has a fingerprint of its own.
+_OF_SCANS = ("source", "missing")
 
 #: How far a run looks ahead: a unit may begin while at most so many before it are not done. With two lanes it bounds
 #: what lies in the work folder: three raw scans in the first half of a run, the intermediate volumes of two states in
@@ -170,7 +172,7 @@ def _parameters(recipe: Recipe, content: Mapping[str, Any], step: Step) -> Mappi
         "voxel_um": content["experiment"]["voxel_um"],
         "fill": content["experiment"]["fill"],
         "crop": content["crop"],
-        "states": [{k: v for k, v in state.items() if k != "source"} for state in content["states"]],
+        "states": [{k: v for k, v in state.items() if k not in _OF_SCANS} for state in content["states"]],
     }
     parameters: dict[str, Any] = {name: facts[name] for name in step.facts}
     for wanted in step.sections:

@@ -84,7 +84,7 @@ def stroke(job: Stroke) -> BlockReport:
         stop = tuple(min(k, n) for k, n in zip(stop, job.within, strict=True))
         finer = job.source.read(Box(_triple(start), _triple(stop)))
         painted, read = np.ascontiguousarray(finer[::2, ::2, ::2]), finer.nbytes
-    written = job.target.write(job.box, painted)
+    written = job.target.write(job.box, painted).bytes
     return BlockReport(job.number, time.perf_counter() - started, read, written, peak_bytes())
 
 

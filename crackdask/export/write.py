@@ -22,6 +22,7 @@ from crackdask.analysis.parameters import AnalysisError
 from crackdask.export.frames import Frame
 from crackdask.export.properties import ExportError
 from crackdask.export.tables import TABLES, Results, frame
+from crackdask.spreadsheet import shown_as_text, text_cells
 from crackdask.storage.locations import Place
 from crackdask.store.open import open_store
 
@@ -59,7 +60,8 @@ def export_tables(
 
     Every file has a header, one row for each particle and state (or whatever the table is of), and the units: in
     Parquet as metadata of the columns, beside CSV as ``columns.csv``, in Excel as the sheet ``columns``. Parquet keeps
-    every type; CSV and Excel know numbers and text only. What is not a number is left empty.
+    every type; CSV and Excel know numbers and text only. What is not a number is left empty. In CSV and Excel, text
+    that a spreadsheet would run as a formula (a state named ``=...``) begins with an apostrophe.
 
     Parameters
     ----------
@@ -169,7 +171,7 @@ def _write(frames: list[Frame], plan: dict[str, set[str]], folder: Path) -> Iter
         yield folder / WORKBOOK
     if plan.get("csv"):
         with _under_its_name(folder / "columns.csv") as partial:
-            meanings([table for table in frames if table.name in plan["csv"]]).to_csv(partial, index=False)
+            text_cells(meanings([table for table in frames if table.name in plan["csv"]])).to_csv(partial, index=False)
         yield folder / "columns.csv"
 
 
@@ -203,8 +205,8 @@ def _parquet(path: Path, table: Frame) -> Iterator[Sink]:
 @contextmanager
 def _csv(path: Path, table: Frame) -> Iterator[Sink]:
     with _under_its_name(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        pd.DataFrame(columns=[column.name for column in table.columns]).to_csv(file, index=False)
-        yield lambda batch: batch.to_pandas().to_csv(file, index=False, header=False)
+        pd.DataFrame(columns=[shown_as_text(column.name) for column in table.columns]).to_csv(file, index=False)
+        yield lambda batch: text_cells(batch.to_pandas()).to_csv(file, index=False, header=False)
 
 
 @contextmanager
@@ -238,7 +240,7 @@ def _sheet(book: Any, bold: Any, name: str, columns: Sequence[str]) -> Callable[
     sheet.freeze_panes(1, 0)
     sheet.set_column(0, len(columns) - 1, 14)
     for place, column in enumerate(columns):
-        sheet.write_string(0, place, column, bold)
+        sheet.write_string(0, place, shown_as_text(column), bold)
     below = count(1)
 
     def write(rows: Iterable[Sequence[Any]]) -> None:
@@ -246,7 +248,7 @@ def _sheet(book: Any, bold: Any, name: str, columns: Sequence[str]) -> Callable[
         for row, line in zip(rows, below, strict=False):
             for place, value in enumerate(row):
                 if isinstance(value, str):
-                    sheet.write_string(line, place, value)
+                    sheet.write_string(line, place, shown_as_text(value))
                 elif isinstance(value, bool):
                     sheet.write_boolean(line, place, value)
                 elif value is not None:

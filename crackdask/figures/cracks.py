@@ -170,7 +170,8 @@ def _panes(numbers: xr.Dataset, below: float) -> tuple[Figure, list[Axes3D]]:
     panes = []
     for k in range(count):
         axes = page.add_subplot(down, across, k + 1, projection="3d", computed_zorder=False)
-        assert isinstance(axes, Axes3D)
+        if not isinstance(axes, Axes3D):
+            raise TypeError(f"wanted axes in 3-D, got {type(axes).__name__}")
         axes.set(xlim=ends[0], ylim=ends[1], zlim=ends[2])
         axes.set_box_aspect([b - a for a, b in ends], zoom=1.15)
         axes.set(xticks=[], yticks=[], zticks=[])

@@ -243,7 +243,8 @@ def settle(fixed: Volume, fixed_valid: Mask, moving: Volume, moving_valid: Mask)
     Translation or None
         None where the grey levels do not settle a shift, or where it runs away.
     """
-    assert np.array_equal(np.array(fixed.shape) + 2 * MARGIN, moving.shape), (fixed.shape, moving.shape)
+    if not np.array_equal(np.array(fixed.shape) + 2 * MARGIN, moving.shape):
+        raise ValueError(f"moving needs a margin of {MARGIN} voxels around {fixed.shape}, got {moving.shape}")
     if min(fixed.shape) <= 2 * RIM:
         return None
     fixed, fixed_valid = smooth(fixed, fixed_valid)

@@ -103,7 +103,8 @@ def register_level(
     correlation
         Of the grey levels, 0 to 1; 0 where ITK found too little overlap to go on.
     """
-    assert seed > 0
+    if seed <= 0:
+        raise ValueError(f"seed must be above 0, for ITK takes 0 for the clock: got {seed}")
     size = np.array(fixed.grey.shape)
     centre = np.array(fixed.origin) + np.array(fixed.spacing) * (size - 1) / 2
     step = min(fixed.spacing)

@@ -167,8 +167,8 @@ def _check_window(
     needed = source_box(matrix, box, source_shape, interpolation)
     if needed is None:
         return False
-    assert window.shape == window_box.shape, (window.shape, window_box)
-    assert needed.intersect(window_box) == needed, f"block needs {needed}, got {window_box}"
+    if window.shape != window_box.shape or needed.intersect(window_box) != needed:
+        raise ValueError(f"the block needs {needed}, got {window_box} with voxels of shape {window.shape}")
     return True
 
 

@@ -49,7 +49,8 @@ class ScanWindow(NamedTuple):
         """Return which voxels of the window, and which of a block moved by whole voxels, lie on each other."""
         target = Box(_add(box.start, shift), _add(box.stop, shift))
         common = target.intersect(Box.whole(self.shape))
-        assert common is not None
+        if common is None:
+            raise ValueError(f"{box} shifted by {shift} lies outside the scan of {self.shape}")
         return common.within(self.box), common.within(target)
 
 

@@ -50,5 +50,9 @@ def draft(scans: Sequence[Place], base: Path) -> str:
             "cycle = 0",
             f"source = {json.dumps((path if '://' in path else os.path.relpath(path, base)) + mark + inner)}",
         ]
+        if entry["unwritten"]:
+            lines.append(
+                f'# missing = "fill"  # if the {entry["unwritten"]} that are not there hold the fill value alone'
+            )
     lines += ["", "# Every other section is optional: see the README.", ""]
     return "\n".join(lines)

@@ -22,6 +22,7 @@ from crackdask.grid import Triple
 from crackdask.recipe.complaints import complaints, refusal, shown
 from crackdask.recipe.site import ClusterParams, Site, nbytes
 from crackdask.schema import STEPS
+from crackdask.sources.completeness import Missing
 from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.grey import GreyParams
 from crackdask.steps.labels import LabelsParams
@@ -29,7 +30,10 @@ from crackdask.steps.mask import MaskParams
 from crackdask.steps.measure import MeasureParams
 from crackdask.steps.registration_parameters import RegisterParams
 from crackdask.steps.transfer import TransferParams
+from crackdask.storage.locations import no_file
 
+#: Of a state, in bytes of UTF-8: disks take 255, and what is written of a state adds to it.
+LONGEST_NAME = 200
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -57,11 +61,14 @@ def _pair(value: Any) -> Any:
     return tuple(value)
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Lengths = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_cube)]
-Edge = Annotated[int, Field(ge=1)]
+#: From a picometre to a metre: what is outside is a mistake of units, and squares and products stay numbers.
+Length = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
+Lengths = Annotated[tuple[Length, Length, Length], BeforeValidator(_cube)]
+Edge = Annotated[int, Field(ge=1, le=2**20)]
 Cube = Annotated[tuple[Edge, Edge, Edge], BeforeValidator(_cube)]
-Range = Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], BeforeValidator(_pair)]
+First = Annotated[int, Field(ge=0, le=2**31)]
+End = Annotated[int, Field(ge=1, le=2**31)]
+Range = Annotated[tuple[First, End], BeforeValidator(_pair)]
 
 
 class Experiment(BaseModel):
@@ -73,6 +80,13 @@ class Experiment(BaseModel):
     voxel_um: Lengths = Field(description="edge of a voxel, um, one number or [z, y, x]")
     fill: float | None = Field(None, description="raw value of voxels outside the measured field")
 
+    @field_validator("voxel_um")
+    @classmethod
+    def _alike(cls, edges: tuple[float, float, float]) -> tuple[float, float, float]:
+        if max(edges) > 1000 * min(edges):
+            raise ValueError(f"edges that differ by more than a factor of 1000, {list(edges)}, are not of one scan")
+        return edges
+
 
 class ScannedState(BaseModel):
     """One scan and the electrochemical state it was taken in."""
@@ -81,9 +95,18 @@ class ScannedState(BaseModel):
 
     name: str = Field(min_length=1, description="unique name")
     source: str = Field(min_length=1, description="folder of TIFF slices, .tif, .h5::/path, .zarr, .npy")
-    voltage: float = Field(allow_inf_nan=False, description="V vs Li/Li+")
+    voltage: float = Field(ge=-1000, le=1000, allow_inf_nan=False, description="V vs Li/Li+")
     step: Literal["pristine", "charge", "discharge", "aged"] = Field(description="part of the cycle")
-    cycle: int = Field(0, ge=0, description="number of the cycle")
+    cycle: int = Field(0, ge=0, le=1_000_000, description="number of the cycle")
+    missing: Missing = Field("refuse", description="what chunks are that an HDF5 or Zarr source lacks")
+
+    @field_validator("name")
+    @classmethod
+    def _nameable(cls, name: str) -> str:
+        size = len(name.encode())
+        if size > LONGEST_NAME:
+            raise ValueError(f"at most {LONGEST_NAME} bytes, for files are named by it, not {size}: {shown(name)}")
+        return name
 
 
 class Crop(BaseModel):
@@ -180,7 +203,11 @@ class Recipe(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the resolved recipe as plain values; where it ran is not part of it."""
-        return self.model_dump(mode="json", by_alias=True, exclude={"cluster"})
+        content = self.model_dump(mode="json", by_alias=True, exclude={"cluster"})
+        for state in content["states"]:
+            if state["missing"] == "refuse":  # so it was before there was a choice
+                del state["missing"]
+        return content
 
 
 def load(path: Path) -> Recipe:
@@ -214,6 +241,8 @@ def load_site(path: Path | None, recipe: ClusterParams, **options: Any) -> Site:
 
 def _read(path: Path, what: str, hint: str) -> dict[str, Any]:
     """Return the content of a TOML file."""
+    if found := no_file(path):
+        raise RecipeError(f"{path} is {found}, wanted a file; write the {what} into one")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -225,9 +254,13 @@ def _read(path: Path, what: str, hint: str) -> dict[str, Any]:
     except OSError as error:
         raise RecipeError(f"the {what} {path} cannot be read: {error.strerror or error}") from None
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        content = tomllib.loads(text)
+        repr(content)  # what is wrong with it will have to be shown
+    except RecursionError:
+        raise RecipeError(f"{path} is nested too deep: no {what} has more than a few brackets in one another") from None
+    except ValueError as error:  # of TOML, or a number of thousands of digits
         raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    return content
 
 
 def check(content: Mapping[str, Any], where: str = "recipe") -> Recipe:

@@ -18,7 +18,8 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, Ty
 from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 
 _SIZE = TypeAdapter(ByteSize)
-_LEAST_MEMORY = 2**20
+_LEAST_MEMORY, _MOST_MEMORY = 2**20, 2**50
+_MOST_SECONDS = 10**9
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
 
@@ -55,6 +56,8 @@ def nbytes(value: Any) -> Any:
             raise wrong from None
     if isinstance(value, int) and not isinstance(value, bool) and value < _LEAST_MEMORY:
         raise ValueError(f"at least 1 MiB, not {value} bytes")
+    if isinstance(value, int) and value > _MOST_MEMORY:
+        raise ValueError("at most 1 PiB")
     return value
 
 
@@ -64,7 +67,7 @@ def seconds(value: Any) -> int:
     >>> seconds("90 min"), seconds("1-02:00:00"), seconds(60)
     (5400, 93600, 60)
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_SECONDS:
         return value
     if isinstance(value, time):  # what TOML makes of 04:00:00 without quotes
         value = value.isoformat("seconds")
@@ -75,9 +78,9 @@ def seconds(value: Any) -> int:
         elif match := re.fullmatch(r"(?:(\d{1,9})-)?(\d{1,9}):([0-5]\d):([0-5]\d)", value):
             days, hours, minutes, rest = (int(part or 0) for part in match.groups())
             total = ((days * 24 + hours) * 60 + minutes) * 60 + rest
-        if total:
+        if 0 < total <= _MOST_SECONDS:
             return total
-    raise ValueError(f"a time such as '4 h', '90 min' or '12:00:00', not {value!r}")
+    raise ValueError(f"a time such as '4 h', '90 min' or '12:00:00', at most 30 years, not {str(value)[:60]!r}")
 
 
 def _like(pattern: str, words: str) -> BeforeValidator:

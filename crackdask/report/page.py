@@ -18,6 +18,7 @@ import xarray as xr
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.tables import table_of
 from crackdask.report.summary import Summary, damage_or_reason, summary
+from crackdask.spreadsheet import text_cells
 from crackdask.storage.locations import Place
 from crackdask.store.open import open_store
 
@@ -137,7 +138,7 @@ def report(store: Place | xr.DataTree, folder: Path) -> Report:
             files += written
             parts.append(_drawn(panel, svg))
         told = summary(store, damage, histogram)
-    told.frame().to_csv(folder / "summary.csv", index=False)
+    text_cells(told.frame()).to_csv(folder / "summary.csv", index=False)
     page = folder / "report.html"
     parts += _not_drawn(missing)
     page.write_text(_page(store, told, parts, damage), encoding="utf-8")
@@ -198,7 +199,7 @@ def _write(panel: Panel, numbers: xr.Dataset, folder: Path) -> tuple[list[Path],
         drawn.set_layout_engine("none")  # everything has its place by now
         drawn.savefig(paths[1], dpi=_DPI, metadata={"Software": None})
     paths[0].write_bytes(picture.getvalue())
-    panel.frame(numbers).to_csv(paths[2], index=False)
+    text_cells(panel.frame(numbers)).to_csv(paths[2], index=False)
     return paths, picture.getvalue()
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import zarr
 
 from crackdask.grid import Box
 from crackdask.sources.base import Source, SourceError, checked, chosen, read_raw
+from crackdask.sources.completeness import Missing, accepted, zarr_chunk_gone, zarr_gaps
 from crackdask.storage.locations import Place, Prefix, opened, place, zarr_at
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class ZarrSource(Source):
 
     path: str
     thick: int
+    missing: Missing
 
     @property
     def inner(self) -> str:
@@ -45,9 +48,18 @@ class ZarrSource(Source):
         return [(p.relative_to(root).as_posix(), p) for p in node.rglob("*") if p.is_file()]
 
     def _load(self, box: Box) -> NDArray[Any]:
-        data = zarr_node(place(self.location), self.path)
+        root = place(self.location)
+        data = zarr_node(root, self.path)
         voxels: NDArray[Any] = np.asarray(data[box.slices])
+        if self.missing == "refuse" and (gone := self._gone(data, root, box)):
+            raise SourceError(f"{self.location}: the chunk {gone} is gone; leave a scan alone while it is used")
         return voxels
+
+    def _gone(self, data: Any, root: Place, box: Box) -> str | None:
+        """Return a chunk that was there when the scan was opened, and not when a box was read."""
+        if isinstance(root, Path):
+            return zarr_chunk_gone(data, root / self.path.strip("/"), box.start, box.stop)
+        return next(iter(data.store.absent), None)
 
 
 def is_zarr(path: Place) -> bool:
@@ -69,7 +81,7 @@ def zarr_shapes(node: Any) -> dict[str, tuple[int, ...]]:
     return {f"/{name}": item.shape for name, item in members if len(getattr(item, "shape", ())) > 1}
 
 
-def open_zarr(path: Place, inner: str) -> ZarrSource:
+def open_zarr(path: Place, inner: str, missing: Missing) -> ZarrSource:
     """Look at one array of a store."""
     root = zarr_node(path, "")
     if root is None and not inner:
@@ -78,9 +90,12 @@ def open_zarr(path: Place, inner: str) -> ZarrSource:
     if not hasattr(node, "chunks"):
         inner = chosen(path, inner, zarr_shapes(root) if root is not None else {})
         node = zarr_node(path, inner)
-    shape, dtype = checked(f"{path}::{inner}" if inner else str(path), node.shape, node.dtype)
+    where = f"{path}::{inner}" if inner else str(path)
+    shape, dtype = checked(where, node.shape, node.dtype)
     thick = (node.shards or node.chunks)[0]
-    return ZarrSource(shape, dtype, "zarr", str(path), f"/{inner.strip('/')}", thick)
+    within = inner.strip("/")
+    unwritten = accepted(where, zarr_gaps(node, path / within if within else path), missing)
+    return ZarrSource(shape, dtype, "zarr", str(path), f"/{within}", thick, missing, unwritten=unwritten)
 
 
 @dataclass(frozen=True)

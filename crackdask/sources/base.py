@@ -7,14 +7,14 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from crackdask.grid import Box, Triple
-from crackdask.storage.locations import Place, PlaceError, UnreachableError, place, stamps
+from crackdask.storage.locations import Place, PlaceError, UnreachableError, no_file, place, stamps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,12 +42,15 @@ class Source(ABC):
         "slices", "tiff", "hdf5", "zarr" or "npy".
     location : str
         Absolute path, or URL, of the file or folder.
+    unwritten : str
+        What of the scan is not there and read as the fill value, because the recipe says so; or nothing.
     """
 
     shape: Triple
     dtype: np.dtype[Any]
     kind: str
     location: str
+    unwritten: str = field(default="", kw_only=True)
 
     @property
     def nbytes(self) -> int:
@@ -115,6 +118,8 @@ def named(location: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise SourceError(f"{location}: no such file can be ({error.strerror}); correct the path") from error
         if isinstance(error, FileNotFoundError):
             raise SourceError(f"{error.filename or location}: the file is gone") from error
         if isinstance(error, PermissionError):
@@ -123,6 +128,12 @@ def named(location: str) -> Iterator[None]:
             f"{location}: unreadable, truncated or corrupt ({type(error).__name__}: {error}); "
             "copy it again from where it was recorded"
         ) from error
+
+
+def refuse_no_file(path: Place) -> None:
+    """Raise for what is there but is neither a file nor a folder, before anything waits for it."""
+    if found := no_file(path):
+        raise SourceError(f"{path}: found {found}, wanted a file or a folder; copy the scan into one")
 
 
 def checked(where: str, shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Triple, Any]:

@@ -13,7 +13,9 @@ import h5py  # type: ignore[import-untyped, unused-ignore]
 import hdf5plugin  # noqa: F401 (registers the filters that detectors use)
 
 from crackdask.grid import Box
-from crackdask.sources.base import Source, SourceError, checked, chosen
+from crackdask.sources.base import Source, SourceError, checked, chosen, named, refuse_no_file
+from crackdask.sources.completeness import Missing, accepted, external_complete, hdf5_gaps
+from crackdask.sources.virtual_dataset import virtual_gaps
 from crackdask.storage.locations import Place, Prefix, opened, place
 
 if TYPE_CHECKING:
@@ -45,8 +47,11 @@ class Hdf5Source(Source):
         return [(home.name, home), *((Path(p).name, Path(p)) for p in self.others)]
 
     def _load(self, box: Box) -> NDArray[Any]:
+        for other in self.others:
+            if not Path(other).is_file():  # HDF5 would read it as zeros
+                raise SourceError(f"{other}: the file is gone")
         with hdf5_file(place(self.location)) as file:
-            data = file[self.path]
+            data = _opened(file, self.path)
             if data.shape != self.shape:
                 raise SourceError(
                     f"{self.location}: {self.path} is now {data.shape}, was {self.shape} when the "
@@ -67,6 +72,13 @@ def hdf5_file(path: Place) -> Iterator[Any]:
         yield file
 
 
+def _opened(file: Any, path: str) -> Any:
+    """Return a dataset whose files of raw voxels are looked for beside it, as those of virtual ones are."""
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_efile_prefix(b"${ORIGIN}")
+    return h5py.Dataset(h5py.h5d.open(file.id, path.encode(), access))
+
+
 def hdf5_shapes(file: Any) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all datasets with more than one axis."""
     shapes: dict[str, tuple[int, ...]] = {}
@@ -79,7 +91,7 @@ def hdf5_shapes(file: Any) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def open_hdf5(path: Place, inner: str) -> Hdf5Source:
+def open_hdf5(path: Place, inner: str, missing: Missing) -> Hdf5Source:
     """Look at one dataset of a file."""
     with hdf5_file(path) as file:
         data: Any = file.get(inner) if inner else None
@@ -89,8 +101,31 @@ def open_hdf5(path: Place, inner: str) -> Hdf5Source:
         where = f"{path}::{inner}"
         shape, dtype = checked(where, data.shape or (), data.dtype)
         others = _elsewhere(path, data)
+        unwritten = _unwritten(where, data, missing)
         thick = data.chunks[0] if data.chunks else 1
-    return Hdf5Source(shape, dtype, "hdf5", str(path), f"/{inner.strip('/')}", thick, others)
+    return Hdf5Source(shape, dtype, "hdf5", str(path), f"/{inner.strip('/')}", thick, others, unwritten=unwritten)
+
+
+def _unwritten(where: str, data: Any, missing: Missing) -> str:
+    """Return what of a dataset is not there and allowed to be so."""
+    home = Path(data.file.filename).parent
+
+    @contextmanager
+    def opened_source(name: str) -> Iterator[tuple[str, Any]]:
+        if name == ".":
+            yield where.partition("::")[0], data.file
+            return
+        path = home / name
+        with named(str(path)), hdf5_file(path) as file:
+            yield str(path), file
+
+    if data.is_virtual:
+        told = [accepted(each, gaps, missing) for each, gaps in virtual_gaps(where, data, opened_source)]
+        return ", ".join(dict.fromkeys(told))
+    if data.external:
+        external_complete([(home / name, offset, count) for name, offset, count in data.external])
+        return ""
+    return accepted(where, hdf5_gaps(data), missing)
 
 
 def _elsewhere(path: Place, data: Any) -> tuple[str, ...]:
@@ -116,4 +151,5 @@ def _elsewhere(path: Place, data: Any) -> tuple[str, ...]:
             )
         if not Path(name).exists():
             raise SourceError(f"{path}: {data.name} points to {name}, which does not exist")
+        refuse_no_file(Path(name))
     return tuple(files)

@@ -34,8 +34,8 @@ def suggest(path: Place) -> list[dict[str, Any]]:
     """Return what there is at a path: one entry a scan, in natural order.
 
     A path may be a scan or a folder of scans. Each entry has `name`, `source` (for the recipe),
-    `shape`, `dtype` and `voxel_um`: a number, three of them (z, y, x), or None where the
-    file does not say.
+    `shape`, `dtype`, `voxel_um`: a number, three of them (z, y, x), or None where the file does
+    not say, and `unwritten`: what of the scan is not there.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def suggest(path: Place) -> list[dict[str, Any]]:
             entries = [entry for p in seen if _may_be_scan(p) for entry in suggest(p)]
             if entries:
                 return entries
-    return [_entry(open_source(spec, Path())) for spec in _specs(path)]
+    return [_entry(open_source(spec, Path(), "fill")) for spec in _specs(path)]
 
 
 def _natural(path: Place) -> list[tuple[int, str]]:
@@ -101,6 +101,7 @@ def _entry(source: Source) -> dict[str, Any]:
         "source": f"{path}::/{inner}" if inner else str(path),
         "shape": source.shape,
         "dtype": source.dtype.name,
+        "unwritten": source.unwritten,
         "voxel_um": edges if edges is None or len(set(edges)) > 1 else edges[0],
     }
 

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 
 from crackdask.sources.arrays import is_zarr, open_npy, open_zarr
-from crackdask.sources.base import FORMATS, Source, SourceError, named
+from crackdask.sources.base import FORMATS, Source, SourceError, named, refuse_no_file
+from crackdask.sources.completeness import Missing
 from crackdask.sources.hdf5 import HDF5, open_hdf5
 from crackdask.sources.tiff import TIFF, open_slices, open_tiff
-from crackdask.storage.locations import Place, Prefix, place
+from crackdask.storage.locations import Place, Prefix, at_home, place
 
 
-def open_source(spec: str, base: Path) -> Source:
+def open_source(spec: str, base: Path, missing: Missing = "refuse") -> Source:
     """Return the scan that `spec` names, after a look at its headers.
 
     Parameters
@@ -21,6 +22,8 @@ def open_source(spec: str, base: Path) -> Source:
         A path or URL, for HDF5 and Zarr followed by ``::`` and the path of the dataset within.
     base : Path
         Folder that a relative path starts from.
+    missing : {"refuse", "fill"}
+        Whether parts of an HDF5 or Zarr array that were never written are a mistake, or the array's fill value.
 
     Raises
     ------
@@ -30,16 +33,19 @@ def open_source(spec: str, base: Path) -> Source:
     name, _, inner = spec.partition("::")
     path: Place = place(name)
     if isinstance(path, Path):
-        path = Path(os.path.abspath(base / path.expanduser()))  # noqa: PTH100 - resolve() would follow links
-    if not path.exists():
+        path = Path(os.path.abspath(base / at_home(path)))  # noqa: PTH100 - resolve() would follow links
+    with named(str(path)):
+        there = path.exists()
+    if not there:
         hint = "" if isinstance(path, Prefix) else f" (source = {spec!r}, taken relative to {base})"
         raise SourceError(f"{path}: no such file or folder{hint}; correct the path")
+    refuse_no_file(path)
     suffix = path.suffix.lower()
     with named(str(path)):
         if path.is_dir() and (suffix == ".zarr" or is_zarr(path)):
-            return open_zarr(path, inner)
+            return open_zarr(path, inner, missing)
         if suffix in HDF5 and path.is_file():
-            return open_hdf5(path, inner)
+            return open_hdf5(path, inner, missing)
         if inner:
             raise SourceError(
                 f"{path}: '::{inner}' names a dataset within a file, but only HDF5 and Zarr have those; leave it out"

@@ -9,19 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
 from crackdask.grid import Box
-from crackdask.sources.base import FORMATS, Source, SourceError, checked, named, read_raw
+from crackdask.sources.base import FORMATS, Source, SourceError, checked, named, read_raw, refuse_no_file
 from crackdask.storage.locations import Place, Prefix, fetched, opened, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TIFF = (".tif", ".tiff")
+#: PhotometricInterpretation (tag 262) of images whose numbers are grey levels, and what people call some of the others.
+_GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.LINEAR_RAW)
+_INTERPRETED = {0: "MinIsWhite, so bright is dark", 3: "palette colours, so numbers are places in a table"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class TiffStack(Source):
             pages = volume(tif, where).pages
             for z in range(z0, z1):
                 page = pages[z]
-                assert page is not None
+                if page is None:
+                    raise SourceError(f"{self.location}: page {z} is gone; copy it again")
                 with named(f"{self.location}, page {z}"):
                     voxels[z - z0] = _rows(tif, page, y0, y1)[:, x0:x1]
         return voxels
@@ -95,8 +100,20 @@ def _header(tif: tifffile.TiffFile, path: Place) -> tuple[tuple[int, int], np.dt
     if len(page.shape) != 2:
         raise SourceError(f"{path}: found an image of shape {page.shape}, wanted a 2-D slice")
     _, dtype = checked(str(path), (1, *page.shape), page.dtype or np.dtype("V1"))
+    _grey(page, path)
     _complete(tif, page, path)
     return (page.shape[0], page.shape[1]), dtype
+
+
+def _grey(page: tifffile.TiffPage | tifffile.TiffFrame, path: Place) -> None:
+    """Check that an image's numbers are grey levels; one that does not say what they are is taken by its numbers."""
+    key = page.keyframe
+    if 262 in key.tags and key.photometric not in _GREY:
+        said = _INTERPRETED.get(int(key.photometric), f"PhotometricInterpretation {int(key.photometric)}")
+        raise SourceError(
+            f"{path}: found {said}, wanted grey levels "
+            "(PhotometricInterpretation MinIsBlack); convert it, in ImageJ by Image > Lookup Tables > Grays"
+        )
 
 
 def _complete(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, path: Place) -> None:
@@ -112,7 +129,6 @@ def _complete(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFra
 def _rows(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, y0: int, y1: int) -> NDArray[Any]:
     """Return rows y0 to y1 of an image; only the strips or tiles that hold them are decoded."""
     key = page.keyframe
-    assert key is not None
     height, width = key.imagelength, key.imagewidth
     length = key.tilelength if key.is_tiled else min(key.rowsperstrip, height)
     across = -(-width // key.tilewidth) if key.is_tiled else 1
@@ -124,7 +140,8 @@ def _rows(tif: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, 
         if len(packed) < size or size == 0:
             raise SourceError(f"{tif.filehandle.path}: truncated; copy it again")
         part, (_, _, top, left, _), _ = key.decode(packed, index, jpegtables=key.jpegtables, jpegheader=key.jpegheader)
-        assert part is not None
+        if part is None:
+            raise SourceError(f"{tif.filehandle.path}: a strip or tile holds nothing; copy it again")
         image = part[0, :, : width - left, 0]
         first, last = max(top, y0), min(top + length, y1, height)
         rows[first - y0 : last - y0, left : left + image.shape[1]] = image[first - top : last - top]
@@ -139,6 +156,13 @@ def volume(tif: tifffile.TiffFile, path: Place) -> tifffile.TiffPageSeries:
     if len(series) > 1 and series[0].kind in ("generic", "uniform", "shaped"):
         described = ", ".join(f"{s.shape} {s.dtype}" for s in series[:6])
         raise SourceError(f"{path}: found pages of different shape or type ({described}); split it")
+    _grey(series[0].keyframe, path)
+    # In an ImageJ file three axes say nothing: programs that write one call any stack channels.
+    if series[0].kind == "ome" and len(series[0].shape) == 3 and series[0].axes != "ZYX":
+        raise SourceError(
+            f"{path}: found axes {series[0].axes} (C: channels, T: times), wanted ZYX, a stack of slices; write the "
+            "channel or time that is meant to a file of its own, or, if these are slices, write it again with axes ZYX"
+        )
     return series[0]
 
 
@@ -155,10 +179,10 @@ def open_tiff(path: Place) -> TiffStack:
         shape, dtype = checked(str(path), series.shape, series.dtype or np.dtype("V1"))
         offset = -1 if series.dataoffset is None else series.dataoffset
         if offset < 0:
-            if len(series.pages) != shape[0] or any(page is None for page in series.pages):
-                raise SourceError(f"{path}: found {len(series.pages)} pages for {shape[0]} slices")
-            for page in series.pages:
-                assert page is not None
+            pages = [page for page in series.pages if page is not None]
+            if len(pages) != shape[0]:
+                raise SourceError(f"{path}: found {len(pages)} pages for {shape[0]} slices; copy it again")
+            for page in pages:
                 _complete(tif, page, path)
         elif offset + prod(shape) * dtype.itemsize > tif.filehandle.size:
             raise SourceError(f"{path}: truncated, too few bytes for {shape} voxels; copy it again")
@@ -169,7 +193,7 @@ def open_tiff(path: Place) -> TiffStack:
 def open_slices(folder: Place) -> SliceFolder:
     """Look at every slice of a folder."""
     seen = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    slices = [p for p in seen if p.suffix.lower() in TIFF and p.is_file()]
+    slices = [p for p in seen if p.suffix.lower() in TIFF and _is_slice(p)]
     if not seen:
         raise SourceError(f"{folder}: the folder is empty, wanted TIFF slices; copy the scan there")
     if not slices:
@@ -197,6 +221,14 @@ def open_slices(folder: Place) -> SliceFolder:
             )
     names = tuple(p.name for p in slices)
     return SliceFolder((len(names), *shape), dtype, "slices", str(folder), names)
+
+
+def _is_slice(path: Place) -> bool:
+    """Whether something that is named like a slice is a file; a link to one that is gone is a slice that is missing."""
+    refuse_no_file(path)
+    if isinstance(path, Path) and path.is_symlink() and not path.exists():
+        raise SourceError(f"{path}: a link to {path.readlink()}, which is not there; copy the slice, or mend the link")
+    return path.is_file()
 
 
 def in_order(slices: Sequence[Place]) -> list[Place]:

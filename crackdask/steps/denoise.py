@@ -31,6 +31,10 @@ _NLM = {"patch_size", "patch_distance", "h", "sigma"}
 _DECIDING = {"nlm": _NLM, "median": {"median_size"}, "gaussian": {"gaussian_sigma"}, "none": _NLM}
 
 
+class NoiseError(ValueError):
+    """The noise that was measured is none that non-local means can take away."""
+
+
 class DenoiseParams(BaseModel):
     """Parameters of the filters; those of non-local means are named as in scikit-image."""
 
@@ -131,6 +135,11 @@ def _non_local_means(params: DenoiseParams, block: Block, grey: Array) -> Array:
     noise = float(block.table("noise")) if params.sigma == "auto" else float(params.sigma)
     if noise == 0.0:
         return own.copy()
+    if noise >= GREY_LEVELS:
+        raise NoiseError(
+            f"[denoise] sigma: the reference seems to have a noise of {noise:.0f} grey levels, for every voxel differs "
+            f"from the next; wanted below {GREY_LEVELS}: set sigma yourself, or another method, and look at the scan"
+        )
     h = 0.8 * noise if params.h == "auto" else float(params.h)
     denoised = nlm(grey, patch_size=params.patch_size, patch_distance=params.patch_distance, h=h, sigma=noise)
     denoised[own == OUTSIDE] = OUTSIDE

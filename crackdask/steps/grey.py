@@ -29,7 +29,7 @@ def _pair(value: Any) -> Any:
     return tuple(value)
 
 
-Level = Annotated[float, Field(allow_inf_nan=False)]
+Level = Annotated[float, Field(ge=-1e38, le=1e38, allow_inf_nan=False)]
 Window = Annotated[tuple[Level, Level], BeforeValidator(_pair)]
 
 

@@ -43,8 +43,8 @@ class MaskParams(BaseModel):
     per_state: bool = Field(False, description="a threshold for each state instead of the reference's")
     opening: int = Field(1, ge=0, le=10, description="radius of the opening, voxels")
     closing: int = Field(1, ge=0, le=10, description="radius of the closing, voxels")
-    min_island: int = Field(50, ge=0, description="smaller islands are removed, voxels")
-    max_hole: int = Field(5000, ge=0, description="enclosed holes up to this size are filled, voxels")
+    min_island: int = Field(50, ge=0, le=2**40, description="smaller islands are removed, voxels")
+    max_hole: int = Field(5000, ge=0, le=2**40, description="enclosed holes up to this size are filled, voxels")
     classes: int = Field(3, ge=3, le=5, description="phases that multi-Otsu parts")
     threshold_class: int = Field(2, ge=1, le=4, description="which of their boundaries counts, from dark to bright")
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST = 2**20
+#: Of a voxel: that of float32, which is what the pyramid holds.
+LARGEST_VALUE = float(np.finfo(np.float32).max)
 
 
 # ---------------------------------------------------------------- pyramid
@@ -96,6 +98,20 @@ def refuse_nonfinite(slab: NDArray[Any], first: int, scan: str, fill: float | No
             f"{scan}: found {int(bad.sum())} voxels that are NaN or infinite in slice"
             f"{'s' * (slices.size > 1)} {listed}, wanted finite numbers; repair the scan, or set "
             "fill = nan if NaN marks what lies outside it"
+        )
+
+
+def refuse_immeasurable(slab: NDArray[Any], scan: str, fill: float | None = None) -> None:
+    """Raise if a slab holds numbers so large that sums and squares of them would be none."""
+    if slab.dtype != np.float64:
+        return
+    values = slab if fill is None else slab[slab != fill]
+    low, high = np.fmin.reduce(values, axis=None, initial=0.0), np.fmax.reduce(values, axis=None, initial=0.0)
+    largest = float(max(-low, high))
+    if largest > LARGEST_VALUE:
+        raise SourceError(
+            f"{scan}: found voxels as large as {largest:.3g}, beyond {LARGEST_VALUE:.3g}, the largest that can be "
+            "measured; divide the scan by a constant"
         )
 
 
@@ -189,6 +205,7 @@ def _ingest(scan: str, factors: tuple[int, ...], fill: float | None, crop: Box, 
     box = block.grid.box(block.number)
     slab = block.read("source")
     refuse_nonfinite(slab, box.start[0], scan, fill)
+    refuse_immeasurable(slab, scan, fill)
     tally = {f"level_{factor}": reduce_mean(slab, factor, fill) for factor in factors}
     counted = _cropped(slab, box, crop)
     if exact:
@@ -226,7 +243,8 @@ def _gather(
             pyramid[f"level_{f}"][at] = part
         own = histogram_of(tally) if exact else _extremes_of(tally)
         counts = own if counts is None else counts.merge(own)  # type: ignore[arg-type]
-    assert counts is not None
+    if counts is None:
+        raise ValueError(f"{scan}: no slab was counted")
     refuse_constant(counts, scan)
     prefix = "histogram_" if exact else "extremes_"
     return pyramid | {prefix + name: values for name, values in counts.arrays().items()}

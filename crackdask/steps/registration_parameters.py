@@ -34,9 +34,11 @@ class RegisterParams(BaseModel):
     min_overlap: float = Field(
         0.4, gt=0, le=1, description="smallest part of the reference that the other scan must cover"
     )
-    samples: int = Field(10_000, ge=1000, description="voxels of a pyramid level on which two scans are compared")
-    iterations: int = Field(100, ge=1, description="most steps on one pyramid level")
-    seed: int = Field(1, ge=1, description="of the choice of samples")
+    samples: int = Field(
+        10_000, ge=1000, le=10**8, description="voxels of a pyramid level on which two scans are compared"
+    )
+    iterations: int = Field(100, ge=1, le=10**6, description="most steps on one pyramid level")
+    seed: int = Field(1, ge=1, le=2**31 - 1, description="of the choice of samples")
     sub_block: int = Field(48, ge=16, le=128, description="edge of a full-resolution sub-block in voxels")
     blocks_per_axis: int = Field(3, ge=2, le=10, description="sub-blocks along each axis")
     search_voxels: int = Field(12, ge=2, le=64, description="how far off the pyramid may be, in full-resolution voxels")
@@ -44,7 +46,7 @@ class RegisterParams(BaseModel):
     min_correlation: float = Field(0.3, gt=0, lt=1, description="sub-blocks that correlate less are not used")
     min_matched: float = Field(0.2, gt=0, le=1, description="smallest part of the sub-blocks that must agree")
     max_residual_voxels: float = Field(
-        1.0, gt=0, description="registration has failed if sub-blocks are further off than this"
+        1.0, gt=0, le=1e6, description="registration has failed if sub-blocks are further off than this"
     )
     accept_failed: bool = Field(False, description="go on with a transform that failed its check")
 

@@ -102,7 +102,8 @@ def refine(
     fill
         Value of voxels that the scanner did not measure, in both scans.
     """
-    assert fixed.shape == block.shape, (fixed.shape, block)
+    if fixed.shape != block.shape:
+        raise ValueError(f"wanted the voxels of {block}, got {fixed.shape}")
     centre = _point((a + b - 1) / 2 for a, b in zip(block.start, block.stop, strict=True))
     nothing = Match(centre, (0.0, 0.0, 0.0), 0.0, 0.0)
     valid = _measured(fixed, fill)

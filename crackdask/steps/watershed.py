@@ -82,7 +82,8 @@ def read_basins(block: Block, halo: int) -> Array:
     basins = np.empty(codes.shape, np.uint32)
     for number in block.grid.touching(outer):
         part = block.grid.box(number).intersect(outer)
-        assert part is not None, "a touching block shares voxels"
+        if part is None:
+            raise RuntimeError("a touching block shares voxels")
         at = part.within(outer)
         kernels.look_up(codes, names[offsets[number] : offsets[number + 1]], basins, at)
     return basins
@@ -204,7 +205,8 @@ def _join_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables
         heights.append(tally["heights"])
         offsets[number + 1] = offsets[number] + tally["ends"].size
     end, height = np.concatenate(ends), np.concatenate(heights)
-    assert end.size < 1 << 32, "path ends are counted in 32 bits"
+    if end.size >= 1 << 32:
+        raise ValueError(f"path ends are counted in 32 bits, found {end.size}")
     parents = np.arange(end.size, dtype=np.uint32)
     leaving = np.flatnonzero(height == 0)
     owners = _owners(grid, end[leaving])
@@ -214,7 +216,8 @@ def _join_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables
     for number in np.unique(owners).tolist():
         tally, group = tallies[number], leaving[starts[number] : starts[number + 1]]
         place = np.searchsorted(tally["entered"], end[group])
-        assert np.array_equal(tally["entered"][place], end[group]), "a path left for nowhere"
+        if not np.array_equal(tally["entered"][place], end[group]):
+            raise RuntimeError("a path left for nowhere")
         parents[group] = offsets[number] + tally["entered_codes"][place] - 1
     is_peak = np.flatnonzero(height)
     by_index = is_peak[np.argsort(end[is_peak])]

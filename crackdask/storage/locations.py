@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable
 from functools import lru_cache
@@ -40,6 +41,43 @@ def place(name: str | Place) -> Place:
     if isinstance(name, str):
         return Prefix.of(name) if "://" in name else Path(name)
     return name
+
+
+def at_home(path: Path) -> Path:
+    """Return a path whose ~ is written out.
+
+    Raises
+    ------
+    PlaceError
+        If it begins with the name of a user whom this machine does not know.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise PlaceError(
+            f"{path}: {path.parts[0]} is no home folder that this machine knows; write the path out"
+        ) from None
+
+
+def no_file(path: Place) -> str:
+    """Say what lies at a path if it is neither a file nor a folder, or nothing; to read such a thing may never end.
+
+    >>> no_file(Path("/dev/null"))
+    'a device'
+    """
+    if isinstance(path, Prefix):
+        return ""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    kinds = {
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "")
 
 
 def flush(path: Place) -> int:
@@ -96,9 +134,11 @@ def names(folder: Place) -> list[str]:
 
 
 def remove(path: Place) -> None:
-    """Remove a folder and all that is in it, if it is there."""
+    """Remove a folder and all that is in it, or what else has its name, if it is there; of a link the link alone."""
     if isinstance(path, Prefix):
         path.remove()
+    elif path.is_symlink() or path.is_file():
+        path.unlink()
     else:
         shutil.rmtree(path, ignore_errors=True)
 

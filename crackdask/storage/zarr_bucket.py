@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
 
+#: What holds no voxels, in any format of Zarr.
+_HEADS = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+
+
 class Chunks(ObjectStore):  # type: ignore[type-arg, unused-ignore]
     """The objects below a prefix, as zarr reads and writes them.
 
@@ -44,7 +48,7 @@ class Chunks(ObjectStore):  # type: ignore[type-arg, unused-ignore]
         """Return an object, or None."""
         with told(self.where):
             chunk = await super().get(key, prototype, byte_range)
-        if chunk is None and key.startswith("c"):
+        if chunk is None and key.rpartition("/")[2] not in _HEADS:
             self.absent.append(key)
         return chunk
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ import zarr
 from crackdask import schema
 from crackdask.storage.locations import Place, Prefix, flush, remove, zarr_at
 from crackdask.store.arrays import Axes, VolumeLayout, create_array, write_array, write_state_coordinates
+from crackdask.store.checked import WHOLE
 from crackdask.store.root import begun_mark, consolidate
-from crackdask.store.volumes import WHOLE
+
+#: Arrays of the group `volumes` that are no volumes.
+COORDINATES = ("state", "voltage", "step", "cycle", *schema.SPATIAL)
 
 
 def create(
@@ -56,16 +60,11 @@ def add_volumes(
     layout: VolumeLayout,
 ) -> None:
     """Add empty volumes (name to dtype) to a store, and the group of all of them if it is not there."""
-    where = zarr_at(path / "volumes")
-    if (path / "volumes" / "zarr.json").is_file():
-        group = zarr.open_group(where, mode="r+", zarr_format=3)
-    else:
-        group = zarr.create_group(where, zarr_format=3)
-        write_state_coordinates(group, axes)
-        for name, n, edge in zip(schema.SPATIAL, axes.shape, axes.voxel_um, strict=True):
-            centres = (np.arange(n) + 0.5) * edge
-            write_array(group, name, centres, (name,), schema.COORDINATES[name].attributes)
+    if not (path / "volumes" / "zarr.json").is_file():
+        add_coordinates(path, axes)
+    group = zarr.open_group(zarr_at(path / "volumes"), mode="r+", zarr_format=3)
     for name, dtype in volumes.items():
+        remove(path / "volumes" / name)  # what is left of one that was damaged
         create_array(
             group,
             name,
@@ -78,3 +77,17 @@ def add_volumes(
             attributes=schema.VOLUMES[name].attributes | WHOLE,
         )
     consolidate(path)
+
+
+def add_coordinates(path: Place, axes: Axes) -> None:
+    """Make the group of volumes and its coordinates, anew where they are there; volumes are left as they are."""
+    folder = path / "volumes"
+    if isinstance(folder, Path) and (folder.is_symlink() or not folder.is_dir()):
+        remove(folder)
+    for name in ("zarr.json", *COORDINATES):
+        remove(folder / name)
+    group = zarr.create_group(zarr_at(folder), zarr_format=3)
+    write_state_coordinates(group, axes)
+    for name, n, edge in zip(schema.SPATIAL, axes.shape, axes.voxel_um, strict=True):
+        centres = (np.arange(n) + 0.5) * edge
+        write_array(group, name, centres, (name,), schema.COORDINATES[name].attributes)

@@ -7,7 +7,9 @@ import xarray as xr
 
 from crackdask.kernels.depth import squared_depth
 from crackdask.kernels.distance import square_weights
-from crackdask.storage.locations import Place, Prefix, place, zarr_at
+from crackdask.storage.locations import Place, place
+from crackdask.store.checked import checked
+from crackdask.store.metadata import check_metadata
 from crackdask.store.root import attributes
 
 
@@ -28,13 +30,15 @@ def open_store(path: str | Place) -> xr.DataTree:
     Raises
     ------
     StoreError
-        If there is no store, or one of a newer format.
+        If there is no store, one of a newer format, or one whose metadata was damaged. What is read later raises
+        `DamagedError`, which is one too, where a chunk is not what was written: it is lost, its checksum does not fit,
+        or, as far as the work folder beside the store tells, it belongs elsewhere.
     """
     where = place(path)
-    attributes(where)
-    if isinstance(where, Prefix):
-        return xr.open_datatree(zarr_at(where, read_only=True), engine="zarr", chunks={})  # type: ignore[arg-type]
-    return xr.open_datatree(where, engine="zarr", chunks={})
+    check_metadata(where, complete=bool(attributes(where).get("complete")))
+    tree = xr.open_datatree(checked(where), engine="zarr", chunks={})  # type: ignore[arg-type]
+    tree.encoding.setdefault("source", str(where))
+    return tree
 
 
 @xr.register_datatree_accessor("crackdask")  # type: ignore[no-untyped-call]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import zarr
 
 from crackdask import schema
-from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError, flush, zarr_at
+from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError, flush, remove, zarr_at
 
 
 class StoreError(ValueError):
@@ -55,14 +56,11 @@ def attributes(path: Place) -> dict[str, Any]:
     StoreError
         If there is no crackdask store, or one of a newer format.
     """
-    if not (path / "zarr.json").is_file():
+    if not _is_begun_on(path):
         raise StoreError(f"there is no store at {path}; `crackdask run RECIPE --store {path}` makes one")
-    try:
-        stored = dict(zarr.open_group(zarr_at(path), mode="r", zarr_format=3).attrs)
-    except (PlaceError, UnreachableError):
-        raise
-    except Exception as error:
-        raise StoreError(f"the store {path} cannot be read: {error}") from error
+    if reason := broken(path):
+        raise StoreError(f"{path}/zarr.json {reason}; {way_out(path)}")
+    stored = _root(path)["attributes"]
     version = stored.get("format_version")
     if not isinstance(version, int):
         raise StoreError(f"{path} is a Zarr group but not a crackdask store: it has no format_version")
@@ -71,7 +69,76 @@ def attributes(path: Place) -> dict[str, Any]:
             f"{path} has format {version}, this crackdask knows formats up to {schema.FORMAT_VERSION}; "
             "install a newer crackdask to read it"
         )
-    return stored
+    return cast("dict[str, Any]", stored)
+
+
+def _is_begun_on(path: Place) -> bool:
+    """Tell whether there is a store at a place, or what is left of one."""
+    return (path / "zarr.json").exists() or has_remains(path)
+
+
+def has_remains(path: Place) -> bool:
+    """Tell whether a place holds volumes of a store whose root was lost."""
+    return all((path / "volumes" / name / "zarr.json").is_file() for name in ("grey", "label"))
+
+
+def broken(path: Place) -> str | None:
+    """Return what is wrong with the file that makes a folder a store, or None.
+
+    That other programs' groups are no stores of crackdask is no damage.
+    """
+    try:
+        root = _root(path)
+    except (PlaceError, UnreachableError, PermissionError):
+        raise
+    except (FileNotFoundError, NotADirectoryError):
+        return "is gone"
+    except (OSError, ValueError) as error:
+        return f"cannot be read: it is no file, or no JSON ({type(error).__name__})"
+    if not isinstance(root, dict) or root.get("node_type") != "group" or not isinstance(root.get("attributes"), dict):
+        return "is damaged: it does not describe a Zarr group"
+    if has_remains(path) and not is_begun(path):
+        attributes = root["attributes"]
+        lost = [name for name, kind in _FACTS.items() if not isinstance(attributes.get(name), kind)]
+        if lost:
+            return f"is damaged: it does not tell {', '.join(lost)}"
+        if not isinstance(root.get("consolidated_metadata"), dict):
+            return "is damaged: it does not tell what the store holds (consolidated_metadata)"
+    return None
+
+
+#: What the root of every store tells.
+_FACTS = {"format_version": int, "recipe": dict, "identity": dict}
+
+
+def _root(path: Place) -> Any:
+    return json.loads((path / "zarr.json").read_text())
+
+
+def way_out(path: Place) -> str:
+    """Return what helps where the root of a store is broken: its copy among the records, or else a new store."""
+    if kept_root(path) is not None:
+        return f"`crackdask run RECIPE --store {path}` restores it"
+    return (
+        f"put its zarr.json back from a copy, or remove {path}, and `crackdask run RECIPE --store {path}` makes it anew"
+    )
+
+
+def kept_root(path: Place) -> dict[str, Any] | None:
+    """Return the root attributes as the last run kept them in its work folder, or None."""
+    home = path.resolve()
+    try:
+        kept = json.loads((home.with_name(f"{home.name}.work") / "root").read_text())
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(kept, dict) and all(isinstance(kept.get(name), kind) for name, kind in _FACTS.items())
+    return kept if whole else None
+
+
+def restore(path: Place, kept: Mapping[str, Any]) -> None:
+    """Make the root of a store anew from what was kept of it."""
+    remove(path / "zarr.json")
+    zarr.create_group(zarr_at(path), zarr_format=3, attributes=dict(kept))
 
 
 def refuse_links(path: Place) -> None:

@@ -6,12 +6,12 @@ read any window and write whole chunks that they alone own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -20,24 +20,20 @@ import zarr
 from crackdask import schema
 from crackdask.arrays import Array
 from crackdask.grid import Box, Triple
-from crackdask.storage.locations import Place, Prefix, flush, place, remove, zarr_at
+from crackdask.storage.locations import Place, Prefix, flush, forget, place, remove, zarr_at
 from crackdask.storage.zarr_bucket import Chunks
+from crackdask.store import seals
 from crackdask.store.arrays import Compression
+from crackdask.store.checked import WHOLE, CheckedObjects, checked, layout
+from crackdask.store.damage import DamagedError, record_of
 from crackdask.store.root import StoreError
 
-#: Attribute of arrays whose every chunk is written, so that one that is not there was lost.
-WHOLE = {"chunks_of_zeros": "written"}
 
+class Written(NamedTuple):
+    """What a block wrote: its bytes, and the seals of its chunks where they belong to a store."""
 
-class DamagedError(StoreError):
-    """What was written is no longer what is read; a run makes it anew."""
-
-    def __init__(self, found: str, remedy: str, name: str, state: int) -> None:
-        super().__init__(found, remedy, name, state)
-        self.found, self.name, self.state, self._remedy = found, name, state, remedy
-
-    def __str__(self) -> str:
-        return f"{self.found}; {self._remedy}"
+    bytes: int
+    seals: seals.Seals | None
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,8 @@ class Volume:
                 state = int(number)
             raise DamagedError(
                 f"{self.path}: damaged on the disk or by a copy, in the chunks of "
-                f"{'' if self.state is None else f'state {self.state}, '}voxels {box.start} to {box.stop} ({error})",
+                f"{'' if self.state is None else f'state {self.state}, '}voxels {box.start} to {box.stop} "
+                f"({error.reason if isinstance(error, DamagedError) else error})",
                 f"to have it made anew, remove {self._record()} and run again",
                 name,
                 state,
@@ -90,7 +87,7 @@ class Volume:
         if isinstance(array.store, Chunks):
             return next(iter(array.store.absent), None)
         root = Path(self.path)
-        return next((key for key in self._chunks(array, box) if not (root / key).exists()), None)
+        return next((key for key in self._chunks(array, box) if not (root / key).is_file()), None)
 
     def _chunks(self, array: zarr.Array[Any], box: Box) -> Iterator[str]:
         """Yield the names of the chunks (of the shards, where there are any) that a box touches."""
@@ -99,14 +96,19 @@ class Volume:
         spans = [range(a // u, -(-b // u)) for a, b, u in zip(box.start, box.stop, units[-3:], strict=True)]
         return map(array.metadata.encode_chunk_key, product(*first, *spans))
 
-    def _array(self) -> zarr.Array[Any]:
+    def _array(self, *, written: bool = False) -> zarr.Array[Any]:
         where = place(self.path)
         try:
             if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
-                return _open(zarr_at(where))
-            return _opened(self.path, (where / "zarr.json").stat().st_mtime_ns)
-        except FileNotFoundError:
+                return _open(where, self.is_stored, written)
+            return _opened(where, self.is_stored, written, (where / "zarr.json").stat().st_mtime_ns)
+        except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{self.path} is gone: something removed it; `crackdask run` makes it anew") from None
+        except (ValueError, TypeError, LookupError) as error:
+            raise StoreError(
+                f"{self.path}/zarr.json does not describe an array ({type(error).__name__}: {error}); "
+                "`crackdask run` makes it anew"
+            ) from error
 
     @property
     def made(self) -> str:
@@ -120,28 +122,36 @@ class Volume:
         path = place(self.path)
         if self.state is None:
             return self.path
-        root = path.parent.parent
-        steps = ("labels", "transfer") if path.name == "label" else (path.name.replace("denoised", "denoise"),)
-        results = [root.with_name(f"{root.name}.work") / "results" / f"{step}-{self.state}" for step in steps]
-        return str(next((record for record in results if record.exists()), path))
+        return str(record_of(path.parent.parent, f"{path.parent.name}/{path.name}/c/{self.state}/0/0/0"))
 
-    def write(self, box: Box, voxels: Array) -> int:
-        """Write a box that covers whole chunks and flush it to the disk; return the bytes written."""
-        array = self._array()
-        assert voxels.dtype == array.dtype, (voxels.dtype, array.dtype)
+    def write(self, box: Box, voxels: Array) -> Written:
+        """Write a box that covers whole chunks and flush it to the disk; return what was written."""
+        array = self._array(written=True)
+        if voxels.dtype != array.dtype:
+            raise TypeError(f"{self.path} holds {array.dtype}, got {voxels.dtype}")
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
+        if array.shards:  # which zarr reads before it writes them, and what is damaged cannot be read
+            for key in self._chunks(array, box):
+                forget(place(self.path) / key)
         array[index] = voxels
-        if isinstance(array.store, Chunks):
-            return array.store.written
+        store = array.store
+        if isinstance(store, CheckedObjects):
+            return Written(store.written, seals.as_seals(store.sealed.items()))
+        if isinstance(store, Chunks):
+            return Written(store.written, None)
         return self._flush(array, box)
 
-    def _flush(self, array: zarr.Array[Any], box: Box) -> int:
+    def _flush(self, array: zarr.Array[Any], box: Box) -> Written:
         written = 0
         folders: dict[Path, set[str]] = {}
+        sealed = []
+        root, inner = Path(self.path), self._inner()
         for key in self._chunks(array, box):
-            file = Path(self.path) / key
+            file = root / key
             written += flush(file)
             folders.setdefault(file.parent, set()).add(file.name)
+            if inner:
+                sealed.append((f"{root.parent.name}/{root.name}/{key}", seals.seal_of_file(file, inner)))
         for folder, own in folders.items():
             if self.state is not None:
                 _sweep(folder, own)
@@ -151,7 +161,24 @@ class Volume:
         }
         for folder in sorted(above, reverse=True):
             flush(folder)
-        return written
+        return Written(written, seals.as_seals(sealed) if inner else None)
+
+    @property
+    def is_stored(self) -> bool:
+        """Tell whether it is a state of a store's volume; work volumes and images are not sealed."""
+        return self.state is not None and place(self.path).parent.name == "volumes"
+
+    def seal(self, parts: Sequence[seals.Seals]) -> None:
+        """Write down which chunks were written, so that others in their places are noticed."""
+        where = place(self.path)
+        seals.keep(where.parent.parent, f"{where.name}-{self.state}", parts)
+
+    def _inner(self) -> int:
+        """Return how many chunks are in a file of a store's volume; 0 for others."""
+        where = place(self.path)
+        if not self.is_stored:
+            return 0
+        return layout(where.parent.parent, f"volumes/{where.name}")[0]
 
 
 def _sweep(folder: Path, own: set[str]) -> None:
@@ -162,13 +189,20 @@ def _sweep(folder: Path, own: set[str]) -> None:
 
 
 @lru_cache(maxsize=64)
-def _opened(path: str, changed: int) -> zarr.Array[Any]:
-    return _open(path)
+def _opened(path: Place, in_store: bool, written: bool, changed: int) -> zarr.Array[Any]:
+    return _open(path, in_store, written)
 
 
-def _open(where: Any) -> zarr.Array[Any]:
+def _open(path: Place, in_store: bool, written: bool) -> zarr.Array[Any]:
+    """Open an array; what is read of a store is looked at."""
+    mode: Literal["r", "r+"] = "r+" if written else "r"
+    if in_store:
+        store: Any = checked(path.parent.parent, read_only=not written)
+        array = zarr.open_array(store, path=f"volumes/{path.name}", mode=mode, zarr_format=3)
+    else:
+        array = zarr.open_array(zarr_at(path), mode=mode, zarr_format=3)
     # Chunks of zeros are written too, so that one that was lost can be told from them.
-    return zarr.open_array(where, mode="r+", zarr_format=3).with_config({"write_empty_chunks": True})
+    return array.with_config({"write_empty_chunks": True})
 
 
 def make_volume(path: Place, shape: Triple, dtype: str, chunk: Triple, compression: Compression) -> Volume:

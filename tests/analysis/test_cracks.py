@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from crackdask.analysis.solid_grey import solid
 from crackdask.engine import crack_table as tracing
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.crack_table import write_cracks
-from crackdask.engine.executors import Serial, Threads
+from crackdask.engine.executors import Executor, Serial, Threads
 from crackdask.kernels import crack_skeleton
 from crackdask.store.root import set_attributes
 from tests.support.bucket import assert_alike, serving, upload
@@ -233,7 +234,7 @@ def copy(store: Tiny, tmp_path: Path) -> Path:
     return tmp_path / "copy.zarr"
 
 
-def written(path: Path, executor=None, states=(), **more) -> xr.Dataset:
+def written(path: Path, executor: Executor | None = None, states: Sequence[str] = (), **more: Any) -> xr.Dataset:
     write_cracks(path, executor or Serial(), Silent(), states, **more)
     return table(crackdask.open(path)).load()
 
@@ -266,7 +267,9 @@ def _core(mine):
     ("block", "together", "executor"),
     [((9, 14, 17), 5, Serial()), ((64, 64, 64), 1, Threads(3)), ((36, 30, 40), 3, Threads(2))],
 )
-def test_blocks_and_workers_do_not_show(copy: Path, block, together, executor) -> None:
+def test_blocks_and_workers_do_not_show(
+    copy: Path, block: tuple[int, int, int], together: int, executor: Executor
+) -> None:
     tree = crackdask.open(copy)
     levels = solid(tree).load()
     parts = list(tracing.crack_blocks(copy, tree, levels, 1, block))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import xarray as xr
 import crackdask
 from crackdask import analyse
 from crackdask.analyse import AnalysisError
+from crackdask.engine.context import RunContext
 from crackdask.engine.step_runners import _phases
 from crackdask.engine.work_units import fingerprints
 from crackdask.kernels.smooth_curve import robust_band
@@ -70,13 +73,14 @@ def test_a_particle_of_one_shell_is_its_own_core():
 def test_what_is_lazy_stays_lazy_and_is_the_same():
     tree = linear()
     lazy = tree.chunk({"state": 2, "particle": 25, "shell": 9})
-    for function, more in (
+    calls: list[tuple[Callable[..., xr.Dataset], dict[str, str]]] = [
         (analyse.regions, {}),
         (analyse.intensity, {}),
         (analyse.rmpi, {"by": "decile"}),
         (analyse.rmpi_per_volume, {}),
         (analyse.profiles, {"start": "centre", "by": "quartile"}),
-    ):
+    ]
+    for function, more in calls:
         found = function(lazy, **more)
         assert all(found[name].chunks is not None for name in found.data_vars), function
         xr.testing.assert_allclose(found.compute(), function(tree, **more))
@@ -209,7 +213,7 @@ def test_background_and_solid_are_peaks_of_the_reference(phase, background, soli
     counts[0] = 10**6  # outside the scan
     content = {**RECIPE, "mask": {"phase": phase}}
     found = {"denoised_histogram": counts, "threshold": 104.5}
-    run = SimpleNamespace(recipe=check(content), result=lambda name: found)
+    run = cast(RunContext, SimpleNamespace(recipe=check(content), result=lambda name: found))
     assert _phases(run) == {"background": pytest.approx(background, abs=0.2), "solid": pytest.approx(solid, abs=0.2)}
     counts[1:] = 0
     counts[9] = 5
@@ -267,9 +271,9 @@ def test_what_cannot_be_analysed():
     with pytest.raises(AnalysisError, match="cannot make 41 groups"):
         analyse.groups(tree, "sphericity", count=41)
     with pytest.raises(AnalysisError, match="'edge' or 'centre', not 'middle'"):
-        analyse.profiles(tree, start="middle")
+        analyse.profiles(tree, start="middle")  # type: ignore[arg-type]  # what is refused
     with pytest.raises(AnalysisError, match="not 'mean'"):
-        analyse.profiles(tree, normalise="mean")
+        analyse.profiles(tree, normalise="mean")  # type: ignore[arg-type]  # what is refused
     with pytest.raises(AnalysisError, match="no state is named 'x'"):
         analyse.rmpi(tree, reference="x")
     with pytest.raises(AnalysisError, match="none of the tracked"):

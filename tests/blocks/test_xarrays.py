@@ -59,7 +59,8 @@ def test_anything_else_is_refused(array, state, error, message):
 def test_edges_are_the_steps_of_the_coordinates(first, edge):
     places = first + np.arange(400) * edge
     array = one((3, 4, 400), z=[0.0, 1.5, 3.0], y=[5.0, 7.0, 9.0, 11.0], x=places)
-    assert edges(array) == (1.5, 2.0, pytest.approx(edge, rel=1e-6))
+    assert edges(array)[:2] == (1.5, 2.0)
+    assert edges(array)[2] == pytest.approx(edge, rel=1e-6)
     assert edges(array.isel(x=slice(100, 103)))[2] == pytest.approx(edge, rel=1e-6)
 
 
@@ -93,6 +94,7 @@ def test_a_function_is_applied_to_every_state():
 
     made = each_state(array, "grey", function)
     assert seen == [(3, 4, 5)] * 3
+    assert made.chunks is not None
     assert made.chunks[0] == (1, 1, 1)
     xr.testing.assert_equal(made, array + np.uint8(1))
     single = each_state(one(x=np.arange(5) * 2.0), "grey", function)

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import typer
 from rich.console import Console
@@ -24,8 +25,8 @@ from crackdask.cli.common import COMMANDS as KNOWN
 from crackdask.cli.common import app
 from crackdask.cli.console import Display, columns, duration, size
 from crackdask.engine.pass_runner import BlockReport
-from crackdask.phantom import Phantom, states
-from crackdask.recipe.recipe import RecipeError
+from crackdask.phantom import Phantom, hard, states
+from crackdask.recipe.recipe import RecipeError, load
 from crackdask.schema import UnitKey
 from tests.support.tiny import Tiny, assert_same_store
 from tests.support.tiny import crackdask as command
@@ -79,6 +80,7 @@ def test_every_help_ends_with_examples_that_the_command_takes(name: str) -> None
         group = typer.main.get_group(app)
         with group.make_context("crackdask", shlex.split(line)[1:]) as context:
             _, known, rest = group.resolve_command(context, shlex.split(line)[1:])
+            assert known is not None, line
             with known.make_context(name, rest, parent=context) as taken:
                 assert taken.params, line
 
@@ -139,7 +141,8 @@ def test_completing_the_name_of_a_command_loads_none() -> None:
 def test_the_list_of_commands_says_what_their_own_help_says() -> None:
     for name in KNOWN:
         import_module(f"crackdask.cli.{name}")
-    first = {info.callback.__name__: info.callback.__doc__.splitlines()[0] for info in app.registered_commands}
+    commands = [info.callback for info in app.registered_commands if info.callback]
+    first = {command.__name__: str(command.__doc__).splitlines()[0] for command in commands}
     assert first == KNOWN
 
 
@@ -330,6 +333,20 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "<h1>crackdask report: phantom</h1>" in (tmp_path / "demo-report" / "report.html").read_text(
         encoding="utf-8"
     )
+
+
+def test_the_hard_demo_has_scans_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(demonstration, "DEMO", Phantom(shape=(24, 32, 32), states=states(2)))
+    monkeypatch.setattr(demonstration, "HARD", hard((24, 32, 32), states(2)))
+    plain, altered = (demonstration.prepare(tmp_path / "demo.zarr", 1, said.append, kind) for kind in (False, True))
+    assert (plain.parent.name, altered.parent.name) == ("demo-scans", "demo-hard-scans")
+    assert demonstration.prepare(tmp_path / "demo.zarr", 1, said.append, True) == altered
+    assert said[-1] == f"the scans are there already: {altered.parent}"
+    assert load(altered).register_.accept_failed
+    assert not load(plain).register_.accept_failed
+    truths = [pd.read_parquet(one.parent / "truth/particles.parquet") for one in (plain, altered)]
+    assert [truth.displacement_z.any() for truth in truths] == [False, True]
 
 
 # ---------------------------------------------------------------- progress

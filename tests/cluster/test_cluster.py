@@ -23,6 +23,7 @@ from distributed import Client
 from distributed.security import Security
 
 from crackdask.cluster.existing import is_loopback
+from crackdask.cluster.job_checks import private_folder
 from crackdask.cluster.launch import connect
 from crackdask.cluster.tls import in_files
 from crackdask.engine.executors import ClusterLostError, Distributed
@@ -183,7 +184,9 @@ def test_a_local_cluster_listens_on_loopback_alone_and_its_workers_tell_nothing(
 
 def test_a_dashboard_on_an_address_of_another_machine_is_told(tiny: Tiny) -> None:
     tiny.change("cluster", dashboard="192.0.2.1:8787")
-    command = [sys.executable, "-m", "crackdask", "run", tiny.recipe, "--store", tiny.store, "--workers", "1"]
+    command = [
+        sys.executable, "-m", "crackdask", "run", str(tiny.recipe), "--store", str(tiny.store), "--workers", "1"
+    ]  # fmt: skip
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert said.returncode == 2
     [line] = said.stderr.splitlines()
@@ -369,7 +372,7 @@ class Elsewhere:
     def run(self, tiny: Tiny, out: Path, *more: str) -> subprocess.Popen[str]:
         names = {"--tls-ca-file": "--tls-ca"}
         words = [names.get(word, word) for word in self.proof]
-        command = [sys.executable, "-m", "crackdask", "run", tiny.recipe, "--store", tiny.store]
+        command = [sys.executable, "-m", "crackdask", "run", str(tiny.recipe), "--store", str(tiny.store)]
         with out.open("w") as file:
             return subprocess.Popen(
                 [*command, "--cluster", self.address, *words, *more], stdout=file, stderr=subprocess.PIPE, text=True
@@ -456,3 +459,15 @@ def test_a_signal_to_end_sends_the_workers_home(tiny: Tiny, finished: Tiny) -> N
     assert not left
     assert tiny.run().code == 0
     assert_same_store(tiny.store, finished.store)
+
+
+def test_logs_lie_where_only_their_owner_reads(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        private_folder(tmp_path / "out.zarr.work" / "logs")
+        (tmp_path / "open").mkdir()
+        private_folder(tmp_path / "open")
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "out.zarr.work" / "logs", tmp_path / "open"):
+        assert folder.stat().st_mode & 0o777 == 0o700

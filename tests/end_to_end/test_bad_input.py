@@ -26,6 +26,11 @@ def one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
+def check_and_run(tiny: Tiny) -> tuple[list[str | Path], list[str | Path]]:
+    """Return the words of the two commands that look at scans."""
+    return ["check", tiny.recipe], ["run", tiny.recipe, "--store", tiny.store]
+
+
 def assert_said(said: Said, code: int, *words: str) -> None:
     """Assert how a command ended, and that its message has these words and is not a traceback."""
     assert said.code == code, (said.code, said.out, said.err)
@@ -113,7 +118,7 @@ def test_a_scan_that_cannot_be_opened(
     tiny: Tiny, finished: Tiny, slices: Path, spoil: Callable[[Path], None], words: tuple[str, ...]
 ) -> None:
     spoil(slices)
-    for command in (["check", tiny.recipe], ["run", tiny.recipe, "--store", tiny.store]):
+    for command in check_and_run(tiny):
         assert_said(crackdask(*command), 2, "1 of 2 scans cannot be used", "states[1].source (4.2 V):", *words)
     assert_nothing_made(tiny)
     if spoil is gap:  # mend one of them: all end the same, before anything is made
@@ -195,7 +200,7 @@ def test_nan_may_mark_what_lies_outside(tiny: Tiny) -> None:
     recipe.write_text(recipe.read_text().replace("[experiment]\n", "[experiment]\nfill = nan\n"))
     said = crackdask("run", recipe, "--store", tiny.store, "--cluster", "synchronous")
     assert said.code == 0, said.err
-    assert (zarr.open_array(tiny.store / "volumes/grey", mode="r")[1, :, :2] == 0).all()
+    assert not np.asarray(zarr.open_array(tiny.store / "volumes/grey", mode="r")[1, :, :2]).any()
     assert crackdask("status", tiny.store).code == 0
 
 
@@ -222,7 +227,7 @@ def test_a_constant_scan(tiny: Tiny, finished: Tiny, slices: Path, fill: float |
 )
 def test_a_recipe_that_does_not_fit(tiny: Tiny, section: str, values: dict[str, list[int]], said: str) -> None:
     tiny.change(section, **values)
-    for command in (["check", tiny.recipe], ["run", tiny.recipe, "--store", tiny.store]):
+    for command in check_and_run(tiny):
         assert_said(crackdask(*command), 2, said)
     assert_nothing_made(tiny)
 
@@ -235,7 +240,7 @@ def test_two_states_of_the_same_name(tiny: Tiny) -> None:
 
 def test_memory_too_small_for_one_block(tiny: Tiny, finished: Tiny) -> None:
     tiny.change("compute", memory="100 MiB")
-    for command in (["check", tiny.recipe], ["run", tiny.recipe, "--store", tiny.store]):
+    for command in check_and_run(tiny):
         said = crackdask(*command)
         words = (
             "compute.memory: 100 MiB for each worker is too little for a block of 16 x 16 x 16",
@@ -329,7 +334,7 @@ def test_scans_of_different_things_do_not_register(textured: Tiny) -> None:
     other = textured.store.with_name("other.zarr")
     recipe = textured.recipe
     assert crackdask("run", recipe, "--store", other, "--until", "grey", "--cluster", "synchronous").code == 0
-    found, wanted = (zarr.open_array(s / "volumes/grey", mode="r")[...] for s in (textured.store, other))
+    found, wanted = (np.asarray(zarr.open_array(s / "volumes/grey", mode="r")) for s in (textured.store, other))
     assert wanted[1].any()
     np.testing.assert_array_equal(found, wanted)
 

@@ -27,7 +27,7 @@ from tests.support.tiny import Tiny
 FLAT = {"block": [16, 48, 67], "chunk": [16, 16, 67], "compression": "lz4"}
 TALL = {"block": [41, 32, 24], "chunk": [41, 16, 8], "compression": "none"}
 SHARDED = {"block": [32, 32, 64], "chunk": [16, 16, 16], "shard": [32, 32, 32]}
-CUTS = [CUT, FLAT, TALL, SHARDED]
+CUTS: list[dict[str, Any]] = [CUT, FLAT, TALL, SHARDED]
 
 
 @pytest.fixture(scope="module")

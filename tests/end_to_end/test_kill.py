@@ -25,11 +25,12 @@ from crackdask.engine.pass_runner import BlockJob, BlockReport
 from crackdask.engine.records import Records
 from crackdask.engine.run import Run
 from crackdask.schema import STEPS, UnitKey
+from crackdask.storage.locations import Place
 from crackdask.store.root import StoreError, attributes
 from tests.support.experiment import CUT, Experiment, differences, load
 from tests.support.forked import Process, start
 from tests.support.silence import Silent
-from tests.support.store_files import copied, unlike
+from tests.support.store_files import copied, unlike, work_folder
 
 CHILD = Path(__file__).parents[1] / "support" / "child.py"
 #: A unit of every step, in the order in which a run comes to them.
@@ -85,7 +86,7 @@ class Runs:
 
     @property
     def work(self) -> Path:
-        return Work.beside(self.store).folder
+        return work_folder(self.store)
 
     def begun(self, unit: str) -> bool:
         """Tell whether the first records of a unit, or whatever it leaves first, are there."""
@@ -211,7 +212,7 @@ def test_every_third_block_fails_once(
 def test_a_block_that_dies_between_its_voxels_and_its_record_is_done_again(
     experiment: Experiment, cut_store: Path, grey_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add, died = Records.add, set[Path]()
+    add, died = Records.add, set[Place]()
 
     def dying(records: Records, number: int, tally: Any) -> int:
         path = records.path(number)
@@ -349,6 +350,7 @@ def test_a_run_killed_when_all_is_done_is_still_brought_to_its_end(
         with pytest.raises(KeyboardInterrupt):
             experiment.run(store, compute)
     basin = Work.beside(store).volume("basin", 1)
+    assert isinstance(basin, Path)
     basin.mkdir()
     mark = Run._mark
     with monkeypatch.context() as patched:
@@ -449,7 +451,8 @@ def test_what_a_failed_unit_wrote_is_kept_for_its_rerun(
     experiment: Experiment, grey_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nobody but the failed unit itself reads this depth, and other units are done after it.
-    store, sections = copied(grey_store, tmp_path / "a.zarr"), {"transfer": {"mode": "reference"}}
+    store = copied(grey_store, tmp_path / "a.zarr")
+    sections: dict[str, Any] = {"transfer": {"mode": "reference"}}
 
     def fails(job: BlockJob, _: int) -> bool:
         return job.records.folder.parent.name == "transfer-1" and job.pass_.name == "saddles" and job.number == 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crackdask.engine.block_plan import BASE_BYTES, plan_blocks
-from crackdask.engine.run import Run
+from crackdask.engine.context import RunContext
 from crackdask.phantom import Phantom, states
 from crackdask.recipe.recipe import RecipeError, check
 from tests.support.experiment import Experiment
@@ -20,7 +20,7 @@ PHANTOM = Phantom(states=states(2), seed=4, dtype="uint16", max_shift=2.0)
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, whole_store: Path) -> dict[tuple[int, int], Run]:
+def runs(tmp_path_factory: pytest.TempPathFactory, whole_store: Path) -> dict[tuple[int, int], RunContext]:
     """Return finished runs by edge of volume and block; kernels are compiled before, by the run of `whole_store`."""
     folder, made = tmp_path_factory.mktemp("memory"), {}
     for edge, blocks in ((96, (64,)), (192, (64, 128))):
@@ -40,11 +40,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory, whole_store: Path) -> dict[tu
     return made
 
 
-def peak(job: Run) -> int:
+def peak(job: RunContext) -> int:
     return max(report.peak_bytes for _, _, report in job.engine.reports)
 
 
-def test_the_peak_of_a_worker_does_not_grow_with_the_volume(runs: dict[tuple[int, int], Run]) -> None:
+def test_the_peak_of_a_worker_does_not_grow_with_the_volume(runs: dict[tuple[int, int], RunContext]) -> None:
     small, large = runs[96, 64], runs[192, 64]
     assert large.grid.shape[0] == 2 * small.grid.shape[0]
     assert len(large.grid) == 27
@@ -52,7 +52,7 @@ def test_the_peak_of_a_worker_does_not_grow_with_the_volume(runs: dict[tuple[int
 
 
 @pytest.mark.parametrize("block", [64, 128])
-def test_the_planned_memory_is_enough_and_not_far_too_much(runs: dict[tuple[int, int], Run], block: int) -> None:
+def test_the_planned_memory_is_enough_and_not_far_too_much(runs: dict[tuple[int, int], RunContext], block: int) -> None:
     job = runs[192, block]
     found, planned = peak(job), job.plan.worker_bytes
     print(f"block {block}: planned {planned / 2**20:.0f} MiB, measured {found / 2**20:.0f} MiB")

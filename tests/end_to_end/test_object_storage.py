@@ -149,6 +149,23 @@ def test_a_scan_in_a_bucket_is_the_scan(
     assert open_source(f"{there}{inner}", tmp_path).fingerprint() != before
 
 
+@pytest.mark.parametrize("shards", [None, (16, 16, 16)])
+def test_a_chunk_that_a_scan_in_a_bucket_lacks_is_missed(
+    bucket: Prefix, tmp_path: Path, shards: tuple[int, int, int] | None
+) -> None:
+    voxels = scan(3)
+    group = zarr.create_group(tmp_path / "scan.zarr")
+    group.create_array("scan", data=voxels, chunks=(8, 8, 8), shards=shards)
+    there = upload(tmp_path / "scan.zarr", bucket / f"lacking-{shards is None}.zarr")
+    source = open_source(f"{there}::/scan", tmp_path)
+    np.testing.assert_array_equal(source.read(Box.whole(voxels.shape)), voxels)
+    (there / "scan/c/0/0/0").unlink()
+    with pytest.raises(SourceError, match="the chunk scan/c/0/0/0 is gone"):
+        source.read(Box((0, 0, 0), (8, 8, 8)))
+    with pytest.raises(SourceError, match=r"(1|8) of 48 chunks .* first that of voxels \[0:8, 0:8, 0:8\]"):
+        open_source(f"{there}::/scan", tmp_path)
+
+
 def test_scans_that_cannot_be_used_are_told(bucket: Prefix, tmp_path: Path) -> None:
     def refused(spec: object) -> str:
         with pytest.raises(SourceError) as said:
@@ -235,7 +252,8 @@ def test_a_run_killed_at_random_moments_gives_the_same_objects(local: Tiny, buck
     store, log = bucket / "killed.zarr", tmp_path / "log"
 
     def start(*words: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, CHILD, log, "run", local.recipe, "--store", str(store), "--cluster", *words]
+        command: list[str | Path] = [sys.executable, CHILD, log, "run", local.recipe, "--store", str(store)]
+        command += ["--cluster", *words]
         return subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def lines() -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ CEMENT = {
 }
 
 
-def run(content: dict[str, object], store: Path) -> xr.DataTree:
+def run(content: Mapping[str, Any], store: Path) -> xr.DataTree:
     outcome = Run(Scans.of(check(content), DATA), store, Serial(), Silent())(None)
     assert not outcome.failures
     return crackdask.open(store)

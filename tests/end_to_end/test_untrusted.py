@@ -83,7 +83,7 @@ def test_records_are_not_unpickled(tmp_path: Path, mark: Path) -> None:
 @pytest.mark.parametrize("inner", ["../other.zarr", "/../other.zarr", "a/../../other.zarr"])
 def test_a_path_within_a_zarr_store_stays_within(tmp_path: Path, inner: str) -> None:
     for name in ("scan", "other"):
-        zarr.create_array(tmp_path / f"{name}.zarr", shape=(8, 8, 8), dtype="uint16")
+        zarr.create_array(tmp_path / f"{name}.zarr", data=np.ones((8, 8, 8), np.uint16))
     assert open_source("other.zarr", tmp_path).shape == (8, 8, 8)
     with pytest.raises(SourceError):
         open_source(f"scan.zarr::{inner}", tmp_path)

@@ -51,7 +51,7 @@ class Passing(Serial):
 
     error: type[Exception] = RuntimeError
     times: int = 1
-    tries: Counter[int] = field(default_factory=Counter)
+    tries: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def map(
         self, function: Callable[[Any], Any], jobs: Iterable[Any], called: Callable[[Any], str] | None = None

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -26,17 +27,21 @@ def shared() -> Iterator[Executor]:
 
 
 def test_alone_a_unit_stays_on_its_thread() -> None:
-    with Lanes(Serial(), lambda unit: {"thread": threading.current_thread()}) as lanes:
+    def perform(unit: Unit) -> dict[str, Any]:
+        return {"thread": threading.current_thread()}
+
+    with Lanes(Serial(), perform) as lanes:
         assert lanes.free == 1
         lanes.begin(FIRST)
         assert lanes.free == 0
         unit, ended, _ = lanes.ended()
     assert unit == FIRST
-    assert ended.result()["thread"] is threading.main_thread()
+    thread: Any = ended.result()["thread"]
+    assert thread is threading.main_thread()
 
 
 def test_an_interrupt_of_a_unit_alone_is_heard_at_once() -> None:
-    def interrupted(unit: Unit) -> dict[str, object]:
+    def interrupted(unit: Unit) -> dict[str, Any]:
         raise KeyboardInterrupt
 
     with Lanes(Serial(), interrupted) as lanes:
@@ -50,7 +55,7 @@ def test_seconds_of_units_at_work_together_add_up(shared: Executor, monkeypatch:
     monkeypatch.setattr(parallel_units, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     both, first_told = threading.Barrier(2), threading.Event()
 
-    def perform(unit: Unit) -> dict[str, object]:
+    def perform(unit: Unit) -> dict[str, Any]:
         both.wait(timeout=30)
         if unit == SECOND:
             assert first_told.wait(timeout=30)
@@ -65,14 +70,15 @@ def test_seconds_of_units_at_work_together_add_up(shared: Executor, monkeypatch:
         ends = [lanes.ended()]
         first_told.set()
         ends.append(lanes.ended())
-    assert [(unit, ended.result()["state"]) for unit, ended, _ in ends] == [(FIRST, 0), (SECOND, 1)]
+    states: list[tuple[Unit, Any]] = [(unit, ended.result()["state"]) for unit, ended, _ in ends]
+    assert states == [(FIRST, 0), (SECOND, 1)]
     assert [seconds for _, _, seconds in ends] == [1.0, 1.0 + 4.0]  # of the 2 in which both are at work, half each
 
 
 def test_an_error_in_one_lane_ends_the_other_before_it_is_told(shared: Executor) -> None:
     begun, told, many = threading.Event(), list[float](), 10_000
 
-    def perform(unit: Unit) -> dict[str, object]:
+    def perform(unit: Unit) -> dict[str, Any]:
         if unit == FIRST:
             begun.wait(timeout=30)
             raise ValueError("the disk is full")

@@ -26,7 +26,8 @@ def as_json(store: Path) -> dict[str, Any]:
     said = crackdask("status", store, "--json")
     assert said.code == 0, said.err
     found: dict[str, Any] = json.loads(said.out)
-    assert set(found) == {"name", "complete", "running", "job", "steps", "at_work", "failed", "rerun", "findings"}
+    keys = {"name", "complete", "running", "job", "steps", "at_work", "failed", "rerun", "damaged", "findings"}
+    assert set(found) == keys
     assert [step["step"] for step in found["steps"]] == list(STEPS)
     for step in found["steps"]:
         assert not set(step["done"]) & set(step["left"])
@@ -55,13 +56,14 @@ def test_a_job_that_was_asked_for_and_has_not_begun(tiny: Tiny) -> None:
     nothing = f"`crackdask run RECIPE --store {tiny.store}` makes one"
     assert nothing in crackdask("status", tiny.store).err
     whole = {"system": "slurm", "said": "7", "logs": "", "when": ""}
-    for strange in (
+    notes: list[Any] = [
         [],
         {"system": "slurm"},
         {**whole, "system": "none"},
         {**whole, "system": []},
         {**whole, "said": "\x1b"},
-    ):
+    ]
+    for strange in notes:
         Work.beside(tiny.store).note("job", strange)
         assert nothing in crackdask("status", tiny.store).err
     note_job(

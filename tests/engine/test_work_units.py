@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,7 +104,8 @@ def test_the_recipe_has_the_sections_that_the_steps_declare():
 
 
 def test_what_is_read_was_declared_by_a_step_before():
-    declared, order = {}, list(REGISTRY.values())
+    declared: dict[str, Any] = {}
+    order = list(REGISTRY.values())
     for step in order:
         assert all(name in declared for name, _ in step.reads), step.name
         assert all(name in {LABELLING, *STEPS[: order.index(step) + 1]} for name, _ in step.needs)
@@ -133,7 +136,8 @@ def test_the_unit_that_labels_a_state():
 def test_everything_is_there_before_it_is_used(states, reference, mode, transform):
     reference = min(reference, states - 1)
     plan = units(recipe(states, reference, transfer={"mode": mode}, register={"transform": transform}))
-    names, written = set(), set()
+    names: set[str] = set()
+    written: set[tuple[str, int]] = set()
     for unit in plan:
         assert unit.name not in names
         assert names.issuperset(map(str, unit.needs)), unit
@@ -150,7 +154,9 @@ def test_units_at_work_together_neither_wait_for_each_other_nor_fill_the_disk(da
     states = data.draw(st.integers(1, 5))
     plan = units(recipe(states, data.draw(st.integers(0, states - 1))))
     readers = {key: {unit.name for unit in plan if key in unit.reads} for unit in plan for key in unit.writes}
-    lanes, left, at_work, lying = data.draw(st.integers(1, 2)), list(plan), [], set()
+    lanes, left = data.draw(st.integers(1, 2)), list(plan)
+    at_work: list[Unit] = []
+    lying: set[tuple[str, int]] = set()
     while left:
         undone = {unit.key for unit in left}
         begun = ready(left, {unit.key for unit in at_work})[: lanes - len(at_work)]

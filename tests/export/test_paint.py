@@ -20,11 +20,12 @@ import xarray as xr
 import yaozarrs
 import zarr
 from filelock import FileLock
+from zarr.core.metadata import ArrayV3Metadata
 
 import crackdask as package
 from crackdask import analyse
 from crackdask.cluster.launch import connect
-from crackdask.engine.executors import Serial
+from crackdask.engine.executors import Called, Serial
 from crackdask.export import ExportError, PaintError, export_tables, properties
 from crackdask.export import paint as paint_property
 from crackdask.export.paint import BLOCK, stroke
@@ -36,12 +37,12 @@ paint_module = sys.modules["crackdask.export.paint"]
 
 
 def level(image: Path, number: int = 0) -> Any:
-    return zarr.open_array(image / str(number), mode="r")[...]
+    return np.asarray(zarr.open_array(image / str(number), mode="r"))
 
 
 def looked_up(store: Path, values: Any, background: float = np.nan) -> Any:
     """Return the values (state, particle) in place, by a plain loop over the particles."""
-    label = zarr.open_array(store / "volumes/label", mode="r")[...]
+    label = np.asarray(zarr.open_array(store / "volumes/label", mode="r"))
     painted = np.full(label.shape, background, np.float32)
     for state, row in enumerate(values):
         for number, value in enumerate(row, start=1):
@@ -136,7 +137,10 @@ def test_the_image_keeps_the_rules_of_ngff(cut_store: Path, tmp_path: Path) -> N
     volumes = xr.open_zarr(cut_store, group="volumes")
     for number, dataset in enumerate(multiscale.datasets):
         scale, translation = dataset.coordinateTransformations
+        assert isinstance(scale, yaozarrs.v05.ScaleTransformation)
+        assert isinstance(translation, yaozarrs.v05.TranslationTransformation)
         array = zarr.open_array(image / dataset.path, mode="r")
+        assert isinstance(array.metadata, ArrayV3Metadata)
         assert array.metadata.dimension_names == ("t", "z", "y", "x")
         assert array.chunks[0] == 1
         for axis, size, edge, first in zip(
@@ -144,10 +148,11 @@ def test_the_image_keeps_the_rules_of_ngff(cut_store: Path, tmp_path: Path) -> N
         ):
             places = first + edge * np.arange(size)
             np.testing.assert_allclose(places, volumes[axis][:: 2**number], err_msg=axis)
+    assert found.omero is not None
     window = found.omero.channels[0].window
     damage = analyse.damage(package.open(cut_store)).damage
     assert (window.start, window.end) == pytest.approx((float(damage.min()), float(damage.max())), rel=1e-6)
-    told = zarr.open_group(image, mode="r").attrs["crackdask"]
+    told: Any = zarr.open_group(image, mode="r").attrs["crackdask"]
     assert told["states"] == volumes.state.values.tolist()
     assert (told["property"], told["units"], told["background"]) == ("damage", "1", "NaN")
 
@@ -191,8 +196,11 @@ def test_memory_is_bounded_by_a_block(cut_store: Path, tmp_path: Path, monkeypat
 
     @dataclass(frozen=True)
     class Watched(Serial):
-        def map(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
+        def map(
+            self, function: Callable[[Any], Any], jobs: Iterable[Any], called: Called | None = None
+        ) -> Iterator[tuple[Any, Any]]:
             for job, report in super().map(function, jobs):
+                assert not isinstance(report, BaseException)
                 sizes.append((report.bytes_read, job.box.size))
                 yield job, report
 
@@ -210,7 +218,9 @@ class Failing(Serial):
 
     always: bool = False
 
-    def map(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
+    def map(
+        self, function: Callable[[Any], Any], jobs: Iterable[Any], called: Called | None = None
+    ) -> Iterator[tuple[Any, Any]]:
         jobs = list(jobs)
         for number, job in enumerate(jobs):
             if number % 3 == 0 and (self.always or len(jobs) > 1):
@@ -352,9 +362,12 @@ def test_a_stroke_reports_what_it_cost(finished: Tiny, tmp_path: Path) -> None:
 
     @dataclass(frozen=True)
     class Kept(Serial):
-        def map(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
+        def map(
+            self, function: Callable[[Any], Any], jobs: Iterable[Any], called: Called | None = None
+        ) -> Iterator[tuple[Any, Any]]:
             assert function is stroke
             for job, report in super().map(function, jobs):
+                assert not isinstance(report, BaseException)
                 reports.append(report)
                 yield job, report
 

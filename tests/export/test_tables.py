@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from crackdask.export import TABLES, ExportError, export_labels, export_tables, 
 from crackdask.export.frames import Frame, pieces
 from crackdask.phantom import State
 from crackdask.schema import CONTACTS, PARTICLES, SHELLS
+from crackdask.spreadsheet import text_cells
 from tests.support.tabled import balls, tables
 from tests.support.tiny import Tiny, crackdask
 
@@ -223,7 +225,7 @@ def test_what_the_store_does_not_carry_is_told(tmp_path: Path) -> None:
 
 def test_rows_are_made_a_bounded_number_at_a_time() -> None:
     values = xr.DataArray(np.arange(2 * 7 * 3).reshape(2, 7, 3), dims=("state", "particle", "shell"), name="voxels")
-    made = Frame("shells", "", values.to_dataset().assign_coords(state=["a", "b"]), values.dims)
+    made = Frame("shells", "", values.to_dataset().assign_coords(state=["a", "b"]), tuple(map(str, values.dims)))
     for most, groups in ((2, 28), (7, 8), (21, 2), (1000, 1)):
         batches = list(made.batches(most))
         assert len(batches) == groups
@@ -326,7 +328,7 @@ def test_labels_are_those_of_the_store(finished: Tiny, tmp_path: Path) -> None:
     assert said.code == 0, said.err
     folders = [tmp_path / "labels" / "pristine", tmp_path / "labels" / "4.2_V"]
     assert said.out.splitlines() == [str(folder) for folder in folders]
-    label = zarr.open_array(finished.store / "volumes/label", mode="r")[...]
+    label = np.asarray(zarr.open_array(finished.store / "volumes/label", mode="r"))
     assert label.any()
     for state, folder in enumerate(folders):
         pages = sorted(folder.iterdir())
@@ -366,3 +368,24 @@ def test_names_of_states_that_are_no_names_of_folders(tiny: Tiny, tmp_path: Path
 def test_what_a_notebook_opened_goes_too(finished: Tiny, tmp_path: Path) -> None:
     made = export_tables(package.open(finished.store), tmp_path, ["contacts"], ["csv"])
     assert [path.name for path in made.files] == ["contacts.csv", "columns.csv"]
+
+
+def test_text_that_a_spreadsheet_would_run_is_text(tmp_path: Path) -> None:
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"]
+    store = tables(balls(np.linspace(4, 11, 40), 5), np.full((5, 40, 11), 200.0))
+    store["particles"] = store["particles"].to_dataset().assign_coords(state=names)
+    export_tables(store, tmp_path, ["particles"], write.FORMATS)
+    with (tmp_path / "particles.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(row["state"] for row in rows)) == [f"'{name}" for name in names]
+    book = openpyxl.load_workbook(tmp_path / "tables.xlsx")
+    cells = [row[0] for row in book["particles"].iter_rows(min_row=2)]
+    assert {cell.data_type for cell in cells} == {"s"}
+    assert list(dict.fromkeys(cell.value for cell in cells)) == [f"'{name}" for name in names]
+    assert pd.read_parquet(tmp_path / "particles.parquet").state.unique().tolist() == names
+
+
+def test_numbers_below_zero_are_numbers() -> None:
+    table = pd.DataFrame({"a": [-0.5, 1.0], "=b": ["-x", None], "c": [True, False], "d": [-1, 2]})
+    assert text_cells(table).to_csv(index=False) == "a,'=b,c,d\n-0.5,'-x,True,-1\n1.0,,False,2\n"
+    assert text_cells(table.iloc[:0]).to_csv(index=False) == "a,'=b,c,d\n"

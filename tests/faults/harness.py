@@ -15,16 +15,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from crackdask.engine.checkpoints import Work
 from crackdask.engine.status import Status, status
 from crackdask.schema import STEPS
 from tests.support import forked
 from tests.support.experiment import Experiment
 from tests.support.fault_counts import COUNTS
-from tests.support.store_files import copied, files
+from tests.support.store_files import copied, files, work_folder
 
 #: Of all that is random here; every moment is printed with what follows from it.
 SEED = int(os.environ.get("CRACKDASK_FAULT_SEED", "20251"))
@@ -196,7 +196,7 @@ class Lab:
 
     @property
     def work(self) -> Path:
-        return Work.beside(self.store).folder
+        return work_folder(self.store)
 
     def is_done(self, unit: str) -> bool:
         return (self.work / "results" / unit).exists()
@@ -354,8 +354,11 @@ class Cluster:
         return worker
 
     def wait(self, workers: Sequence[Process]) -> None:
+        def registered(worker: Process) -> bool:
+            return "Registered to" in worker.said
+
         for worker in workers:
-            until(lambda worker=worker: "Registered to" in worker.said, 60, lambda worker=worker: worker.said)
+            until(partial(registered, worker), 60, partial(getattr, worker, "said"))
 
     def worker_pids(self) -> list[int]:
         """Return the worker processes that nannies look after."""

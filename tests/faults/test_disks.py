@@ -7,13 +7,15 @@ import os
 import re
 import shlex
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
 from crackdask.engine.status import status
-from tests.faults.harness import Cluster, Lab, Moments, until
+from tests.faults.harness import Cluster, Lab, Moments, Process, until
 from tests.faults.mounts import read_only, small_disk
 from tests.support.fault_counts import COUNTS
 
@@ -219,8 +221,12 @@ def test_a_disk_that_damages_all_it_gets(lab: Lab) -> None:
     block, first, second = "mask-0 islands 0", lab.folder / "first", lab.folder / "second"
     lab.ask({"block": block, "how": "hold", "times": 2, "until": [str(first), str(second)]})
     run = lab.run()
+
+    def held(before: int) -> bool:
+        return lab.begun(block) > before
+
     for number, go in enumerate((first, second)):
-        until(lambda n=number: lab.begun(block) > n, 60, lambda: run.said)
+        until(partial(held, number), 60, lambda: run.said)
         flip(chunk(lab, "rough-0"))
         COUNTS.faults += 1
         go.touch()
@@ -277,12 +283,16 @@ def test_torn_records(lab: Lab) -> None:
 # ---------------------------------------------------------------- two runs
 
 
+def one_ended(runs: Sequence[Process]) -> bool:
+    return not all(run.alive() for run in runs)
+
+
 def test_two_runs_started_on_one_store(lab: Lab) -> None:
     lab.begin_after("denoise")
     for _ in range(2):
         runs = [lab.run(), lab.run()]
         COUNTS.faults += 1
-        until(lambda runs=runs: not all(run.alive() for run in runs), 60)
+        until(partial(one_ended, runs), 60)
         loser, winner = sorted(runs, key=lambda run: run.alive())
         assert loser.wait() == 2, loser.said
         assert f"another run is writing this store (process {winner.pid} on " in loser.said.splitlines()[-1]

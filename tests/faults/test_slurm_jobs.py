@@ -75,6 +75,10 @@ def submitted(slurm: Slurm, lab: Lab, walltime: str = "10 min") -> JobRun:
     return JobRun(slurm, lab, int(found[1]))
 
 
+def wait_until_stopped(run: JobRun) -> None:
+    until(lambda: "stopped by" in run.said, 20, lambda: run.said)
+
+
 def test_a_run_in_a_job_that_is_taken_from_it(lab: Lab, moments: Moments, queue: Slurm) -> None:
     """Each time it goes on where it was, by itself where Slurm starts the job again."""
     run = None
@@ -88,7 +92,7 @@ def test_a_run_in_a_job_that_is_taken_from_it(lab: Lab, moments: Moments, queue:
         if how == "cancelled":
             queue.command("scancel", str(run.number))
             run.wait_for("CANCELLED")
-            until(lambda run=run: "stopped by" in run.said, 20, lambda run=run: run.said)
+            wait_until_stopped(run)
             assert run.said.splitlines()[-1].endswith("the finished blocks are kept, and the same command continues")
             run = None
         elif how == "killed":

@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 import re
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -125,7 +125,7 @@ def test_the_users_settings_stay_and_do_not_matter(store: xr.DataTree) -> None:
     with mpl.rc_context({"font.size": 31, "text.parse_math": True}):
         made = figures.mean_intensity(store)
         assert mpl.rcParams["font.size"] == 31
-    assert made.axes[0].yaxis.label.get_size() == 9
+    assert made.axes[0].yaxis.label.get_fontsize() == 9
 
 
 # ---------------------------------------------------------------- the numbers are those of the analysis
@@ -243,7 +243,8 @@ def test_damage_in_place_shows_each_particle_where_it_is(store: xr.DataTree, dra
     frame = figures.PANELS[NAMES.index("4gh_damage_in_place")].frame(numbers)
     counted = frame.groupby(["state", "severity"]).size()
     wanted = analyse.classes(damage)["count"]
-    for (state, severity), count in counted.items():
+    for place, count in counted.items():
+        state, severity = cast(tuple[str, str], place)  # which two columns were grouped is not in its type
         assert count == int(wanted.sel(state=state, severity=severity))
     assert sorted(set(frame[frame.in_view].particle)) == [39, 40]
     picture = made.axes[1].images[0].get_array()

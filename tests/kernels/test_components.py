@@ -23,6 +23,7 @@ from crackdask.kernels.components import (
     small_components,
 )
 from crackdask.kernels.union_find import roots
+from tests.support.threes import three
 
 STRUCTURE = {FULL: np.ones((3, 3, 3)), FACES: ndimage.generate_binary_structure(3, 1)}
 
@@ -150,5 +151,5 @@ def test_sides_with_a_neighbour(block):
                 ends[0][axis], ends[1][axis] = box.stop[axis], box.stop[axis] + 1
             else:
                 ends[0][axis], ends[1][axis] = box.start[axis] - 1, box.start[axis]
-            beyond = Box(tuple(ends[0]), tuple(ends[1]))
+            beyond = Box(three(ends[0]), three(ends[1]))
             assert side == (beyond.intersect(Box.whole(grid.shape)) is not None)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from crackdask.kernels import distance
+from tests.support.threes import three
 
 
 def blobs(seed: int, shape: tuple[int, int, int], level: float = 0.0) -> np.ndarray:
@@ -99,10 +100,10 @@ def plain_smooth(depth, taps, shift):
 def test_smooth_equals_plain_sums(seed, shape, sds, shift):
     rng = np.random.default_rng(seed)
     depth = rng.integers(0, 1 << 16, shape, dtype=np.uint16)
-    start = tuple(int(rng.integers(0, n - 1)) for n in shape)
+    start = three(int(rng.integers(0, n - 1)) for n in shape)
     size = tuple(int(rng.integers(1, n - a + 1)) for n, a in zip(shape, start, strict=True))
     mask = rng.random(size) < 0.7
-    taps = tuple(distance.gaussian_taps(sd) for sd in sds)
+    taps = three(distance.gaussian_taps(sd) for sd in sds)
     part = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
     wanted = np.where(mask, np.maximum(plain_smooth(depth, taps, shift)[part], 1), 0)
     np.testing.assert_array_equal(distance.smooth(depth, mask, taps, start, shift), wanted)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crackdask.grid import Grid
+from crackdask.arrays import Array
+from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels.edge_profile import GROUPS, REACH, edge_profile
 
 
-def plain(label, grey):
+def plain(label: Array, grey: Array) -> Array:
     """Return the sums by the definition, one voxel and one direction after the other."""
     sums, cube = np.zeros((GROUPS, 1 + 2 * REACH), np.int64), 16
 
-    def at(volume, place):
+    def at(volume: Array, place: Any) -> int | None:
         inside = all(0 <= p < n for p, n in zip(place, volume.shape, strict=True))
         return int(volume[tuple(place)]) if inside else None
 
@@ -37,7 +40,7 @@ def plain(label, grey):
     return sums
 
 
-def boxes(seed, shape):
+def boxes(seed: int, shape: Triple) -> tuple[Array, Array]:
     """Return cuboids, touching and apart, with noisy grey levels and a corner outside the scan."""
     rng = np.random.default_rng(seed)
     label = np.zeros(shape, np.uint32)
@@ -49,8 +52,12 @@ def boxes(seed, shape):
     return label, grey
 
 
-def over_blocks(label, grey, block):
-    grid, sums = Grid(label.shape, block), 0
+def triple(volume: Array) -> Triple:
+    return Box.whole(volume.shape).shape
+
+
+def over_blocks(label: Array, grey: Array, block: Triple) -> Array:
+    grid, sums = Grid(triple(label), block), np.zeros((GROUPS, 1 + 2 * REACH), np.int64)
     for box in grid:
         outer = box.grow(REACH, within=grid.shape)
         cut = label[outer.slices], grey[outer.slices]
@@ -60,30 +67,30 @@ def over_blocks(label, grey, block):
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), block=st.tuples(*[st.integers(3, 30)] * 3))
-def test_lines_are_those_of_a_plain_loop_in_any_blocks(seed, block):
+def test_lines_are_those_of_a_plain_loop_in_any_blocks(seed: int, block: Triple) -> None:
     label, grey = boxes(seed, (19, 23, 34))
     expected = plain(label, grey)
-    if Grid(label.shape, block).counts == (1, 1, 1):
+    if Grid(triple(label), block).counts == (1, 1, 1):
         block = (7, 9, 11)
     np.testing.assert_array_equal(over_blocks(label, grey, block), expected)
 
 
-def test_walls_of_blocks_cut_through_lines():
+def test_walls_of_blocks_cut_through_lines() -> None:
     label, grey = boxes(0, (19, 23, 34))
     lines = plain(label, grey)
     assert lines[:, 0].sum() > 100
     assert np.count_nonzero(lines[:, 0]) >= 3
-    apart = sum(edge_profile(label[b.slices], grey[b.slices], tuple(slice(0, n) for n in b.shape), b.start, 0).sum()
-                for b in Grid(label.shape, (7, 9, 11)))  # fmt: skip
+    apart = sum(edge_profile(label[b.slices], grey[b.slices], Box.whole(b.shape).slices, b.start, 0).sum()
+                for b in Grid(triple(label), (7, 9, 11)))  # fmt: skip
     assert apart < lines.sum(), "without a halo no line would be lost"
 
 
 @pytest.mark.parametrize("spoil", ["outside", "other particle", "not flat", "edge"])
-def test_what_makes_no_line(spoil):
+def test_what_makes_no_line(spoil: str) -> None:
     label = np.zeros((3, 3, 8), np.uint32)
     label[..., :4] = 1
     grey = np.full(label.shape, 50, np.uint8)
-    own = tuple(slice(0, n) for n in label.shape)
+    own = Box.whole(triple(label)).slices
     assert edge_profile(label, grey, own, (0, 0, 0), 0)[:, 0].sum() == 1
     if spoil == "outside":
         grey[1, 1, 6] = 0
@@ -92,5 +99,5 @@ def test_what_makes_no_line(spoil):
     elif spoil == "not flat":
         label[0, 1, 4] = 1
     else:
-        label, grey, own = label[..., :6], grey[..., :6], (*own[:2], slice(0, 6))
+        label, grey, own = label[..., :6], grey[..., :6], Box.whole((3, 3, 6)).slices
     assert edge_profile(label, grey, own, (0, 0, 0), 0)[:, 0].sum() == 0

@@ -67,7 +67,8 @@ def test_what_does_not_count_does_not_pull():
         valid[:, :12], valid[30:] = False, False  # at the same place of both detectors
         spoilt = np.where(valid, volume, volume[valid].mean())
         pictures.append(Picture(spoilt, (1.0,) * 3, (0.0,) * 3, valid))
-    found, correlation = register_level(*pictures, np.eye(4), **OPTIONS)
+    fixed, moving = pictures
+    found, correlation = register_level(fixed, moving, np.eye(4), **OPTIONS)
     assert corner_error(found, expected) < 0.05
     assert correlation > 0.99
 

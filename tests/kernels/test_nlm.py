@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from crackdask.kernels.nlm import TILE, Weighting, margin, nlm
+from crackdask.kernels.nlm import TILE, margin, nlm
+from crackdask.kernels.nlm_weights import Weighting
 
 
 def scan(shape, seed=0, spread=12.0):
@@ -67,7 +68,8 @@ def test_is_its_definition(core, patch_size, patch_distance, h, sigma):
 @given(values=st.sampled_from([(0, 255), (0, 1), (254, 255), (0, 30)]), seed=st.integers(0, 99))
 @settings(max_examples=10, deadline=None)
 def test_is_its_definition_on_pure_noise(values, seed):
-    padded = np.random.default_rng(seed).integers(*values, (7, 8, 9), np.uint8, endpoint=True)
+    low, high = values
+    padded = np.random.default_rng(seed).integers(low, high, (7, 8, 9), np.uint8, endpoint=True)
     found = nlm(padded, patch_size=3, patch_distance=2, h=60.0)
     np.testing.assert_array_equal(found, defined(padded, 3, 2, 60.0, 0.0))
 

@@ -15,6 +15,7 @@ from crackdask.kernels.depth import squared_depth
 from crackdask.kernels.distance import square_weights
 from crackdask.kernels.surface import CELL_CLASS, CELL_MEMBER, cell_areas
 from crackdask.kernels.tally import tally
+from tests.support.threes import three
 
 
 def cells_of_particles(seed, shape=(18, 21, 24), count=12, background=0.3):
@@ -41,7 +42,7 @@ def depth_by_brute_force(label, edges):
 
 def whole_depth(label, voxel_um, deepest):
     squared, unit = square_weights(voxel_um)
-    core = tuple(slice(0, n) for n in label.shape)
+    core = three(slice(0, n) for n in label.shape)
     return squared_depth(label, core, ((True, True),) * 3, squared, unit, deepest), unit
 
 
@@ -82,7 +83,7 @@ def test_depth_in_a_window_equals_depth_in_the_whole(seed, data):
         window.append(slice(low, high))
         edges.append((low == 0, high == n))
     given_label = np.ascontiguousarray(label[tuple(window)])
-    depth = squared_depth(given_label, tuple(core), tuple(edges), (1, 1, 1), 1, deepest)
+    depth = squared_depth(given_label, three(core), three(edges), (1, 1, 1), 1, deepest)
     whole = tuple(slice(w.start + c.start, w.start + c.stop) for w, c in zip(window, core, strict=True))
     np.testing.assert_array_equal(depth, expected[whole])
 
@@ -128,7 +129,7 @@ def test_cells_equal_configurations_by_numpy(seed):
 
 
 def contacts_by_numpy(label):
-    pairs = {}
+    pairs: dict[tuple[int, int], list[int]] = {}
     for axis in range(3):
         low = np.moveaxis(label, axis, 0)[:-1].ravel()
         high = np.moveaxis(label, axis, 0)[1:].ravel()

@@ -39,7 +39,7 @@ def has_two_corners(counts: np.ndarray) -> bool:
     first = int(np.flatnonzero(height)[0])
     along = np.arange(peak - first)
     distance = height[peak] * along - (peak - first) * height[first:peak]
-    return np.count_nonzero(distance == distance.max(initial=0)) > 1
+    return int(np.count_nonzero(distance == distance.max(initial=0))) > 1
 
 
 @settings(max_examples=100, deadline=None)

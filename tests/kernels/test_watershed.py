@@ -155,7 +155,7 @@ def test_fold_does_not_depend_on_the_batches(seed, parts, batch):
 def test_fold_keeps_the_dtype():
     empty = np.zeros(0, np.uint64), np.zeros(0, np.uint16)
     keys, values = basin_merging.fold([empty, empty], how=np.maximum)
-    assert (keys.dtype, values.dtype, keys.size) == (np.uint64, np.uint16, 0)
+    assert (keys.dtype, values.dtype, keys.size) == (np.dtype(np.uint64), np.dtype(np.uint16), 0)
 
 
 def test_jump_follows_long_chains():

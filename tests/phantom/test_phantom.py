@@ -181,8 +181,7 @@ def test_measured_grey_changes_have_the_sign_of_the_path():
     phantom = replace(STILL, noise_sd=6.0)
     box = Box.whole(phantom.shape)
     truth, label = phantom.truth(), phantom.labels(box)
-    fair = truth["in_field"].values.all(axis=0) & (truth["radius"].values >= 6)
-    fair = np.flatnonzero(fair) + 1
+    fair = np.flatnonzero(truth["in_field"].values.all(axis=0) & (truth["radius"].values >= 6)) + 1
     cores = []
     for i, place in enumerate(ndimage.find_objects(label), start=1):
         if i in fair:
@@ -276,7 +275,7 @@ def test_blur_equals_scipy():
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_written_files_read_back(tmp_path: Path, monkeypatch, workers):
+def test_written_files_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     monkeypatch.setattr("crackdask.phantom.scans.SLAB", 17)
     seen: list[tuple[int, int]] = []
     path = write(PHANTOM, tmp_path / "new", lambda *done: seen.append(done), workers=workers)

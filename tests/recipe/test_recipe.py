@@ -71,7 +71,7 @@ def test_every_optional_section_may_be_empty() -> None:
 
 def test_a_recipe_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        check(PLAIN).experiment.name = "other"  # type: ignore[misc]
+        check(PLAIN).experiment.name = "other"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_everything_is_said_at_once_with_its_key() -> None:
         [
             "experiment.voxel_um: missing",
             "states[1].voltage: should be a number, found 'abc'",
-            "states[1].colour: unknown key; known here: name, source, voltage, step, cycle",
+            "states[1].colour: unknown key; known here: name, source, voltage, step, cycle, missing",
             "states[1].name: two states of the same name, 'pristine' (the other is states[0]); rename one",
             "crop.z: a crop needs first < end, not [5, 5]",
             "crop.w: unknown key; known here: z, y, x",

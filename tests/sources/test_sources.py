@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from crackdask.grid import Box
 from crackdask.sources import Source, SourceError, open_source, suggest
+from tests.support.threes import three
 
 SHAPE = (7, 20, 33)
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -88,7 +89,11 @@ FORMATS: dict[str, tuple[Callable[..., str], str, dict[str, Any]]] = {
     "stack": (stack, "uint16", {}),
     "stack big-endian": (stack, "float32", {"byteorder": ">"}),
     "stack imagej": (stack, "uint16", {"imagej": True}),
-    "stack ome zstd": (stack, "uint16", {"ome": True, "compression": "zstd", "rowsperstrip": 5}),
+    "stack ome zstd": (
+        stack,
+        "uint16",
+        {"ome": True, "compression": "zstd", "rowsperstrip": 5, "metadata": {"axes": "ZYX"}},
+    ),
     "stack bigtiff uint32": (stack, "uint32", {"bigtiff": True}),
     "pages": (pages, "uint16", {}),
     "pages big-endian lzw": (pages, "int16", {"byteorder": ">", "compression": "lzw"}),
@@ -133,7 +138,7 @@ def test_reads_what_was_written(scan: tuple[Source, np.ndarray[Any, Any]]) -> No
 def test_a_box_is_cut_from_the_whole(scan: tuple[Source, np.ndarray[Any, Any]], data: st.DataObject) -> None:
     source, truth = scan
     ends = [sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in SHAPE]
-    box = Box(tuple(a for a, _ in ends), tuple(b for _, b in ends))
+    box = Box(three(a for a, _ in ends), three(b for _, b in ends))
     np.testing.assert_array_equal(source.read(box), truth[box.slices])
 
 
@@ -251,6 +256,11 @@ def two_volumes(tmp: Path) -> str:
     with h5py.File(tmp / "two.h5", "w") as file:
         file["raw"], file["flat"], file["theta"] = volume(), volume()[:2], np.arange(9)
     return "two.h5"
+
+
+def empty_folder(tmp: Path) -> str:
+    (tmp / "empty.zarr").mkdir()
+    return str(tmp / "empty.zarr")
 
 
 def two_zarrs(tmp: Path) -> str:
@@ -371,7 +381,7 @@ BAD: dict[str, tuple[Callable[[Path], str], str]] = {
     ),
     "zarr unnamed": (two_zarrs, r"name one as two\.zarr::PATH; it has /flat.*/raw"),
     "zarr nothing": (
-        lambda t: str((t / "empty.zarr").mkdir() or t / "empty.zarr"),
+        empty_folder,
         r"empty\.zarr: found neither",
     ),
     "inner of TIFF": (lambda t: stack(t, volume()) + "::/data", r"only HDF5 and Zarr"),

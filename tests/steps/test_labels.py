@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 from unittest import mock
 
 import dask.array as da
@@ -77,7 +78,7 @@ def plain_labels(depth, least_rise):
         return at
 
     basin = {at: climb(at) for at in order}
-    saddles = {}
+    saddles: dict[tuple[Any, ...], int] = {}
     for at in order:
         for to in neighbours(at):
             pair = tuple(sorted((basin[at], basin[to])))
@@ -168,7 +169,7 @@ def test_blocks_of_any_thickness(kind, block):
 
 def test_large_particles_widen_the_halo():
     grid = np.ogrid[:56, :60, :64]
-    mask = sum((g - 30) ** 2 for g in grid) < 27**2
+    mask = np.asarray(sum((g - 30) ** 2 for g in grid) < 27**2)
     steps = passes(LabelsParams(), CUBE)
     wanted = compute(steps, {"mask": mask})
     assert wanted[1]["deepest"].tolist() == [27]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import dask
 import dask.array as da
@@ -157,7 +158,7 @@ def test_fingerprints_of_old_recipes_are_what_they_were():
     }
     assert MaskParams().deciding() == old
     assert MaskParams(threshold=99.5, classes=4).deciding() == old | {"threshold": 99.5}
-    classes = {"classes": 4, "threshold_class": 1}
+    classes: dict[str, Any] = {"classes": 4, "threshold_class": 1}
     assert MaskParams(threshold="multiotsu", **classes).deciding() == old | classes | {"threshold": "multiotsu"}
 
 
@@ -173,7 +174,7 @@ def test_otsu_takes_the_first_of_equal_levels_and_does_not_overflow():
 def test_voxels_on_the_threshold_are_dark():
     voxels = np.full((5, 5, 5), 100, np.uint8)
     voxels[2:] = 101
-    bare = {"opening": 0, "closing": 0, "min_island": 0}
+    bare: dict[str, Any] = {"opening": 0, "closing": 0, "min_island": 0}
     assert found(voxels, MaskParams(**bare), 100.0).tolist() == (voxels == 101).tolist()
     assert found(voxels, MaskParams(phase="dark", **bare), 100.0).tolist() == (voxels == 100).tolist()
 
@@ -234,7 +235,7 @@ def test_islands_and_holes_are_those_of_scikit_image(block):
     labels = skimage_label(phase, connectivity=3)
     wanted = phase & (np.bincount(labels.ravel())[labels] >= 12)
     assert 0 < wanted.sum() < phase.sum()
-    bare = {"opening": 0, "closing": 0}
+    bare: dict[str, Any] = {"opening": 0, "closing": 0}
     got = found(voxels, MaskParams(min_island=12, max_hole=0, **bare), block=block)
     np.testing.assert_array_equal(got, wanted)
     background = skimage_label(~phase, connectivity=1)
@@ -270,7 +271,7 @@ def test_snakes_through_many_blocks_are_judged_by_their_whole_size(block):
             sum(ndimage.label(tube[z : z + 3, y : y + 3], FACES)[1] for z in range(0, 15, 3) for y in range(0, 15, 3))
             > 20
         )
-    bare = {"opening": 0, "closing": 0}
+    bare: dict[str, Any] = {"opening": 0, "closing": 0}
     island = np.where(tube, 200, 50).astype(np.uint8)
     for smallest, kept in ((length, True), (length + 1, False)):
         got = found(island, MaskParams(min_island=smallest, max_hole=0, **bare), block=block)
@@ -303,7 +304,7 @@ def test_a_hole_is_enclosed(block):
 def test_islands_join_over_edges_and_corners():
     voxels = np.full((6, 6, 6), 50, np.uint8)
     voxels[2, 2, 2] = voxels[3, 3, 3] = voxels[4, 4, 3] = 200
-    params = {"opening": 0, "closing": 0, "max_hole": 0}
+    params: dict[str, Any] = {"opening": 0, "closing": 0, "max_hole": 0}
     assert found(voxels, MaskParams(min_island=3, **params), block=(3, 3, 3)).sum() == 3
     assert found(voxels, MaskParams(min_island=4, **params), block=(3, 3, 3)).sum() == 0
 

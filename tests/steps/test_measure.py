@@ -16,11 +16,13 @@ from scipy.spatial.distance import cdist
 
 from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import MemoryBlock, compute
-from crackdask.grid import Grid
+from crackdask.blocks.passes import Array, Tally, reach
+from crackdask.grid import Grid, Triple
 from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.schema import PARTICLES
 from crackdask.steps.measure import (
     MEASURED,
+    Groups,
     MeasureParams,
     contacts,
     deepest_shell,
@@ -30,12 +32,14 @@ from crackdask.steps.measure import (
     passes_to_tables,
 )
 
+#: Grey levels and labels.
+Scan = tuple[Array, Array]
 VOXEL = (0.325, 0.325, 0.325)
 PARAMS = MeasureParams()
 DEEPEST = 12
 
 
-def scan(seed=0, shape=(26, 30, 34), count=16, outside=True):
+def scan(seed: int = 0, shape: Triple = (26, 30, 34), count: int = 16, outside: bool = True) -> Scan:
     """Touching spheres cut at their common planes, noisy grey levels, a corner outside the scan."""
     rng = np.random.default_rng(seed)
     centres = rng.random((count, 3)) * shape
@@ -50,13 +54,15 @@ def scan(seed=0, shape=(26, 30, 34), count=16, outside=True):
     return grey, label
 
 
-def tallies_of(grey, label, block, voxel_um=VOXEL, deepest=DEEPEST):
+def tallies_of(
+    grey: Array, label: Array, block: Triple, voxel_um: tuple[float, float, float] = VOXEL, deepest: int = DEEPEST
+) -> list[Tally]:
     (counting,) = passes(PARAMS, voxel_um, deepest)
     grid = Grid(label.shape, block)
     found = []
     for number, box in enumerate(grid):
         windows = {
-            name: (halo, volume[box.grow(halo, within=grid.shape).slices])
+            name: (halo, volume[reach(halo, box, grid.shape).slices])
             for (name, halo), volume in zip(counting.reads.items(), (grey, label), strict=True)
         }
         found.append(counting.kernel(MemoryBlock(grid, number, windows, {})).tally)
@@ -83,16 +89,16 @@ def grapes_shells(grey, label, particle):
 
 
 @pytest.fixture(scope="module")
-def volumes():
+def volumes() -> Scan:
     return scan()
 
 
 @pytest.fixture(scope="module")
-def groups(volumes):
+def groups(volumes: Scan) -> Groups:
     return finalise(tallies_of(*volumes, (11, 13, 34)), range(1, 17), VOXEL)
 
 
-def test_shells_equal_grapes(volumes, groups):
+def test_shells_equal_grapes(volumes: Scan, groups: Groups) -> None:
     grey, label = volumes
     deepest = 0
     for row in range(16):
@@ -116,7 +122,7 @@ def test_shells_and_histograms_add_up_to_the_totals(groups):
     np.testing.assert_array_equal(shells["grey_sumsq"].sum(axis=1), squares)
 
 
-def test_columns_equal_numpy(volumes, groups):
+def test_columns_equal_numpy(volumes: Scan, groups: Groups) -> None:
     grey, label = volumes
     particles = groups["particles"]
     outside = ndimage.binary_dilation(grey == 0, np.ones((3, 3, 3)))
@@ -155,9 +161,9 @@ def test_columns_equal_numpy(volumes, groups):
     assert 0 < particles["touches_invalid"].sum() < 16
 
 
-def test_contacts_equal_numpy(volumes, groups):
+def test_contacts_equal_numpy(volumes: Scan, groups: Groups) -> None:
     grey, label = volumes
-    pairs = {}
+    pairs: dict[tuple[int, int], Array] = {}
     for axis in range(3):
         low, high = (np.moveaxis(label, axis, 0)[s].ravel() for s in (np.s_[:-1], np.s_[1:]))
         met = (low != high) & (low > 0) & (high > 0)
@@ -220,7 +226,7 @@ def test_any_blocks_give_the_same_bits(seed, block, voxel_um):
     blur=st.sampled_from([0.4, 0.71, 2.0]),
     chunk=st.integers(3, 19),
 )
-def test_blurred_levels_are_the_same_bits_in_any_blocks(block, blur, chunk):
+def test_blurred_levels_are_the_same_bits_in_any_blocks(block: Triple, blur: float, chunk: int) -> None:
     grey, label = scan(4, (17, 14, 19), 6)
     if Grid(label.shape, block).counts == (1, 1, 1):
         block = (5, 7, 6)
@@ -233,7 +239,7 @@ def test_blurred_levels_are_the_same_bits_in_any_blocks(block, blur, chunk):
     assert_same(found, expected)
 
 
-def test_blur_changes_grey_levels_and_nothing_else(volumes):
+def test_blur_changes_grey_levels_and_nothing_else(volumes: Scan) -> None:
     grey, label = volumes
     blurred = np.zeros(grey.shape, np.uint8)
     reach = radius(0.9)
@@ -250,7 +256,7 @@ def test_blur_changes_grey_levels_and_nothing_else(volumes):
 
 
 @pytest.mark.parametrize("ranges", [[range(1, 18)], [range(1, 4), range(4, 5), range(5, 18)]])
-def test_a_run_and_a_notebook_end_the_pass_with_the_same_tables(volumes, ranges):
+def test_a_run_and_a_notebook_end_the_pass_with_the_same_tables(volumes: Scan, ranges: list[range]) -> None:
     grey, label = volumes
     width = deepest_shell(tallies_of(*volumes, (9, 10, 11)))
     given, handed = {"grey": grey, "label": label}, []
@@ -270,13 +276,13 @@ def test_a_run_and_a_notebook_end_the_pass_with_the_same_tables(volumes, ranges)
 
 
 @pytest.mark.parametrize("block", [(1, 30, 34), (26, 1, 34), (26, 30, 1)])
-def test_blocks_one_voxel_thick(volumes, groups, block):
+def test_blocks_one_voxel_thick(volumes: Scan, groups: Groups, block: Triple) -> None:
     found = finalise(tallies_of(*volumes, block), range(1, 17), VOXEL)
     for group, columns in groups.items():
         assert_same(found[group], columns)
 
 
-def test_the_order_of_the_tallies_does_not_matter(volumes, groups):
+def test_the_order_of_the_tallies_does_not_matter(volumes: Scan, groups: Groups) -> None:
     tallies = tallies_of(*volumes, (10, 10, 10))
     np.random.default_rng(0).shuffle(tallies)
     found = finalise(tallies, range(1, 17), VOXEL)
@@ -284,7 +290,7 @@ def test_the_order_of_the_tallies_does_not_matter(volumes, groups):
         assert_same(found[group], columns)
 
 
-def test_ranges_of_ids_give_the_same_as_all_at_once(volumes, groups):
+def test_ranges_of_ids_give_the_same_as_all_at_once(volumes: Scan, groups: Groups) -> None:
     tallies = tallies_of(*volumes, (10, 15, 20))
     width = deepest_shell(tallies)
     assert width == groups["shells"]["voxels"].shape[1]
@@ -332,8 +338,8 @@ def test_sparse_and_missing_ids():
         assert_same(found[group], expected[group])
 
 
-def test_an_absent_particle_has_no_voxel_and_no_numbers(volumes):
-    found = finalise(tallies_of(*volumes, (26, 30, 34)), [3, 99], VOXEL)
+def test_an_absent_particle_has_no_voxel_and_no_numbers(volumes: Scan) -> None:
+    found = finalise(tallies_of(*volumes, (26, 30, 34)), np.array([3, 99]), VOXEL)
     for name, column in found["particles"].items():
         assert np.isnan(column[1]) if column.dtype.kind == "f" else column[1] == 0, name
         assert not np.isnan(column[0])
@@ -345,7 +351,7 @@ def test_a_particle_of_one_voxel():
     label = np.zeros((5, 5, 5), np.uint32)
     label[2, 3, 1] = 1
     grey = np.full((5, 5, 5), 77, np.uint8)
-    found = finalise(tallies_of(grey, label, (2, 2, 2)), [1], (1.0, 1.0, 1.0))
+    found = finalise(tallies_of(grey, label, (2, 2, 2)), range(1, 2), (1.0, 1.0, 1.0))
     row = {name: column[0] for name, column in found["particles"].items()}
     assert (row["voxels"], row["max_depth_um"], row["grey_mean"], row["grey_std"]) == (1, 1, 77, 0)
     assert row["grey_p05"] == row["grey_p50"] == row["grey_p95"] == 77
@@ -362,11 +368,11 @@ def test_touching_the_invalid_region(offset, block):
     label[3, 3, 3] = 1
     grey = np.full((7, 7, 7), 50, np.uint8)
     grey[tuple(3 + o for o in offset)] = 0
-    found = finalise(tallies_of(grey, label, block), [1], VOXEL)
+    found = finalise(tallies_of(grey, label, block), range(1, 2), VOXEL)
     assert found["particles"]["touches_invalid"][0]
     grey[:] = 50
     grey[tuple(3 + 2 * o for o in offset)] = 0
-    found = finalise(tallies_of(grey, label, block), [1], VOXEL)
+    found = finalise(tallies_of(grey, label, block), range(1, 2), VOXEL)
     assert found["particles"]["touches_invalid"][0] == (offset == (0, 0, 0))
 
 
@@ -381,7 +387,7 @@ def ball(radius, centre, stretch=(1.0, 1.0, 1.0), voxel_um=(1.0, 1.0, 1.0)):
 
 def shape_of(label, deepest, voxel_um=(1.0, 1.0, 1.0)):
     grey = np.ones(label.shape, np.uint8)
-    found = finalise(tallies_of(grey, label, label.shape, voxel_um, deepest), [1], voxel_um)
+    found = finalise(tallies_of(grey, label, label.shape, voxel_um, deepest), range(1, 2), voxel_um)
     return {name: column[0] for name, column in found["particles"].items()}
 
 
@@ -433,4 +439,4 @@ def test_a_particle_deeper_than_planned_is_an_error():
 
 def test_the_parameters_refuse_what_they_do_not_know():
     with pytest.raises(ValidationError):
-        MeasureParams(shells=3)
+        MeasureParams(shells=3)  # type: ignore[call-arg]  # what is refused

@@ -73,9 +73,9 @@ def test_the_tables_are_those_of_the_whole_scan(dtype, fill):
     np.testing.assert_array_equal(volumes["raw"], voxels)
     assert volumes["raw"].dtype == voxels.dtype
     for factor in read.levels(SHAPE):
-        wanted = reduce_mean(voxels, factor, fill)
-        assert tables[f"level_{factor}"].dtype == wanted.dtype
-        np.testing.assert_array_equal(tables[f"level_{factor}"], wanted)
+        level = reduce_mean(voxels, factor, fill)
+        assert tables[f"level_{factor}"].dtype == level.dtype
+        np.testing.assert_array_equal(tables[f"level_{factor}"], level)
     cropped = np.ascontiguousarray(voxels[crop.slices])
     bins = extremes(cropped, fill).bins() if two_passes(voxels.dtype) else None
     wanted, found = histogram(cropped, bins, fill), histogram_of(tables)

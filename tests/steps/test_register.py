@@ -66,7 +66,7 @@ def packing(extent, seed):
     number = int(volume / 1500)
     centres = (random.random((number, 3)) * 1.5 - 0.25) * extent
     radii, greys = random.uniform(4, 9, number), random.uniform(80, 120, number)
-    keep = []
+    keep: list[int] = []
     for i in range(number):
         apart = np.sqrt(((centres[keep] - centres[i]) ** 2).sum(axis=1)) if keep else np.array([99.0])
         if (apart > 0.9 * (radii[keep] + radii[i] if keep else 9)).all():
@@ -120,7 +120,7 @@ def test_snow_comes_back_to_a_hundredth_of_a_voxel():
     assert found.residual_voxels < 0.05
 
 
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "five degrees, a tenth of the field": {"angles": (5, -1, 2), "shift": (0.1, -0.1, 0.1)},
     "nearly nothing": {"angles": (0.05, 0, 0), "shift": (0.004, -0.003, 0.002), "noise": 20.0},
     "cracked": {"angles": (-2, 3, 1), "shift": (0.05, 0.1, -0.1), "dark": 0.8},
@@ -185,7 +185,7 @@ def test_invalid_voxels_do_not_pull():
         made = [shrink(zeroed, ~np.isnan(scan), (f, f, f)) for f in (4, 2)]
         levels.append([Level(f, np.where(v, g, np.float32(np.nan)), v) for f, (g, v) in zip((4, 2), made, strict=True)])
     readers = [lambda box, scan=scan: scan[box.slices] for scan in (reference, moving)]
-    same = register(*levels, *readers, SHAPE, SHAPE, RegisterParams(), fill=float("nan"))
+    same = register(levels[0], levels[1], readers[0], readers[1], SHAPE, SHAPE, RegisterParams(), fill=float("nan"))
     np.testing.assert_allclose(same.matrix, found.matrix, atol=1e-3)
     assert corner_error(same.matrix, expected, SHAPE) < 0.1
 
@@ -263,7 +263,7 @@ def test_a_constant_scan_is_refused(which):
 
 
 def good_fit(**changes):
-    parts = {"matrix": np.eye(4), "residual_voxels": 0.1, "n_used": 20, "n_blocks": 27}
+    parts: dict[str, Any] = {"matrix": np.eye(4), "residual_voxels": 0.1, "n_used": 20, "n_blocks": 27}
     parts |= {"correlation": 0.9, "residuals": ()}
     return Fit(**(parts | changes))
 
@@ -370,4 +370,4 @@ def test_bad_parameters_are_refused(bad):
 
 def test_parameters_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
-        RegisterParams().seed = 3
+        RegisterParams().seed = 3  # type: ignore[misc]  # what is refused

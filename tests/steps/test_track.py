@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from crackdask.blocks.passes import Array
 from crackdask.steps.track import track
 
 NONE = (np.zeros(0, np.uint32), np.zeros(0, np.uint32))
 
 
-def columns(states=3, particles=5):
+def columns(states: int = 3, particles: int = 5) -> tuple[Array, Array, Array]:
     return (
         np.full((states, particles), 9, np.uint32),
         np.zeros((states, particles), bool),

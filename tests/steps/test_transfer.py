@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -96,7 +97,7 @@ def plain_transfer(depth, previous_label, previous_depth, lost, seed_depth=0.5, 
     own_seeds = dict(seed)
     for at, name in sorted(lost):
         seed.setdefault(at, name)
-    overlap = {}
+    overlap: dict[Any, dict[int, int]] = {}
     for at, name in seed.items():
         if at in order:
             overlap.setdefault(basin[at], {}).setdefault(name, 0)
@@ -119,7 +120,7 @@ def plain_transfer(depth, previous_label, previous_depth, lost, seed_depth=0.5, 
         node[at] = (peak, min(near)[1])
     label = {n: n[1] or (counted[n[0]][0] if n[0] in counted else 0) for n in set(node.values())}
     found = set(label.values())
-    saddles = {}
+    saddles: dict[tuple[Any, ...], int] = {}
     for at in order:
         for to in neighbours(at):
             pair = tuple(sorted((node[at], node[to])))

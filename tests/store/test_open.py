@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
 from scipy import ndimage
+from zarr.core.metadata import ArrayV3Metadata
 
 import crackdask
 from crackdask import schema
@@ -86,7 +88,8 @@ def test_the_format_on_disk(finished: Tiny) -> None:
         meta = json.loads((finished.store / name / "zarr.json").read_text())
         assert meta["zarr_format"] == 3
         assert meta["codecs"][-1]["name"] == "crc32c", name
-        assert tuple(meta["dimension_names"]) == array.metadata.dimension_names
+        assert isinstance(array.metadata, ArrayV3Metadata)
+        assert array.metadata.dimension_names == tuple(meta["dimension_names"])
         if meta["dimension_names"][0] == "state" and len(meta["shape"]) > 1 and name != "transforms/matrix":
             assert array.chunks[0] == 1, name
         if name.endswith(("/state", "/step")):
@@ -97,7 +100,7 @@ def test_the_format_on_disk(finished: Tiny) -> None:
 
 
 def test_root_attributes(finished: Tiny) -> None:
-    said = dict(zarr.open_group(str(finished.store), mode="r").attrs)
+    said: dict[str, Any] = dict(zarr.open_group(str(finished.store), mode="r").attrs)
     assert said["format_version"] == schema.FORMAT_VERSION
     assert said["crackdask_version"] == crackdask.__version__
     assert {"numpy", "dask", "zarr", "python"} <= set(said["libraries"])

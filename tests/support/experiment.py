@@ -33,9 +33,9 @@ SMALL = Phantom(
     radius_range=(4.0, 9.0),
 )
 #: A registration of small scans that takes a second.
-QUICK = {"samples": 4000, "iterations": 30, "max_rotation_deg": 2.0, "blocks_per_axis": 2, "rounds": 1}
+QUICK: dict[str, Any] = {"samples": 4000, "iterations": 30, "max_rotation_deg": 2.0, "blocks_per_axis": 2, "rounds": 1}
 #: Blocks that divide nothing evenly.
-CUT = {"block": [24, 40, 48], "chunk": [8, 20, 24], "keep_intermediate": True}
+CUT: dict[str, Any] = {"block": [24, 40, 48], "chunk": [8, 20, 24], "keep_intermediate": True}
 GROUPS = ("volumes", "particles", "shells", "histograms", "contacts", "transforms")
 
 Sections = Mapping[str, Mapping[str, Any]]

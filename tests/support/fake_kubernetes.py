@@ -31,7 +31,7 @@ Object = dict[str, Any]
 _BIN = Path(sys.executable).parent
 
 
-class ApiServer(kmock.KubernetesEmulator):  # type: ignore[misc]
+class ApiServer(kmock.KubernetesEmulator):
     """Objects in memory, with what the API server adds to them and the operator asks for."""
 
     versions = itertools.count(1)
@@ -52,7 +52,7 @@ class ApiServer(kmock.KubernetesEmulator):  # type: ignore[misc]
         return await super()._handle(request)
 
     async def _serve_list(self, request: Any) -> Any:
-        found = await super()._serve_list(request)
+        found: Any = await super()._serve_list(request)
         wanted = dict(word.split("=", 1) for word in (request.params.get("labelSelector") or "").split(",") if word)
         found["items"] = [
             made for made in found["items"] if wanted.items() <= made["metadata"].get("labels", {}).items()

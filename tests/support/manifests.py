@@ -52,7 +52,7 @@ def everything() -> list[Object]:
 
 def errors(made: Object, versions: Sequence[str] = VERSIONS) -> list[str]:
     """Return what is wrong with an object, one line for each complaint."""
-    schema = _definitions().get((made.get("apiVersion"), made.get("kind")))
+    schema = _definitions().get((made.get("apiVersion", ""), made.get("kind", "")))
     if schema is None:
         return [complaint for version in versions for complaint in _core_errors(made, version)]
     found = [f"{error.json_path}: {error.message}" for error in schema.iter_errors(made)]

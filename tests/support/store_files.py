@@ -9,6 +9,13 @@ from pathlib import Path
 from crackdask.engine.checkpoints import Work
 
 
+def work_folder(store: Path) -> Path:
+    """Return the work folder of a store on a disk."""
+    folder = Work.beside(store).folder
+    assert isinstance(folder, Path)
+    return folder
+
+
 def files(store: Path) -> dict[str, bytes]:
     """Return every file of a store, without how long its steps took."""
     found = {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
@@ -26,5 +33,5 @@ def unlike(found: Path, wanted: Path) -> list[str]:
 def copied(store: Path, to: Path) -> Path:
     """Copy a store and its work folder."""
     shutil.copytree(store, to)
-    shutil.copytree(Work.beside(store).folder, Work.beside(to).folder)
+    shutil.copytree(work_folder(store), work_folder(to))
     return to

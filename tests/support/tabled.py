@@ -21,7 +21,7 @@ def ball(radius: float, shells: int) -> Floats:
     return np.where(shell <= radius, np.maximum(voxels.round(), 1), 0)
 
 
-def balls(radii: Sequence[float], states: int) -> Floats:
+def balls(radii: Sequence[float] | Floats, states: int) -> Floats:
     """Return the voxels of balls, (state, particle, shell)."""
     deepest = int(max(radii))
     return np.broadcast_to([ball(r, deepest) for r in radii], (states, len(radii), deepest)).copy()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -67,7 +66,9 @@ def as_toml(content: dict[str, Any]) -> str:
 def contents(store: Path) -> dict[str, Voxels]:
     """Return every array of a store, by path."""
     root = zarr.open_group(str(store), mode="r", use_consolidated=False)
-    return {name: np.asarray(array[...]) for name, array in root.members(max_depth=None) if hasattr(array, "shape")}
+    return {
+        name: np.asarray(array[...]) for name, array in root.members(max_depth=None) if isinstance(array, zarr.Array)
+    }
 
 
 def assert_same_store(found: Path, wanted: Path) -> None:
@@ -89,11 +90,11 @@ class Tiny:
 
     folder: Path
     content: dict[str, Any] = field(default_factory=dict)
-    crackdask: ClassVar[Callable[..., Said]] = staticmethod(crackdask)
-    scan: ClassVar[Callable[..., Voxels]] = staticmethod(scan)
-    write_slices: ClassVar[Callable[[Path, Voxels], None]] = staticmethod(write_slices)
-    contents: ClassVar[Callable[[Path], dict[str, Voxels]]] = staticmethod(contents)
-    assert_same_store: ClassVar[Callable[[Path, Path], None]] = staticmethod(assert_same_store)
+    crackdask: ClassVar[staticmethod[..., Said]] = staticmethod(crackdask)
+    scan: ClassVar[staticmethod[..., Voxels]] = staticmethod(scan)
+    write_slices: ClassVar[staticmethod[[Path, Voxels], None]] = staticmethod(write_slices)
+    contents: ClassVar[staticmethod[[Path], dict[str, Voxels]]] = staticmethod(contents)
+    assert_same_store: ClassVar[staticmethod[[Path, Path], None]] = staticmethod(assert_same_store)
 
     def __post_init__(self) -> None:
         """Write the scans."""

@@ -1,0 +1,184 @@
+"""Zarr's view of a store of which every chunk that is read is looked at: is it there, whole, and in its place.
+
+Zarr takes a chunk that is not there for background, and what is no file for one that is not there. Here that is an
+error, as is a chunk whose checksum does not fit, or that was written elsewhere, as far as seals are at hand.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zarr.abc.store import SuffixByteRequest
+from zarr.storage import LocalStore
+
+from crackdask.storage.locations import Place, Prefix
+from crackdask.storage.zarr_bucket import Chunks
+from crackdask.store import seals
+from crackdask.store.damage import damaged_chunk
+
+if TYPE_CHECKING:
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+#: Attribute of arrays whose every chunk is written, so that one that is not there was lost.
+WHOLE = {"chunks_of_zeros": "written"}
+
+
+def checked(store: Place, *, read_only: bool = True) -> CheckedFiles | CheckedObjects:
+    """Return the view of a store; who writes may find nothing where a chunk comes to lie."""
+    if isinstance(store, Prefix):
+        return CheckedObjects.at(store, read_only=read_only)
+    return CheckedFiles(store, read_only=read_only)
+
+
+class CheckedFiles(LocalStore):
+    """A store on a disk."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return what lies under a key, or None."""
+        found = await super().get(key, prototype, byte_range)
+        if self.read_only:
+            _look_at(self.root, key, found, byte_range)
+        return found
+
+    def get_sync(
+        self, key: str, *, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return what lies under a key, or None."""
+        found = super().get_sync(key, prototype=prototype, byte_range=byte_range)
+        if self.read_only:
+            _look_at(self.root, key, found, byte_range)
+        return found
+
+    def __dask_tokenize__(self) -> tuple[str, str, int]:
+        """Tell stores apart in the names of a graph, which are the same in every process."""
+        return type(self).__name__, str(self.root), (self.root / "zarr.json").stat().st_mtime_ns
+
+
+class CheckedObjects(Chunks):
+    """A store in object storage.
+
+    Attributes
+    ----------
+    sealed
+        Seals of what was written, by key.
+    """
+
+    sealed: dict[str, tuple[int, int, int, int]]
+
+    @classmethod
+    def at(cls, where: Prefix, *, read_only: bool = False) -> CheckedObjects:
+        """Return the view of a prefix."""
+        store = super().at(where, read_only=read_only)
+        store.sealed = {}
+        return store
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Return an object, or None."""
+        found = await super().get(key, prototype, byte_range)
+        if self.read_only:
+            _look_at(self.where, key, found, byte_range)
+        return found
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write an object whole."""
+        await super().set(key, value)
+        if "/c/" in key and (inner := layout(self.where, key.partition("/c/")[0])[0]):
+            self.sealed[key] = seals.seal_of(value.as_numpy_array(), inner)
+
+
+def _look_at(store: Place, key: str, found: Buffer | None, byte_range: ByteRequest | None) -> None:
+    """Refuse a chunk that is not the one which was written.
+
+    Raises
+    ------
+    DamagedError
+        If it is not.
+    """
+    array, is_chunk, _ = key.partition("/c/")
+    if not is_chunk or "/" not in array:
+        return
+    if found is None:
+        if reason := _absent(store, key, array):
+            raise damaged_chunk(store, key, reason)
+        return
+    inner, _ = layout(store, array)
+    if not inner:
+        return
+    if byte_range is None:
+        data = found.as_numpy_array()
+        if not seals.is_whole(data, inner):
+            raise damaged_chunk(store, key, "its checksum does not fit")
+        wrong = _misplaced(store, key, seals.seal_of(data, inner))
+    elif isinstance(store, Path):  # a part of a shard
+        if not seals.is_whole(found.as_numpy_array(), 1) and not seals.is_whole((store / key).read_bytes(), inner):
+            raise damaged_chunk(store, key, "its checksum does not fit")
+        # Its index, which comes first, is where the place is looked at.
+        wrong = isinstance(byte_range, SuffixByteRequest) and _misplaced(
+            store, key, seals.seal_of_file(store / key, inner)
+        )
+    else:
+        return
+    if wrong:
+        raise damaged_chunk(store, key, "it was written at another place, or at another time")
+
+
+def _misplaced(store: Place, key: str, found: tuple[int, int, int, int]) -> bool:
+    """Tell whether a chunk is not the one that is sealed; seals are read again before one is accused."""
+    if _fits(store, key, found):
+        return False
+    seals.load.cache_clear()
+    return not _fits(store, key, found)
+
+
+def _fits(store: Place, key: str, found: tuple[int, int, int, int]) -> bool:
+    seal = seals.seal_at(store, key)
+    if seal is None:
+        what = seals.what_of(key)
+        return what is None or seals.load(store, what) is None
+    return (seal[0], seal[3]) == (found[0], found[3])
+
+
+def _absent(store: Place, key: str, array: str) -> str | None:
+    """Return why a chunk cannot be read, or None where it is not there because it holds nothing but background."""
+    where = store / key
+    if isinstance(where, Path):
+        if where.is_symlink():
+            return "it is a link that leads nowhere"
+        if where.is_dir():
+            return "it is a folder, not a file"
+        above = next((folder for folder in where.parents if folder.exists()), where)
+        if not above.is_dir():
+            return f"{above} is a file, not a folder"
+    if layout(store, array)[1]:
+        return "it is not there"
+    if seals.seal_at(store, key):
+        seals.load.cache_clear()
+        return "it is not there" if seals.seal_at(store, key) else None
+    return None
+
+
+@lru_cache(maxsize=512)
+def layout(store: Place, array: str) -> tuple[int, bool]:
+    """Return how many chunks are in a file of an array, and whether every one of them was written.
+
+    There are none that can be told where chunks do not end in a checksum, as in arrays that others put into a store.
+    """
+    try:
+        facts: dict[str, Any] = json.loads((store / array / "zarr.json").read_text())
+        codecs, inner = facts["codecs"], 1
+        if codecs[0]["name"] == "sharding_indexed":
+            outer, within = facts["chunk_grid"]["configuration"]["chunk_shape"], codecs[0]["configuration"]
+            inner = prod(-(-a // b) for a, b in zip(outer, within["chunk_shape"], strict=True))
+            codecs = within["codecs"]
+        if codecs[-1]["name"] != "crc32c":
+            inner = 0
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0, False
+    return inner, WHOLE.items() <= facts.get("attributes", {}).items()

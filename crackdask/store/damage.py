@@ -1,0 +1,47 @@
+"""What is said of a store whose files are no longer what was written, and the way out."""
+
+from __future__ import annotations
+
+from crackdask.storage.locations import Place, names
+from crackdask.store.root import StoreError
+
+
+class DamagedError(StoreError):
+    """What was written is no longer what is read; a run makes it anew."""
+
+    def __init__(self, found: str, remedy: str, name: str, state: int, reason: str = "") -> None:
+        super().__init__(found, remedy, name, state, reason)
+        self.found, self.name, self.state, self.reason, self._remedy = found, name, state, reason, remedy
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self._remedy}"
+
+
+def damaged_chunk(store: Place, key: str, reason: str) -> DamagedError:
+    """Return the error of a chunk of a store."""
+    group, name, _, *rest = key.split("/")
+    state = int(rest[0]) if group == "volumes" and len(rest) > 1 else 0
+    reason = f"chunk {'/'.join(['c', *rest])}: {reason}"
+    if group == "cracks":
+        remedy = f"to have it made anew, remove {store / group} and run `crackdask cracks {store}`"
+    else:
+        remedy = f"to have it made anew, remove {record_of(store, key)} and run again"
+    found = f"{store / group / name}: damaged on the disk or by a copy ({reason})"
+    return DamagedError(found, remedy, name, state, reason)
+
+
+def record_of(store: Place, key: str) -> Place:
+    """Return the file or folder without which a run makes a chunk's volume, or its table, again."""
+    group, name, _, *rest = key.split("/")
+    steps: tuple[str, ...] = ()
+    if group != "volumes":
+        steps, otherwise = ("track",), store / group
+    elif len(rest) < 2:  # a coordinate, which no step makes
+        return store / group / name
+    else:
+        steps = ("labels", "transfer") if name == "label" else (name.replace("denoised", "denoise"),)
+        steps, otherwise = tuple(f"{step}-{rest[0]}" for step in steps), store / group / name
+    home = store.resolve()
+    results = home.with_name(f"{home.name}.work") / "results"
+    found = [each for each in sorted(names(results)) if each in steps or each.partition("-")[0] in steps]
+    return results / found[0] if found else otherwise

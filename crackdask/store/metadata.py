@@ -1,0 +1,81 @@
+"""What the arrays of a store say of themselves, held against what the store says of them at its root."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError
+from crackdask.store.root import StoreError
+
+#: What decides which numbers are read; attributes may be added by anybody.
+_DECISIVE = (
+    "zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs",
+    "dimension_names",
+)  # fmt: skip
+_AHEAD = 8
+
+
+def unlike(path: Place, group: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the groups and arrays of a store whose own metadata is not what its root says, and what is wrong.
+
+    Whoever opens the store reads the one, who opens an array the other: where they differ, one of them was damaged.
+
+    Parameters
+    ----------
+    path
+        The store.
+    group
+        Look at this one alone, and what is in it.
+    """
+    root = json.loads((path / "zarr.json").read_text())
+    told = (root.get("consolidated_metadata") or {}).get("metadata", {})
+    names = [name for name in told if not group or name == group or name.startswith(f"{group}/")]
+    if isinstance(path, Prefix):
+        with ThreadPoolExecutor(_AHEAD) as pool:
+            own = list(pool.map(lambda name: _own(path, name), names))
+    else:
+        own = [_own(path, name) for name in names]
+    for name, found in zip(names, own, strict=True):
+        if isinstance(found, str):
+            yield name, found
+        elif differs := [key for key in _DECISIVE if found.get(key) != told[name].get(key)]:
+            yield name, f"tells another {', '.join(differs)} than {path}/zarr.json"
+
+
+def _own(path: Place, name: str) -> dict[str, Any] | str:
+    """Return what an array or group says of itself, or why that cannot be told."""
+    try:
+        found = json.loads((path / name / "zarr.json").read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return "is gone"
+    except (PlaceError, UnreachableError, PermissionError):
+        raise
+    except (OSError, ValueError) as error:
+        return f"cannot be read: it is no file, or no JSON ({type(error).__name__})"
+    return found if isinstance(found, dict) else "does not describe an array or group"
+
+
+def check_metadata(path: Place, *, complete: bool) -> None:
+    """Refuse a store whose metadata was damaged.
+
+    Parameters
+    ----------
+    path
+        The store.
+    complete
+        Whether its run is at its end; before, its tables may be about to be made.
+
+    Raises
+    ------
+    StoreError
+        If metadata of the store, and of an array or group of it, tell different things.
+    """
+    for name, reason in unlike(path, "" if complete else "volumes"):
+        if name.partition("/")[0] == "cracks":
+            out = f"remove {path}/cracks, and `crackdask cracks {path}` makes it anew"
+        else:
+            out = f"`crackdask run RECIPE --store {path}` makes anew what it describes"
+        raise StoreError(f"{path}/{name}/zarr.json {reason}; {out}")
