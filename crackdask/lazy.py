@@ -20,13 +20,14 @@ from crackdask.blocks.passes import Pass
 from crackdask.blocks.xarrays import check, each_state, edges, like, number_of, reference_volume
 from crackdask.lazy_import import Later
 from crackdask.schema import GREY_LEVELS, HISTOGRAMS, PARTICLES, SHELLS, Variable
-from crackdask.steps.denoise import DenoiseParams, noise_passes
+from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.labels import LabelsParams
 from crackdask.steps.labels import passes as labels_passes
 from crackdask.steps.mask import MaskParams, ball, threshold_pass
 from crackdask.steps.mask import passes as mask_passes
 from crackdask.steps.measure import MEASURED, MeasureParams, passes_to_tables
+from crackdask.steps.noise import noise_passes
 from crackdask.steps.transfer import CARRIED, DepthLimits, TransferParams, start_pass
 from crackdask.steps.transfer import passes as transfer_passes
 from crackdask.steps.watershed import depth_pass
@@ -271,7 +272,9 @@ def _carry(passes: Sequence[Pass], mask: da.Array, first: int, start: _Carried, 
     return [done[state][0]["label"] for state in range(mask.shape[0])]
 
 
-def measure(grey: xr.DataArray, label: xr.DataArray, particles: int, *, max_radius: int = 48) -> xr.DataTree:
+def measure(
+    grey: xr.DataArray, label: xr.DataArray, particles: int, *, max_radius: int = 48, blur: float = 0.0
+) -> xr.DataTree:
     """Measure every particle, lazily; the same numbers as a run's.
 
     Parameters
@@ -282,6 +285,9 @@ def measure(grey: xr.DataArray, label: xr.DataArray, particles: int, *, max_radi
         How many ids there are, 1..particles: a lazy table must know its length.
     max_radius
         Upper bound of the depth of any particle, in smallest voxel edges; also the number of shells.
+    blur
+        Standard deviation, in voxels, of a Gaussian by which grey levels are blurred first; where a run matched the
+        sharpness of its states, the store's root attribute `found` has it as `blurred_by`.
 
     Returns
     -------
@@ -298,7 +304,7 @@ def measure(grey: xr.DataArray, label: xr.DataArray, particles: int, *, max_radi
     grey, label = check(grey, "grey", "uint8"), check(label, "label", "uint32")
     if grey.dims != label.dims or grey.shape != label.shape:
         raise ValueError(f"grey and label must cover the same voxels, found {grey.shape} and {label.shape}")
-    (counted,) = passes_to_tables(MeasureParams(), edges(label), max_radius, range(1, particles + 1), max_radius)
+    (counted,) = passes_to_tables(MeasureParams(), edges(label), max_radius, range(1, particles + 1), max_radius, blur)
 
     several = "state" in label.dims
     pairs = [(grey.data, label.data)]

@@ -19,6 +19,7 @@ STEPS = (
     "mask",
     "labels",
     "transfer",
+    "sharpness",
     "measure",
     "track",
 )

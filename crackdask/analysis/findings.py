@@ -93,6 +93,17 @@ KINDS: Mapping[str, Kind] = {
         "reconstruction remove them",
     ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
+    "sharpness": Kind(
+        "blurrier than the sharpest state",
+        "the dark around particles reaches deeper into them there, which looks like damage; let match_sharpness be "
+        '"auto" under [grey], or leave the state out if it is too blurry for that',
+    ),
+    "sharpness-matched": Kind(
+        "blurrier than the sharpest state, and matched",
+        "sharper states were measured as blurry as the blurriest of these, which costs detail in all; "
+        "leave the state out to keep it",
+        note=True,
+    ),
 }
 
 
@@ -219,6 +230,35 @@ def of_motion(names: Sequence[str], transforms: Sequence[str], chains: Sequence[
         elif kind == "affine" and rigid == rigid:
             told.append(Finding("deformed", name, float(affine), 0.0, left))
     return told
+
+
+def of_sharpness(
+    names: Sequence[str], widths: Sequence[float], blurrier: Sequence[float], limit: float, matched: Sequence[bool]
+) -> list[Finding]:
+    """Return what the edges of the states' particles tell.
+
+    Parameters
+    ----------
+    names
+        Of the states.
+    widths
+        Of their edges, in voxels; NaN where unknown.
+    blurrier
+        By which blur each is blurrier than the sharpest, in voxels; 0 within the limit.
+    limit
+        From which blur on it is told.
+    matched
+        Whether the sharper states were brought to it for measuring.
+    """
+    sharpest = min((width for width in widths if width == width), default=float("nan"))
+    return [
+        Finding(
+            "sharpness-matched" if done else "sharpness", name, float(more), limit,
+            f"edges {width:.2f} voxels wide instead of {sharpest:.2f}, as after a blur of {more:.2f}, limit {limit:g}",
+        )
+        for name, width, more, done in zip(names, widths, blurrier, matched, strict=True)
+        if more
+    ]  # fmt: skip
 
 
 def of_window(shares: Mapping[str, Sequence[float]]) -> list[Finding]:

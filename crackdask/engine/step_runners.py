@@ -15,6 +15,7 @@ import numpy as np
 from crackdask.analysis import findings
 from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
+from crackdask.engine import sharpness
 from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.grey_levels import grey_scales, onto_reference, phases
 from crackdask.engine.table_writer import TableWriter, ranges
@@ -25,7 +26,6 @@ from crackdask.kernels.thresholds import ThresholdError
 from crackdask.recipe.recipe import Recipe
 from crackdask.schema import GREY_LEVELS
 from crackdask.steps.coarse_registration import Level
-from crackdask.steps.denoise import noise_passes
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.grey import Resampling, auto_window
 from crackdask.steps.grey import passes as grey_passes
@@ -35,6 +35,7 @@ from crackdask.steps.mask import passes as mask_passes
 from crackdask.steps.mask import threshold_of
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.measure import passes_in_ranges as measure_passes
+from crackdask.steps.noise import noise_passes
 from crackdask.steps.particle_motion import own_displacement, strain, whole_strain_error
 from crackdask.steps.particle_motion import passes as shift_passes
 from crackdask.steps.read import histogram_of, levels
@@ -226,7 +227,8 @@ def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
     def put(ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
         context.work.put_part(MEASURED, state, ids.start, _flat(groups))
 
-    passes = measure_passes(recipe.measure, recipe.experiment.voxel_um, deepest, ranges(context.particles), put)
+    voxel_um, blur = recipe.experiment.voxel_um, sharpness.matched(context).blur[state]
+    passes = measure_passes(recipe.measure, voxel_um, deepest, ranges(context.particles), put, blur)
     context.work.drop_volume(MEASURED, state)
     inputs = {"grey": context.volume("grey", state), "label": context.volume("label", state)}
     try:
@@ -358,6 +360,7 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) ->
             [each["chain_residual_voxels"].tolist() for each in transforms],
         ),
         *findings.of_registration(names, residuals, context.recipe.register_.transform),
+        *sharpness.found(context),
     ]
 
 
@@ -373,6 +376,7 @@ def _whole_volume_numbers(context: RunContext, levels: Mapping[str, Any]) -> dic
         "window": greys[ref]["window"].tolist(),
         "noise": float(context.result("denoise")["noise"]),
         **levels,
+        **sharpness.numbers(context),
         "threshold": {name: float(context.result("mask", s)["threshold"]) for s, name in enumerate(names)},
         "clipped_share": {
             name: (grey["grey_voxels"][1:] / grey["grey_voxels"][0]).tolist()
@@ -392,6 +396,7 @@ PERFORM: Mapping[str, Callable[[RunContext, Unit], dict[str, Array]]] = {
     "mask": _mask,
     "labels": _labels,
     "transfer": _transfer,
+    "sharpness": sharpness.measured,
     "measure": _measure,
     "track": _track,
 }

@@ -103,13 +103,14 @@ def units(recipe: Recipe) -> list[Unit]:
     """Return all units of a run in the order in which they are done.
 
     The first half goes scan by scan, the second state by state, so that few raw scans and intermediate volumes lie on
-    the disk at once, also where a run looks ahead (`ready`).
+    the disk at once, also where a run looks ahead (`ready`). What compares states comes after that, when only what the
+    store keeps is left of them.
     """
     order = states_in_order(len(recipe.states), recipe.reference)
     sections = recipe.sections()
     planned = [
         _unit(step, state, recipe, sections, order)
-        for stage in (Stage.SCANS, Stage.STATES)
+        for stage in (Stage.SCANS, Stage.STATES, Stage.TABLES)
         for state in order
         for step in of_stage(stage)
         if step.states == "all" or (step.states == "reference") == (state == recipe.reference)
@@ -174,9 +175,10 @@ def _parameters(recipe: Recipe, content: Mapping[str, Any], step: Step) -> Mappi
         "states": [{k: v for k, v in state.items() if k not in _OF_SCANS} for state in content["states"]],
     }
     parameters: dict[str, Any] = {name: facts[name] for name in step.facts}
-    for section in step.sections:
+    for wanted in step.sections:
+        section, _, key = wanted.partition(".")
         chosen = getattr(sections[section], "deciding", None)
-        parameters |= chosen() if chosen else content[section]
+        parameters |= {key: content[section][key]} if key else chosen() if chosen else content[section]
     return parameters
 
 

@@ -29,6 +29,16 @@ def gaussian(sd: float, radius: int) -> Singles:
     return (np.array(side) / (side[0] + 2 * sum(side[1:]))).astype(np.float32)
 
 
+def gaussian_after(sd: float, radius: int, first_sd: float, first_radius: int) -> Singles:
+    """Return one side of a Gaussian that follows another, both cut at their radius.
+
+    >>> gaussian_after(0.0, 0, 0.8, 2).tolist() == gaussian(0.8, 2).tolist()
+    True
+    """
+    first, second = (np.append(side[:0:-1], side) for side in (gaussian(first_sd, first_radius), gaussian(sd, radius)))
+    return np.convolve(first, second)[first_radius + radius :]
+
+
 @njit(nogil=True, cache=True)
 def blur(block: Singles, side: Singles) -> Singles:
     """Filter a block along x, then y, then z; it comes back smaller by the radius all round."""

@@ -189,8 +189,9 @@ def expose(
     density = _density(start - margin, stop + margin, table, seen, gains, optics)
     cut = slice(margin - narrow, narrow - margin)
     more = optics.more_blur
-    sharp = scanner.blur(density[cut, cut, cut], scanner.gaussian(math.hypot(optics.blur_sd, more), narrow))
-    wide = scanner.blur(density, scanner.gaussian(math.hypot(RIM_SD, more), margin))
+    # Kernels are cut, so that a wider one is not as one blur after the other: the state's own comes on top of both.
+    sharp = scanner.blur(density[cut, cut, cut], scanner.gaussian_after(more, optics.spread, optics.blur_sd, NARROW))
+    wide = scanner.blur(density, scanner.gaussian_after(more, optics.spread, RIM_SD, MARGIN))
     z, y, x = (scanner.waves(still.vectors, still.phases, int(start[a]), int(stop[a]), a) for a in range(3))
     numbers = np.array(
         [

@@ -39,7 +39,8 @@ class Stage(Enum):
 
     SCANS = 1  #: scan by scan
     STATES = 2  #: then state by state, with all that was made of its grey levels
-    WHOLE = 3  #: then once, for the whole experiment
+    TABLES = 3  #: then state by state, with what is kept of all of them
+    WHOLE = 4  #: then once, for the whole experiment
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ class Step:
     version
         Raised when its code changes what it computes: old results of it no longer count.
     sections, facts, opened
-        What decides its result: sections of the recipe, facts of the experiment, facts of the opened scans.
+        What decides its result: sections of the recipe, or one key of one ("section.key"); facts of the experiment,
+        facts of the opened scans.
     states
         For which states it is done.
     needs

@@ -46,6 +46,9 @@ class GreyParams(BaseModel):
         "than their error, peaks always, none never",
     )
     interpolation: Literal["cubic", "linear"] = Field("cubic", description="between source voxels")
+    match_sharpness: Literal["auto", "none"] = Field(
+        "auto", description="auto: where states differ, measure the sharper ones as blurry as the blurriest"
+    )
 
     @field_validator("window")
     @classmethod
@@ -53,6 +56,10 @@ class GreyParams(BaseModel):
         if not isinstance(window, str) and not window[0] < window[1]:
             raise ValueError(f"the window needs lo < hi, not lo = {window[0]:g} and hi = {window[1]:g}")
         return window
+
+    def deciding(self) -> dict[str, Any]:
+        """Return the parameters that decide the grey levels, as plain values; `measure` matches sharpness."""
+        return self.model_dump(mode="json", exclude={"match_sharpness"})
 
 
 def auto_window(low: float, high: float) -> tuple[float, float]:

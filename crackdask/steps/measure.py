@@ -3,8 +3,9 @@
 The result does not depend on the blocks. Every block counts its own voxels, faces and 2x2x2 cells,
 in integers, and integers add up to the same sums in any order; each voxel, face and cell has
 exactly one owner. A voxel's depth is exact, because the halo is as wide as the deepest particle is
-deep. Lengths, areas and percentiles are computed once, from the merged integers, and a particle's
-row does not depend on the other rows.
+deep; and what grey levels are blurred by, where states differ in sharpness, is one number for a
+state, applied in whole numbers with a halo as wide as the blur. Lengths, areas and percentiles are
+computed once, from the merged integers, and a particle's row does not depend on the other rows.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from math import ceil, pi
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, inner, padded, window
 from crackdask.grid import Grid
 from crackdask.kernels.depth import squared_depth
 from crackdask.kernels.distance import square_weights
+from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.kernels.surface import cell_areas
 from crackdask.kernels.tally import tally
 from crackdask.kernels.tally_sums import Pairs, among, total
@@ -37,6 +39,8 @@ MEASURED = tuple(name for name in PARTICLES if name not in (
 ))  # fmt: skip
 #: Columns of :func:`contacts`.
 CONTACTS = ("particle_a", "particle_b", "faces", "area_um2")
+#: The strongest blur that a run may measure with, in voxels, for which memory is planned.
+MOST_BLUR = 2.0
 _ROWS = 8192  # particles whose histograms are worked on at once
 _PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
@@ -67,33 +71,41 @@ class MeasureParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def passes(params: MeasureParams, voxel_um: Edges, deepest: int) -> tuple[Pass, ...]:
+def passes(params: MeasureParams, voxel_um: Edges, deepest: int, blur: float = 0.0) -> tuple[Pass, ...]:
     """Return the one pass that counts, without the reduction that ends it; its tallies are for :func:`finalise`.
 
     `deepest` is an upper bound, in smallest voxel edges, of the depth of any particle: no voxel is
     further than that from its own particle's surface. A particle that is deeper is an error, never
     a wrong number.
+
+    `blur` is the standard deviation, in voxels, of a Gaussian by which grey levels are blurred before they are counted;
+    0 for none. Voxels outside the scan stay outside, and weigh nothing; the image is reflected at its edge.
     """
     if deepest < 1:
         raise ValueError(f"deepest is {deepest} voxels, but a particle is at least 1 deep")
     return (
         Pass(
             name="measure",
-            kernel=partial(_measure, voxel_um, deepest),
-            reads={"grey": 1, "label": deepest + 1},
+            kernel=partial(_measure, voxel_um, deepest, blur),
+            reads={"grey": radius(blur) if blur else 1, "label": deepest + 1},
             scratch=10,
         ),
     )
 
 
 def passes_to_tables(
-    params: MeasureParams, voxel_um: Edges, deepest: int, ids: Array | range, shells: int | None = None
+    params: MeasureParams,
+    voxel_um: Edges,
+    deepest: int,
+    ids: Array | range,
+    shells: int | None = None,
+    blur: float = 0.0,
 ) -> tuple[Pass, ...]:
     """Return the same pass, ended by a reduction to tables named ``particles.voxels``, ``shells.grey_sum`` and so on.
 
     For crops that fit memory.
     """
-    (counted,) = passes(params, voxel_um, deepest)
+    (counted,) = passes(params, voxel_um, deepest, blur)
     names = [
         *(f"particles.{name}" for name in MEASURED),
         *(f"shells.{name}" for name in SHELLS),
@@ -105,14 +117,19 @@ def passes_to_tables(
 
 
 def passes_in_ranges(
-    params: MeasureParams, voxel_um: Edges, deepest: int, ranges: Sequence[range], put: Callable[[range, Groups], None]
+    params: MeasureParams,
+    voxel_um: Edges,
+    deepest: int,
+    ranges: Sequence[range],
+    put: Callable[[range, Groups], None],
+    blur: float = 0.0,
 ) -> tuple[Pass, ...]:
     """Return the same pass, ended by a reduction that hands the tables of one range of ids after the other to `put`.
 
     No more than one range's tables and one block's tally are in memory at a time. The pass itself makes `shells`, the
     width of all shell tables, and the columns of :func:`contacts`.
     """
-    (counted,) = passes(params, voxel_um, deepest)
+    (counted,) = passes(params, voxel_um, deepest, blur)
     reduce = partial(_by_ranges, voxel_um, ranges, put)
     return (replace(counted, makes=("shells", *CONTACTS), reduce=reduce),)
 
@@ -144,7 +161,7 @@ def _to_tables(
     return {f"{group}.{name}": v for group, columns in groups.items() for name, v in columns.items()}
 
 
-def _measure(voxel_um: Edges, deepest: int, block: Block) -> Result:
+def _measure(voxel_um: Edges, deepest: int, blur: float, block: Block) -> Result:
     halo = deepest + 1
     own, outer, shape = block.grid.box(block.number), window(block, halo), block.grid.shape
     squared, unit = square_weights(voxel_um)
@@ -162,7 +179,14 @@ def _measure(voxel_um: Edges, deepest: int, block: Block) -> Result:
     outside = _near_outside(grey)
     at = core(block, 1)
     invalid = None if outside is None else outside[at]
-    return Result(tally=tally(around, grey[at], invalid, depth, unit, own.start, shape))
+    counted = _blurred(block, blur) if blur else grey[at]
+    return Result(tally=tally(around, counted, invalid, depth, unit, own.start, shape))
+
+
+def _blurred(block: Block, blur: float) -> Array:
+    grey = padded(block, "grey", radius(blur), mode="reflect")
+    own = inner(grey, radius(blur))
+    return gaussian(grey, blur, OUTSIDE) if own.any() else own
 
 
 def _near_outside(grey: Array) -> Array | None:
@@ -343,17 +367,25 @@ def _order(below: Array, rank: Array) -> Array:
 
 def _planned(setting: Setting) -> tuple[Pass, ...]:
     deepest = ceil(setting.parameters["labels"].max_radius)
-    return (*passes(setting.parameters["measure"], setting.voxel_um, deepest), *shift_passes(1))
+    matched = setting.parameters["grey"].match_sharpness != "none"
+    counted = passes(setting.parameters["measure"], setting.voxel_um, deepest, MOST_BLUR if matched else 0.0)
+    return (*counted, *shift_passes(1))
 
 
 STEP = Step(
     name="measure",
-    stage=Stage.STATES,
+    stage=Stage.TABLES,
     parameters=MeasureParams,
-    sections=("measure",),
-    facts=("voxel_um",),
     version=2,
-    needs=((LABELLING, Of.ITSELF), (LABELLING, Of.REFERENCE), ("grey", Of.ITSELF), ("grey", Of.REFERENCE)),
+    sections=("measure", "grey.match_sharpness"),
+    facts=("voxel_um",),
+    needs=(
+        (LABELLING, Of.ITSELF),
+        (LABELLING, Of.REFERENCE),
+        ("grey", Of.ITSELF),
+        ("grey", Of.REFERENCE),
+        ("sharpness", Of.ALL),
+    ),
     reads=(("grey", Of.ITSELF), ("label", Of.ITSELF), ("grey", Of.REFERENCE)),
     aliases={"reference_grey": "grey"},
     # The tables of a state on their way into the store; they lie where work volumes lie, and go like them.

@@ -12,6 +12,7 @@ from crackdask.analysis.findings import (
     Finding,
     as_attribute,
     of_registration,
+    of_sharpness,
     of_store,
     of_window,
     packed,
@@ -59,6 +60,16 @@ def test_residuals_tell_the_states_that_lie_badly() -> None:
     (found,) = of_registration(["a", "b"], [0.0, 0.0], "none")
     assert (found.code, found.state) == ("not-registered", None)
     assert of_registration(["a"], [0.0], "none") == []
+
+
+def test_edges_tell_the_states_that_are_blurrier() -> None:
+    names, widths = ["a", "b", "c"], [0.7, 0.99, float("nan")]
+    assert of_sharpness(names, widths, [0.0, 0.0, 0.0], 0.4, [False] * 3) == []
+    for done, code in ((True, "sharpness-matched"), (False, "sharpness")):
+        (found,) = of_sharpness(names, widths, [0.0, 0.7, 0.0], 0.4, [False, done, False])
+        assert (found.code, found.state, found.figure, found.limit) == (code, "b", 0.7, 0.4)
+        assert found.text == "edges 0.99 voxels wide instead of 0.70, as after a blur of 0.70, limit 0.4"
+        assert found.kind.note == done
 
 
 def test_findings_of_a_run_are_shown_by_run_status_and_report(tiny: Tiny, tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ from crackdask.blocks.dask_arrays import ChunkedGraph, Task, array_of_table, tok
 from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.passes import Pass, Result
 from crackdask.schema import SPATIAL
-from crackdask.steps.denoise import DenoiseParams, noise_passes
+from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.mask import MaskParams
 from crackdask.steps.mask import passes as mask_passes
+from crackdask.steps.noise import noise_passes
 
 SHAPE = (9, 10, 11)
 PATHS = os.pathsep.join([str(Path(crackdask.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])

@@ -5,51 +5,23 @@ The phantom is as it comes: noise, streaks, phase contrast and motion are on. No
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
 
-import crackdask
 from crackdask import analyse
 from crackdask.cluster.launch import connect
 from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
-from crackdask.grid import Box
 from crackdask.phantom import FIVE_STATES, Phantom, write
 from crackdask.recipe.recipe import load
-from tests.support.scoring import matches
+from tests.support.compared import Compared, compared_with_truth
 from tests.support.silence import Silent
 
 PHANTOM = Phantom(shape=(128, 208, 208), states=FIVE_STATES, seed=1)
 LARGE = 8.0  # voxels
 POINTS = 0.03
-NORMAL = 1.96
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What was found, and what is true, of the same particles.
-
-    Attributes
-    ----------
-    found
-        What ``analyse.damage`` returns.
-    true
-        The same with the true void fractions, as excess over the typical pristine one, in the place of the damage.
-    radius
-        True radii in voxels.
-    """
-
-    found: xr.Dataset
-    true: xr.Dataset
-    radius: np.ndarray
-
-    def covered(self, error: xr.DataArray, wrong: xr.DataArray) -> float:
-        """Return for how many particles and states the 95% interval holds the truth."""
-        return float((np.abs(wrong) <= NORMAL * error).mean())
 
 
 @pytest.fixture(scope="session")
@@ -60,18 +32,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     with connect("synchronous", None, recipe.compute.memory) as executor:
         outcome = Run(Scans.of(recipe, folder / "scans"), path, executor, Silent())(None)
     assert not outcome.failures
-    tree = crackdask.open(path)
-    truth = PHANTOM.truth()
-    stays = set(truth.particle.values[truth.in_field.values.all(axis=0)].tolist())
-    pairs = matches(tree["volumes"].label[0].values, PHANTOM.labels(Box.whole(PHANTOM.shape)))
-    damage = analyse.damage(tree)
-    both = [(p, pairs[p]) for p in damage.particle.values.tolist() if pairs.get(p) in stays]
-    found = damage.sel(particle=[p for p, _ in both])
-    own = truth.sel(particle=[t for _, t in both])
-    void = own.void_fraction.values
-    typical = np.median(void[0])
-    true = found.assign(damage=found.damage.copy(data=(void - typical) / (1 - typical)))
-    return Compared(found, true, own.radius.values)
+    return compared_with_truth(path, PHANTOM)
 
 
 def test_the_phantom_is_large_enough(compared):
@@ -79,6 +40,11 @@ def test_the_phantom_is_large_enough(compared):
     assert (compared.radius >= LARGE).sum() >= 150
     assert PHANTOM.noise_sd > 0
     assert np.abs(PHANTOM.matrix(1) - np.eye(4)).max() > 0.5
+
+
+def test_states_that_are_alike_are_measured_as_they_are(compared):
+    assert set(compared.found_of_run["blurred_by"].values()) == {0.0}
+    assert [each.code for each in compared.findings if each.code.startswith("sharpness")] == []
 
 
 def test_shares_of_particles_are_within_three_points(compared):

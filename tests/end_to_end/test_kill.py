@@ -35,7 +35,12 @@ from tests.support.store_files import copied, unlike, work_folder
 CHILD = Path(__file__).parents[1] / "support" / "child.py"
 #: A unit of every step, in the order in which a run comes to them.
 IN_EVERY_STEP = (
-    "read-0", "register-1", "grey-1", "denoise-0", "mask-0", "labels-0", "transfer-1", "measure-2", "track-0",
+    "read-0", "register-1", "grey-1", "denoise-0", "mask-0", "labels-0", "transfer-1", "sharpness-1",
+    "measure-2", "track-0",
+)  # fmt: skip
+#: What hangs on the mask of the second state, in the order of a run; sharpness is compared over all states.
+AFTER_MASK_1 = (
+    "transfer-1", "sharpness-1", "transfer-2", "sharpness-2", "measure-0", "measure-1", "measure-2", "track-0",
 )  # fmt: skip
 
 
@@ -235,8 +240,8 @@ def test_a_block_that_always_fails_is_set_aside_and_the_rest_goes_on(
     assert (str(failure.unit), failure.pass_, failure.number) == ("mask-1", "threshold", 5)
     assert "invented failure" in failure.error
     assert failing.tries["mask-1", "threshold", 5] == 3
-    assert outcome.blocked == ("transfer-1", "measure-1", "transfer-2", "measure-2", "track-0")
-    assert {"labels-0", "measure-0", "mask-2"} <= set(outcome.done)
+    assert outcome.blocked == AFTER_MASK_1
+    assert {"labels-0", "sharpness-0", "mask-2"} <= set(outcome.done)
     told = CliRunner().invoke(app, ["status", str(store), "--json"])
     assert [(f["unit"], f["block"]) for f in json.loads(told.stdout)["failed"]] == [("mask-1", 5)]
 
@@ -249,9 +254,8 @@ def test_a_block_that_always_fails_is_set_aside_and_the_rest_goes_on(
 
 def outcome_order(done: tuple[str, ...]) -> tuple[str, ...]:
     """Return the units that hang on the mask of the second state, in the order of a run."""
-    wanted = ("transfer-1", "measure-1", "transfer-2", "measure-2", "track-0")
-    assert set(done) == set(wanted)
-    return wanted
+    assert set(done) == set(AFTER_MASK_1)
+    return AFTER_MASK_1
 
 
 def done_blocks(job: Any) -> list[tuple[str, str, int]]:
@@ -380,7 +384,7 @@ def test_a_run_stops_after_a_step_and_continues(experiment: Experiment, cut_stor
         if until:
             assert steps[-1] == until or until in steps
             assert max(map(STEPS.index, steps)) == STEPS.index(until)
-    assert len(done) == len(set(done)) == 22
+    assert len(done) == len(set(done)) == 25
     assert unlike(store, cut_store) == []
 
 
@@ -391,7 +395,7 @@ def test_a_changed_step_is_done_again_with_what_follows_and_nothing_before(
     for left in ("zarr.0a1b.partial", "volumes/label/zarr.0a1b.partial", "volumes/label/c/0/0/0/0.0a1b.partial"):
         (store / left).write_bytes(b"what a killed writer leaves")
     outcome, _ = experiment.run(store, CUT, labels=changed)
-    assert {unit.split("-")[0] for unit in outcome.done} == {"labels", "transfer", "measure", "track"}
+    assert {unit.split("-")[0] for unit in outcome.done} == {"labels", "transfer", "sharpness", "measure", "track"}
     assert outcome.skipped == 15
     fresh = copied(grey_store, tmp_path / "b.zarr")
     experiment.run(fresh, CUT, labels=changed)

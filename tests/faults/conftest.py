@@ -28,7 +28,7 @@ PHANTOM = Phantom(
 
 
 #: Where half-done stores end: all steps up to these are done for both states, and nothing of any other is begun.
-HALF_DONE = ("read", "grey", "denoise", "mask", "labels", "transfer")
+HALF_DONE = ("read", "grey", "denoise", "mask", "labels", "transfer", "sharpness")
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def fill(place: Path, stop: Event) -> None:
 def test_a_disk_that_fills_up(lab: Lab, moments: Moments, kind: str, unit: str, options: tuple[str, ...]) -> None:
     with small_disk(lab.folder / "disk", kind, 48) as disk:
         lab.store = disk / "out.zarr"
-        lab.begin_after({"grey-1": "read", "mask-0": "denoise", "measure-1": "transfer"}[unit])
+        lab.begin_after({"grey-1": "read", "mask-0": "denoise", "measure-1": "sharpness"}[unit])
         run, stop = lab.run(*options), Event()
         moments.wait(unit, run)
         filler = Thread(target=fill, args=(disk, stop))
@@ -169,7 +169,7 @@ TORN = (
     ("denoise-0 denoise 0", "grey-0", halve),
     ("mask-0 islands 0", "rough-0", empty),
     ("labels-0 basins 0", "depth-0", lose),
-    ("measure-0 measure 0", "label-0", flip),
+    ("sharpness-0 edges 0", "label-0", flip),
     ("transfer-1 overlaps 0", "depth-0", halve),
     ("transfer-1 rims 0", "label-0", lose),
     ("transfer-1 saddles 0", "basin-1", flip),

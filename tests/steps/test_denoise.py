@@ -22,7 +22,8 @@ from crackdask.kernels.rank_filters import median
 from crackdask.lazy import denoise
 from crackdask.phantom import Phantom, states
 from crackdask.schema import SPATIAL
-from crackdask.steps.denoise import DenoiseParams, noise_passes, passes
+from crackdask.steps.denoise import DenoiseParams, passes
+from crackdask.steps.noise import noise_passes
 
 SMALL = DenoiseParams(patch_size=3, patch_distance=2)
 

@@ -18,6 +18,7 @@ from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import MemoryBlock, compute
 from crackdask.blocks.passes import Array, Tally, reach
 from crackdask.grid import Grid, Triple
+from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.schema import PARTICLES
 from crackdask.steps.measure import (
     MEASURED,
@@ -217,6 +218,41 @@ def test_any_blocks_give_the_same_bits(seed, block, voxel_um):
     _, expected = compute(counting, {"grey": grey, "label": label})
     _, found = compute(counting, {"grey": grey, "label": label}, block=block)
     assert_same(found, expected)
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    block=st.tuples(*(st.integers(5, n + 3) for n in (17, 14, 19))),
+    blur=st.sampled_from([0.4, 0.71, 2.0]),
+    chunk=st.integers(3, 19),
+)
+def test_blurred_levels_are_the_same_bits_in_any_blocks(block: Triple, blur: float, chunk: int) -> None:
+    grey, label = scan(4, (17, 14, 19), 6)
+    if Grid(label.shape, block).counts == (1, 1, 1):
+        block = (5, 7, 6)
+    counting = passes_to_tables(PARAMS, VOXEL, 20, range(1, 8), 9, blur)
+    _, expected = compute(counting, {"grey": grey, "label": label})
+    _, found = compute(counting, {"grey": grey, "label": label}, block=block)
+    assert_same(found, expected)
+    arrays = {name: da.from_array(v, chunks=chunk) for name, v in (("grey", grey), ("label", label))}
+    (found,) = dask.compute(lazy(counting, arrays, block=block)[1])
+    assert_same(found, expected)
+
+
+def test_blur_changes_grey_levels_and_nothing_else(volumes: Scan) -> None:
+    grey, label = volumes
+    blurred = np.zeros(grey.shape, np.uint8)
+    reach = radius(0.9)
+    blurred[:] = gaussian(np.pad(grey, reach, mode="reflect"), 0.9, 0)
+    assert ((blurred == 0) == (grey == 0)).all()
+    given = {"grey": grey, "label": label}
+    _, sharp = compute(passes_to_tables(PARAMS, VOXEL, DEEPEST, range(1, 17), 9), given)
+    _, found = compute(passes_to_tables(PARAMS, VOXEL, DEEPEST, range(1, 17), 9, 0.9), given)
+    _, expected = compute(passes_to_tables(PARAMS, VOXEL, DEEPEST, range(1, 17), 9), given | {"grey": blurred})
+    assert_same(found, expected)
+    changed = {name for name in sharp if not np.array_equal(sharp[name], found[name], equal_nan=True)}
+    assert changed
+    assert all("grey" in name or name == "histograms.voxels" for name in changed)
 
 
 @pytest.mark.parametrize("ranges", [[range(1, 18)], [range(1, 4), range(4, 5), range(5, 18)]])
