@@ -14,7 +14,7 @@ import crackdask
 from crackdask import analyse
 from crackdask.analyse import AnalysisError
 from crackdask.engine.context import RunContext
-from crackdask.engine.step_runners import _phases
+from crackdask.engine.grey_levels import phases
 from crackdask.engine.work_units import fingerprints
 from crackdask.kernels.smooth_curve import robust_band
 from crackdask.phantom import FIVE_STATES, TWELVE_STATES, states
@@ -214,10 +214,14 @@ def test_background_and_solid_are_peaks_of_the_reference(phase, background, soli
     content = {**RECIPE, "mask": {"phase": phase}}
     found = {"denoised_histogram": counts, "threshold": 104.5}
     run = cast(RunContext, SimpleNamespace(recipe=check(content), result=lambda name: found))
-    assert _phases(run) == {"background": pytest.approx(background, abs=0.2), "solid": pytest.approx(solid, abs=0.2)}
+    levels, told = phases(run)
+    assert told == []
+    assert levels["background"] == pytest.approx(background, abs=0.2)
+    assert levels["solid"] == pytest.approx(solid, abs=0.2)
     counts[1:] = 0
     counts[9] = 5
-    assert sorted(map(str, _phases(run).values())) == ["9.0", "None"]
+    levels, _ = phases(run)
+    assert sorted(map(str, (levels["background"], levels["solid"]))) == ["9.0", "None"]
 
 
 RECIPE = {
