@@ -19,6 +19,7 @@ from crackdask.engine.work_units import stored_volumes, units
 from crackdask.grid import Grid, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError
 from crackdask.steps.declaration import Setting, Step
+from crackdask.steps.local_motion import tile_bytes
 from crackdask.steps.read import slabs as scan_slabs
 from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY, VOLUMES
 
@@ -26,6 +27,8 @@ from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY, VOLUMES
 BASE_BYTES = 320 * 2**20
 #: What a worker's heap keeps at most of what was let go, for the next block (`cluster.workers.ENVIRONMENT`).
 KEPT_BYTES = 96 * 2**20
+#: Voxels by which the window of a block is wider along an axis where a field of displacements differs within the block.
+BENT = 16
 #: Edge of the largest block that is chosen by itself; larger ones gain nothing.
 LARGEST_BLOCK = 256
 
@@ -159,6 +162,8 @@ def _candidates(unit: Triple, shape: Triple, workers: int) -> list[Triple]:
 
 
 def _costs(recipe: Recipe, scan: Triple, dtype: np.dtype[Any], block: Triple, slabs: Grid) -> Iterator[PassCost]:
+    if recipe.register_.may_bend and len(recipe.states) > 1:
+        yield PassCost("register", "local motion", tile_bytes(recipe.register_.local_spacing, dtype.itemsize))
     for step, each in passes_by_step(recipe, scan, dtype):
         if REGISTRY[step].walks == "slabs":
             voxels = prod(min(b, n) for b, n in zip(slabs.block, scan, strict=True))
@@ -182,7 +187,8 @@ def _itemsize(step: Step, volume: str, dtype: np.dtype[Any]) -> int:
 def _turned(recipe: Recipe, block: Triple) -> int:
     """Return the voxels of the box around a block that is turned as far as registration may."""
     turn = sin(np.deg2rad(recipe.register_.max_rotation_deg))
-    return prod(ceil(b + turn * (sum(block) - b)) + 4 for b in block)
+    bent = BENT if recipe.register_.may_bend else 0
+    return prod(ceil(b + turn * (sum(block) - b)) + 4 + bent for b in block)
 
 
 def estimate(recipe: Recipe, plan: Plan, dtype: np.dtype[Any], workers: int) -> Estimate:

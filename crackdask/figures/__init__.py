@@ -6,8 +6,9 @@ their captions and with the numbers behind them, and is what the report draws. W
 
 A figure is one module: a function that users call, one that collects the numbers, one that draws them, and a
 :class:`crackdask.figures.panel.Panel` of these in the module's ``PANELS``. To add one, write such a module, import it
-here and name it in the order of the report, and import its function and name it in what is offered. `depth_profiles` is one to begin from; `style`,
-`state_axis`, `pie_chart` and `volume_slices` are what figures have in common. Reads a store through the analysis.
+here and name it in the order of the report, and import its function and name it in what is offered. `depth_profiles` is
+one to begin from; `style`, `state_axis`, `pie_chart` and `volume_slices` are what figures have in common. Reads a store
+through the analysis.
 """
 
 from __future__ import annotations

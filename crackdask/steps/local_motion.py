@@ -107,6 +107,18 @@ def _widest(region: Box, spacing: int, edge: int) -> int:
     return max(2 * spacing, ceil(max(max(region.shape) - edge, 1) / 5))
 
 
+def tile_bytes(spacing: int, itemsize: int) -> int:
+    """Return the bytes that one task takes: both scans where it matches, and what is made of them in bins, float32.
+
+    >>> tile_bytes(40, 2) // 2**20
+    24
+    """
+    near = (TILE - 1 if spacing < 2 * EDGE else 0) * spacing + EDGE
+    around = near + 2 * BIN * (SEARCH + MARGIN)
+    bins = (around // BIN) ** 3
+    return itemsize * (near**3 + around**3) + 4 * 7 * bins
+
+
 def share_off(found: Matched) -> float:
     """Return the share of the matched sub-blocks that lie further off than their own errors explain."""
     size = np.sqrt((found.displacement**2).sum(axis=-1))

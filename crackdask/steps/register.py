@@ -87,8 +87,7 @@ def register(
     residuals: dict[str, float] = {first: chosen.residual_voxels}
     kind: str = first
     field: Field | None = None
-    wanted = params.local if params.transform != "none" else params.local is True
-    if params.transform == "auto" or wanted:
+    if params.transform == "auto" or params.may_bend:
         left = _left_over(scans, chosen.matrix, params, apply)
         if params.transform == "auto" and share_off(left) > OFF_SHARE:
             affine = settle(chosen.matrix, params=_of_kind(params, "affine"))
@@ -96,7 +95,7 @@ def register(
             if share_off(then) < share_off(left) or residual(then) < BETTER * residual(left):
                 chosen, left, kind = affine, then, "affine"
                 residuals["affine"] = affine.residual_voxels
-        if wanted is True or (wanted == "auto" and share_off(left) > OFF_SHARE):
+        if params.local is True or (params.may_bend and share_off(left) > OFF_SHARE):
             chosen, field = _bent(scans, chosen, left, params, apply)
             residuals["local"] = chosen.residual_voxels
     verify(chosen, params, overlap_fraction(chosen.matrix, reference_shape, scans.moving_shape), spacing=spacing)

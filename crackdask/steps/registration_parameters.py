@@ -62,6 +62,11 @@ class RegisterParams(BaseModel):
         """The transform that is tried first."""
         return "rigid" if self.transform == "auto" else self.transform
 
+    @property
+    def may_bend(self) -> bool:
+        """Whether a field of displacements may be made."""
+        return self.local is True or (self.local == "auto" and self.transform != "none")
+
     @model_validator(mode="after")
     def _consistent(self) -> RegisterParams:
         if self.transform == "affine" and self.blocks_per_axis**3 * self.min_matched < 4:
