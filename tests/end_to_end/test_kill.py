@@ -131,7 +131,7 @@ def test_a_run_killed_in_every_step_gives_the_same_files(
     runs.check_lost(in_flight=len(IN_EVERY_STEP))
     assert unlike(runs.store, cut_store) == []
     left = sorted(path.name for path in runs.work.iterdir() if path.is_file() or any(path.iterdir()))
-    assert set(left) <= {"failed", "lock", "planned", "results"}
+    assert set(left) <= {"chunks", "failed", "lock", "planned", "results", "root"}
 
 
 def test_a_cluster_killed_at_random_moments_gives_the_same_files(
