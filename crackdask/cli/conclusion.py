@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import typer
@@ -17,6 +18,9 @@ from crackdask.engine.profile import profile as profile_of
 from crackdask.engine.run import Outcome
 from crackdask.storage.locations import Place
 from crackdask.store.root import attributes
+
+#: Characters of a line of prose, beside its indent.
+_WIDTH = 74
 
 
 def print_profile(store: Place) -> None:
@@ -131,12 +135,17 @@ def _summary(store: Place) -> None:
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print what should be known before a number is believed, a paragraph for each kind of finding."""
-    if not findings:
-        return
-    out.print("\n[bold]to know before you trust a number:[/]")
-    for sentence in sentences(findings):
-        out.print(f"  [yellow]![/] {escape(sentence)}")
+    """Print what should be known before a number is believed, a paragraph for each kind of finding, notes last."""
+    notes = [each for each in findings if each.kind.note]
+    for heading, mark, those in (
+        ("to know before you trust a number:", "[yellow]![/]", [each for each in findings if not each.kind.note]),
+        ("seen, and taken care of:", "-", notes),
+    ):
+        if those:
+            out.print(f"\n[bold]{heading}[/]")
+        for sentence in sentences(those):
+            first, *more = wrap(sentence, _WIDTH)
+            out.print("\n".join([f"  {mark} {escape(first)}", *(f"    {escape(line)}" for line in more)]))
 
 
 def _print_dropped(table: Any) -> None:
