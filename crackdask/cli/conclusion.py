@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
-from textwrap import wrap
 from typing import Any
 
 import typer
 from rich.markup import escape
 
-from crackdask.analysis.findings import Finding, of_store, sentences
+from crackdask.analysis.findings import of_store
 from crackdask.cli.common import err, out
 from crackdask.cli.console import brief, columns, duration, size
+from crackdask.cli.findings import print_findings
 from crackdask.engine.profile import profile as profile_of
 from crackdask.engine.run import Outcome
 from crackdask.storage.locations import Place
 from crackdask.store.root import attributes
-
-#: Characters of a line of prose, beside its indent.
-_WIDTH = 74
 
 
 def print_profile(store: Place) -> None:
@@ -132,20 +128,6 @@ def _summary(store: Place) -> None:
     )
     _print_dropped(table)
     print_findings(of_store(tree.attrs))
-
-
-def print_findings(findings: Sequence[Finding]) -> None:
-    """Print what should be known before a number is believed, a paragraph for each kind of finding, notes last."""
-    notes = [each for each in findings if each.kind.note]
-    for heading, mark, those in (
-        ("to know before you trust a number:", "[yellow]![/]", [each for each in findings if not each.kind.note]),
-        ("seen, and taken care of:", "-", notes),
-    ):
-        if those:
-            out.print(f"\n[bold]{heading}[/]")
-        for sentence in sentences(those):
-            first, *more = wrap(sentence, _WIDTH)
-            out.print("\n".join([f"  {mark} {escape(first)}", *(f"    {escape(line)}" for line in more)]))
 
 
 def _print_dropped(table: Any) -> None:

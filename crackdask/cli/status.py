@@ -10,9 +10,9 @@ import typer
 from rich.markup import escape
 
 from crackdask.cli.common import app, examples, out
-from crackdask.cli.conclusion import print_findings
 from crackdask.cli.console import columns, duration
 from crackdask.cli.endings import mistakes
+from crackdask.cli.findings import print_findings
 from crackdask.cli.options import StoreName
 from crackdask.engine.status import Status
 from crackdask.engine.status import status as read_status
@@ -23,7 +23,7 @@ from crackdask.storage.locations import Place, place
     epilog=examples(
         "crackdask status nmc811.zarr",
         "crackdask status s3://BUCKET/nmc811.zarr --json",
-        "crackdask status nmc811.zarr --verify             after a copy, or for old disks",
+        "crackdask status nmc811.zarr --verify",
     )
 )
 @mistakes

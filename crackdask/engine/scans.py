@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,18 +83,20 @@ class Scans:
 
 
 def _can_be_filled(recipe: Recipe, scans: Sequence[Source]) -> None:
-    """Raise if no voxel of a scan could ever be what marks voxels outside the measured field."""
+    """Raise if no voxel of any scan could ever be what marks voxels outside the measured field."""
     fill = recipe.experiment.fill
-    if fill is None:
-        return
-    for state, scan in zip(recipe.states, scans, strict=True):
-        if scan.dtype.kind == "f":
-            fits = not isfinite(fill) or abs(fill) <= float(np.finfo(scan.dtype).max)
-        else:
-            limits = np.iinfo(scan.dtype)
-            fits = isfinite(fill) and fill == int(fill) and limits.min <= fill <= limits.max
-        if not fits:
-            raise RecipeError(
-                f"experiment.fill: {fill:g} is nothing that {scan.dtype} voxels can be, as those of state "
-                f"{state.name!r} are; correct it, or leave it out"
-            )
+    if fill is None or any(_may_hold(scan.dtype, fill) for scan in scans):
+        return  # NaN may mark them in the scans of real numbers, and nothing in the others
+    state, dtype = recipe.states[0].name, scans[0].dtype
+    raise RecipeError(
+        f"experiment.fill: {fill:g} is nothing that {dtype} voxels can be, as those of state {state!r} are; "
+        "correct it, or leave it out"
+    )
+
+
+def _may_hold(dtype: np.dtype[Any], value: float) -> bool:
+    """Tell whether a voxel of a type can have a value."""
+    if dtype.kind == "f":
+        return not isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
+    limits = np.iinfo(dtype)
+    return isfinite(value) and value == int(value) and limits.min <= value <= limits.max

@@ -67,9 +67,14 @@ def _keys_only(make: Callable[[Results], xr.Dataset]) -> Callable[[Results], xr.
 
 
 def _transforms(results: Results) -> xr.Dataset:
-    """Return a row for each state, with the matrix in columns."""
+    """Return a row for each state, with the matrix and the residuals of the chain in columns; the field is left out."""
     transforms = table_of(results.store, "transforms")
-    columns = transforms.drop_vars(["matrix", "row", "col"], errors="ignore")
+    columns = transforms.drop_dims(["row", "col", "chain", "lattice_z", "lattice_y", "lattice_x"], errors="ignore")
+    columns = columns.drop_vars("axis", errors="ignore")
+    for step in transforms.coords.get("chain", ()):
+        residual = transforms.chain_residual_voxels.sel(chain=step, drop=True)
+        words = f"residual of the registration after its step {step.item()}; NaN where not made"
+        columns[f"residual_{step.item()}_voxels"] = residual.assign_attrs(long_name=words)
     for row, col in np.ndindex(*transforms.matrix.shape[1:]):
         words = f"{transforms.matrix.attrs['long_name']}, row {row}, column {col}"
         element = transforms.matrix.isel(row=row, col=col, drop=True).assign_attrs(long_name=words)

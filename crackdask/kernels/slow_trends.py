@@ -126,7 +126,7 @@ def _rings(scan: Array, inside: Array, bright: Peak) -> tuple[float, float]:
     square = float((one * other).mean())
     error = float(np.sqrt((one * one).mean() * (other * other).mean() / one.size))
     rms = float(np.sqrt(max(square, 0.0)))
-    return rms, error / (2 * max(rms, np.sqrt(error)))
+    return rms, error / (2 * max(rms, np.sqrt(error))) if error else 0.0
 
 
 def _running_mean(levels: Array) -> Array:

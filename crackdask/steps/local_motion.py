@@ -93,7 +93,7 @@ def probes(region: Box, spacing: int, edge: int, shift: bool = False) -> Nodes:
     """Return few sub-blocks that tell whether there is local motion: 2 to 6 along an axis, by the size of the region.
 
     >>> probes(Box.whole((112, 176, 1760)), 40, 40).counts
-    (2, 3, 6)
+    (2, 2, 6)
     """
     return Nodes.of(region, _widest(region, spacing, edge), edge, shift)
 

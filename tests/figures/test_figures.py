@@ -285,6 +285,7 @@ def test_sizes_count_every_particle(drawn: dict[str, Any]) -> None:
 
 VOXELS = {"slices", "grey_histogram", "particle_sizes"}
 DAMAGE = {"3ab_extreme_states", "3c_damaged_on_charge", "3d_healed_on_discharge", "3e_tree_of_paths"}
+MOTION = {"registration", "before_and_after", "uneven_motion"}
 AGED = {"4e_aged_intensity", "4f_aged_by_size"}
 A_LONG_NAME = "a long name of state {} at $4.{}$ V <b>"
 
@@ -298,22 +299,22 @@ def states_of(*steps: str) -> list[State]:
     [
         (
             lambda: electrode(FIVE_STATES[:1]),
-            DAMAGE | AGED | {"2b_relative_intensity", "2c_intensity_by_size", "registration", "before_and_after"},
+            DAMAGE | AGED | MOTION | {"2b_relative_intensity", "2c_intensity_by_size"},
             r"a single state|no state is of step charge|no state is of step aged",
         ),
         (
             lambda: electrode(tracked=np.zeros(PARTICLES, bool)),
-            set(NAMES) - VOXELS - {"registration", "before_and_after"},
+            set(NAMES) - VOXELS - MOTION,
             "no particles of 40 tracked",
         ),
         (
             lambda: electrode(tracked=np.arange(PARTICLES) == PARTICLES - 1),
-            set(NAMES) - VOXELS - {"registration", "before_and_after", "1a_line_profiles"} - CRACKS,
+            set(NAMES) - VOXELS - MOTION - {"1a_line_profiles"} - CRACKS,
             "1 particle of 40 tracked, and two or more are needed",
         ),
         (
             lambda: electrode(particles=1),
-            set(NAMES) - VOXELS - {"registration", "before_and_after", "1a_line_profiles"} - CRACKS,
+            set(NAMES) - VOXELS - MOTION - {"1a_line_profiles"} - CRACKS,
             "1 particle of 1 tracked, and two or more are needed",
         ),
         (

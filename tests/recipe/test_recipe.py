@@ -58,7 +58,7 @@ def test_defaults_suit_the_papers_data() -> None:
     assert recipe.experiment.voxel_um == (0.325, 0.325, 0.325)
     assert recipe.reference == 0
     assert [state.cycle for state in recipe.states] == [0, 1]
-    assert (recipe.register_.transform, recipe.grey.window, recipe.grey.normalise) == ("rigid", "auto", "auto")
+    assert (recipe.register_.transform, recipe.grey.window, recipe.grey.normalise) == ("auto", "auto", "auto")
     assert (recipe.mask.threshold, recipe.mask.max_hole, recipe.transfer.mode) == ("auto", 5000, "chain")
     assert (recipe.compute.block, recipe.compute.shard, recipe.compute.memory) == ("auto", None, 2 * 2**30)
     assert recipe.crop_of((9, 8, 7)) == ((0, 9), (0, 8), (0, 7))

@@ -56,7 +56,31 @@ def electrode(states: Sequence[State] = SIX_STATES, tracked: Any = None, particl
         "residual_voxels": ("state", np.linspace(0, 0.2, count)),
         "matrix": (("state", "row", "col"), motion),
     }
-    return replaced(made, particles=table, volumes=volumes, transforms=xr.Dataset(transforms, along))
+    return replaced(
+        made, particles=table, volumes=volumes, transforms=xr.Dataset(transforms, along).merge(_uneven(count, rng))
+    )
+
+
+def _uneven(count: int, rng: np.random.Generator) -> xr.Dataset:
+    """Return a field of displacements in all states but the first."""
+    lattice = ("state", "lattice_z", "lattice_y", "lattice_x")
+    bent = np.arange(count) > 0
+    chain = np.where(bent[:, None], [0.9, 0.5, 0.1], np.nan)
+    field = rng.normal(0, 1, (count, 2, 4, 5, 3))
+    field[0] = 0
+    return xr.Dataset(
+        {
+            "transform": ("state", np.where(bent, "affine", "none").astype(object)),
+            "bent": ("state", bent),
+            "chain_residual_voxels": (("state", "chain"), chain),
+            "displacement": ((*lattice, "axis"), field),
+            "displacement_error": (lattice, np.full((count, 2, 4, 5), 0.05)),
+        },
+        {
+            "lattice_z": [0.5, 2.5], "lattice_y": [2.0, 6.0, 10.0, 14.0], "lattice_x": [2.0, 5.0, 8.0, 11.0, 14.0],
+            "axis": list("zyx"), "chain": ["rigid", "affine", "local"],
+        },
+    )  # fmt: skip
 
 
 def draw(panel: figures.Panel, numbers: xr.Dataset) -> Figure:
