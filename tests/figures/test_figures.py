@@ -300,7 +300,7 @@ def states_of(*steps: str) -> list[State]:
         (
             lambda: electrode(FIVE_STATES[:1]),
             DAMAGE | AGED | MOTION | {"2b_relative_intensity", "2c_intensity_by_size"},
-            r"a single state|no state is of step charge|no state is of step aged",
+            r"a single state|no state is of step charge|no state is of step aged|no state moved unevenly",
         ),
         (
             lambda: electrode(tracked=np.zeros(PARTICLES, bool)),
