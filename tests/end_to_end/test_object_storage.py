@@ -212,9 +212,11 @@ def test_a_store_in_a_bucket_is_the_store_on_a_disk(local: Tiny, remote: Prefix)
     assert_alike(remote, local.store)
     work = Work.beside(remote)
     assert {found.key.split("/")[2] for found in Work.beside(remote).folder.files()} == {  # type: ignore[union-attr]
+        "chunks",
         "failed",
         "planned",
         "results",
+        "root",
     }
     assert work.is_held() is None
     assert all(SECRET.encode() not in found.read_bytes() for found in remote.parent.files())

@@ -62,7 +62,7 @@ axes = Axes(("a",), (3.0,), ("charge",), (0,), (4, 6, 8), (1.0, 1.0, 1.0))
 create(here / "a.zarr", axes, {"grey": "uint8"}, VolumeLayout((4, 4, 4), None, Compression()), {})
 whole, voxels = Box.whole((4, 6, 8)), np.arange(192, dtype=np.uint8).reshape(4, 6, 8)
 volume = volumes.volume(here / "a.zarr", "grey", 0)
-assert volume.write(whole, voxels) > 0
+assert volume.write(whole, voxels).bytes > 0
 assert (volume.read(whole) == voxels).all()
 np.save(here / "scan.npy", voxels)
 assert (open_source("scan.npy", here).read(whole) == voxels).all()
