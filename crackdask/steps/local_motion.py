@@ -32,7 +32,7 @@ Apply = Callable[[Callable[[Box], "TileMatches"], Sequence[Box]], Iterable["Tile
 EDGE = 40  # voxels: of the sub-blocks that are matched
 BIN = 2  # voxels: edge of the bins on which sub-blocks are matched
 SEARCH = 6  # bins: how far to look where a sub-block does not settle by itself
-TILE = 3  # nodes along an axis that are matched in one task: they share what they read
+TILE = 2  # nodes along an axis that are matched in one task: they share what they read
 #: Voxels: a sub-block is off from here on, besides three of its own errors; share of them from which a field is made.
 OFF, OFF_SHARE = 0.3, 0.02
 #: Voxels: the largest displacement that is believed, and planned for.
@@ -108,15 +108,14 @@ def _widest(region: Box, spacing: int, edge: int) -> int:
 
 
 def tile_bytes(spacing: int, itemsize: int) -> int:
-    """Return the bytes that one task takes: both scans where it matches, and what is made of them in bins, float32.
+    """Return the bytes that one task takes: both scans where it matches, as they are and as float32, and their bins.
 
     >>> tile_bytes(40, 2) // 2**20
-    24
+    29
     """
     near = (TILE - 1 if spacing < 2 * EDGE else 0) * spacing + EDGE
     around = near + 2 * BIN * (SEARCH + MARGIN)
-    bins = (around // BIN) ** 3
-    return itemsize * (near**3 + around**3) + 4 * 7 * bins
+    return itemsize * (near**3 + around**3) + 3 * 4 * around**3 + 7 * 4 * (around // BIN) ** 3
 
 
 def share_off(found: Matched) -> float:

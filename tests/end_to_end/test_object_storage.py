@@ -284,7 +284,7 @@ def test_a_chunk_that_was_lost_is_made_anew(local: Tiny, bucket: Prefix) -> None
     (store / "volumes" / "grey" / "c" / "0" / "0" / "0" / "0").unlink()
     said = run(local, store)
     assert said.code == 0, said.err
-    assert "c/0/0/0/0 is not there); it is made anew" in said.out
+    assert "c/0/0/0/0 is not there as a file); it is made anew" in said.out
     assert_alike(store, local.store)
 
 
