@@ -333,7 +333,10 @@ def test_an_unknown_property_names_what_there_is(finished: Tiny, tmp_path: Path)
     said = crackdask("export", finished.store, "--paint", "voxels", "--paint", "volume", "--out", tmp_path / "made")
     assert said.code == 2
     assert "nothing to paint is named 'volume'; there are axis_1_um," in said.err
-    assert "volume_um3, volumetric_strain, volumetric_strain_error, voxels, damage, damage_error, damage_class, damage_change; and cracks/COLUMN, once" in said.err
+    assert (
+        "volume_um3, volumetric_strain, volumetric_strain_error, voxels, damage, damage_error, damage_class, "
+        "damage_change; and cracks/COLUMN, once" in said.err
+    )
     assert not (tmp_path / "made").exists()
 
 
