@@ -276,6 +276,7 @@ def _track(context: RunContext, unit: Unit) -> dict[str, Array]:
     states = range(len(context.recipe.states))
     particles = context.particles
     measured = [context.result("measure", s) for s in states]
+    transforms = [context.result("register", s) for s in states]
     widest = max(int(each["shells"]) for each in measured)
     context.progress.begin(unit.key, "tables", 0, len(states))
     writer = TableWriter(context.path, context.axes, particles, widest)
@@ -288,7 +289,7 @@ def _track(context: RunContext, unit: Unit) -> dict[str, Array]:
                 groups["shells"][name] = np.pad(values, ((0, 0), (0, missing)))
             for name, column in seen.items():
                 column[s, ids.start - 1 : ids.stop - 1] = groups["particles"][name]
-            groups["particles"] |= _motion(context, s, ids, groups["particles"])
+            groups["particles"] |= _motion(context, s, ids, groups["particles"], transforms[s], measured[s])
             writer.write(s, ids, groups)
     flags = track(
         seen["voxels"],
@@ -298,7 +299,6 @@ def _track(context: RunContext, unit: Unit) -> dict[str, Array]:
     )
     writer.write_flags(flags)
     writer.write_contacts(measured)
-    transforms = [context.result("register", s) for s in states]
     writer.write_transforms(
         *stored_transforms(
             transforms,
@@ -317,22 +317,28 @@ def _track(context: RunContext, unit: Unit) -> dict[str, Array]:
     return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
 
 
-def _motion(context: RunContext, state: int, ids: range, columns: Mapping[str, Array]) -> dict[str, Array]:
-    """Return how some particles moved, and the strain around them."""
-    registered, edges = context.result("register", state), np.array(context.recipe.experiment.voxel_um)
+def _motion(
+    context: RunContext,
+    state: int,
+    ids: range,
+    columns: Mapping[str, Array],
+    registered: Mapping[str, Array],
+    measured: Mapping[str, Array],
+) -> dict[str, Array]:
+    """Return how some particles moved, and the strain around them, from what two steps left of the state."""
+    edges = np.array(context.recipe.experiment.voxel_um)
     reference = _nested(context.work.part(MEASURED, context.recipe.reference, ids.start))["particles"]
     before, after = (
         np.stack([each[f"centroid_{axis}_um"] for axis in "zyx"], axis=1) / edges - 0.5 for each in (reference, columns)
     )
-    field, used = StoredField.of(registered), int(registered["matched"][0])
+    field, doubt = StoredField.of(registered), 0.0
     if state != context.recipe.reference:
         there = ~np.isnan(before) & ~np.isnan(after)
-        shifted = before + shifts(context.result("measure", state)["shift_sums"][ids.start - 1 : ids.stop - 1])
+        shifted = before + shifts(measured["shift_sums"][ids.start - 1 : ids.stop - 1])
         after = np.where(there & ~np.isnan(shifted), shifted, after)
-    moved = own_displacement(field, before, after) * edges
-    doubt = 0.0
-    if state != context.recipe.reference:
+        used = int(registered["matched"][0])
         doubt = whole_strain_error(float(registered["residual_voxels"]), used, context.grid.shape)
+    moved = own_displacement(field, before, after) * edges
     gained, error = strain(field, registered["matrix"], np.where(np.isnan(after), np.nan, before), doubt)
     along = {f"displacement_{axis}_um": moved[:, k] for k, axis in enumerate("zyx")}
     return {**along, "volumetric_strain": gained, "volumetric_strain_error": error}

@@ -23,14 +23,13 @@ from crackdask.kernels.block_matching import MARGIN, MISSING, Translation, settl
 from crackdask.kernels.resample import resample_values, source_box
 from crackdask.kernels.source_positions import STRAIGHT, Lattice, displacements, padded
 from crackdask.steps.motion_lattice import Matched, Nodes, believed, filled, smoothed
-from crackdask.steps.subblocks import MATCH_FLOOR, Matrix, Reader
+from crackdask.steps.subblocks import BIN, MATCH_FLOOR, Matrix, Reader, as_point, as_triple, measured, widened
 
 Volume = NDArray[np.float32]
 #: Runs a function over tiles of nodes and returns its results in their order.
 Apply = Callable[[Callable[[Box], "TileMatches"], Sequence[Box]], Iterable["TileMatches"]]
 
 EDGE = 40  # voxels: of the sub-blocks that are matched
-BIN = 2  # voxels: edge of the bins on which sub-blocks are matched
 SEARCH = 6  # bins: how far to look where a sub-block does not settle by itself
 TILE = 2  # nodes along an axis that are matched in one task: they share what they read
 #: Voxels: a sub-block is off from here on, besides three of its own errors; share of them from which a field is made.
@@ -156,7 +155,7 @@ def measure(
     search
         Whether to look in whole bins first, wherever a sub-block may lie.
     """
-    bent = STRAIGHT if field is None else field.lattice(_widened(scans.region, 2 * BIN * (MARGIN + SEARCH)))
+    bent = STRAIGHT if field is None else field.lattice(widened(scans.region, 2 * BIN * (MARGIN + SEARCH)))
     task = partial(match_tile, scans, matrix, nodes, bent, search)
     shift = np.zeros((*nodes.counts, 3))
     variance, correlation = np.full(nodes.counts, np.inf), np.zeros(nodes.counts)
@@ -210,7 +209,7 @@ def _refinements(widest: int, spacing: int) -> list[int]:
 
 def match_tile(scans: Scans, matrix: Matrix, nodes: Nodes, bent: Lattice, search: bool, tile: Box) -> TileMatches:
     """Match the sub-blocks of some nodes, which share what is read: the task of a worker."""
-    first, last = nodes.block(tile.start), nodes.block(_triple(n - 1 for n in tile.stop))
+    first, last = nodes.block(tile.start), nodes.block(as_triple(n - 1 for n in tile.stop))
     near = Box(first.start, last.stop)
     reach = SEARCH + MARGIN
     found = TileMatches(
@@ -221,8 +220,8 @@ def match_tile(scans: Scans, matrix: Matrix, nodes: Nodes, bent: Lattice, search
         return found
     fixed, valid = _binned(scans.read_reference(near), scans.fill)
     for node in np.ndindex(*tile.shape):
-        block = nodes.block(_triple(a + k for a, k in zip(tile.start, node, strict=True)))
-        start = _triple((a - o) // BIN for a, o in zip(block.start, near.start, strict=True))
+        block = nodes.block(as_triple(a + k for a, k in zip(tile.start, node, strict=True)))
+        start = as_triple((a - o) // BIN for a, o in zip(block.start, near.start, strict=True))
         inner = tuple(slice(a, a + e // BIN) for a, e in zip(start, nodes.edge, strict=True))
         outer = tuple(slice(a, a + e // BIN + 2 * reach) for a, e in zip(start, nodes.edge, strict=True))
         settled = _settled(fixed[inner], valid[inner], moving[0][outer], moving[1][outer], search)
@@ -254,11 +253,13 @@ def _settled(fixed: Volume, valid: Mask, moving: Volume, moving_valid: Mask, sea
 
 def _bent_bins(scans: Scans, matrix: Matrix, bent: Lattice, near: Box, reach: int) -> tuple[Volume, Mask] | None:
     """Return the moving scan on the bins of a box of the reference and `reach` more on every side."""
-    around = _widened(near, BIN * reach)
+    around = widened(near, BIN * reach)
     needed = source_box(matrix, around, scans.moving_shape, lattice=bent)
     if needed is None:
         return None
-    even = Box(needed.start, _triple(a + (b - a) // BIN * BIN for a, b in zip(needed.start, needed.stop, strict=True)))
+    even = Box(
+        needed.start, as_triple(a + (b - a) // BIN * BIN for a, b in zip(needed.start, needed.stop, strict=True))
+    )
     if min(even.shape) < BIN:
         return None
     binned, held = _binned(scans.read_moving(even), scans.fill)
@@ -268,16 +269,16 @@ def _bent_bins(scans: Scans, matrix: Matrix, bent: Lattice, near: Box, reach: in
     to_bins[:3, 3] = np.array(even.start) + half
     in_bins = Lattice(
         bent.values / BIN,
-        _vector((o - a - half) / BIN for o, a in zip(bent.origin, around.start, strict=True)),
-        _vector(s / BIN for s in bent.spacing),
+        as_point((o - a - half) / BIN for o, a in zip(bent.origin, around.start, strict=True)),
+        as_point(s / BIN for s in bent.spacing),
     )
-    shape = _triple(n // BIN for n in around.shape)
+    shape = as_triple(n // BIN for n in around.shape)
     return resample_values(
         np.where(held, binned, MISSING),
-        Box.whole(_triple(binned.shape)),
+        Box.whole(as_triple(binned.shape)),
         np.linalg.inv(to_bins) @ matrix @ from_bins,
         Box.whole(shape),
-        _triple(binned.shape),
+        as_triple(binned.shape),
         fill=float(MISSING),
         interpolation="linear",
         lattice=in_bins if bent.values.size else STRAIGHT,
@@ -285,30 +286,13 @@ def _bent_bins(scans: Scans, matrix: Matrix, bent: Lattice, near: Box, reach: in
 
 
 def _binned(voxels: NDArray[Any], fill: float | None) -> tuple[Volume, Mask]:
-    valid = None
-    if fill is not None:
-        valid = ~np.isnan(voxels) if np.isnan(fill) else voxels != fill
-        valid = None if valid.all() else valid
-    return shrink(voxels, valid, (BIN, BIN, BIN))
+    valid = measured(voxels, fill)
+    return shrink(voxels, None if valid.all() else valid, (BIN, BIN, BIN))
 
 
 def _at_nodes(field: Field, nodes: Nodes) -> NDArray[np.float64]:
     """Return a field at the nodes of another lattice."""
     along = [o + s * np.arange(n) for o, s, n in zip(nodes.origin, nodes.spacing, nodes.counts, strict=True)]
     places = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1)
-    reach = Box(_triple(np.floor(a[0]) for a in along), _triple(np.floor(a[-1]) + 2 for a in along))
+    reach = Box(as_triple(np.floor(a[0]) for a in along), as_triple(np.floor(a[-1]) + 2 for a in along))
     return displacements(field.lattice(reach), places.reshape(-1, 3)).reshape(places.shape)
-
-
-def _widened(box: Box, by: int) -> Box:
-    return Box(_triple(a - by for a in box.start), _triple(b + by for b in box.stop))
-
-
-def _vector(numbers: Iterable[float]) -> tuple[float, float, float]:
-    z, y, x = (float(n) for n in numbers)
-    return (z, y, x)
-
-
-def _triple(numbers: Iterable[Any]) -> Triple:
-    z, y, x = (int(n) for n in numbers)
-    return (z, y, x)

@@ -5,7 +5,7 @@ Plain arithmetic on the whole lattice in one fixed order, so no block and no wor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
@@ -14,6 +14,7 @@ import numpy as np
 
 from crackdask.arrays import Floats, Mask
 from crackdask.grid import Box, Triple
+from crackdask.steps.subblocks import as_triple
 
 #: A node is set aside where it differs from its neighbours by this many times what they differ among themselves.
 OUTLYING = 4.0
@@ -73,7 +74,7 @@ class Nodes:
             first.append(start + begin)
             step.append(by)
             edges.append(own)
-        return cls(_triple(counts), _triple(first), _triple(step), _triple(edges))
+        return cls(as_triple(counts), as_triple(first), as_triple(step), as_triple(edges))
 
     @property
     def origin(self) -> tuple[float, float, float]:
@@ -89,15 +90,17 @@ class Nodes:
 
     def block(self, node: Triple) -> Box:
         """Return the sub-block of a node."""
-        start = _triple(f + k * s for f, k, s in zip(self.first, node, self.step, strict=True))
-        return Box(start, _triple(a + e for a, e in zip(start, self.edge, strict=True)))
+        start = as_triple(f + k * s for f, k, s in zip(self.first, node, self.step, strict=True))
+        return Box(start, as_triple(a + e for a, e in zip(start, self.edge, strict=True)))
 
     def tiles(self, most: int) -> Iterator[Box]:
         """Yield ranges of nodes, at most so many along an axis, in raster order; nodes far apart come one by one."""
         along = [most if s < 2 * e else 1 for s, e in zip(self.step, self.edge, strict=True)]
         starts = [range(0, n, m) for n, m in zip(self.counts, along, strict=True)]
         for start in product(*starts):
-            yield Box(_triple(start), _triple(min(a + m, n) for a, m, n in zip(start, along, self.counts, strict=True)))
+            yield Box(
+                as_triple(start), as_triple(min(a + m, n) for a, m, n in zip(start, along, self.counts, strict=True))
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,8 +204,3 @@ def _moved(values: Floats, step: Triple, outside: float = np.nan) -> Floats:
     there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(step, values.shape, strict=False))
     out[here] = values[there]
     return out
-
-
-def _triple(numbers: Iterable[int]) -> Triple:
-    z, y, x = (int(n) for n in numbers)
-    return (z, y, x)

@@ -104,16 +104,16 @@ def refine(
     """
     if fixed.shape != block.shape:
         raise ValueError(f"wanted the voxels of {block}, got {fixed.shape}")
-    centre = _point((a + b - 1) / 2 for a, b in zip(block.start, block.stop, strict=True))
+    centre = as_point((a + b - 1) / 2 for a, b in zip(block.start, block.stop, strict=True))
     nothing = Match(centre, (0.0, 0.0, 0.0), 0.0, 0.0)
-    valid = _measured(fixed, fill)
+    valid = measured(fixed, fill)
     reach = -(-search // BIN)
-    needed = source_box(matrix, _widened(block, BIN * reach + MARGIN), moving_shape)
+    needed = source_box(matrix, widened(block, BIN * reach + MARGIN), moving_shape)
     if needed is None or valid.mean() < 0.3 or fixed.min() == fixed.max():
         return nothing
     window, start = read_moving(needed), np.zeros(3)
     if search:
-        coarsely = _searched(block, fixed, valid, window, _measured(window, fill), needed, matrix, reach)
+        coarsely = _searched(block, fixed, valid, window, measured(window, fill), needed, matrix, reach)
         if coarsely is None:
             return nothing
         start = coarsely
@@ -134,7 +134,7 @@ def _matched(
 ) -> Match | None:
     """Return the match of a sub-block that lies about `start` from where `matrix` puts it."""
     moved = matrix @ _translation(start)
-    around = _widened(block, MARGIN)
+    around = widened(block, MARGIN)
     if source_box(moved, around, moving_shape) is None:
         return None
     other, other_valid = resample_values(window, window_box, moved, around, moving_shape, fill=fill)
@@ -144,7 +144,7 @@ def _matched(
     weight = 1 / (1 + settled.variance / MATCH_FLOOR**2)
     if settled.correlation < min_correlation or settled.variance > 1:
         weight = 0.0
-    return Match(_point(settled.middle + block.start), _point(start + settled.shift), weight, settled.correlation)
+    return Match(as_point(settled.middle + block.start), as_point(start + settled.shift), weight, settled.correlation)
 
 
 def _searched(
@@ -166,10 +166,10 @@ def _searched(
     from_bins = _translation(half + block.start) @ scale
     wide, wide_valid = resample_values(
         np.where(held, binned, MISSING),
-        Box.whole(_triple(binned.shape)),
+        Box.whole(as_triple(binned.shape)),
         to_source @ matrix @ from_bins,
-        _widened(Box.whole(_triple(template.shape)), reach),
-        _triple(binned.shape),
+        widened(Box.whole(as_triple(template.shape)), reach),
+        as_triple(binned.shape),
         fill=float(MISSING),
         interpolation="linear",
     )
@@ -195,16 +195,16 @@ def match_block(
     )
 
 
-def _measured(voxels: NDArray[Any], fill: float | None) -> Mask:
+def measured(voxels: NDArray[Any], fill: float | None) -> Mask:
     """Return which voxels the scanner measured."""
     if fill is None:
         return np.ones(voxels.shape, bool)
     return ~np.isnan(voxels) if isnan(fill) else voxels != fill
 
 
-def _widened(box: Box, by: int) -> Box:
+def widened(box: Box, by: int) -> Box:
     """Return a box with as many more voxels on every side, inside the volume or not."""
-    return Box(_triple(a - by for a in box.start), _triple(b + by for b in box.stop))
+    return Box(as_triple(a - by for a in box.start), as_triple(b + by for b in box.stop))
 
 
 def _translation(shift: NDArray[np.float64]) -> Matrix:
@@ -213,11 +213,13 @@ def _translation(shift: NDArray[np.float64]) -> Matrix:
     return matrix
 
 
-def _point(numbers: Iterable[Any]) -> Point:
+def as_point(numbers: Iterable[Any]) -> Point:
+    """Return three numbers as a point."""
     z, y, x = (float(n) for n in numbers)
     return (z, y, x)
 
 
-def _triple(numbers: Iterable[Any]) -> Triple:
+def as_triple(numbers: Iterable[Any]) -> Triple:
+    """Return three whole numbers, along z, y and x."""
     z, y, x = (int(n) for n in numbers)
     return (z, y, x)
