@@ -17,9 +17,10 @@ from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
 from crackdask.engine.context import ResultError, RunContext
-from crackdask.engine.grey_levels import grey_scales, onto_reference, phases
-from crackdask.engine.table_writer import TableWriter, ranges
-from crackdask.engine.work_units import Unit, units
+from crackdask.engine.grey_levels import onto_reference
+from crackdask.engine.table_writer import WORK_TABLES, flat, ranges
+from crackdask.engine.track_runner import tracked
+from crackdask.engine.work_units import Unit
 from crackdask.grid import Box
 from crackdask.kernels.particle_shift import shifts
 from crackdask.kernels.thresholds import ThresholdError
@@ -47,9 +48,6 @@ from crackdask.steps.track import track
 from crackdask.steps.transfer import CARRIED
 from crackdask.steps.transfer import passes as transfer_passes
 from crackdask.store.root import set_attributes
-
-#: The tables of a state on their way into the store; they lie where work volumes lie, and go like them.
-MEASURED = "tables"
 
 
 def _read(context: RunContext, unit: Unit) -> dict[str, Array]:
@@ -225,11 +223,11 @@ def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
     deepest = max(1, int(context.labels_of(state)["deepest"][0]))
 
     def put(ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
-        context.work.put_part(MEASURED, state, ids.start, _flat(groups))
+        context.work.put_part(WORK_TABLES, state, ids.start, flat(groups))
 
     voxel_um, blur = recipe.experiment.voxel_um, sharpness.matched(context).blur[state]
     passes = measure_passes(recipe.measure, voxel_um, deepest, ranges(context.particles), put, blur)
-    context.work.drop_volume(MEASURED, state)
+    context.work.drop_volume(WORK_TABLES, state)
     inputs = {"grey": context.volume("grey", state), "label": context.volume("label", state)}
     try:
         tables = context.passes(unit, passes, inputs)
@@ -259,141 +257,6 @@ def _depth_bound(context: RunContext, state: int, particle: int) -> int:
     return ceil(min((high - low + 1) / 2 * edges) / min(edges)) + 1
 
 
-def _flat(groups: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
-    return {f"{group}.{name}": v for group, columns in groups.items() for name, v in columns.items()}
-
-
-def _nested(columns: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
-    groups: dict[str, dict[str, Array]] = {}
-    for path, values in columns.items():
-        group, name = path.split(".")
-        groups.setdefault(group, {})[name] = values
-    return groups
-
-
-def _track(context: RunContext, unit: Unit) -> dict[str, Array]:
-    """Write the tables of all states, and tell which particles can be followed."""
-    states = range(len(context.recipe.states))
-    particles = context.particles
-    measured = [context.result("measure", s) for s in states]
-    transforms = [context.result("register", s) for s in states]
-    widest = max(int(each["shells"]) for each in measured)
-    context.progress.begin(unit.key, "tables", 0, len(states))
-    writer = TableWriter(context.path, context.axes, particles, widest)
-    seen = {name: np.zeros((len(states), particles), np.int64) for name in _FOLLOWED}
-    for s in states:
-        for ids in ranges(particles):
-            groups = _nested(context.work.part(MEASURED, s, ids.start))
-            for name, values in groups["shells"].items():
-                missing = widest - values.shape[1]
-                groups["shells"][name] = np.pad(values, ((0, 0), (0, missing)))
-            for name, column in seen.items():
-                column[s, ids.start - 1 : ids.stop - 1] = groups["particles"][name]
-            groups["particles"] |= _motion(context, s, ids, groups["particles"], transforms[s], measured[s])
-            writer.write(s, ids, groups)
-    flags = track(
-        seen["voxels"],
-        seen["touches_border"] > 0,
-        seen["touches_invalid"] > 0,
-        [(each["particle_a"], each["particle_b"]) for each in measured],
-    )
-    writer.write_flags(flags)
-    writer.write_contacts(measured)
-    writer.write_transforms(
-        *stored_transforms(
-            transforms,
-            context.grid.shape,
-            context.recipe.register_.local_spacing,
-            context.recipe.experiment.voxel_um,
-        )
-    )
-    told = _findings(context, transforms)
-    levels, of_phases = phases(context)
-    numbers = _whole_volume_numbers(context, levels)
-    numbers["grey_scale"], off = grey_scales(context, _tracked_greys(context, flags["tracked"]), numbers, told)
-    told += [*of_phases, *off, *findings.of_window(numbers["clipped_share"])]
-    set_attributes(context.path, {"found": numbers, "findings": findings.as_attribute(told)})
-    writer.close()
-    return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
-
-
-def _motion(
-    context: RunContext,
-    state: int,
-    ids: range,
-    columns: Mapping[str, Array],
-    registered: Mapping[str, Array],
-    measured: Mapping[str, Array],
-) -> dict[str, Array]:
-    """Return how some particles moved, and the strain around them, from what two steps left of the state."""
-    edges = np.array(context.recipe.experiment.voxel_um)
-    reference = _nested(context.work.part(MEASURED, context.recipe.reference, ids.start))["particles"]
-    before, after = (
-        np.stack([each[f"centroid_{axis}_um"] for axis in "zyx"], axis=1) / edges - 0.5 for each in (reference, columns)
-    )
-    field, doubt = StoredField.of(registered), 0.0
-    if state != context.recipe.reference:
-        there = ~np.isnan(before) & ~np.isnan(after)
-        shifted = before + shifts(measured["shift_sums"][ids.start - 1 : ids.stop - 1])
-        after = np.where(there & ~np.isnan(shifted), shifted, after)
-        used = int(registered["matched"][0])
-        doubt = whole_strain_error(float(registered["residual_voxels"]), used, context.grid.shape)
-    moved = own_displacement(field, before, after) * edges
-    gained, error = strain(field, registered["matrix"], np.where(np.isnan(after), np.nan, before), doubt)
-    along = {f"displacement_{axis}_um": moved[:, k] for k, axis in enumerate("zyx")}
-    return {**along, "volumetric_strain": gained, "volumetric_strain_error": error}
-
-
-def _tracked_greys(context: RunContext, tracked: Array) -> Array:
-    """Return the grey levels of the voxels of all tracked particles, (state, grey)."""
-    counts = np.zeros((len(context.recipe.states), GREY_LEVELS), np.int64)
-    for s in range(len(counts)):
-        for ids in ranges(context.particles):
-            voxels = context.work.part(MEASURED, s, ids.start)["histograms.voxels"]
-            counts[s] += voxels[tracked[ids.start - 1 : ids.stop - 1]].sum(axis=0, dtype=np.int64)
-    return counts
-
-
-def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) -> list[Finding]:
-    """Return what the steps found in the order of the steps, then what the registration tells as a whole."""
-    names = [state.name for state in context.recipe.states]
-    residuals = [float(each["residual_voxels"]) for each in transforms]
-    return [
-        *(each for unit in units(context.recipe) if unit.step != "track" for each in _kept(context, unit)),
-        *findings.of_motion(
-            names,
-            [KINDS[int(each["transform"])] for each in transforms],
-            [each["chain_residual_voxels"].tolist() for each in transforms],
-        ),
-        *findings.of_registration(names, residuals, context.recipe.register_.transform),
-        *sharpness.found(context),
-    ]
-
-
-def _kept(context: RunContext, unit: Unit) -> list[Finding]:
-    return findings.unpacked(context.result_of(unit.key))
-
-
-def _whole_volume_numbers(context: RunContext, levels: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the whole-volume numbers of a run, for people: window, noise, threshold, share of clipped voxels."""
-    ref, names = context.recipe.reference, [state.name for state in context.recipe.states]
-    greys = [context.result("grey", s) for s in range(len(names))]
-    return {
-        "window": greys[ref]["window"].tolist(),
-        "noise": float(context.result("denoise")["noise"]),
-        **levels,
-        **sharpness.numbers(context),
-        "threshold": {name: float(context.result("mask", s)["threshold"]) for s, name in enumerate(names)},
-        "clipped_share": {
-            name: (grey["grey_voxels"][1:] / grey["grey_voxels"][0]).tolist()
-            for name, grey in zip(names, greys, strict=True)
-        },
-        "capped_voxels": {name: int(context.labels_of(s)["capped_voxels"][0]) for s, name in enumerate(names)},
-    }
-
-
-_FOLLOWED = ("voxels", "touches_border", "touches_invalid")
-
 PERFORM: Mapping[str, Callable[[RunContext, Unit], dict[str, Array]]] = {
     "read": _read,
     "register": _register,
@@ -404,5 +267,5 @@ PERFORM: Mapping[str, Callable[[RunContext, Unit], dict[str, Array]]] = {
     "transfer": _transfer,
     "sharpness": sharpness.measured,
     "measure": _measure,
-    "track": _track,
+    "track": tracked,
 }

@@ -17,6 +17,8 @@ from crackdask.store.root import consolidate
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
 RANGE = 20_000
+#: The tables of a state on their way into the store; they lie where work volumes lie, and go like them.
+WORK_TABLES = "tables"
 
 
 def ranges(count: int) -> list[range]:
@@ -26,6 +28,20 @@ def ranges(count: int) -> list[range]:
     [range(1, 4)]
     """
     return [range(first, min(first + RANGE, count + 1)) for first in range(1, count + 1, RANGE)]
+
+
+def flat(groups: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
+    """Return the columns of several tables under `table.column`, as one part of the work keeps them."""
+    return {f"{group}.{name}": v for group, columns in groups.items() for name, v in columns.items()}
+
+
+def nested(columns: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """Return what `flat` was given."""
+    groups: dict[str, dict[str, Array]] = {}
+    for path, values in columns.items():
+        group, name = path.split(".")
+        groups.setdefault(group, {})[name] = values
+    return groups
 
 
 class TableWriter:

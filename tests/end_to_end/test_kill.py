@@ -346,7 +346,7 @@ def test_a_run_killed_when_all_is_done_is_still_brought_to_its_end(
 
     store, compute = copied(grey_store, tmp_path / "a.zarr"), CUT | {"keep_intermediate": False}
     with monkeypatch.context() as patched:
-        patched.setattr("crackdask.engine.step_runners.track", killed)
+        patched.setattr("crackdask.engine.track_runner.track", killed)
         with pytest.raises(KeyboardInterrupt):
             experiment.run(store, compute)
     basin = Work.beside(store).volume("basin", 1)

@@ -75,7 +75,7 @@ def test_a_browser_shows_the_whole_page(page: Path, tmp_path: Path, width: int) 
     assert console == ""
     images = seen["images"]
     assert isinstance(images, list)
-    assert len(images) == 5
+    assert len(images) == page.read_text(encoding="utf-8").count("<img ") >= 5
     assert all(status == "fulfilled" and wide > 100 and high > 100 for status, wide, high in images)
     assert seen["wide"] <= seen["window"]  # type: ignore[operator]  # nothing sticks out sideways
 

@@ -1,0 +1,147 @@
+"""The last step of a run: the tables of all states, the motion of particles, and the findings of the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from crackdask.analysis import findings
+from crackdask.analysis.findings import Finding
+from crackdask.blocks.passes import Array
+from crackdask.engine import sharpness
+from crackdask.engine.context import RunContext
+from crackdask.engine.grey_levels import grey_scales, phases
+from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges
+from crackdask.engine.work_units import Unit, units
+from crackdask.kernels.particle_shift import shifts
+from crackdask.schema import GREY_LEVELS
+from crackdask.steps.particle_motion import own_displacement, strain, whole_strain_error
+from crackdask.steps.registration_result import KINDS, StoredField, stored_transforms
+from crackdask.steps.track import track
+from crackdask.store.root import set_attributes
+
+#: Columns of the particle table that decide which particles can be followed.
+_FOLLOWED = ("voxels", "touches_border", "touches_invalid")
+
+
+def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
+    """Write the tables of all states, and tell which particles can be followed."""
+    states = range(len(context.recipe.states))
+    particles = context.particles
+    measured = [context.result("measure", s) for s in states]
+    transforms = [context.result("register", s) for s in states]
+    widest = max(int(each["shells"]) for each in measured)
+    context.progress.begin(unit.key, "tables", 0, len(states))
+    writer = TableWriter(context.path, context.axes, particles, widest)
+    seen = {name: np.zeros((len(states), particles), np.int64) for name in _FOLLOWED}
+    for s in states:
+        for ids in ranges(particles):
+            groups = nested(context.work.part(WORK_TABLES, s, ids.start))
+            for name, values in groups["shells"].items():
+                missing = widest - values.shape[1]
+                groups["shells"][name] = np.pad(values, ((0, 0), (0, missing)))
+            for name, column in seen.items():
+                column[s, ids.start - 1 : ids.stop - 1] = groups["particles"][name]
+            groups["particles"] |= _motion(context, s, ids, groups["particles"], transforms[s], measured[s])
+            writer.write(s, ids, groups)
+    flags = track(
+        seen["voxels"],
+        seen["touches_border"] > 0,
+        seen["touches_invalid"] > 0,
+        [(each["particle_a"], each["particle_b"]) for each in measured],
+    )
+    writer.write_flags(flags)
+    writer.write_contacts(measured)
+    writer.write_transforms(
+        *stored_transforms(
+            transforms,
+            context.grid.shape,
+            context.recipe.register_.local_spacing,
+            context.recipe.experiment.voxel_um,
+        )
+    )
+    told = _findings(context, transforms)
+    levels, of_phases = phases(context)
+    numbers = _whole_volume_numbers(context, levels)
+    numbers["grey_scale"], off = grey_scales(context, _tracked_greys(context, flags["tracked"]), numbers, told)
+    told += [*of_phases, *off, *findings.of_window(numbers["clipped_share"])]
+    set_attributes(context.path, {"found": numbers, "findings": findings.as_attribute(told)})
+    writer.close()
+    return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
+
+
+def _motion(
+    context: RunContext,
+    state: int,
+    ids: range,
+    columns: Mapping[str, Array],
+    registered: Mapping[str, Array],
+    measured: Mapping[str, Array],
+) -> dict[str, Array]:
+    """Return how some particles moved, and the strain around them, from what two steps left of the state."""
+    edges = np.array(context.recipe.experiment.voxel_um)
+    reference = nested(context.work.part(WORK_TABLES, context.recipe.reference, ids.start))["particles"]
+    before, after = (
+        np.stack([each[f"centroid_{axis}_um"] for axis in "zyx"], axis=1) / edges - 0.5 for each in (reference, columns)
+    )
+    field, doubt = StoredField.of(registered), 0.0
+    if state != context.recipe.reference:
+        there = ~np.isnan(before) & ~np.isnan(after)
+        shifted = before + shifts(measured["shift_sums"][ids.start - 1 : ids.stop - 1])
+        after = np.where(there & ~np.isnan(shifted), shifted, after)
+        used = int(registered["matched"][0])
+        doubt = whole_strain_error(float(registered["residual_voxels"]), used, context.grid.shape)
+    moved = own_displacement(field, before, after) * edges
+    gained, error = strain(field, registered["matrix"], np.where(np.isnan(after), np.nan, before), doubt)
+    along = {f"displacement_{axis}_um": moved[:, k] for k, axis in enumerate("zyx")}
+    return {**along, "volumetric_strain": gained, "volumetric_strain_error": error}
+
+
+def _tracked_greys(context: RunContext, tracked: Array) -> Array:
+    """Return the grey levels of the voxels of all tracked particles, (state, grey)."""
+    counts = np.zeros((len(context.recipe.states), GREY_LEVELS), np.int64)
+    for s in range(len(counts)):
+        for ids in ranges(context.particles):
+            voxels = context.work.part(WORK_TABLES, s, ids.start)["histograms.voxels"]
+            counts[s] += voxels[tracked[ids.start - 1 : ids.stop - 1]].sum(axis=0, dtype=np.int64)
+    return counts
+
+
+def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) -> list[Finding]:
+    """Return what the steps found in the order of the steps, then what the registration tells as a whole."""
+    names = [state.name for state in context.recipe.states]
+    residuals = [float(each["residual_voxels"]) for each in transforms]
+    return [
+        *(each for unit in units(context.recipe) if unit.step != "track" for each in _kept(context, unit)),
+        *findings.of_motion(
+            names,
+            [KINDS[int(each["transform"])] for each in transforms],
+            [each["chain_residual_voxels"].tolist() for each in transforms],
+        ),
+        *findings.of_registration(names, residuals, context.recipe.register_.transform),
+        *sharpness.found(context),
+    ]
+
+
+def _kept(context: RunContext, unit: Unit) -> list[Finding]:
+    return findings.unpacked(context.result_of(unit.key))
+
+
+def _whole_volume_numbers(context: RunContext, levels: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the whole-volume numbers of a run, for people: window, noise, threshold, share of clipped voxels."""
+    ref, names = context.recipe.reference, [state.name for state in context.recipe.states]
+    greys = [context.result("grey", s) for s in range(len(names))]
+    return {
+        "window": greys[ref]["window"].tolist(),
+        "noise": float(context.result("denoise")["noise"]),
+        **levels,
+        **sharpness.numbers(context),
+        "threshold": {name: float(context.result("mask", s)["threshold"]) for s, name in enumerate(names)},
+        "clipped_share": {
+            name: (grey["grey_voxels"][1:] / grey["grey_voxels"][0]).tolist()
+            for name, grey in zip(names, greys, strict=True)
+        },
+        "capped_voxels": {name: int(context.labels_of(s)["capped_voxels"][0]) for s, name in enumerate(names)},
+    }
