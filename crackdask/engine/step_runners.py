@@ -5,15 +5,12 @@ Reading `PERFORM` is reading the method section of the paper.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import ceil, floor
-from typing import Any
 
 import numpy as np
 
-from crackdask.analysis import findings
-from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
 from crackdask.engine.context import ResultError, RunContext
@@ -22,10 +19,8 @@ from crackdask.engine.table_writer import WORK_TABLES, flat, ranges
 from crackdask.engine.track_runner import tracked
 from crackdask.engine.work_units import Unit
 from crackdask.grid import Box
-from crackdask.kernels.particle_shift import shifts
 from crackdask.kernels.thresholds import ThresholdError
 from crackdask.recipe.recipe import Recipe
-from crackdask.schema import GREY_LEVELS
 from crackdask.steps.coarse_registration import Level
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.grey import Resampling, auto_window
@@ -37,17 +32,14 @@ from crackdask.steps.mask import threshold_of
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.measure import passes_in_ranges as measure_passes
 from crackdask.steps.noise import noise_passes
-from crackdask.steps.particle_motion import own_displacement, strain, whole_strain_error
 from crackdask.steps.particle_motion import passes as shift_passes
 from crackdask.steps.read import histogram_of, levels
 from crackdask.steps.read import passes as read_passes
 from crackdask.steps.register import register
 from crackdask.steps.registration_parameters import RegistrationError
-from crackdask.steps.registration_result import KINDS, StoredField, registration_tables, stored_transforms
-from crackdask.steps.track import track
+from crackdask.steps.registration_result import StoredField, registration_tables
 from crackdask.steps.transfer import CARRIED
 from crackdask.steps.transfer import passes as transfer_passes
-from crackdask.store.root import set_attributes
 
 
 def _read(context: RunContext, unit: Unit) -> dict[str, Array]:
