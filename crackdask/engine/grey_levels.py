@@ -90,7 +90,7 @@ def _drift(
         context.recipe.experiment.fill,
     )
     counts = context.engine.in_order(unit.key, "levels", partial(pair_counts, places, scale), looked_at)
-    seen = drift_of_pairs(sum(counts), scale)
+    seen = drift_of_pairs(np.sum(counts, axis=0), scale)
     if seen is not None:
         return seen, True
     of_peaks = drift(own, reference)

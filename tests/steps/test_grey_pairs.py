@@ -51,7 +51,8 @@ def compared(reference, other, by=(0, 0, 0), fill=None, scale=None):
         other.shape,
         fill,
     )
-    return drift_of_pairs(sum(pair_counts(places, scale, box) for box in boxes(SHAPE)), scale)
+    counts = np.sum([pair_counts(places, scale, box) for box in boxes(SHAPE)], axis=0)
+    return drift_of_pairs(counts, scale)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +100,9 @@ def test_what_was_not_measured_does_not_count():
         voxels[:, :, half] = 0
     scale = Scale(1.0, 0.0, DARK, BRIGHT)
     seen = compared(reference, other, fill=0.0, scale=scale)
-    real = [np.where(voxels == 0, np.nan, voxels).astype(np.float32) for voxels in (reference, other)]
+    first, second = [np.where(voxels == 0, np.nan, voxels).astype(np.float32) for voxels in (reference, other)]
     assert seen is not None
-    assert compared(*real, fill=float("nan"), scale=scale) == seen
+    assert compared(first, second, fill=float("nan"), scale=scale) == seen
 
 
 @given(st.tuples(*[st.integers(1, 400)] * 3))
