@@ -103,9 +103,7 @@ def _turns(frequency: NDArray[np.int64], first: float, side: int) -> NDArray[np.
     return (cosine + 1j * sine).astype(np.complex64)
 
 
-def gridded(
-    sinograms: Singles, degrees: ArrayLike, centers: ArrayLike, filter_name: Filter = "ramp"
-) -> Singles:
+def gridded(sinograms: Singles, degrees: ArrayLike, centers: ArrayLike, filter_name: Filter = "ramp") -> Singles:
     """Return slices (slice, y, x) from sinograms (slice, projection, column) of line integrals.
 
     Parameters
@@ -159,9 +157,7 @@ def _lanes(prepared: Plan, sinograms: Singles, centers: Floats, filter_name: Fil
 
 
 @compiled
-def _spread(
-    lines: Singles, factors: Singles, steps: Floats, weights: Singles, table: Singles, grid: Singles
-) -> None:
+def _spread(lines: Singles, factors: Singles, steps: Floats, weights: Singles, table: Singles, grid: Singles) -> None:
     """Filter the lines and add them to the grid, a block of radii at a time.
 
     The cells of a row lie side by side, so that their sums are those of vectors; that their number is not known when

@@ -137,9 +137,7 @@ def _chords(
 
 
 @njit(nogil=True, cache=True)
-def _voxels(
-    centres: Floats, forms: Floats, attenuations: Floats, rows: Floats, fine: int, out: Floats
-) -> None:
+def _voxels(centres: Floats, forms: Floats, attenuations: Floats, rows: Floats, fine: int, out: Floats) -> None:
     """Add each ellipsoid to the voxels that it reaches."""
     size = out.shape[1]
     middle = (size - 1) / 2
