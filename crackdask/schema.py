@@ -12,6 +12,7 @@ SPATIAL = ("z", "y", "x")
 VOLUME = ("state", *SPATIAL)
 #: The steps of the method, in order; what each declares of itself is in its file in `crackdask.steps`.
 STEPS = (
+    "reconstruct",
     "read",
     "register",
     "grey",

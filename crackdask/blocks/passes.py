@@ -63,7 +63,8 @@ class Pass:
     `reads` names the volumes with the largest halo the kernel may ask for (or the rule for its window), `writes` the
     volumes with their dtype, `scratch` the bytes that the kernel needs for each voxel of its largest window,
     `tables` what kernel and reduction look up. `reduce` gets the grid, the tallies in block order (a sequence that may
-    load each one from disk when it is indexed) and those tables; it returns the tables named in `makes`.
+    load each one from disk when it is indexed) and those tables; it returns the tables named in `makes`. `grid` is
+    what the pass walks, where that is not the blocks that its unit walks.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Pass:
     makes: tuple[str, ...] = ()
     scratch: int = 0
     reduce: Callable[[Grid, Sequence[Tally], Tables], Tables] | None = None
+    grid: Grid | None = None
 
 
 def reach(where: Reach, own: Box, shape: Triple) -> Box:

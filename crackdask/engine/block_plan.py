@@ -7,7 +7,7 @@ is refused, with what would fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, prod, sin
 from typing import Any
@@ -99,7 +99,9 @@ def passes_by_step(recipe: Recipe, scan: Triple, dtype: np.dtype[Any]) -> Iterat
             yield step.name, each
 
 
-def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any], workers: int) -> Plan:
+def plan_blocks(
+    recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any], workers: int, also: Sequence[PassCost] = ()
+) -> Plan:
     """Choose the blocks, or take the recipe's, and check that one fits the memory of a worker.
 
     Parameters
@@ -112,6 +114,8 @@ def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any
         Of the scans.
     workers
         How many blocks are worked on at once.
+    also
+        What passes take that do not walk these blocks.
 
     Raises
     ------
@@ -128,7 +132,7 @@ def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any
         left = compute.memory - BASE_BYTES
         room = max(left - KEPT_BYTES, 2 * left // 3, 2**24)
         slabs = scan_slabs(scan, dtype.itemsize, (32, 64, 64), room // 8)
-        costs = tuple(_costs(recipe, scan, dtype, fitted, slabs))
+        costs = (*also, *_costs(recipe, scan, dtype, fitted, slabs))
         plan = Plan(Grid(shape, block), slabs, chunk, raw_chunk, costs)  # type: ignore[arg-type]
         if plan.worker_bytes <= compute.memory:
             return plan

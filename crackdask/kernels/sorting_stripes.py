@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 
 from crackdask.arrays import Floats, Mask, Singles
-from crackdask.kernels.column_sorting import Order, compiled, sorted_rows, transposed, unsorted_columns
+from crackdask.kernels.column_sorting import compiled, sorted_rows, transposed, unsorted_columns
 from crackdask.kernels.running_median import running_median
 
 RATIO = 3.0  # by how much more than noise a column differs

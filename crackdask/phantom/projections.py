@@ -53,8 +53,9 @@ class Projections:
 
     @property
     def width(self) -> int:
-        """Return the columns of the detector."""
-        return self.columns or 16 + math.ceil(math.hypot(*self.phantom.shape[1:]))
+        """Return the columns of the detector; as even as the phantom's, so that its voxels are those of slices."""
+        wide = 16 + math.ceil(math.hypot(*self.phantom.shape[1:]))
+        return self.columns or wide + (wide - self.phantom.shape[2]) % 2
 
     @property
     def axis(self) -> float:

@@ -28,6 +28,7 @@ from crackdask.steps.grey import GreyParams
 from crackdask.steps.labels import LabelsParams
 from crackdask.steps.mask import MaskParams
 from crackdask.steps.measure import MeasureParams
+from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.steps.registration_parameters import RegisterParams
 from crackdask.steps.transfer import TransferParams
 from crackdask.storage.locations import no_file
@@ -168,6 +169,7 @@ class Recipe(BaseModel):
     experiment: Experiment
     states: Annotated[tuple[ScannedState, ...], BeforeValidator(_tables)] = Field(min_length=1)
     crop: Crop = Crop()
+    reconstruct: ReconstructParams | None = None
     register_: RegisterParams = Field(RegisterParams(), alias="register")
     grey: GreyParams = GreyParams()
     denoise: DenoiseParams = DenoiseParams()
@@ -204,6 +206,8 @@ class Recipe(BaseModel):
     def as_dict(self) -> dict[str, Any]:
         """Return the resolved recipe as plain values; where it ran is not part of it."""
         content = self.model_dump(mode="json", by_alias=True, exclude={"cluster"})
+        if self.reconstruct is None:
+            del content["reconstruct"]
         for state in content["states"]:
             if state["missing"] == "refuse":  # so it was before there was a choice
                 del state["missing"]

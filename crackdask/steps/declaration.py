@@ -56,11 +56,14 @@ class Volume:
     kept
         In the store "always", or "on request" (`keep_intermediate`); "never" for what lies in the work folder and goes
         when nobody reads it any more.
+    shaped
+        As the "store", a whole "scan", or the "frames" of a scan (projection, row, column).
     """
 
     dtype: str | None
     disk_bytes: float = 0.0
     kept: Literal["always", "on request", "never"] = "never"
+    shaped: Literal["store", "scan", "frames"] = "store"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class Step:
         facts of the opened scans.
     states
         For which states it is done.
+    asked
+        Tells whether it is done at all, from the recipe's sections and whether the state is the reference.
     needs
         Steps whose tables it uses, of which state; those that would be itself are left out.
     reads, writes, internal
@@ -141,6 +146,7 @@ class Step:
     facts: tuple[Fact, ...] = ()
     opened: tuple[Opened, ...] = ()
     states: Literal["all", "reference", "others"] = "all"
+    asked: Callable[[Mapping[str, Any], bool], bool] = always
     needs: tuple[tuple[str, Of], ...] = ()
     reads: tuple[tuple[str, Of], ...] = ()
     writes: Mapping[str, Volume] = field(default_factory=dict)
