@@ -1,4 +1,4 @@
-"""Slices from projections by filtered back-projection (Kak and Slaney 1988, 3.3): the reference that gridding is held to.
+"""Slices by filtered back-projection (Kak and Slaney 1988, 3.3): the reference that gridding is held to.
 
 Every filtered projection is smeared back over the slice, with linear interpolation between columns. It shares filter,
 padding and weights with `gridding`, and nothing else: no grid, no window, no transform in two dimensions. It takes

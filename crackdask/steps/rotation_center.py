@@ -1,9 +1,9 @@
 """Where on the detector the axis of rotation is seen: two methods that must agree, and what to look at if they do not.
 
-One mirrors half a turn of projections onto the other (`opposite_views`); it needs 180 degrees, and stands a sample that is
-wider than the field. The other reconstructs a slice about many axes and takes the one with the least negative and the
-least absolute attenuation; it is finer, works with any angles, and fails where the sample is wider than the field. A
-center is believed where both find it within a pixel of each other, inside the range that was searched.
+One mirrors half a turn of projections onto the other (`opposite_views`); it needs 180 degrees, and stands a sample that
+is wider than the field. The other reconstructs a slice about many axes and takes the one with the least negative and
+the least absolute attenuation; it is finer, works with any angles, and fails where the sample is wider than the field.
+A center is believed where both find it within a pixel of each other, inside the range that was searched.
 
 Both take attenuations. Without the logarithm the sums along rays are not those of the sample, and a wrong center wins.
 """
