@@ -27,7 +27,7 @@ _FINE_REACH = 1.5
 _COARSE_COLUMNS = 640
 _STRIP = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 _STRIP_SIZE = 256
-_FULL = 180.0
+_HALF_TURN = 180.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,10 @@ def find_center(
             "reconstructions finds"
         )
     opposite, least_mismatch = _opposite_views(sinograms, angles, low, high) if whole else (np.empty(0), None)
+    if whole:
+        # Over a whole turn a wrong axis blurs points to rings, not half rings, and nothing gets negative.
+        first = angles < angles.min() + _HALF_TURN
+        sinograms, angles = np.ascontiguousarray(sinograms[:, first]), angles[first]
     sweep, least_negative, least_absolute = _sweep(sinograms, angles, low, high)
     center = float(np.median(sweep))
     about = [center, float(np.median(opposite))] if whole else [center]
