@@ -53,7 +53,7 @@ class CenterSearch:
     Parameters
     ----------
     center
-        Median of what the sweep found in the rows; detector columns.
+        Median of what the sweep found in the rows; detector columns, to a hundredth.
     sweep, opposite
         What each method found in each row; of opposite views none where the angles are less than half a turn.
     least_negative, least_absolute, least_mismatch
@@ -121,7 +121,7 @@ def find_center(
         first = angles < angles.min() + _HALF_TURN
         sinograms, angles = np.ascontiguousarray(sinograms[:, first]), angles[first]
     sweep, least_negative, least_absolute = _sweep(sinograms, angles, low, high)
-    center = float(np.median(sweep))
+    center = round(float(np.median(sweep)), 2)
     about = [center, float(np.median(opposite))] if whole else [center]
     search = CenterSearch(
         center, sweep, opposite, least_negative, least_absolute, least_mismatch,
@@ -182,8 +182,10 @@ def _sweep(sinograms: Singles, angles: Floats, low: float, high: float) -> tuple
         negative.append(coarse[0])
         absolute.append(coarse[1])
         best = centers[int(np.argmin(coarse[0]))]
-        reach = max(_FINE_REACH, factor)
-        near = np.arange(best - reach, best + reach + FINE / 2, FINE)
+        if factor > 1:
+            whole = np.arange(best - factor, best + factor + 1)
+            best = whole[int(np.argmin(_measures(sinogram, angles, whole)[0]))]
+        near = np.arange(best - _FINE_REACH, best + _FINE_REACH + FINE / 2, FINE)
         fine = _measures(sinogram, angles, near)
         found.append(float(np.mean([_lowest(Curve(near, values), 1.0) for values in fine])))
     return np.array(found), Curve(centers, _mean(negative)), Curve(centers, _mean(absolute))

@@ -76,5 +76,3 @@ def test_both_reconstruct_the_same_slice():
 def test_both_take_the_same_stripes_away():
     ours, peer, _ = all_stripes_of_a_sinogram.once()
     np.testing.assert_allclose(ours, peer, atol=1e-5)
-
-

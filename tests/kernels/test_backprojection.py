@@ -13,7 +13,7 @@ from tests.support.reconstructed import CENTER, HALF_TURN, gain, rms, sinogram
 
 def plain(lines, degrees, center):
     """Return one slice: each row convolved with the ramp, then read off for each voxel."""
-    projections, columns = lines.shape
+    columns = lines.shape[1]
     length = padded_length(columns)
     right = (length - columns) // 2
     padded = np.pad(lines, ((0, 0), (length - columns - right, right)), mode="edge")

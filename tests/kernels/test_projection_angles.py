@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from crackdask.kernels.projection_angles import angular_weights, cosines_and_sines
 
 
-def total(degrees) -> float:
+def total(degrees: np.ndarray) -> float:
     return float(np.degrees(angular_weights(np.asarray(degrees, float)).sum()))
 
 

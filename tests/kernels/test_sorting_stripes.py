@@ -42,7 +42,10 @@ def striped(projections: int, columns: int, seed: int = 0) -> np.ndarray:
         (without_large_stripes, peer.remove_large_stripe),
         (without_dead_stripes, lambda lines: peer.remove_dead_stripe(lines, residual=False)),
         (without_all_stripes, peer.remove_all_stripe),
-        (lambda lines: without_fitted_stripes(lines + 0.5), lambda lines: peer.remove_stripe_based_fitting(lines + 0.5)),
+        (
+            lambda lines: without_fitted_stripes(lines + 0.5),
+            lambda lines: peer.remove_stripe_based_fitting(lines + 0.5),
+        ),
     ],
     ids=["sorting", "large", "dead", "all", "fitting"],
 )

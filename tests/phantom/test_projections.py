@@ -1,4 +1,4 @@
-"""Projections of the phantom and what a detector counts of them: geometry, slabs, photons, and what is wrong with pixels."""
+"""Projections of the phantom and what a detector counts of them: geometry, slabs, photons, pixels gone wrong."""
 
 from __future__ import annotations
 

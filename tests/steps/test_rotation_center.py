@@ -8,7 +8,6 @@ import pytest
 from crackdask.kernels.attenuation import References, attenuations
 from crackdask.kernels.stripes import without_column_stripes
 from crackdask.phantom import Phantom
-from crackdask.phantom.detector import Detector
 from crackdask.phantom.ellipsoids import packed
 from crackdask.phantom.projections import Projections
 from crackdask.steps.rotation_center import CenterNotFoundError, find_center
@@ -74,7 +73,9 @@ def test_a_whole_turn_needs_no_yes():
 
 
 def test_a_center_at_the_end_of_the_range_is_refused():
-    with pytest.raises(CenterNotFoundError, match=r"at the end of what was searched, 101\.0 to 110\.0: found by") as told:
+    with pytest.raises(
+        CenterNotFoundError, match=r"at the end of what was searched, 101\.0 to 110\.0: found by"
+    ) as told:
         find_center(lines(0, 99.37)[:1], DEGREES, between=(101, 110))
     assert told.value.search is not None
     assert len(told.value.search.strip.images) > 5
