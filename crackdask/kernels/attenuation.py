@@ -90,9 +90,9 @@ def attenuations(
 
     Notes
     -----
-    Pixels that are full or missing become what lies on a line between their neighbours in the same projection; so do, in
-    all projections, columns that are dead (`DEAD`), stuck at one count, or mostly full or missing (`LOST`). Where no
-    photon came through, half a count is taken.
+    Pixels that are full or missing become what lies on a line between their neighbours in the same
+    projection; so do, in all projections, columns that are dead (`DEAD`), stuck at one count, or mostly full or missing
+    (`LOST`). Where no photon came through, half a count is taken.
     """
     rows, projections, columns = counts.shape
     if references.flats.shape[1:] != (rows, columns) or len(moments) != projections:
@@ -108,12 +108,13 @@ def attenuations(
     for row in range(rows):
         flats, darks = (np.ascontiguousarray(part[:, row], np.float32) for part in (references.flats, references.darks))
         full, missing = _transmission(
-            counts[row], flats, darks, moments, saturation, out[row], tally[:, row], stuck[row]
+            counts[row], flats, darks, moments, saturation, dead[row], out[row], tally[:, row], stuck[row]
         )
         lost[row] = full + missing > LOST * projections
+        bad = dead[row] | stuck[row] | lost[row]
         if zinger > 0:
-            tally[2, row] = _without_zingers(out[row], zinger)
-        _mend(out[row], dead[row] | stuck[row] | lost[row])
+            tally[2, row] = _without_zingers(out[row], bad, zinger)
+        _mend(out[row], bad)
         _minus_logarithm(out[row].reshape(-1), out[row].reshape(-1).view(np.int32))
     return out, Flaws(dead, stuck & ~dead, lost & ~dead & ~stuck, tally[0], tally[1], tally[2], tally[3])
 
@@ -125,6 +126,7 @@ def _transmission(
     darks: Singles,
     moments: NDArray[np.float64],
     saturation: float,
+    dead: Mask,
     out: Singles,
     tally: Integers,
     stuck: Mask,
@@ -142,7 +144,9 @@ def _transmission(
             seen = value - dark
             if counts[p, c] != counts[0, c]:
                 stuck[c] = False
-            if math.isnan(value):
+            if dead[c]:
+                out[p, c] = np.nan
+            elif math.isnan(value):
                 missing[c] += 1
                 out[p, c] = np.nan
             elif value >= saturation:
@@ -150,21 +154,23 @@ def _transmission(
                 out[p, c] = np.nan
             else:
                 if not seen >= LEAST_COUNTS:
-                    tally[1] += beam > 0
+                    tally[1] += 1
                     seen = np.float32(LEAST_COUNTS)
-                out[p, c] = seen / beam if beam > 0 else np.nan
+                out[p, c] = seen / beam
     tally[0] += full.sum()
     tally[3] += missing.sum()
     return full, missing
 
 
 @compiled
-def _without_zingers(row: Singles, excess: float) -> int:
+def _without_zingers(row: Singles, bad: Mask, excess: float) -> int:
     """Replace pixels that flash in one projection; return how many."""
     projections, columns = row.shape
     found = 0
     limit = np.float32(1 + excess)
     for c in range(columns):
+        if bad[c]:
+            continue
         before = row[0, c]
         for p in range(1, projections - 1):
             here, after = row[p, c], row[p + 1, c]
@@ -177,7 +183,7 @@ def _without_zingers(row: Singles, excess: float) -> int:
 
 @compiled
 def _mend(row: Singles, bad: Mask) -> None:
-    """Put a line between the sound neighbours of each pixel that is bad or NaN; all ones where a projection has none."""
+    """Put a line between the sound neighbours of each pixel that is bad or NaN; ones in a projection without any."""
     projections, columns = row.shape
     for p in range(projections):
         line, left = row[p], -1

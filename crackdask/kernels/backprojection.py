@@ -1,4 +1,4 @@
-"""Slices from projections by filtered back-projection (Kak and Slaney 1988, 3.3): the reference that gridding is held to.
+"""Slices by filtered back-projection (Kak and Slaney 1988, 3.3): the reference that gridding is held to.
 
 Every filtered projection is smeared back over the slice, with linear interpolation between columns. It shares filter,
 padding and weights with `gridding`, and nothing else: no grid, no window, no transform in two dimensions. It takes
@@ -37,15 +37,16 @@ def back_projected(sinograms: Singles, degrees: ArrayLike, center: float, filter
     out = np.empty((slices, columns, columns), np.float32)
     for first in range(0, slices, LANES):
         some = slice(first, min(first + LANES, slices))
-        padded = np.zeros((min(_PROJECTIONS, projections), length, LANES), np.float32)
-        sums = np.zeros((columns, columns, LANES), np.float32)
+        lanes = some.stop - first
+        padded = np.zeros((min(_PROJECTIONS, projections), length, lanes), np.float32)
+        sums = np.zeros((columns, columns, lanes), np.float32)
         for begin in range(0, projections, _PROJECTIONS):
             part = slice(begin, min(begin + _PROJECTIONS, projections))
             rows = padded[: part.stop - begin]
             pad(sinograms[some], begin, rows)
             filtered = scipy.fft.irfft(scipy.fft.rfft(rows, axis=1) * passed, n=length, axis=1)
             _smear(filtered, cosine[part], sine[part], weights[part], center, sums)
-        out[some] = np.moveaxis(sums, 2, 0)[: some.stop - first]
+        out[some] = np.moveaxis(sums, 2, 0)
     return out
 
 

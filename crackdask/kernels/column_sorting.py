@@ -1,4 +1,4 @@
-"""Every row of a matrix of reals sorted, with the order that undoes it: a stable radix sort, several times a comparison sort.
+"""The rows of a matrix sorted, each with the order that undoes it, by a stable radix sort.
 
 A real and its bits, once the sign is turned round, have one order. Three passes over 11 bits each sort 32 of them.
 """

@@ -1,7 +1,8 @@
-"""Stripes of sinograms by fitting (Vo, Atwood and Drakopoulos 2018, algorithm 1), for samples that hardly change with angle.
+"""Stripes of sinograms by fitting (Vo et al. 2018, algorithm 1), for samples that hardly change with angle.
 
-Each column is divided by a parabola through it and multiplied by one that is smooth across the columns too. It harms packed
-particles, and is here because it belongs to the paper's method; `sorting_stripes` has the parts that are used together.
+Each column is divided by a parabola through it and multiplied by one that is smooth across the columns too. It harms
+packed particles, and is here because it belongs to the paper's method; `sorting_stripes` has the parts that are used
+together.
 """
 
 from __future__ import annotations

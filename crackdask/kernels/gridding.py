@@ -1,12 +1,12 @@
 """Slices from projections by gridding (O'Sullivan 1985; Jackson et al. 1991; Beatty et al. 2005).
 
-The transform of a projection is a line through the transform of the slice. Filtered lines are spread onto a square grid,
-finer than the slice by half, with a Kaiser-Bessel window of four cells; the inverse transform of the grid, divided by
-that of the window, is the slice. One half of the plane is enough, because slices are real.
+The transform of a projection is a line through the transform of the slice. Filtered lines are spread onto a square
+grid, finer than the slice by half, with a Kaiser-Bessel window of four cells; the inverse transform of the grid,
+divided by that of the window, is the slice. One half of the plane is enough, because slices are real.
 
 Four slices lie side by side as the lanes of a vector, and each sum runs in one fixed order: over blocks of projections,
-in these over blocks of radii, then projection by projection. Nothing is added across lanes. So the bits of a slice depend
-on its own sinogram and its centre alone, not on the slices beside it, their number or threads.
+in these over blocks of radii, then projection by projection. Nothing is added across lanes. So the bits of a slice
+depend on its own sinogram and its centre alone, not on the slices beside it, their number or threads.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """How well half a turn of projections and their mirror images make one whole turn (Vo et al. 2014), for a given axis.
 
-Over a whole turn a point of the sample draws a sine, and a sample within the detector cannot change faster with the angle
-than its edge does. So part of the sinogram's spectrum, two wedges about the axis of angles, is empty. The second half turn
-is the first one mirrored about the axis of rotation; about a wrong one it makes a break, which fills the wedges.
+Over a whole turn a point of the sample draws a sine, and a sample within the detector cannot change faster with the
+angle than its edge does. So part of the sinogram's spectrum, two wedges about the axis of angles, is empty. The second
+half turn is the first one mirrored about the axis of rotation; about a wrong one it makes a break, which fills the
+wedges.
 
 A holder that crosses the beam is outside the detector for most of the turn, and fills them too. It is the darkest there
-is, so attenuations are cut off at a level that most of the sinogram is below; that changes a point alike from both sides.
+is, so attenuations are cut off at a level that most of the sinogram is below; that changes a point alike from both
+sides.
 """
 
 from __future__ import annotations

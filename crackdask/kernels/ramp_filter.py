@@ -22,7 +22,6 @@ Filter = Literal["ramp", "hann"]
 FILTERS: tuple[Filter, ...] = ("ramp", "hann")
 #: Slices that are computed side by side, so that a vector of the processor holds one value of each.
 LANES = 4
-LANE_NUMBERS = tuple(range(LANES))
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
 

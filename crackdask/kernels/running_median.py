@@ -1,7 +1,7 @@
 """A running median down the columns of a matrix, many columns at a time.
 
-The window of each column is kept sorted. What leaves it and what comes in change it by comparisons that are the same for
-all columns, so that one instruction does them for many; no branch depends on a value.
+The window of each column is kept sorted. What leaves it and what comes in change it by comparisons that are the same
+for all columns, so that one instruction does them for many; no branch depends on a value.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Stripes of sinograms, the paper's way (Vo, Atwood and Drakopoulos 2018): dead, large, and what sorting shows.
 
-A column of a detector that answers differently from its neighbours is a stripe in each sinogram and a ring in each slice.
-Neighbours see almost the same set of values, so in a sinogram whose columns are sorted the stripes stand out against a
-median along each row. The functions give what those of the authors' program (algotom) give, but for rounding, and for
-what theirs leave open: equal values keep their order, and noise-free data have no stripe to be found.
+A column of a detector that answers differently from its neighbours is a stripe in each sinogram and a ring in each
+slice. Neighbours see almost the same set of values, so in a sinogram whose columns are sorted the stripes stand out
+against a median along each row. The functions give what those of the authors' program (algotom) give, but for rounding,
+and for what theirs leave open: equal values keep their order, and noise-free data have no stripe to be found.
 
 Within, a sinogram is held column by column, so that what runs along projections runs through memory.
 """

@@ -1,9 +1,9 @@
 """Stripes of sinograms, gently: dead and fluctuating columns are interpolated, then each column gets one constant.
 
-A slice of packed particles has edges everywhere, and what takes stripes away by sorting (`sorting_stripes`) takes some of
-them along. A column that answers by a few percent too much or too little is off by one constant once the logarithm is
-taken, and the mean over all projections shows it: particles average out, the column's own gain does not. So the mean of
-each column, less the median of it and its neighbours, is subtracted, and nothing else is touched.
+A slice of packed particles has edges everywhere, and what takes stripes away by sorting (`sorting_stripes`) takes some
+of them along. A column that answers by a few percent too much or too little is off by one constant once the logarithm
+is taken, and the mean over all projections shows it: particles average out, the column's own gain does not. So the mean
+of each column, less the median of it and its neighbours, is subtracted, and nothing else is touched.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from crackdask.kernels.sorting_stripes import interpolate_columns
 #: Columns whose median a mean, or an activity, is held against. The median keeps edges, the sample's own among them.
 MEAN_WINDOW = 5
 ACTIVITY_WINDOW = 11
-#: A column fluctuates that changes so many times as much as its neighbours from one projection to the next, and is stuck
-#: that changes by so small a part of it.
+#: A column fluctuates that changes so many times as much as its neighbours from one projection to the next, and is
+#: stuck that changes by so small a part of it.
 FLUCTUATING = 2.5
 STUCK = 0.2
 #: Where neighbours change less than this part of the mean, there is nothing for a stuck column to miss.

@@ -1,7 +1,7 @@
 """Packed ellipsoids whose slices and projections are known in closed form: the truth that reconstruction is tested on.
 
-Nothing here is reconstructed or interpolated. A ray's path through an ellipsoid is the root of a quadratic, and a voxel's
-value the share of it that is solid, so an error that is measured against them is one of reconstruction alone.
+Nothing here is reconstructed or interpolated. A ray's path through an ellipsoid is the root of a quadratic, and a
+voxel's value the share of it that is solid, so an error that is measured against them is one of reconstruction alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Projections of an invented experiment: what a detector sees of a state of it, in a holder, about an axis off the middle.
+"""Projections of an invented experiment: what a detector sees of it, in a holder, about an axis off the middle.
 
 The electrode is the phantom's own scan without noise, its grey levels taken for attenuation. Rays are added up voxel by
 voxel with linear interpolation (Joseph 1982). They know nothing of how slices are reconstructed.

@@ -1,9 +1,9 @@
 """Where on the detector the axis of rotation is seen: two methods that must agree, and what to look at if they do not.
 
-One mirrors half a turn of projections onto the other (`opposite_views`); it needs 180 degrees, and stands a sample that is
-wider than the field. The other reconstructs a slice about many axes and takes the one with the least negative and the
-least absolute attenuation; it is finer, works with any angles, and fails where the sample is wider than the field. A
-center is believed where both find it within a pixel of each other, inside the range that was searched.
+One mirrors half a turn of projections onto the other (`opposite_views`); it needs 180 degrees, and stands a sample that
+is wider than the field. The other reconstructs a slice about many axes and takes the one with the least negative and
+the least absolute attenuation; it is finer, works with any angles, and fails where the sample is wider than the field.
+A center is believed where both find it within a pixel of each other, inside the range that was searched.
 
 Both take attenuations. Without the logarithm the sums along rays are not those of the sample, and a wrong center wins.
 """
@@ -27,7 +27,7 @@ _FINE_REACH = 1.5
 _COARSE_COLUMNS = 640
 _STRIP = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 _STRIP_SIZE = 256
-_FULL = 180.0
+_HALF_TURN = 180.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class CenterSearch:
     Parameters
     ----------
     center
-        Median of what the sweep found in the rows; detector columns.
+        Median of what the sweep found in the rows; detector columns, to a hundredth.
     sweep, opposite
         What each method found in each row; of opposite views none where the angles are less than half a turn.
     least_negative, least_absolute, least_mismatch
@@ -116,8 +116,12 @@ def find_center(
             "reconstructions finds"
         )
     opposite, least_mismatch = _opposite_views(sinograms, angles, low, high) if whole else (np.empty(0), None)
+    if whole:
+        # Over a whole turn a wrong axis blurs points to rings, not half rings, and nothing gets negative.
+        first = angles < angles.min() + _HALF_TURN
+        sinograms, angles = np.ascontiguousarray(sinograms[:, first]), angles[first]
     sweep, least_negative, least_absolute = _sweep(sinograms, angles, low, high)
-    center = float(np.median(sweep))
+    center = round(float(np.median(sweep)), 2)
     about = [center, float(np.median(opposite))] if whole else [center]
     search = CenterSearch(
         center, sweep, opposite, least_negative, least_absolute, least_mismatch,
@@ -178,8 +182,10 @@ def _sweep(sinograms: Singles, angles: Floats, low: float, high: float) -> tuple
         negative.append(coarse[0])
         absolute.append(coarse[1])
         best = centers[int(np.argmin(coarse[0]))]
-        reach = max(_FINE_REACH, factor)
-        near = np.arange(best - reach, best + reach + FINE / 2, FINE)
+        if factor > 1:
+            whole = np.arange(best - factor, best + factor + 1)
+            best = whole[int(np.argmin(_measures(sinogram, angles, whole)[0]))]
+        near = np.arange(best - _FINE_REACH, best + _FINE_REACH + FINE / 2, FINE)
         fine = _measures(sinogram, angles, near)
         found.append(float(np.mean([_lowest(Curve(near, values), 1.0) for values in fine])))
     return np.array(found), Curve(centers, _mean(negative)), Curve(centers, _mean(absolute))
