@@ -45,8 +45,8 @@ def write_projections(
             frames = _entry(file, projected)
             for moment, at in ((0.0, 0), (1.0, len(frames) - 2 * REFERENCES)):
                 flats, darks = projected.references(number, moment, REFERENCES)
-                first, second = (darks, flats) if moment == 0 else (flats, darks)
-                frames[at : at + REFERENCES], frames[at + REFERENCES : at + 2 * REFERENCES] = first, second
+                before, after = (darks, flats) if moment == 0 else (flats, darks)
+                frames[at : at + REFERENCES], frames[at + REFERENCES : at + 2 * REFERENCES] = before, after
             for slab, first in enumerate(firsts):
                 end = min(first + SLAB, phantom.shape[0])
                 counts = projected.counts(number, first, end).transpose(1, 0, 2)
@@ -92,7 +92,9 @@ def _recipe(projected: Projections) -> str:
     """Return the recipe: that of the scans, with what reconstruction needs; the crop leaves air and holder out."""
     lines = recipe(projected.phantom).splitlines()
     for state in projected.phantom.states:
-        lines = [line.replace(json.dumps(f"scans/{state.folder}"), json.dumps(f"scans/{state.folder}.nxs")) for line in lines]
+        lines = [
+            line.replace(json.dumps(f"scans/{state.folder}"), json.dumps(f"scans/{state.folder}.nxs")) for line in lines
+        ]
     lines += ["", "[reconstruct]"]
     if projected.clear is not None:
         lines += [f"angles = [{projected.clear[0]}, {projected.clear[1]}]"]

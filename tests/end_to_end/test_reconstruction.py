@@ -1,0 +1,230 @@
+"""From projections to tracked particles: one result however it is cut and stopped, and what cannot be reconstructed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+import crackdask
+from crackdask.blocks.passes import Block, Result
+from crackdask.cluster.launch import connect
+from crackdask.engine.context import ResultError
+from crackdask.engine.run import Outcome, Run
+from crackdask.engine.scans import Scans
+from crackdask.grid import Box
+from crackdask.phantom import Phantom
+from crackdask.phantom.cell_states import states
+from crackdask.phantom.projected_scans import REFERENCES, write_projections
+from crackdask.phantom.projections import Projections
+from crackdask.recipe.recipe import RecipeError, check
+from crackdask.sources import SourceError
+from crackdask.steps import reconstruct
+from tests.support.experiment import QUICK, differences, load
+from tests.support.silence import Silent
+
+PHANTOM = Phantom(
+    (20, 48, 48), states(2), seed=2, vanishing=0, leaving=0, max_shift=1.0, radius_median=6.0, radius_range=(4.0, 8.0)
+)
+PROJECTED = Projections(PHANTOM, degrees=tuple(np.linspace(0, 180, 121).tolist()), center=43.13)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("projected")
+    write_projections(PROJECTED, folder)
+    return folder
+
+
+def content(folder: Path, **sections: dict[str, Any]) -> dict[str, Any]:
+    """Return the recipe with some keys changed."""
+    recipe = tomllib.loads((folder / "recipe.toml").read_text()) | {"register": QUICK}
+    recipe["labels"]["max_radius"] = 12
+    for name, values in sections.items():
+        recipe[name] = {**recipe.get(name, {}), **values}
+    return recipe
+
+
+def run(
+    folder: Path, store: Path, cluster: str = "synchronous", until: str | None = None, **sections: dict[str, Any]
+) -> Outcome:
+    scans = Scans.of(check(content(folder, **sections)), folder)
+    with connect(cluster, 2 if cluster == "local" else None, scans.recipe.compute.memory) as executor:
+        return Run(scans, store, executor, Silent())(until)
+
+
+@pytest.fixture(scope="module")
+def store(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("whole") / "store.zarr"
+    assert not run(folder, store).failures
+    return store
+
+
+@pytest.fixture(scope="module")
+def wanted(store: Path) -> dict[str, xr.Dataset]:
+    return load(store)
+
+
+def test_slices_are_those_of_the_sample(wanted: dict[str, xr.Dataset]) -> None:
+    truth, grey = PHANTOM.clean(0, Box.whole(PHANTOM.shape)), wanted["volumes"].grey.values[0]
+    assert np.corrcoef(truth.ravel(), grey.ravel())[0, 1] > 0.93
+    label = wanted["volumes"].label.values[0] > 0
+    true = PHANTOM.labels(Box.whole(PHANTOM.shape)) > 0
+    assert 2 * np.count_nonzero(label & true) / (np.count_nonzero(label) + np.count_nonzero(true)) > 0.9
+
+
+def test_the_center_is_found_where_it_is(store: Path) -> None:
+    for state in range(2):
+        found = np.load(store.with_name("store.zarr.work") / "results" / f"reconstruct-{state}" / "tables.npz")
+        np.testing.assert_allclose(found["centers"], PROJECTED.axis, atol=0.1)
+        assert found["flaws"].shape == (PHANTOM.shape[0], len(reconstruct.COUNTED))
+        assert (found["flaws"][:, reconstruct.COUNTED.index("dead")] >= 1).all()
+
+
+@pytest.mark.parametrize(("rows", "frames"), [(1, 3), (7, 64), (32, 17)])
+def test_slabs_do_not_show(
+    folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, frames: int
+) -> None:
+    monkeypatch.setattr(reconstruct, "MOST_ROWS", rows)
+    monkeypatch.setattr(reconstruct, "MOST_FRAMES", frames)
+    assert not run(folder, tmp_path / "cut.zarr").failures
+    assert differences(load(tmp_path / "cut.zarr"), wanted) == []
+
+
+def test_workers_do_not_show(folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path) -> None:
+    assert not run(folder, tmp_path / "local.zarr", "local").failures
+    assert differences(load(tmp_path / "local.zarr"), wanted) == []
+
+
+class PowerCutError(BaseException):
+    """What no retry catches."""
+
+
+@pytest.fixture
+def cuts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Stop the run at a late block of each pass in turn; what is left of the list was not reached."""
+    left = ["_sorted", "_attenuated", "_slices"]
+    for name in tuple(left):
+        kernel = getattr(reconstruct, name)
+
+        def stopped(*given: Any, name: str = name, kernel: Any = kernel) -> Result:
+            block: Block = given[-1]
+            if name in left and block.number == len(block.grid) - 1:
+                left.remove(name)
+                raise PowerCutError
+            result: Result = kernel(*given)
+            return result
+
+        monkeypatch.setattr(reconstruct, name, stopped)
+    yield left
+
+
+def test_a_run_that_is_stopped_in_every_pass_goes_on(
+    folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path, cuts: list[str]
+) -> None:
+    for left in (2, 1, 0):
+        with pytest.raises(PowerCutError):
+            run(folder, tmp_path / "cut.zarr")
+        assert len(cuts) == left
+    assert not run(folder, tmp_path / "cut.zarr").failures
+    assert differences(load(tmp_path / "cut.zarr"), wanted) == []
+
+
+def test_what_is_not_asked_for_is_not_done(folder: Path, store: Path) -> None:
+    assert run(folder, store).done == ()
+    assert not run(folder, store, analyse={"class_limits": [0.02, 0.05]}).failures
+
+
+def test_another_center_is_another_tomogram(folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path) -> None:
+    exact = PROJECTED.axis
+    outcome = run(folder, tmp_path / "given.zarr", until="grey", reconstruct={"center": [[exact], [exact, exact]]})
+    assert not outcome.failures
+    given = xr.open_zarr(tmp_path / "given.zarr", group="volumes").grey.values
+    found = wanted["volumes"].grey.values
+    assert np.abs(given.astype(int) - found).mean() < 2 < 10
+    off = run(folder, tmp_path / "off.zarr", until="grey", reconstruct={"center": exact + 6})
+    assert not off.failures
+    assert np.abs(xr.open_zarr(tmp_path / "off.zarr", group="volumes").grey.values.astype(int) - found).mean() > 5
+
+
+def test_a_tomogram_beside_projections_is_read_as_it_is(folder: Path, tmp_path: Path) -> None:
+    """States of one recipe may come from either."""
+    recipe = content(folder)
+    np.save(tmp_path / "made.npy", np.ones((20, PROJECTED.width, PROJECTED.width), np.float32))
+    recipe["states"][1]["source"] = str(tmp_path / "made.npy")
+    scans = Scans.of(check(recipe), folder)
+    assert scans.projections(0) is not None
+    assert scans.projections(1) is None
+    with connect("synchronous", None, scans.recipe.compute.memory) as executor:
+        with pytest.raises(SourceError, match="every voxel is 1"):
+            Run(scans, tmp_path / "both.zarr", executor, Silent())("read")
+
+
+def altered(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of the scans, to be written to."""
+    return Path(shutil.copytree(folder, tmp_path / "altered"))
+
+
+def frames_of(folder: Path) -> h5py.Dataset:
+    return h5py.File(folder / "scans" / "pristine.nxs", "r+")["entry/instrument/detector/data"]
+
+
+def test_flats_without_beam_are_refused(folder: Path, tmp_path: Path) -> None:
+    there = altered(folder, tmp_path)
+    frames = frames_of(there)
+    frames[REFERENCES : 2 * REFERENCES] = 0
+    frames.file.close()
+    with pytest.raises(SourceError, match="not brighter than the darks"):
+        run(there, tmp_path / "s.zarr", until="reconstruct")
+
+
+def test_a_center_that_is_not_found_is_told_with_the_way_out(folder: Path, tmp_path: Path) -> None:
+    there = altered(folder, tmp_path)
+    frames = frames_of(there)
+    noise = np.random.default_rng(0).poisson(30000, (121, *frames.shape[1:]))
+    frames[2 * REFERENCES : 2 * REFERENCES + 121] = noise
+    frames.file.close()
+    with pytest.raises(ResultError, match="'pristine'.*center"):
+        run(there, tmp_path / "s.zarr", until="reconstruct")
+
+
+def test_a_dead_row_and_full_frames_leave_finite_slices(folder: Path, tmp_path: Path) -> None:
+    there = altered(folder, tmp_path)
+    frames = frames_of(there)
+    frames[:, 5] = 100
+    frames[2 * REFERENCES + 30] = 65535
+    frames.file.close()
+    assert not run(there, tmp_path / "s.zarr", until="read").failures
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"rows": [0, 400]}, "reaches outside"),
+        ({"angles": [200.0, 300.0]}, "angles"),
+        ({"center": [1.0, 2.0, 3.0]}, "entries"),
+        ({"filter": "box"}, "reconstruct.filter"),
+    ],
+)
+def test_a_recipe_that_cannot_be(folder: Path, wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        Scans.of(check(content(folder, reconstruct=wrong)), folder)
+
+
+def test_projections_without_a_section_are_told(folder: Path) -> None:
+    recipe = content(folder)
+    del recipe["reconstruct"]
+    with pytest.raises(RecipeError, match=r"\[reconstruct\]"):
+        Scans.of(check(recipe), folder)
+
+
+def test_the_recipe_of_the_store_says_how(store: Path) -> None:
+    assert json.loads(json.dumps(crackdask.open(store).attrs["recipe"]))["reconstruct"]["angles"] == [30.0, 177.0]
