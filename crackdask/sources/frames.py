@@ -80,13 +80,19 @@ class Frames:
         """
         if not 0 <= first < end <= len(self):
             raise ValueError(f"frames {first} to {end} are not within {len(self)}")
+        runs = list(cut(self.runs, first, end))
+        if len(runs) == 1:
+            return self._run(*runs[0])  # no second copy of many frames
         frames = np.empty((end - first, *self.shape[1:]), self.dtype)
         done = 0
-        for a, b in cut(self.runs, first, end):
-            box = Box((a, self.rows[0], 0), (b, self.rows[1], self.stack.shape[2]))
-            frames[done : done + b - a] = self.stack.read(box)
+        for a, b in runs:
+            frames[done : done + b - a] = self._run(a, b)
             done += b - a
         return frames
+
+    def _run(self, first: int, end: int) -> NDArray[Any]:
+        """Return frames of the stack."""
+        return self.stack.read(Box((first, self.rows[0], 0), (end, self.rows[1], self.stack.shape[2])))
 
     def part(self, first: int, end: int) -> Frames:
         """Return frames [first, end) of these."""
