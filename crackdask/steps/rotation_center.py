@@ -122,7 +122,9 @@ def find_center(
         sinograms, angles = np.ascontiguousarray(sinograms[:, first]), angles[first]
     sweep, least_negative, least_absolute = _sweep(sinograms, angles, low, high)
     center = round(float(np.median(sweep)), 2)
-    about = [center, float(np.median(opposite))] if whole else [center]
+    about = [center]
+    if whole and abs(float(np.median(opposite)) - center) > AGREEMENT / 2:
+        about.append(float(np.median(opposite)))
     search = CenterSearch(
         center, sweep, opposite, least_negative, least_absolute, least_mismatch,
         _strip(sinograms[len(sinograms) // 2], angles, about),
