@@ -226,7 +226,8 @@ def _lowest(curve: Curve, reach: float) -> float:
     offset = curve.centers[near] - curve.centers[at]
     if np.count_nonzero(near) < 3 or at in (0, len(curve.centers) - 1):
         return float(curve.centers[at])
-    bend, slope, _ = np.polyfit(offset, curve.values[near] / curve.values[at], 2)
+    scale = float(curve.values[near].max()) or 1.0  # of noise alone, the least may be nothing
+    bend, slope, _ = np.polyfit(offset, curve.values[near] / scale, 2)
     return float(curve.centers[at] + (np.clip(-slope / (2 * bend), -reach, reach) if bend > 0 else 0.0))
 
 
