@@ -19,6 +19,7 @@ from crackdask.schema import UnitKey
 from crackdask.sources import Source, SourceError, open_source
 from crackdask.sources.projections import Projections, is_projections, open_projections
 from crackdask.steps.reconstruct import slab_bytes, slab_rows
+from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.storage.locations import PlaceError
 
 
@@ -93,7 +94,12 @@ class Scans:
 
 def _opened(recipe: Recipe, state: ScannedState, base: Path) -> Source:
     """Open a state's scan, projections where the recipe says how they are to be reconstructed."""
-    if recipe.reconstruct is not None and is_projections(state.source, base, recipe.reconstruct):
+    if is_projections(state.source, base, recipe.reconstruct or ReconstructParams()):
+        if recipe.reconstruct is None:
+            raise SourceError(
+                f"{state.source} holds projections, from which tomograms are yet to be made: add a section "
+                "[reconstruct] to the recipe, which may be empty"
+            )
         return open_projections(state.source, base, recipe.reconstruct, state.missing)
     return open_source(state.source, base, state.missing)
 

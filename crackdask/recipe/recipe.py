@@ -274,10 +274,21 @@ def check(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
         recipe = Recipe.model_validate(dict(content))
     except ValidationError as error:
         lines += complaints(error, Recipe)
+    else:
+        lines += _wrong_centers(recipe)
     lines += _contradictions(content)
     if lines:
         raise RecipeError(refusal(where, lines))
     return recipe
+
+
+def _wrong_centers(recipe: Recipe) -> Iterable[str]:
+    """Yield what is wrong with a list of centers, one for each state."""
+    if recipe.reconstruct is not None:
+        try:
+            recipe.reconstruct.axes(len(recipe.states))
+        except ValueError as error:
+            yield f"reconstruct.center: {error}"
 
 
 def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:

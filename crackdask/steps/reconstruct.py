@@ -90,7 +90,7 @@ def slab_rows(frames: Triple) -> int:
 
 
 def slab_bytes(frames: Triple, rows: int) -> int:
-    """Return what a slab takes: counts, attenuations with and without stripes, slices, and the grid of Fourier space."""
+    """Return what a slab takes: counts, attenuations, those without stripes, slices, and the grid of Fourier space."""
     projections, _, columns = frames
     return rows * columns * (10 * projections + 4 * columns) + 4 * 4 * (3 * columns // 2 + 16) ** 2
 
