@@ -12,19 +12,17 @@ from crackdask.analysis import findings, grey_findings
 from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import RunContext
+from crackdask.engine.flattening import Flattening
 from crackdask.engine.work_units import Unit
 from crackdask.kernels.grey_drift import SURE, drift, shift
 from crackdask.kernels.histogram_peaks import peaks_of, shoulder
-from crackdask.kernels.slow_trends import trend
 from crackdask.schema import GREY_LEVELS
-from crackdask.steps.coarse_registration import Level
 from crackdask.steps.grey import peaks, to_reference
 from crackdask.steps.histograms import commonest
-from crackdask.steps.read import histogram_of
 
 
 def onto_reference(
-    context: RunContext, unit: Unit, small: Callable[[int], Level]
+    context: RunContext, unit: Unit, scan: Callable[[int], Flattening]
 ) -> tuple[float, float, dict[str, Array]]:
     """Return gain and offset that bring a scan onto the reference's grey scale, and tables to be kept with them.
 
@@ -33,18 +31,17 @@ def onto_reference(
 
     Parameters
     ----------
-    small
-        Returns a small version of a state's scan.
+    scan
+        Returns a state's scan as it is to be measured: flat, where that is asked for.
     """
     normalise, name = context.recipe.grey.normalise, context.recipe.states[unit.state].name
-    own_trend = trend(small(unit.state).grey, small(unit.state).valid)
+    here, there = scan(unit.state), scan(context.recipe.reference)
+    flat, tables = here.told()
     if unit.state == context.recipe.reference:
-        told = grey_findings.of_trend(name, own_trend, None)
-        return 1.0, 0.0, {"peak_error": np.zeros(2), **findings.packed(told)}
-    before = small(context.recipe.reference)
-    uneven = grey_findings.of_trend(name, own_trend, trend(before.grey, before.valid))
-    counted = [histogram_of(context.result("read", s)) for s in (unit.state, context.recipe.reference)]
-    own, reference = ((each.centres, each.counts) for each in counted)
+        told = [*flat, *grey_findings.of_trend(name, here.trend, None)]
+        return 1.0, 0.0, {"peak_error": np.zeros(2), **tables, **findings.packed(told)}
+    uneven = [*flat, *grey_findings.of_trend(name, here.trend, there.trend)]
+    own, reference = here.counted(), there.counted()
     seen = drift(peaks_of(*own), peaks_of(*reference))
     gain, offset = 1.0, 0.0
     if normalise == "peaks":
@@ -52,12 +49,12 @@ def onto_reference(
     elif normalise == "auto" and seen is not None and seen.sure:
         gain, offset = seen.gain, seen.offset
     if seen is None:
-        return gain, offset, {"peak_error": np.full(2, np.nan), **findings.packed(uneven)}
+        return gain, offset, {"peak_error": np.full(2, np.nan), **tables, **findings.packed(uneven)}
     error = np.array([seen.background_error, seen.solid_error])
     if normalise == "none" and seen.sure:
         error = np.hypot(error, [seen.background, seen.solid])
     told = [*grey_findings.of_drift(name, seen, normalise), *uneven]
-    return gain, offset, {"peak_error": error, **findings.packed(told)}
+    return gain, offset, {"peak_error": error, **tables, **findings.packed(told)}
 
 
 def grey_scales(

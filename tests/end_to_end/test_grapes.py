@@ -74,7 +74,9 @@ def ball(radius: float, centre: np.ndarray) -> np.ndarray:
 def test_surface_and_sphericity_of_spheres_beside_grapes(radius: float, at_zero: float, halfway: float) -> None:
     """A mesh follows the steps of the voxels, and at level 0 it also lies half a voxel outside; ours does neither."""
     centres = np.random.default_rng(int(radius)).random((6, 3))
-    ours, theirs, between, true = [], [], [], 4 * np.pi * radius**2
+    true, ours = 4 * np.pi * radius**2, []
+    theirs: list[tuple[float, float]] = []
+    between: list[tuple[float, float]] = []
     for centre in centres:
         inside = ball(radius, centre)
         at = {axis: (axis, np.arange(inside.shape[k]) + 0.5) for k, axis in enumerate("zyx")}
