@@ -82,8 +82,8 @@ def excess_void(table: xr.Dataset) -> xr.Dataset:
     0 is a typical pristine particle, 1 a hollow one, below 0 one that is denser than typical. In a ball, the innermost
     eighth is the inner half of the radius, which the region `core` is rounded to whole shells.
 
-    The standard error counts noise, what else differs between scans, rings, the error of each scan's grey scale, what is
-    the particle's own in all scans, the error of G_ref, and the share of the damage that optics may have moved.
+    The standard error counts noise, what else differs between scans, rings, the error of each scan's grey scale, what
+    is the particle's own in all scans, the error of G_ref, and the share of the damage that optics may have moved.
     """
     core = table.sel(layer="inner", drop=True)
     radius = table.radius_um.values

@@ -89,7 +89,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "flattened": Kind(
         "grey levels that drift across a scan were corrected",
-        "solid and background have one level each all over it; a true difference as slow from place to place is gone too",
+        "solid and background have one level each all over it, so true differences as slow across it are gone too",
         note=True,
     ),
     "not-flattened": Kind(

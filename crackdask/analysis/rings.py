@@ -26,13 +26,14 @@ _INNER, _IN_CONTROL = 0.5, 0.6
 
 
 def ring_errors(store: xr.DataTree, table: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Return what rings make of the inner layer's grey level, (state, particle), grey levels; nothing where none matter.
+    """Return what rings make of the inner layer's grey level, (state, particle); nothing where none matter.
 
-    Rings are taken for white along the radius: levels a voxel apart have nothing to do with each other. In a ball of
-    radius a, their mean then has the variance 0.6 S / a, where S is the variance of the rings times a voxel, and the
-    means at two places with s times a between them, along the radius, have (3 / 160) (2 - |s|)^3 (s^2 + 6 |s| + 4) S / a
-    in common. `ring_error` is what is a scan's own, so that the squares of two scans add up to the variance of their
-    difference, as nearly as can be; `ring_own_error` is the rest of it, the particle's own in all scans.
+    Both in grey levels. Rings are taken for white along the radius: levels a voxel apart have nothing to do with each
+    other. In a ball of radius a, their mean then has the variance 0.6 S / a, where S is the variance of the rings times
+    a voxel, and the means at two places s times a apart along the radius have S / a times the integral of two profiles
+    of a ball in common (:func:`in_common`). `ring_error` is what is a scan's own, so that the squares of two scans add
+    up to the variance of their difference, as nearly as can be; `ring_own_error` is the rest, the particle's own in all
+    scans.
 
     Parameters
     ----------
@@ -95,7 +96,8 @@ def _errors(
 def in_common(apart: Any) -> Any:
     """Return the integral of the product of two profiles of balls of radius 1, so far apart (an array of any kind).
 
-    A ball's profile is its share of volume along an axis, 3/4 (1 - t^2).
+    A ball's profile is its share of volume along an axis, 3/4 (1 - t^2); s apart, that is (3 / 160) (2 - s)^3
+    (s^2 + 6 s + 4).
 
     >>> in_common(np.array([0.0, 2.0, 3.0])).round(3).tolist()
     [0.6, 0.0, 0.0]

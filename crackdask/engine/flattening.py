@@ -87,11 +87,11 @@ class Flattening:
         found = of_flattening(name, before, self.trend if self.field.bright.size else None)
         tables = {"across_scan": np.stack([along_axes(before), left]), **rings}
         if self.field.bright.size:
-            tables["flat_field"] = np.stack([self.field.dark, self.field.bright])
+            tables["flat_field"] = np.column_stack([self.field.levels, np.stack([self.field.dark, self.field.bright])])
         return found, tables
 
     def _rings(self) -> dict[str, Array]:
-        """Return the strength of rings, raw values squared times a voxel, and the voxel (y, x) they are about, if any."""
+        """Return the strength of rings, raw values squared times a voxel, and the voxel (y, x) of their axis."""
         if self.trend is None or not has_rings(self.trend):
             return {}
         _, y, x = self.context.scans.sources[self.state].shape
@@ -111,7 +111,7 @@ def flattenings(context: RunContext, levels: Callable[[int], Level]) -> Callable
 
 
 def across_scans(context: RunContext) -> dict[str, Any]:
-    """Return what the root attribute `found` tells of trends and rings, by name of the state (`schema.ACROSS_SCANS`)."""
+    """Return what the root attribute `found` tells of trends and rings, by state (`schema.ACROSS_SCANS`)."""
     told: dict[str, dict[str, Any]] = {"across_scan": {}, "flat_field": {}, "rings": {}}
     for s, state in enumerate(context.recipe.states):
         tables: Mapping[str, Array] = context.result("grey", s)
@@ -120,8 +120,9 @@ def across_scans(context: RunContext) -> dict[str, Any]:
             rounds = [_plain(each) for each in tables["across_scan"]]
             told["across_scan"][state.name] = dict(zip(("before", "after"), rounds, strict=False))
         if "flat_field" in tables:
-            dark, bright = tables["flat_field"].tolist()
-            told["flat_field"][state.name] = {"terms": list(TERMS), "background": dark, "solid": bright}
+            levels, dark, bright = tables["flat_field"][:, 0], *tables["flat_field"][:, 1:]
+            surfaces = {"background": dark.tolist(), "solid": bright.tolist(), "to": levels.tolist()}
+            told["flat_field"][state.name] = {"terms": list(TERMS), **surfaces}
         if "rings" in tables:
             strength, y, x = tables["rings"].tolist()
             in_grey = strength * (gain * (GREY_LEVELS - 2) / (high - low)) ** 2
