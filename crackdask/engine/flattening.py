@@ -22,6 +22,21 @@ from crackdask.steps.read import histogram_of
 
 
 @dataclass(frozen=True)
+class FlatReader:
+    """Reads boxes of a scan without its trend; voxels that were not measured stay what they are."""
+
+    read: Callable[[Box], Array]
+    field: FlatField
+    fill: float | None
+
+    def __call__(self, box: Box) -> Array:
+        """Return the voxels of a box, float64."""
+        raw = self.read(box)
+        flat = flatten(raw, 1, self.field, box.start)
+        return flat if self.fill is None else np.where(raw == self.fill, self.fill, flat)
+
+
+@dataclass(frozen=True)
 class Flattening:
     """One state's scan, its small version as it is and as it is measured.
 
@@ -67,6 +82,12 @@ class Flattening:
     def trend(self) -> Trend | None:
         """What is left across the scan."""
         return trend(self.small.grey, self.small.valid)
+
+    @property
+    def reader(self) -> Callable[[Box], Array]:
+        """Reads boxes of the scan as it is measured."""
+        read = self.context.volume("raw", self.state).read
+        return FlatReader(read, self.field, self.context.recipe.experiment.fill) if self.field.bright.size else read
 
     def counted(self) -> tuple[Array, Array]:
         """Return the histogram that tells the scan's grey scale: of all its voxels, or of the flat small version."""

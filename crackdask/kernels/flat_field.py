@@ -78,21 +78,35 @@ def flattened(value: float, z: float, y: float, x: float, field) -> float:  # ty
 
 
 @njit(cache=True, nogil=True)
-def _flatten(scan, factor: int, field, out) -> None:  # type: ignore[no-untyped-def]
+def _flatten(scan, start, factor: int, field, out) -> None:  # type: ignore[no-untyped-def]
     nz, ny, nx = scan.shape
     first = (factor - 1) / 2
     for k in range(nz):
+        z = factor * k + first + start[0]
         for j in range(ny):
+            y = factor * j + first + start[1]
             for i in range(nx):
-                z, y, x = factor * k + first, factor * j + first, factor * i + first
+                x = factor * i + first + start[2]
                 out[k, j, i] = flattened(float(scan[k, j, i]), z, y, x, field)
 
 
-def flatten(scan: Array, factor: int, field: FlatField) -> Floats:
-    """Return a small version of a scan without the trend, `factor` voxels of the scan being one of it."""
+def flatten(scan: Array, factor: int, field: FlatField, start: Triple = (0, 0, 0)) -> Floats:
+    """Return a small version of a scan without the trend, or a box of it.
+
+    Parameters
+    ----------
+    scan
+        Voxels (z, y, x).
+    factor
+        Voxels of the scan along an edge of one of these.
+    field
+        What is taken off.
+    start
+        Voxel of the scan at which they begin.
+    """
     out = np.array(scan, np.float64)
     if field.bright.size:
-        _flatten(scan, factor, field, out)
+        _flatten(scan, start, factor, field, out)
     return out
 
 
