@@ -42,11 +42,11 @@ def test_errors_are_as_large_as_what_rings_do(shifts):
     matrices = np.stack([np.eye(4)] * len(shifts))
     matrices[:, 1:3, 3] = shifts
     place = np.array([0, 0, 0, SIZE, SIZE])
-    seen = []
+    drawn = []
     for _ in range(60):
         level = rings(place, (1, SIZE, SIZE), rng.uniform(-1, 1, SIZE), 1.0)
-        seen.append([cores(level, centres + shift, radius / 2) for shift in shifts])
-    seen = np.array(seen)
+        drawn.append([cores(level, centres + shift, radius / 2) for shift in shifts])
+    seen = np.array(drawn)
     still = np.repeat(((centres + 0.5) * 2.0)[:, None], len(shifts), axis=1)
     scan_error, own_error = _errors(
         still[..., 0], still[..., 0], still[..., 1], np.full(len(centres), radius), edges=(2.0, 2.0, 2.0),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,6 +41,9 @@ def test_a_trend_is_found_and_taken_off(altered):
     found = flat_field(voxels, None, 1, SHAPE)
     assert found is not None
     left, before, even = (trend(v) for v in (flatten(voxels, 1, found), voxels, scan()))
+    assert left is not None
+    assert before is not None
+    assert even is not None
     assert spread(before.cells)[0] > 0.03 * even.contrast
     assert spread(left.cells)[0] < 0.008 * even.contrast
     z, y, x = (np.array([0, (n - 1) / 2, n - 1]) for n in SHAPE)
@@ -101,7 +106,7 @@ def test_resampling_takes_it_off_where_a_voxel_lies():
     matrix = moved(voxels.shape, (3.0, -2.0, 4.0), (0.4, -0.3, 1.2))
     box = Box((2, 3, 4), (8, 9, 10))
     whole = Box.whole(voxels.shape)
-    fine = {"lo": 0.0, "hi": 254.0}  # a grey level is a raw value and one
+    fine: dict[str, Any] = {"lo": 0.0, "hi": 254.0}  # a grey level is a raw value and one
     flat, _ = resample_grey(voxels, whole, matrix, box, voxels.shape, **fine, field=BENT, gain=0.9, offset=3.0)
     raw, _ = resample_grey(100 * voxels - 8000, whole, matrix, box, voxels.shape, lo=-8000.0, hi=17400.0)
     assert len(np.unique(raw)) > 20
@@ -122,7 +127,7 @@ def test_blocks_do_not_show(angles, shift, block, still):
     voxels = scan_of((18, 21, 24))
     matrix = moved(voxels.shape, (0.0,) * 3 if still else angles, shift)
     shape = (17, 20, 22)
-    options = {"lo": 30.0, "hi": 170.0, "field": BENT}
+    options: dict[str, Any] = {"lo": 30.0, "hi": 170.0, "field": BENT}
     whole, _ = resample_grey(voxels, Box.whole(voxels.shape), matrix, Box.whole(shape), voxels.shape, **options)
     even, _ = resample_grey(
         voxels, Box.whole(voxels.shape), matrix, Box.whole(shape), voxels.shape, **options | {"field": EVEN}
