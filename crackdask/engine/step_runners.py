@@ -14,6 +14,7 @@ import numpy as np
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
 from crackdask.engine.context import ResultError, RunContext
+from crackdask.engine.flattening import flattenings
 from crackdask.engine.grey_levels import onto_reference
 from crackdask.engine.reconstruct_runner import reconstructed
 from crackdask.engine.table_writer import WORK_TABLES, flat, ranges
@@ -98,7 +99,8 @@ def _grey(context: RunContext, unit: Unit) -> dict[str, Array]:
         low, high = auto_window(reference.percentile(0.1), reference.percentile(99.9))
     else:
         low, high = params.window
-    gain, offset, scale = onto_reference(context, unit, lambda state: _levels(context, state)[0])
+    scan = flattenings(context, lambda state: _levels(context, state)[0])
+    gain, offset, scale = onto_reference(context, unit, scan)
     registered = context.result("register", unit.state)
     resampling = Resampling(
         tuple(tuple(row) for row in registered["matrix"].tolist()),
@@ -109,6 +111,7 @@ def _grey(context: RunContext, unit: Unit) -> dict[str, Array]:
         offset,
         context.recipe.experiment.fill,
         StoredField.of(registered).lattice(Box.whole(context.grid.shape)),
+        scan(unit.state).field,
     )
     tables = context.passes(unit, grey_passes(params, resampling), {"raw": context.volume("raw", unit.state)})
     if not tables["grey_voxels"][0]:

@@ -12,6 +12,7 @@ from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
 from crackdask.engine.context import RunContext
+from crackdask.engine.flattening import across_scans
 from crackdask.engine.grey_levels import grey_scales, phases
 from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges
 from crackdask.engine.work_units import Unit, units
@@ -138,6 +139,7 @@ def _whole_volume_numbers(context: RunContext, levels: Mapping[str, Any]) -> dic
         "noise": float(context.result("denoise")["noise"]),
         **levels,
         **sharpness.numbers(context),
+        **across_scans(context),
         "threshold": {name: float(context.result("mask", s)["threshold"]) for s, name in enumerate(names)},
         "clipped_share": {
             name: (grey["grey_voxels"][1:] / grey["grey_voxels"][0]).tolist()

@@ -6,6 +6,7 @@ exactly one owner. A voxel's depth is exact, because the halo is as wide as the 
 deep; and what grey levels are blurred by, where states differ in sharpness, is one number for a
 state, applied in whole numbers with a halo as wide as the blur. Lengths, areas and percentiles are
 computed once, from the merged integers, and a particle's row does not depend on the other rows.
+`measure.md` says what equals GRAPES, the published toolkit, and what does not.
 """
 
 from __future__ import annotations

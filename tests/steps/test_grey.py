@@ -264,3 +264,9 @@ def test_peaks_of_whole_numbers_are_not_drawn_to_a_comb(solid: float) -> None:
     background, found = peaks(levels.astype(float), counts)
     assert abs(background - 60.0) < 0.5
     assert abs(found - solid) < 0.5
+
+
+def test_flattening_that_is_not_asked_for_leaves_old_results_valid() -> None:
+    assert GreyParams().deciding() == GreyParams(flatten=False).deciding()
+    assert "flatten" not in GreyParams().deciding()
+    assert GreyParams(flatten=True).deciding() == {**GreyParams().deciding(), "flatten": True}
