@@ -45,7 +45,6 @@ def reconstructed(context: RunContext, unit: Unit) -> dict[str, Array]:
         frames.shape,
         projections.all_angles,
         _moments(projections),
-        np.arange(*projections.kept),
         float(np.iinfo(frames.dtype).max) if frames.dtype.kind in "iu" else inf,
     )
     flats, darks = (_means(stacks) for stacks in (projections.flat_stacks, projections.dark_stacks))
