@@ -86,25 +86,42 @@ def shrink(grey: NDArray[Any], valid: Mask | None, factor: Triple) -> tuple[Volu
     >>> shrink(np.arange(8.0).reshape(2, 2, 2), None, (2, 2, 2))[0].tolist()
     [[[3.5]]]
     """
-    weight = np.ones(grey.shape, np.float32) if valid is None else valid.astype(np.float32)
-    held = grey.astype(np.float32) if valid is None else np.where(valid, grey, np.float32(0))
-    total, share = (_bin_sums(part, factor) / float(np.prod(factor)) for part in (held, weight))
+    size = np.float32(np.prod(factor))
+    counts = [n // f for n, f in zip(grey.shape, factor, strict=True)]
+    total = np.empty(counts, np.float32)
+    if valid is None:
+        _bin_sums(np.ascontiguousarray(grey, np.float32), *factor, total)
+        return total / size, np.ones(total.shape, bool)
+    share = np.empty(counts, np.float32)
+    _bin_sums(np.where(valid, grey, 0).astype(np.float32), *factor, total)
+    _bin_sums(valid.astype(np.float32), *factor, share)
+    share /= size
     kept = share >= 0.5
-    mean = np.divide(total, share, out=np.zeros_like(total), where=kept)
-    return mean.astype(np.float32), kept
+    mean = np.divide(total / size, share, out=np.zeros_like(total), where=kept)
+    return mean, kept
 
 
-def _bin_sums(grey: NDArray[Any], factor: Triple) -> NDArray[Any]:
-    """Return the sums of whole bins, added axis by axis."""
-    for axis, f in enumerate(factor):
-        count = grey.shape[axis] // f
-        index = [slice(None)] * 3
-        parts = []
-        for first in range(f):
-            index[axis] = slice(first, count * f, f)
-            parts.append(grey[tuple(index)])
-        grey = sum(parts[1:], start=parts[0])
-    return grey
+@njit(cache=True, nogil=True)
+def _bin_sums(grey, fz, fy, fx, out) -> None:  # type: ignore[no-untyped-def]
+    """Add up whole bins: along z, then y, then x."""
+    nz, ny, nx = out.shape
+    column, plane = np.empty(nx * fx, np.float32), np.empty(nx * fx, np.float32)
+    for k in range(nz):
+        for j in range(ny):
+            plane[:] = np.float32(0)
+            for b in range(fy):
+                column[:] = np.float32(0)
+                for a in range(fz):
+                    row = grey[k * fz + a, j * fy + b]
+                    for i in range(nx * fx):
+                        column[i] += row[i]
+                for i in range(nx * fx):
+                    plane[i] += column[i]
+            for i in range(nx):
+                total = np.float32(0)
+                for c in range(fx):
+                    total += plane[i * fx + c]
+                out[k, j, i] = total
 
 
 class Translation(NamedTuple):

@@ -16,7 +16,7 @@ index of the moving scan. `spacing` is the edge lengths (z, y, x) of a voxel, in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from math import inf
@@ -33,10 +33,14 @@ from crackdask.steps.motion_lattice import Matched
 from crackdask.steps.registration_fit import Fit, fit, overlap_fraction, verify
 from crackdask.steps.registration_parameters import RegisterParams
 from crackdask.steps.registration_result import Registration
-from crackdask.steps.subblocks import UNIT, Match, Matrix, Point, match_block, subblocks
+from crackdask.steps.subblocks import UNIT, Match, Matrix, Point, match_block, match_on_bins, subblocks
 
 #: Runs a function over boxes and returns its results in their order.
 Apply = Callable[[Callable[[Box], Any], Sequence[Box]], Iterable[Any]]
+#: Edges of sub-blocks from which bins tell enough.
+LEAST_ON_BINS = 24
+#: Voxels: a transform is settled where no corner moves further, from one round on bins, or in full, to the next.
+ROUGHLY, FINELY = 0.2, 0.03
 #: An affine transform is taken instead of a rigid one where it leaves less than this part of the residual.
 BETTER = 0.7
 
@@ -73,24 +77,15 @@ def register(
     RegistrationError
         If the scans do not register, unless `accept_failed`.
     """
-    match = partial(
-        match_block,
-        read_reference=scans.read_reference,
-        read_moving=scans.read_moving,
-        moving_shape=scans.moving_shape,
-        min_correlation=params.min_correlation,
-        fill=scans.fill,
-    )
-    settle = partial(_settled, match=match, apply=apply, shape=reference_shape, spacing=spacing)
+    matches = _Matches(scans, reference_shape, spacing, params.min_correlation, apply)
     first = params.first_transform
-    chosen = settle(coarse(reference, moving, params, spacing=spacing), params=_of_kind(params, first))
+    chosen = matches.rough(coarse(reference, moving, params, spacing=spacing), _of_kind(params, first))
     residuals: dict[str, float] = {first: chosen.residual_voxels}
     kind: str = first
-    field: Field | None = None
     if params.transform == "auto" or params.may_bend:
         left = _left_over(scans, chosen.matrix, params, apply)
         if params.transform == "auto" and share_off(left) > OFF_SHARE:
-            affine = settle(chosen.matrix, params=_of_kind(params, "affine"))
+            affine = matches.rough(chosen.matrix, _of_kind(params, "affine"))
             then = _left_over(scans, affine.matrix, params, apply)
             if share_off(then) < share_off(left) or residual(then) < BETTER * residual(left):
                 chosen, left, kind = affine, then, "affine"
@@ -98,8 +93,16 @@ def register(
         if params.local is True or (params.may_bend and share_off(left) > OFF_SHARE):
             chosen, field = _bent(scans, chosen, left, params, apply)
             residuals["local"] = chosen.residual_voxels
-    verify(chosen, params, overlap_fraction(chosen.matrix, reference_shape, scans.moving_shape), spacing=spacing)
-    return Registration(chosen, kind, residuals, field)
+            return _verified(Registration(chosen, kind, residuals, field), scans, params, reference_shape, spacing)
+    chosen = matches.fine(chosen, _of_kind(params, kind))
+    residuals[kind] = chosen.residual_voxels
+    return _verified(Registration(chosen, kind, residuals), scans, params, reference_shape, spacing)
+
+
+def _verified(found: Registration, scans: Scans, params: RegisterParams, shape: Triple, spacing: Point) -> Registration:
+    """Return a registration that is to be believed, or may be."""
+    verify(found.fit, params, overlap_fraction(found.fit.matrix, shape, scans.moving_shape), spacing=spacing)
+    return found
 
 
 def _of_kind(params: RegisterParams, kind: str) -> RegisterParams:
@@ -129,24 +132,65 @@ def _bent(scans: Scans, fit: Fit, left: Matched, params: RegisterParams, apply: 
     return told, field
 
 
-def _settled(
-    start: Matrix, *, match: Callable[..., Match], apply: Apply, shape: Triple, params: RegisterParams, spacing: Point
-) -> Fit:
-    """Match sub-blocks and fit a transform to them, round by round, until it moves no corner any more."""
-    blocks = subblocks(shape, params.sub_block, params.blocks_per_axis)
-    last = Fit(start, inf, 0, len(blocks), 0.0, (np.nan,) * len(blocks))
-    for turn in range(1 if params.transform == "none" else params.rounds):
-        task = partial(match, matrix=last.matrix, search=_search(turn, last, params))
-        before = last.matrix
-        last = fit(list(apply(task, blocks)), before, params, spacing=spacing)
-        if _furthest(before, last.matrix, shape) < SETTLED:
-            break
-    return last
+@dataclass(frozen=True)
+class _Matches:
+    """Sub-blocks of two scans, and transforms that are fitted to them.
+
+    Attributes
+    ----------
+    scans, shape, spacing
+        What is matched, the shape of the reference, and edge lengths of a voxel.
+    min_correlation
+        A match that correlates less is not believed.
+    apply
+        Runs a function over boxes and returns its results in their order.
+    """
+
+    scans: Scans
+    shape: Triple
+    spacing: Point
+    min_correlation: float
+    apply: Apply
+
+    def rough(self, start: Matrix, params: RegisterParams) -> Fit:
+        """Return the transform that sub-blocks tell on bins, or in full where they are small."""
+        blocks = subblocks(self.shape, params.sub_block, params.blocks_per_axis)
+        nothing = Fit(start, inf, 0, len(blocks), 0.0, (np.nan,) * len(blocks))
+        if min(blocks[0].shape) < LEAST_ON_BINS or params.transform == "none":
+            return self._rounds(match_block, nothing, params, SETTLED)
+        return self._rounds(match_on_bins, nothing, params, ROUGHLY)
+
+    def fine(self, last: Fit, params: RegisterParams) -> Fit:
+        """Return a transform of `rough` refined at full resolution."""
+        blocks = subblocks(self.shape, params.sub_block, params.blocks_per_axis)
+        if min(blocks[0].shape) < LEAST_ON_BINS or params.transform == "none":
+            return last  # it is
+        return self._rounds(match_block, last, params, FINELY)
+
+    def _rounds(self, match: Callable[..., Match], last: Fit, params: RegisterParams, still: float) -> Fit:
+        """Match sub-blocks and fit a transform to them, round by round, until it moves no corner any more."""
+        blocks = subblocks(self.shape, params.sub_block, params.blocks_per_axis)
+        for turn in range(1 if params.transform == "none" else params.rounds):
+            before = last.matrix
+            task = partial(
+                match,
+                read_reference=self.scans.read_reference,
+                read_moving=self.scans.read_moving,
+                moving_shape=self.scans.moving_shape,
+                matrix=before,
+                search=_search(turn, last, params),
+                min_correlation=self.min_correlation,
+                fill=self.scans.fill,
+            )
+            last = fit(list(self.apply(task, blocks)), before, params, spacing=self.spacing)
+            if _furthest(before, last.matrix, self.shape) < still:
+                break
+        return last
 
 
 def _search(turn: int, last: Fit, params: RegisterParams) -> int:
     """Return how far to look for sub-blocks: not at all where the last round says where they are."""
-    if turn == 0:
+    if turn == 0 and not last.n_used:
         return params.search_voxels
     return 0 if last.residual_voxels <= params.max_residual_voxels else min(4, params.search_voxels)
 
@@ -166,7 +210,7 @@ STEP = Step(
     name="register",
     stage=Stage.SCANS,
     parameters=RegisterParams,
-    version=3,
+    version=4,  # sub-blocks are matched on bins first, and settled by one loop
     sections=("register",),
     facts=("voxel_um", "fill", "crop"),
     needs=(("read", Of.REFERENCE), ("read", Of.ITSELF)),

@@ -22,6 +22,7 @@ from crackdask.kernels.resample import resample_values, source_box
 Matrix = NDArray[np.float64]
 Point = tuple[float, float, float]
 Reader = Callable[[Box], NDArray[Any]]
+Volume = NDArray[np.float32]
 
 UNIT: Point = (1.0, 1.0, 1.0)
 BIN = 2  # voxels: edge of the bins on which a sub-block is searched for
@@ -113,10 +114,11 @@ def refine(
         return nothing
     window, start = read_moving(needed), np.zeros(3)
     if search:
-        coarsely = _searched(block, fixed, valid, window, measured(window, fill), needed, matrix, reach)
+        on_bins = _on_bins(block, fixed, valid, window, measured(window, fill), needed, matrix, reach)
+        coarsely = whole_shift(*on_bins, reach)
         if coarsely is None:
             return nothing
-        start = coarsely
+        start = BIN * coarsely
     return _matched(block, fixed, valid, window, needed, matrix, start, moving_shape, min_correlation, fill) or nothing
 
 
@@ -141,13 +143,66 @@ def _matched(
     settled = settle(fixed.astype(np.float32), valid, other, other_valid)
     if settled is None:
         return None
-    weight = 1 / (1 + settled.variance / MATCH_FLOOR**2)
-    if settled.correlation < min_correlation or settled.variance > 1:
-        weight = 0.0
-    return Match(as_point(settled.middle + block.start), as_point(start + settled.shift), weight, settled.correlation)
+    return Match(
+        as_point(settled.middle + block.start),
+        as_point(start + settled.shift),
+        _weight(settled.correlation, settled.variance, min_correlation),
+        settled.correlation,
+    )
 
 
-def _searched(
+def _weight(correlation: float, variance: float, min_correlation: float) -> float:
+    if correlation < min_correlation or variance > 1:
+        return 0.0
+    return 1 / (1 + variance / MATCH_FLOOR**2)
+
+
+def refine_on_bins(
+    block: Box,
+    fixed: NDArray[Any],
+    read_moving: Reader,
+    moving_shape: Triple,
+    matrix: Matrix,
+    *,
+    search: int,
+    min_correlation: float,
+    fill: float | None = None,
+) -> Match:
+    """Return the translation left over in one sub-block on bins of both scans, to about a tenth of a voxel.
+
+    It takes a tenth of the time of :func:`refine`, which explains the parameters.
+    """
+    centre = as_point((a + b - 1) / 2 for a, b in zip(block.start, block.stop, strict=True))
+    nothing = Match(centre, (0.0, 0.0, 0.0), 0.0, 0.0)
+    valid = measured(fixed, fill)
+    reach = -(-search // BIN)
+    needed = source_box(matrix, widened(block, BIN * (reach + MARGIN)), moving_shape)
+    if needed is None or min(needed.shape) < BIN or valid.mean() < 0.3 or fixed.min() == fixed.max():
+        return nothing
+    window = read_moving(needed)
+    template, held, wide, wide_held = _on_bins(
+        block, fixed, valid, window, measured(window, fill), needed, matrix, reach + MARGIN
+    )
+    shift: NDArray[np.float64] | None = np.zeros(3)
+    if search:
+        most = (slice(MARGIN, -MARGIN),) * 3
+        shift = whole_shift(template, held, wide[most], wide_held[most], reach)
+    if shift is None:
+        return nothing
+    starts = (shift + reach).astype(int)
+    around = tuple(slice(a, a + n + 2 * MARGIN) for a, n in zip(starts, template.shape, strict=True))
+    settled = settle(template, held, wide[around], wide_held[around])
+    if settled is None:
+        return nothing
+    return Match(
+        as_point(BIN * settled.middle + (BIN - 1) / 2 + block.start),
+        as_point(BIN * (shift + settled.shift)),
+        _weight(settled.correlation, BIN**2 * settled.variance, min_correlation),
+        settled.correlation,
+    )
+
+
+def _on_bins(
     block: Box,
     fixed: NDArray[Any],
     valid: Mask,
@@ -156,43 +211,35 @@ def _searched(
     window_box: Box,
     matrix: Matrix,
     reach: int,
-) -> NDArray[np.float64] | None:
-    """Return the shift of a sub-block to about a bin, tried on bins of both scans up to `reach` of them."""
-    template, template_valid = shrink(fixed, valid, (BIN, BIN, BIN))
-    binned, held = shrink(window, window_valid, (BIN, BIN, BIN))
+) -> tuple[Volume, Mask, Volume, Mask]:
+    """Return a sub-block in bins, and the other scan on these and `reach` more on every side."""
+    template, template_valid = shrink(fixed, None if valid.all() else valid, (BIN, BIN, BIN))
+    whole = bool(window_valid.all())
+    binned, held = shrink(window, None if whole else window_valid, (BIN, BIN, BIN))
     middle = (BIN - 1) / 2
     scale, half = np.diag([BIN, BIN, BIN, 1.0]), np.full(3, middle)
     to_source = np.linalg.inv(_translation(half + window_box.start) @ scale)
     from_bins = _translation(half + block.start) @ scale
     wide, wide_valid = resample_values(
-        np.where(held, binned, MISSING),
+        binned if whole else np.where(held, binned, MISSING),
         Box.whole(as_triple(binned.shape)),
         to_source @ matrix @ from_bins,
         widened(Box.whole(as_triple(template.shape)), reach),
         as_triple(binned.shape),
-        fill=float(MISSING),
+        fill=None if whole else float(MISSING),
         interpolation="linear",
     )
-    shift = whole_shift(template, template_valid, wide, wide_valid, reach)
-    return None if shift is None else BIN * shift
+    return template, template_valid, wide, wide_valid
 
 
-def match_block(
-    block: Box,
-    *,
-    read_reference: Reader,
-    read_moving: Reader,
-    moving_shape: Triple,
-    matrix: Matrix,
-    search: int,
-    min_correlation: float,
-    fill: float | None,
-) -> Match:
+def match_block(block: Box, *, read_reference: Reader, **how: Any) -> Match:
     """Read one sub-block of the reference and `refine` it: the task of a worker."""
-    fixed = read_reference(block)
-    return refine(
-        block, fixed, read_moving, moving_shape, matrix, search=search, min_correlation=min_correlation, fill=fill
-    )
+    return refine(block, read_reference(block), **how)
+
+
+def match_on_bins(block: Box, *, read_reference: Reader, **how: Any) -> Match:
+    """Read one sub-block of the reference and `refine_on_bins`: the task of a worker."""
+    return refine_on_bins(block, read_reference(block), **how)
 
 
 def measured(voxels: NDArray[Any], fill: float | None) -> Mask:
