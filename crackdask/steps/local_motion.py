@@ -27,7 +27,7 @@ from crackdask.steps.subblocks import BIN, MATCH_FLOOR, Matrix, Reader, as_point
 
 Volume = NDArray[np.float32]
 #: Runs a function over tiles of nodes and returns its results in their order.
-Apply = Callable[[Callable[[Box], "TileMatches"], Sequence[Box]], Iterable["TileMatches"]]
+Apply = Callable[[Callable[["TileTask"], "TileMatches"], Sequence["TileTask"]], Iterable["TileMatches"]]
 
 EDGE = 40  # voxels: of the sub-blocks that are matched
 SEARCH = 6  # bins: how far to look where a sub-block does not settle by itself
@@ -45,6 +45,30 @@ class TileMatches:
     shift: NDArray[np.float64]
     variance: NDArray[np.float64]
     correlation: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TileTask:
+    """Some nodes to be matched, and the part of the lattice so far that bends their surroundings."""
+
+    box: Box
+    bent: Lattice
+
+
+@dataclass(frozen=True)
+class _TileTasks(Sequence[TileTask]):
+    """Tasks that are made when they are asked for: lattices and volumes are large."""
+
+    tiles: Sequence[Box]
+    nodes: Nodes
+    bent: Lattice
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def __getitem__(self, number: Any) -> Any:
+        tile = self.tiles[number]
+        return TileTask(tile, self.bent.near(widened(_covered(self.nodes, tile), BIN * (SEARCH + MARGIN))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +180,11 @@ def measure(
         Whether to look in whole bins first, wherever a sub-block may lie.
     """
     bent = STRAIGHT if field is None else field.lattice(widened(scans.region, 2 * BIN * (MARGIN + SEARCH)))
-    task = partial(match_tile, scans, matrix, nodes, bent, search)
+    task = partial(match_tile, scans, matrix, nodes, search)
     shift = np.zeros((*nodes.counts, 3))
     variance, correlation = np.full(nodes.counts, np.inf), np.zeros(nodes.counts)
     tiles = list(nodes.tiles(TILE))
-    for tile, found in zip(tiles, apply(task, tiles), strict=True):
+    for tile, found in zip(tiles, apply(task, _TileTasks(tiles, nodes, bent)), strict=True):
         shift[tile.slices], variance[tile.slices], correlation[tile.slices] = (
             found.shift, found.variance, found.correlation,
         )  # fmt: skip
@@ -207,10 +231,10 @@ def _refinements(widest: int, spacing: int) -> list[int]:
     return [*halved, spacing, spacing]
 
 
-def match_tile(scans: Scans, matrix: Matrix, nodes: Nodes, bent: Lattice, search: bool, tile: Box) -> TileMatches:
+def match_tile(scans: Scans, matrix: Matrix, nodes: Nodes, search: bool, task: TileTask) -> TileMatches:
     """Match the sub-blocks of some nodes, which share what is read: the task of a worker."""
-    first, last = nodes.block(tile.start), nodes.block(as_triple(n - 1 for n in tile.stop))
-    near = Box(first.start, last.stop)
+    tile, bent = task.box, task.bent
+    near = _covered(nodes, tile)
     found = TileMatches(
         np.zeros((*tile.shape, 3)), np.full(tile.shape, np.inf), np.zeros(tile.shape)
     )  # fmt: skip
@@ -238,6 +262,11 @@ def match_tile(scans: Scans, matrix: Matrix, nodes: Nodes, bent: Lattice, search
             found.variance[node] = BIN**2 * settled.variance
             found.correlation[node] = settled.correlation
     return found
+
+
+def _covered(nodes: Nodes, tile: Box) -> Box:
+    """Return the voxels of the sub-blocks of some nodes, and all between them."""
+    return Box(nodes.block(tile.start).start, nodes.block(as_triple(n - 1 for n in tile.stop)).stop)
 
 
 def _near(fixed: Volume, valid: Mask, moving: Volume, moving_valid: Mask) -> Translation | None:
@@ -276,10 +305,10 @@ def _bent_bins(scans: Scans, matrix: Matrix, bent: Lattice, near: Box, reach: in
     from_bins, to_bins = scale.copy(), scale.copy()
     from_bins[:3, 3] = np.array(around.start) + half
     to_bins[:3, 3] = np.array(even.start) + half
-    in_bins = Lattice(
-        bent.values / BIN,
-        as_point((o - a - half) / BIN for o, a in zip(bent.origin, around.start, strict=True)),
-        as_point(s / BIN for s in bent.spacing),
+    in_bins = bent._replace(
+        values=bent.values / BIN,
+        origin=as_point((o - a - half) / BIN for o, a in zip(bent.origin, around.start, strict=True)),
+        spacing=as_point(s / BIN for s in bent.spacing),
     )
     shape = as_triple(n // BIN for n in around.shape)
     whole = bool(held.all())

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.grid import Box, Triple
+from crackdask.grid import Triple
 from crackdask.kernels.block_matching import SETTLED
 from crackdask.steps.coarse_registration import Level, coarse
 from crackdask.steps.declaration import Of, Stage, Step
@@ -35,8 +35,8 @@ from crackdask.steps.registration_parameters import RegisterParams
 from crackdask.steps.registration_result import Registration
 from crackdask.steps.subblocks import UNIT, Match, Matrix, Point, match_block, match_on_bins, subblocks
 
-#: Runs a function over boxes and returns its results in their order.
-Apply = Callable[[Callable[[Box], Any], Sequence[Box]], Iterable[Any]]
+#: Runs a function over boxes, or what has one as `box`, and returns its results in their order.
+Apply = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 #: Edges of sub-blocks from which bins tell enough.
 LEAST_ON_BINS = 24
 #: Voxels: a transform is settled where no corner moves further, from one round on bins, or in full, to the next.
