@@ -15,9 +15,8 @@ from crackdask.engine.context import RunContext
 from crackdask.engine.grey_levels import grey_scales, phases
 from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges
 from crackdask.engine.work_units import Unit, units
-from crackdask.kernels.particle_shift import shifts
 from crackdask.schema import GREY_LEVELS
-from crackdask.steps.particle_motion import own_displacement, strain, whole_strain_error
+from crackdask.steps.particle_motion import likely, own_displacement, strain, whole_strain_error
 from crackdask.steps.registration_result import KINDS, StoredField, stored_transforms
 from crackdask.steps.track import track
 from crackdask.store.root import set_attributes
@@ -88,9 +87,7 @@ def _motion(
     )
     field, doubt = StoredField.of(registered), 0.0
     if state != context.recipe.reference:
-        there = ~np.isnan(before) & ~np.isnan(after)
-        shifted = before + shifts(measured["shift_sums"][ids.start - 1 : ids.stop - 1])
-        after = np.where(there & ~np.isnan(shifted), shifted, after)
+        after = likely(before, after, measured["shifts"][ids.start - 1 : ids.stop - 1])
         used = int(registered["matched"][0])
         doubt = whole_strain_error(float(registered["residual_voxels"]), used, context.grid.shape)
     moved = own_displacement(field, before, after) * edges

@@ -9,19 +9,38 @@ det(F) - 1, F being the gradient of the whole motion.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
-from crackdask.arrays import Floats
+from crackdask.arrays import Floats, Mask
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window
 from crackdask.grid import Box, Grid, Triple
-from crackdask.kernels.particle_shift import SUMS, add_up
+from crackdask.kernels.particle_shift import (
+    FARTHEST_TRIED,
+    FURTHEST,
+    NO_START,
+    PARTS,
+    REACH,
+    SUMS,
+    add_up,
+    add_up_shifted,
+    shifts_beyond,
+    steps,
+)
 from crackdask.kernels.source_positions import displacements
 from crackdask.schema import OUTSIDE
 from crackdask.steps.registration_result import StoredField
 
+#: Voxels along an axis: a particle that moved further is looked for again; one that then lies further off is not found.
+SHORT, CLOSE = 0.3, 0.75
+#: Voxels along an axis by which grey levels and centroids may differ: boundaries of touching particles move by less.
+APART = 1.0
+#: How often particles are looked for again at most.
+AGAIN = 3
 #: Nodes along an axis from which a gradient is made, and the order of the polynomial through them.
 _NODES, _ORDER = 5, 3
 
@@ -46,18 +65,96 @@ def passes(particles: int) -> tuple[Pass, ...]:
     )
 
 
+def passes_again(particles: int, turn: int) -> tuple[Pass, ...]:
+    """Return the pass that looks again where particles are that moved far: from `shift_starts` it makes `shift_rest`.
+
+    Parameters
+    ----------
+    particles
+        See :func:`passes`.
+    turn
+        How often it was done before.
+    """
+    return (
+        Pass(
+            name=f"shifts_{turn + 2}",
+            kernel=_compare_again,
+            reads={"grey": 1, "reference_grey": REACH, "label": 0},
+            tables=("shift_starts",),
+            makes=("shift_rest",),
+            reduce=partial(_total_again, particles),
+            scratch=2,
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleShifts:
+    """By how much particles lie further in a state than in the reference, round by round.
+
+    One step from nowhere overshoots by a tenth from half a voxel on, so particles that moved further than `SHORT` are
+    looked for again from where it led, to an eighth of a voxel.
+
+    Attributes
+    ----------
+    found
+        (particle, axis) voxels; NaN where it is not told.
+    starts
+        Of the next round, see `kernels.particle_shift.add_up_shifted`.
+    """
+
+    found: Floats
+    starts: NDArray[np.int8]
+
+    @classmethod
+    def first(cls, sums: NDArray[np.int64]) -> ParticleShifts:
+        """Return what `shift_sums` tell."""
+        step = steps(sums)
+        longest = np.abs(step).max(axis=1)
+        found = np.where(longest[:, None] > FURTHEST, np.nan, step)
+        return cls(found, _starts(step, longest > SHORT))
+
+    def again(self, rest: NDArray[np.int64]) -> ParticleShifts:
+        """Return what is known with `shift_rest`."""
+        tried, more = self.starts[:, 0] != NO_START, shifts_beyond(rest)
+        lies = self.starts / PARTS + more
+        size = np.abs(more).max(axis=1)
+        there = tried & (size <= CLOSE)
+        found = np.where(tried[:, None], np.where(there[:, None], lies, np.nan), self.found)
+        return ParticleShifts(found, _starts(lies, tried & (size > SHORT)))
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether no particle need be looked for again."""
+        return not (self.starts != NO_START).any()
+
+
+def _starts(shift: Floats, where: Mask) -> NDArray[np.int8]:
+    """Return where particles are looked for, in parts of a voxel."""
+    most = FARTHEST_TRIED * PARTS
+    whole = np.clip(np.rint(np.nan_to_num(shift) * PARTS), -most, most)
+    return np.where(where[:, None], whole, NO_START).astype(np.int8)
+
+
 def _compare(block: Block) -> Result:
-    before, after = (_with_rim(block, name) for name in ("reference_grey", "grey"))
+    before, after = (_with_rim(block, name, 1) for name in ("reference_grey", "grey"))
     ids, sums = add_up(np.ascontiguousarray(block.read("label", 0)), before, after)
     return Result(tally={"ids": ids, "sums": sums})
 
 
-def _with_rim(block: Block, name: str) -> Array:
-    """Return a block and one voxel more on every side, OUTSIDE where the volume ends."""
-    own, rim = block.grid.box(block.number), window(block, 1)
-    grey = np.full([n + 2 for n in own.shape], OUTSIDE, np.uint8)
-    grey[tuple(slice(a - o + 1, b - o + 1) for a, b, o in zip(rim.start, rim.stop, own.start, strict=True))] = (
-        block.read(name, 1)
+def _compare_again(block: Block) -> Result:
+    before, after = _with_rim(block, "reference_grey", REACH), _with_rim(block, "grey", 1)
+    label = np.ascontiguousarray(block.read("label", 0))
+    ids, sums = add_up_shifted(label, before, after, np.asarray(block.table("shift_starts")))
+    return Result(tally={"ids": ids, "sums": sums})
+
+
+def _with_rim(block: Block, name: str, by: int) -> Array:
+    """Return a block and so many voxels more on every side, OUTSIDE where the volume ends."""
+    own, rim = block.grid.box(block.number), window(block, by)
+    grey = np.full([n + 2 * by for n in own.shape], OUTSIDE, np.uint8)
+    grey[tuple(slice(a - o + by, b - o + by) for a, b, o in zip(rim.start, rim.stop, own.start, strict=True))] = (
+        block.read(name, by)
     )
     return grey
 
@@ -68,6 +165,29 @@ def _total(particles: int, grid: Grid, tallies: Sequence[Tally], tables: Tables)
         each = tallies[number]
         total[each["ids"] - 1] += each["sums"]  # each label once in a block
     return {"shift_sums": total}
+
+
+def _total_again(particles: int, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    return {"shift_rest": _total(particles, grid, tallies, tables)["shift_sums"]}
+
+
+def likely(before: Floats, after: Floats, shifts: Floats) -> Floats:
+    """Return where particles lie in a state, (n, 3) as voxel indices; NaN where absent.
+
+    Grey levels tell better than centroids, but they may take one particle for its neighbour: what differs by more than
+    `APART` from the centroids is not believed.
+
+    Parameters
+    ----------
+    before, after
+        Centroids in the stored volumes of the reference and of the state, (n, 3) as voxel indices.
+    shifts
+        What grey levels tell, (n, 3) voxels; NaN where they do not.
+    """
+    there = ~np.isnan(before) & ~np.isnan(after)
+    shifted = before + shifts
+    close: Mask = np.all(np.abs(shifted - after) <= APART, axis=1)  # not where either is NaN
+    return np.where(there & close[:, None], shifted, after)
 
 
 def own_displacement(field: StoredField, before: Floats, after: Floats) -> Floats:
