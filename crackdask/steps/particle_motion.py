@@ -2,8 +2,8 @@
 
 What the field did not follow of a particle is told by its grey levels in both resampled scans (`kernels.
 particle_shift`), in whole numbers that add up over blocks; where these do not tell, by its centroids. Strain is a
-property of the surroundings, and comes from the field: the volume gained around a particle over the volume it had,
-det(F) - 1, F being the gradient of the whole motion.
+property of the surroundings: the volume gained around a particle over the volume it had, det(F) - 1, F being the
+gradient of the motion of the particles around.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from crackdask.arrays import Floats, Mask
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window
 from crackdask.grid import Box, Grid, Triple
+from crackdask.kernels.local_regression import choose, slopes
 from crackdask.kernels.particle_shift import (
     FARTHEST_TRIED,
     FURTHEST,
@@ -41,8 +42,6 @@ SHORT, CLOSE = 0.3, 0.75
 APART = 1.0
 #: How often particles are looked for again at most.
 AGAIN = 3
-#: Nodes along an axis from which a gradient is made, and the order of the polynomial through them.
-_NODES, _ORDER = 5, 3
 
 
 def passes(particles: int) -> tuple[Pass, ...]:
@@ -210,23 +209,36 @@ def own_displacement(field: StoredField, before: Floats, after: Floats) -> Float
     return moved
 
 
-def strain(field: StoredField, matrix: Floats, points: Floats, whole_error: float) -> tuple[Floats, Floats]:
-    """Return the volumetric strain at points, and its standard error.
+def strain(
+    field: StoredField, matrix: Floats, points: Floats, moved: Floats, sure: Mask, whole_error: float
+) -> tuple[Floats, Floats]:
+    """Return the volumetric strain at points, and its standard error; NaN where too few particles tell.
+
+    Where there is a field, it follows from how particles moved around each point: what each does by itself, and what
+    slips, counts as little as it can, and is in the error (`kernels.local_regression`).
 
     Parameters
     ----------
     field, matrix
         Of the state. The edges of a voxel cancel in a ratio of volumes.
-    points
-        (n, 3), voxel indices of the reference; NaN where a particle is absent.
+    points, moved
+        (n, 3), voxel indices of the reference, and `own_displacement`; NaN where a particle is absent.
+    sure
+        (n,), particles that are whole in both scans.
     whole_error
         Of a transform without a field, see `whole_strain_error`.
     """
     whole = float(np.linalg.det(matrix[:3, :3]))
-    there = np.isfinite(points).all(axis=1)
+    there: Mask = np.isfinite(points + moved).all(axis=-1)
     gained, error = np.where(there, whole - 1, np.nan), np.where(there, whole_error, np.nan)
-    if field.is_there and there.any():
-        gained[there], error[there] = _local_strain(field, whole, points[there])
+    if field.is_there:
+        known = there & sure
+        choice = choose(points[known], moved[known]) if known.any() else None
+        gained[there] = error[there] = np.nan
+        if choice is not None:
+            found = slopes(points[known], moved[known], points[there], choice.how)
+            gained[there] = whole * np.linalg.det(np.eye(3) + found.gradient) - 1
+            error[there] = abs(whole) * np.sqrt(found.variance + choice.bias)
     return gained, error
 
 
@@ -239,39 +251,3 @@ def whole_strain_error(residual: float, used: int, shape: Triple) -> float:
     if not used:
         return float("nan")
     return residual * sqrt(12 / used * sum(1 / max(n, 1) ** 2 for n in shape))
-
-
-def _local_strain(field: StoredField, whole: float, points: Floats) -> tuple[Floats, Floats]:
-    """Return strain and error where there is a field."""
-    gradient = np.empty((len(points), 3, 3))
-    doubt = np.zeros(len(points))
-    along = [_weights(field, points, axis) for axis in range(3)]
-    places = [first[:, None] + np.arange(slope.shape[1]) for first, _, slope in along]
-    iz, iy, ix = places[0][:, :, None, None], places[1][:, None, :, None], places[2][:, None, None, :]
-    near, error = field.displacement[iz, iy, ix], field.error[iz, iy, ix]
-    for axis in range(3):
-        z, y, x = (slope if k == axis else value for k, (_, value, slope) in enumerate(along))
-        weight = z[:, :, None, None] * y[:, None, :, None] * x[:, None, None, :]
-        gradient[:, :, axis] = np.einsum("nzyx,nzyxa->na", weight, near)
-        doubt += ((weight * error) ** 2).sum(axis=(1, 2, 3))
-    local = np.linalg.det(np.eye(3) + gradient)
-    return whole * local - 1, abs(whole) * np.sqrt(doubt)
-
-
-def _weights(field: StoredField, points: Floats, axis: int) -> tuple[np.ndarray, Floats, Floats]:
-    """Return for each point the first of the nodes near it along an axis, and their weights for value and slope.
-
-    A polynomial is fitted to them by least squares (Savitzky and Golay 1964), at the border as inside.
-    """
-    count, spacing = field.displacement.shape[axis], field.spacing[axis]
-    place = (points[:, axis] - field.origin[axis]) / spacing
-    nodes = min(_NODES, count)
-    order = min(_ORDER, nodes - 1)
-    first = np.clip(np.rint(place).astype(int) - nodes // 2, 0, count - nodes)
-    # A point outside the lattice has what is found at its end, as the field goes on straight from there.
-    inside = np.clip(place, 0, count - 1) - first
-    powers = np.arange(order + 1)
-    fitted = np.linalg.pinv(np.arange(nodes)[:, None].astype(float) ** powers)
-    value = (inside[:, None] ** powers) @ fitted
-    lower = np.where(powers > 0, powers * inside[:, None] ** np.maximum(powers - 1, 0), 0.0)
-    return first, value, lower @ fitted / spacing
