@@ -229,7 +229,7 @@ def strain(
         Of a transform without a field, see `whole_strain_error`.
     """
     whole = float(np.linalg.det(matrix[:3, :3]))
-    there: Mask = np.isfinite(points + moved).all(axis=-1)
+    there = ~np.isnan(points + moved).any(axis=-1)
     gained, error = np.where(there, whole - 1, np.nan), np.where(there, whole_error, np.nan)
     if field.is_there:
         known = there & sure

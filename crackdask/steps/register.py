@@ -16,15 +16,15 @@ index of the moving scan. `spacing` is the edge lengths (z, y, x) of a voxel, in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from itertools import product
 from math import inf
 from typing import Any
 
 import numpy as np
 
-from crackdask.grid import Triple
+from crackdask.grid import Box, Triple
 from crackdask.kernels.block_matching import SETTLED
 from crackdask.steps.coarse_registration import Level, coarse
 from crackdask.steps.declaration import Of, Stage, Step
@@ -33,7 +33,17 @@ from crackdask.steps.motion_lattice import Matched
 from crackdask.steps.registration_fit import Fit, fit, overlap_fraction, verify
 from crackdask.steps.registration_parameters import RegisterParams
 from crackdask.steps.registration_result import Registration
-from crackdask.steps.subblocks import UNIT, Match, Matrix, Point, match_block, match_on_bins, subblocks
+from crackdask.steps.subblocks import (
+    UNIT,
+    BinnedBlock,
+    Match,
+    Matrix,
+    Point,
+    match_bins,
+    match_block,
+    read_bins,
+    subblocks,
+)
 
 #: Runs a function over boxes, or what has one as `box`, and returns its results in their order.
 Apply = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
@@ -77,24 +87,24 @@ def register(
     RegistrationError
         If the scans do not register, unless `accept_failed`.
     """
-    matches = _Matches(scans, reference_shape, spacing, params.min_correlation, apply)
+    matches = _Matches(scans, reference_shape, spacing, params, apply)
     first = params.first_transform
-    chosen = matches.rough(coarse(reference, moving, params, spacing=spacing), _of_kind(params, first))
+    chosen = matches.rough(coarse(reference, moving, params, spacing=spacing), first)
     residuals: dict[str, float] = {first: chosen.residual_voxels}
     kind: str = first
     if params.transform == "auto" or params.may_bend:
         left = _left_over(scans, chosen.matrix, params, apply)
         if params.transform == "auto" and share_off(left) > OFF_SHARE:
-            affine = matches.rough(chosen.matrix, _of_kind(params, "affine"))
+            affine = matches.rough(chosen.matrix, "affine")
             then = _left_over(scans, affine.matrix, params, apply)
             if share_off(then) < share_off(left) or residual(then) < BETTER * residual(left):
                 chosen, left, kind = affine, then, "affine"
                 residuals["affine"] = affine.residual_voxels
         if params.local is True or (params.may_bend and share_off(left) > OFF_SHARE):
-            chosen, field = _bent(scans, chosen, left, params, apply)
+            chosen, bent = _bent(scans, chosen, left, params, apply)
             residuals["local"] = chosen.residual_voxels
-            return _verified(Registration(chosen, kind, residuals, field), scans, params, reference_shape, spacing)
-    chosen = matches.fine(chosen, _of_kind(params, kind))
+            return _verified(Registration(chosen, kind, residuals, bent), scans, params, reference_shape, spacing)
+    chosen = matches.fine(chosen, kind)
     residuals[kind] = chosen.residual_voxels
     return _verified(Registration(chosen, kind, residuals), scans, params, reference_shape, spacing)
 
@@ -105,10 +115,6 @@ def _verified(found: Registration, scans: Scans, params: RegisterParams, shape: 
     return found
 
 
-def _of_kind(params: RegisterParams, kind: str) -> RegisterParams:
-    return params.model_copy(update={"transform": kind})
-
-
 def _left_over(scans: Scans, matrix: Matrix, params: RegisterParams, apply: Apply) -> Matched:
     """Return what a transform leaves over in a few sub-blocks that it was not fitted to."""
     nodes = probes(scans.region, params.local_spacing, EDGE)
@@ -117,9 +123,9 @@ def _left_over(scans: Scans, matrix: Matrix, params: RegisterParams, apply: Appl
 
 def _bent(scans: Scans, fit: Fit, left: Matched, params: RegisterParams, apply: Apply) -> tuple[Fit, Field]:
     """Return the field that follows what is left over, and how well sub-blocks between its nodes agree with it."""
-    field = fit_field(scans, fit.matrix, left, params.local_spacing, EDGE, params.min_correlation, apply)
+    found = fit_field(scans, fit.matrix, left, params.local_spacing, EDGE, params.min_correlation, apply)
     between = probes(scans.region, params.local_spacing, EDGE, shift=True)
-    after = measure(scans, fit.matrix, between, field, params.min_correlation, apply, search=False)
+    after = measure(scans, fit.matrix, between, found, params.min_correlation, apply, search=False)
     size = np.sqrt((after.displacement**2).sum(axis=-1))
     told = replace(
         fit,
@@ -129,60 +135,80 @@ def _bent(scans: Scans, fit: Fit, left: Matched, params: RegisterParams, apply: 
         correlation=float(after.correlation[after.good].mean()) if after.good.any() else 0.0,
         residuals=tuple(np.where(after.good, size, np.nan).ravel().tolist()),
     )
-    return told, field
+    return told, found
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Matches:
     """Sub-blocks of two scans, and transforms that are fitted to them.
 
     Attributes
     ----------
-    scans, shape, spacing
-        What is matched, the shape of the reference, and edge lengths of a voxel.
-    min_correlation
-        A match that correlates less is not believed.
+    scans, shape, spacing, params
+        What is matched, the shape of the reference, edge lengths of a voxel, and parameters of the step.
     apply
         Runs a function over boxes and returns its results in their order.
+    binned
+        Sub-blocks in bins, once they were read.
     """
 
     scans: Scans
     shape: Triple
     spacing: Point
-    min_correlation: float
+    params: RegisterParams
     apply: Apply
+    binned: list[BinnedBlock | None] = field(default_factory=list)
 
-    def rough(self, start: Matrix, params: RegisterParams) -> Fit:
+    @cached_property
+    def blocks(self) -> tuple[Box, ...]:
+        """The sub-blocks."""
+        return subblocks(self.shape, self.params.sub_block, self.params.blocks_per_axis)
+
+    @property
+    def bins_tell(self) -> bool:
+        """Whether sub-blocks are large enough to be matched on bins."""
+        return self.params.transform != "none" and min(self.blocks[0].shape) >= LEAST_ON_BINS
+
+    def rough(self, start: Matrix, kind: str) -> Fit:
         """Return the transform that sub-blocks tell on bins, or in full where they are small."""
-        blocks = subblocks(self.shape, params.sub_block, params.blocks_per_axis)
-        nothing = Fit(start, inf, 0, len(blocks), 0.0, (np.nan,) * len(blocks))
-        if min(blocks[0].shape) < LEAST_ON_BINS or params.transform == "none":
-            return self._rounds(match_block, nothing, params, SETTLED)
-        return self._rounds(match_on_bins, nothing, params, ROUGHLY)
+        last = Fit(start, inf, 0, len(self.blocks), 0.0, (np.nan,) * len(self.blocks))
+        if not self.bins_tell:
+            return self._rounds(self._in_full, last, kind, SETTLED)
+        if not self.binned:
+            task = partial(read_bins, matrix=start, search=self.params.search_voxels, **self._reading)
+            self.binned += self.apply(task, self.blocks)
+        return self._rounds(self._on_bins, last, kind, ROUGHLY)
 
-    def fine(self, last: Fit, params: RegisterParams) -> Fit:
+    def fine(self, last: Fit, kind: str) -> Fit:
         """Return a transform of `rough` refined at full resolution."""
-        blocks = subblocks(self.shape, params.sub_block, params.blocks_per_axis)
-        if min(blocks[0].shape) < LEAST_ON_BINS or params.transform == "none":
-            return last  # it is
-        return self._rounds(match_block, last, params, FINELY)
+        return self._rounds(self._in_full, last, kind, FINELY) if self.bins_tell else last
 
-    def _rounds(self, match: Callable[..., Match], last: Fit, params: RegisterParams, still: float) -> Fit:
+    @property
+    def _reading(self) -> dict[str, Any]:
+        return {
+            "read_reference": self.scans.read_reference,
+            "read_moving": self.scans.read_moving,
+            "moving_shape": self.scans.moving_shape,
+            "fill": self.scans.fill,
+        }
+
+    def _in_full(self, matrix: Matrix, search: int) -> list[Match]:
+        least = self.params.min_correlation
+        task = partial(match_block, matrix=matrix, search=search, min_correlation=least, **self._reading)
+        return list(self.apply(task, self.blocks))
+
+    def _on_bins(self, matrix: Matrix, search: int) -> list[Match]:
+        """Match what is kept in bins: here, for it takes less than to send it."""
+        there = [each for each in self.binned if each is not None]
+        return [match_bins(each, matrix, search, self.params.min_correlation) for each in there]
+
+    def _rounds(self, matched: Callable[[Matrix, int], list[Match]], last: Fit, kind: str, still: float) -> Fit:
         """Match sub-blocks and fit a transform to them, round by round, until it moves no corner any more."""
-        blocks = subblocks(self.shape, params.sub_block, params.blocks_per_axis)
-        for turn in range(1 if params.transform == "none" else params.rounds):
+        params = self.params.model_copy(update={"transform": kind})
+        for turn in range(1 if kind == "none" else params.rounds):
             before = last.matrix
-            task = partial(
-                match,
-                read_reference=self.scans.read_reference,
-                read_moving=self.scans.read_moving,
-                moving_shape=self.scans.moving_shape,
-                matrix=before,
-                search=_search(turn, last, params),
-                min_correlation=self.min_correlation,
-                fill=self.scans.fill,
-            )
-            last = fit(list(self.apply(task, blocks)), before, params, spacing=self.spacing)
+            last = fit(matched(before, _search(turn, last, params)), before, params, spacing=self.spacing)
+            last = replace(last, n_blocks=len(self.blocks))
             if _furthest(before, last.matrix, self.shape) < still:
                 break
         return last
