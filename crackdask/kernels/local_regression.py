@@ -24,6 +24,8 @@ else:
 _AT_ONCE, _JUDGED = 256, 120
 #: Rounds in which what lies far off loses weight, and from how many deviations on.
 _ROUNDS, _FAR = 2, 2.5
+#: By how much more than noise two slopes must differ: a few dozen of them are independent.
+_LUCK = 1.25
 #: What the mean of a squared normal number is without the largest tenth.
 _KEPT = 0.623
 #: Points tried, and those that a polynomial of an order needs for each of its terms.
@@ -50,8 +52,10 @@ class Choice(NamedTuple):
 
     Attributes
     ----------
-    how, bias
-        See there.
+    how
+        Which neighbours.
+    bias
+        What may be wrong, squared.
     """
 
     how: Neighbours
@@ -119,13 +123,13 @@ def choose(points: Floats, values: Floats) -> Choice | None:
         tried.append((_middling(found.variance), how, np.trace(found.gradient, axis1=1, axis2=2)))
     best: tuple[float, Choice] | None = None
     for own, how, strain in tried:
-        bias = 0.0
+        bias, sure = 0.0, 0.0  # what may be wrong, and what is
         for noise, other, freer in tried:
             if other.freedom > how.freedom:
-                apart = _middling((strain - freer) ** 2) / _KEPT
-                bias = max(bias, apart - max(0.0, noise - own))
-        if best is None or own + bias < best[0]:
-            best = own + bias, Choice(how, bias)
+                apart, explained = _middling((strain - freer) ** 2) / _KEPT, max(0.0, noise - own)
+                bias, sure = max(bias, apart - explained), max(sure, apart - _LUCK * explained)
+        if best is None or own + sure < best[0]:
+            best = own + sure, Choice(how, bias)
     return best[1] if best else None
 
 
