@@ -28,6 +28,8 @@ _ROUNDS, _FAR = 2, 2.5
 _LUCK = 1.25
 #: What the mean of a squared normal number is without the largest tenth.
 _KEPT = 0.623
+#: The highest order.
+ORDER = 3
 #: Points tried, and those that a polynomial of an order needs for each of its terms.
 _POINTS, _PER_TERM = (40, 80, 160, 320, 640), 4
 
@@ -100,7 +102,7 @@ def candidates(count: int) -> list[Neighbours]:
     """
     sizes = [n for n in _POINTS if n < count]
     sizes += [count] if count <= _POINTS[-1] else []
-    return [Neighbours(n, order) for order in (3, 2, 1) for n in sizes if n >= _PER_TERM * len(powers(order))]
+    return [Neighbours(n, order) for order in range(ORDER, 0, -1) for n in sizes if n >= _PER_TERM * len(powers(order))]
 
 
 def choose(points: Floats, values: Floats) -> Choice | None:
@@ -109,7 +111,7 @@ def choose(points: Floats, values: Floats) -> Choice | None:
     Few points and a high order are right on average but noisy; what differs from them by more than their noise is
     wrong. So the error of each candidate is its variance, and what is left of its square difference to one with more
     freedom when the noise of that is taken off, whichever tells most (after Lepski 1991). The largest tenth is
-    left out: beside a slip all are wild.
+    left out: beside a slip all are wild. What differences do not tell from noise may be wrong as well.
 
     Parameters
     ----------
@@ -123,13 +125,15 @@ def choose(points: Floats, values: Floats) -> Choice | None:
         tried.append((_middling(found.variance), how, np.trace(found.gradient, axis1=1, axis2=2)))
     best: tuple[float, Choice] | None = None
     for own, how, strain in tried:
-        bias, sure = 0.0, 0.0  # what may be wrong, and what is
+        bias, sure, unseen = 0.0, 0.0, np.inf  # what may be wrong, what is, and what cannot be told from noise
         for noise, other, freer in tried:
             if other.freedom > how.freedom:
                 apart, explained = _middling((strain - freer) ** 2) / _KEPT, max(0.0, noise - own)
                 bias, sure = max(bias, apart - explained), max(sure, apart - _LUCK * explained)
+                if other.order > how.order or how.order == ORDER:
+                    unseen = min(unseen, explained * np.sqrt(2 * other.points / len(points)))
         if best is None or own + sure < best[0]:
-            best = own + sure, Choice(how, bias)
+            best = own + sure, Choice(how, max(bias, 0.0 if np.isinf(unseen) else float(unseen)))
     return best[1] if best else None
 
 

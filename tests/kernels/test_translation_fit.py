@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -86,7 +88,7 @@ def test_what_cannot_be_told_is_not():
     shape = (10, 10, 10)
     moving, usable = texture((22, 22, 22)), np.ones(shape, bool)
     valid = np.ones(moving.shape, bool)
-    how = {"margin": MARGIN, "rounds": 10, "settled": 0.01, "runaway": 3.0}
+    how: dict[str, Any] = {"margin": MARGIN, "rounds": 10, "settled": 0.01, "runaway": 3.0}
     flat = np.zeros(shape, np.float32)
     assert fit_shift(flat, usable, np.zeros_like(moving), valid, **how) is None
     assert fit_shift(moving[6:16, 6:16, 6:16].copy(), usable, moving, np.zeros_like(valid), **how) is None
