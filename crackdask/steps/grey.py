@@ -105,16 +105,6 @@ def peaks(values: Array, counts: Array) -> tuple[float, float]:
     return tops[0], tops[1]
 
 
-def to_reference(own: tuple[float, float], reference: tuple[float, float]) -> tuple[float, float]:
-    """Return gain and offset that map a state's background and solid peak to the reference's.
-
-    >>> to_reference((10.0, 20.0), (100.0, 200.0))
-    (10.0, 0.0)
-    """
-    gain = (reference[1] - reference[0]) / (own[1] - own[0])
-    return gain, reference[0] - gain * own[0]
-
-
 @dataclass(frozen=True)
 class Resampling:
     """Everything that turns one state's raw voxels into grey levels: plain numbers.
@@ -205,9 +195,9 @@ STEP = Step(
     sections=("grey",),
     facts=("fill",),
     opened=("shape",),
-    version=2,  # a drift between scans is corrected by default
+    version=3,  # a drift is told from the same places of both scans
     needs=(("register", Of.ITSELF), ("read", Of.REFERENCE), ("read", Of.ITSELF)),
-    reads=(("raw", Of.ITSELF),),
+    reads=(("raw", Of.REFERENCE), ("raw", Of.ITSELF)),
     writes={"grey": Volume("uint8", 0.85, kept="always")},
     passes=_planned,
     seconds_per_megavoxel=0.06,

@@ -81,6 +81,7 @@ def test_each_round_is_that_of_a_plain_loop(shape, holes):
             found.information, wanted.information, rtol=0.02, atol=0.02 * wanted.information.max()
         )
         np.testing.assert_allclose(found.middle, wanted.middle, atol=1e-9)
+    assert found is not None
     np.testing.assert_allclose(found.shift, (0.4, -0.3, 0.2), atol=0.06)
 
 

@@ -14,8 +14,9 @@ from scipy import ndimage
 from crackdask.blocks.in_memory import compute, run_in_memory
 from crackdask.blocks.passes import reach
 from crackdask.grid import Box, Grid
+from crackdask.kernels.grey_drift import onto
 from crackdask.kernels.source_positions import padded
-from crackdask.steps.grey import GreyParams, Resampling, auto_window, passes, peaks, to_reference
+from crackdask.steps.grey import GreyParams, Resampling, auto_window, passes, peaks
 from crackdask.steps.histograms import extremes, histogram, two_passes
 
 EYE = tuple(map(tuple, np.eye(4).tolist()))
@@ -153,9 +154,9 @@ def test_a_single_value_has_no_peaks():
     reference=st.tuples(st.floats(-100, 0), st.floats(1, 100)),
 )
 def test_peaks_land_on_the_peaks_of_the_reference(own, reference):
-    gain, offset = to_reference(own, reference)
+    gain, offset = onto(own, reference)
     assert [gain * peak + offset for peak in own] == pytest.approx(reference, abs=1e-6)
-    assert to_reference(reference, reference) == pytest.approx((1, 0), abs=1e-9)
+    assert onto(reference, reference) == pytest.approx((1, 0), abs=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
@@ -166,8 +167,8 @@ def test_normalising_undoes_a_gain_and_an_offset(dtype, gain, offset):
     darker = gain * state + offset
     reference, state, darker = (np.rint(v).astype(dtype) for v in (reference, state, darker))
     low, high = auto_window(*(counted(reference).percentile(q) for q in (0.1, 99.9)))
-    back = to_reference(peaks_of(darker), peaks_of(reference))
-    none = to_reference(peaks_of(state), peaks_of(reference))
+    back = onto(peaks_of(darker), peaks_of(reference))
+    none = onto(peaks_of(state), peaks_of(reference))
     level = (high - low) / 254
     for peak in (20_000.0, 33_000.0):
         assert abs(back[0] * (gain * peak + offset) + back[1] - (none[0] * peak + none[1])) < 0.5 * level
