@@ -8,7 +8,7 @@ volume, by one fixed expression.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -152,8 +152,14 @@ def passes(params: GreyParams, resampling: Resampling) -> tuple[Pass, ...]:
             writes={"grey": "uint8"},
             makes=("grey_voxels",),
             reduce=_count,
+            narrow=partial(_near, params, resampling) if resampling.lattice.values.size else None,
         ),
     )
+
+
+def _near(params: GreyParams, resampling: Resampling, box: Box) -> Pass:
+    """Return the pass with the part of the lattice that bends a box."""
+    return passes(params, replace(resampling, lattice=resampling.lattice.near(box)))[0]
 
 
 def _source(params: GreyParams, resampling: Resampling, box: Box) -> Box:
