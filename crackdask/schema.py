@@ -219,7 +219,7 @@ _SEARCHED, _IMAGE = ("state", "searched"), ("state", "at", "strip_y", "strip_x")
 #: where states have a different number of values.
 RECONSTRUCTION = {
     "center": Variable("float64", ("state", "row"), "pixel", "detector column of the axis of rotation in each row"),
-    "flaws": Variable("float64", ("state", "row", "flaw"), "1", "flawed pixels, or columns, of all projections"),
+    "flaws": Variable("float64", ("state", "row", "flaw"), "1", "flawed pixels, or columns, of the kept projections"),
     "searched_row": Variable("float64", _SEARCHED, "1", "row in which the center was searched"),
     "sweep": Variable("float64", _SEARCHED, "pixel", "center by a sweep of reconstructions"),
     "opposite": Variable("float64", _SEARCHED, "pixel", "center by opposite views"),
@@ -254,4 +254,14 @@ LATTICE_COORDINATES = {
     "lattice_x": Variable("float64", ("lattice_x",), "um", "position of lattice nodes along x"),
     "axis": Variable("str", ("axis",), "1", "axis of a displacement"),
     "chain": Variable("str", ("chain",), "1", "step of the registration"),
+}
+#: What the root attribute `found` tells of grey levels across each scan, by name of the state, where there is any.
+ACROSS_SCANS = {
+    "across_scan": "level of the brightest phase in quarters along `z`, `y` and `x` of the scan, off its mean, as "
+    "shares of the contrast: `before` and, with `[grey] flatten`, `after`",
+    "flat_field": "what `[grey] flatten` took off, raw values: levels of `background` (the darkest phase) and `solid` "
+    "(the brightest), coefficients by `terms`, in places from -1 to 1 across the scan along z, y and x, which are "
+    "(voxel - (n - 1) / 2) / (n / 2); `to`: the levels that they were brought to",
+    "rings": "where they matter, `strength`: variance times a voxel, grey levels squared; `axis_yx`: voxel of the scan "
+    "that they are about",
 }

@@ -7,7 +7,7 @@ from math import prod
 
 from crackdask.analysis.findings import Finding
 
-#: Shares of all pixels of all projections. A full one is interpolated: of single ones beside sound ones nobody will see
+#: Shares of all pixels of the kept projections. A full one is interpolated: of single ones beside sound ones nobody will see
 #: anything. Where no photon came through the sum along the ray is unknown, and each such ray is a streak.
 SATURATED, STARVED = 0.01, 0.001
 #: Share of columns that are interpolated in all projections; usual detectors have some tenths of a percent.
@@ -28,15 +28,15 @@ def of_pixels(state: str, counted: Mapping[str, int], frames: tuple[int, int, in
     state
         Its name.
     counted
-        Pixels of all projections that are `saturated` or `starved`, and columns of all rows that are `dead`, `stuck` or
+        Pixels of the kept projections that are `saturated` or `starved`, and columns of all rows that are `dead`, `stuck` or
         `lost`.
     frames
-        Projections, rows, columns.
+        Kept projections, rows, columns.
     """
     columns = counted["dead"] + counted["stuck"] + counted["lost"]
     kinds = (
-        ("saturated-pixels", counted["saturated"] / prod(frames), SATURATED, "pixels of all projections"),
-        ("starved-pixels", counted["starved"] / prod(frames), STARVED, "pixels of all projections"),
+        ("saturated-pixels", counted["saturated"] / prod(frames), SATURATED, "pixels"),
+        ("starved-pixels", counted["starved"] / prod(frames), STARVED, "pixels"),
         ("lost-columns", columns / prod(frames[1:]), LOST, "columns of all rows: dead, stuck, or mostly full"),
     )
     return [

@@ -13,7 +13,7 @@ the whole volume (a threshold, a merge) is a reduction whose operation is associ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -64,7 +64,8 @@ class Pass:
     volumes with their dtype, `scratch` the bytes that the kernel needs for each voxel of its largest window,
     `tables` what kernel and reduction look up. `reduce` gets the grid, the tallies in block order (a sequence that may
     load each one from disk when it is indexed) and those tables; it returns the tables named in `makes`. `grid` is
-    what the pass walks, where that is not the blocks that its unit walks.
+    what the pass walks, where that is not the blocks that its unit walks. `narrow` gives the same pass with no more
+    than the block with this box needs, where it holds what grows with the volume.
     """
 
     name: str
@@ -76,6 +77,11 @@ class Pass:
     scratch: int = 0
     reduce: Callable[[Grid, Sequence[Tally], Tables], Tables] | None = None
     grid: Grid | None = None
+    narrow: Callable[[Box], Pass] | None = None
+
+    def task(self, box: Box) -> Pass:
+        """Return what travels to the worker of a block: what ends a pass stays with the run."""
+        return replace(self.narrow(box) if self.narrow else self, reduce=None, narrow=None)
 
 
 def reach(where: Reach, own: Box, shape: Triple) -> Box:

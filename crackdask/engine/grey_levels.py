@@ -14,17 +14,15 @@ from crackdask.analysis import findings, grey_findings
 from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import RunContext
+from crackdask.engine.flattening import Flattening
 from crackdask.engine.work_units import Unit
 from crackdask.grid import Box
 from crackdask.kernels.grey_drift import SURE, Drift, drift, onto, shift
 from crackdask.kernels.histogram_peaks import Peak, peaks_of, shoulder
-from crackdask.kernels.slow_trends import trend
 from crackdask.schema import GREY_LEVELS
-from crackdask.steps.coarse_registration import Level
 from crackdask.steps.grey import peaks
 from crackdask.steps.grey_pairs import Places, Scale, boxes, drift_of_pairs, pair_counts, whole_shift
 from crackdask.steps.histograms import commonest
-from crackdask.steps.read import histogram_of
 from crackdask.steps.registration_result import StoredField
 
 #: By which share of the contrast blur or noise that differ between states may draw the peaks of a histogram together:
@@ -33,7 +31,7 @@ DRAWN_TOGETHER = 0.01
 
 
 def onto_reference(
-    context: RunContext, unit: Unit, small: Callable[[int], Level]
+    context: RunContext, unit: Unit, scan: Callable[[int], Flattening]
 ) -> tuple[float, float, dict[str, Array]]:
     """Return gain and offset that bring a scan onto the reference's grey scale, and tables to be kept with them.
 
@@ -43,37 +41,41 @@ def onto_reference(
 
     Parameters
     ----------
-    small
-        Returns a small version of a state's scan.
+    scan
+        Returns a state's scan as it is to be measured: flat, where that is asked for.
     """
     normalise, name = context.recipe.grey.normalise, context.recipe.states[unit.state].name
-    own_trend = trend(small(unit.state).grey, small(unit.state).valid)
+    here, there = scan(unit.state), scan(context.recipe.reference)
+    flat, tables = here.told()
     if unit.state == context.recipe.reference:
-        told = grey_findings.of_trend(name, own_trend, None)
-        return 1.0, 0.0, {"peak_error": np.zeros(2), "paired": np.array(True), **findings.packed(told)}
-    before = small(context.recipe.reference)
-    uneven = grey_findings.of_trend(name, own_trend, trend(before.grey, before.valid))
-    counted = [histogram_of(context.result("read", s)) for s in (unit.state, context.recipe.reference)]
-    own, reference = ((each.centres, each.counts) for each in counted)
-    seen, paired = _drift(context, unit, peaks_of(*own), peaks_of(*reference))
+        told = [*flat, *grey_findings.of_trend(name, here.trend, None)]
+        return 1.0, 0.0, {"peak_error": np.zeros(2), "paired": np.array(True), **tables, **findings.packed(told)}
+    uneven = [*flat, *grey_findings.of_trend(name, here.trend, there.trend)]
+    own, reference = here.counted(), there.counted()
+    seen, paired = _drift(context, unit, (here, peaks_of(*own)), (there, peaks_of(*reference)))
+    tables["paired"] = np.array(paired)
     gain, offset = 1.0, 0.0
     if normalise == "peaks":
         gain, offset = onto(peaks(*own), peaks(*reference))
     elif normalise == "auto" and seen is not None and seen.sure:
         gain, offset = seen.gain, seen.offset
     if seen is None:
-        return gain, offset, {"peak_error": np.full(2, np.nan), "paired": np.array(False), **findings.packed(uneven)}
+        return gain, offset, {"peak_error": np.full(2, np.nan), **tables, **findings.packed(uneven)}
     error = np.array([seen.background_error, seen.solid_error])
     if normalise == "none" and seen.sure:
         error = np.hypot(error, [seen.background, seen.solid])
     told = [*grey_findings.of_drift(name, seen, normalise), *uneven]
-    return gain, offset, {"peak_error": error, "paired": np.array(paired), **findings.packed(told)}
+    return gain, offset, {"peak_error": error, **tables, **findings.packed(told)}
 
 
 def _drift(
-    context: RunContext, unit: Unit, own: Sequence[Peak], reference: Sequence[Peak]
+    context: RunContext,
+    unit: Unit,
+    scan: tuple[Flattening, Sequence[Peak]],
+    reference_scan: tuple[Flattening, Sequence[Peak]],
 ) -> tuple[Drift | None, bool]:
     """Return the drift that the same places of both scans tell, or where they are too few the peaks; and if places."""
+    (here, own), (there, reference) = scan, reference_scan
     if len(own) < 2 or len(reference) < 2:
         return None, False
     wanted = (reference[0].level, reference[-1].level)
@@ -82,8 +84,8 @@ def _drift(
     looked_at = boxes(context.grid.shape)
     lattice = StoredField.of(registered).lattice(Box.whole(context.grid.shape))
     places = Places(
-        context.volume("raw", context.recipe.reference).read,
-        context.volume("raw", unit.state).read,
+        there.reader,
+        here.reader,
         crop.start,
         {box: whole_shift(box, registered["matrix"], lattice) for box in looked_at},
         context.scans.sources[unit.state].shape,

@@ -72,7 +72,7 @@ def _findings(name: str, projections: Projections, tables: Mapping[str, Array]) 
     searched = "center_sweep" in tables
     return [
         *findings.of_notes(name, projections.notes),
-        *findings.of_pixels(name, counted, projections.recorded.shape),
+        *findings.of_pixels(name, counted, projections.frames.shape),
         *(findings.of_center(name, projections.degrees) if searched and not len(tables["center_opposite"]) else []),
     ]
 

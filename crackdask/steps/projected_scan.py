@@ -22,7 +22,6 @@ def geometry_of(projections: Projections) -> Geometry:
         frames.shape,
         projections.all_angles,
         _moments(projections),
-        np.arange(*projections.kept),
         float(np.iinfo(frames.dtype).max) if frames.dtype.kind in "iu" else inf,
     )
 

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.arrays import Floats, Singles
+from crackdask.arrays import Floats
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
 from crackdask.grid import Box, Grid, Triple
-from crackdask.kernels.attenuation import Flaws, References, attenuations
+from crackdask.kernels.attenuation import References, attenuations
 from crackdask.kernels.gridding import gridded
-from crackdask.kernels.sorting_stripes import without_all_stripes
-from crackdask.kernels.stripes import without_column_stripes
+from crackdask.kernels.reconstruction import reconstructed, within, without_rings
 from crackdask.steps.declaration import Stage, Step, Volume
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.steps.rotation_center import CenterSearch, find_center
@@ -50,8 +49,6 @@ class Geometry:
         Angle of each projection.
     moments
         When each was taken: 0 at the first flats and darks, 1 at the last.
-    kept
-        Which projections are reconstructed from.
     saturation
         Counts from which on a pixel is full.
     """
@@ -59,7 +56,6 @@ class Geometry:
     frames: Triple
     degrees: Floats
     moments: Floats
-    kept: Array
     saturation: float
 
     @property
@@ -201,28 +197,17 @@ def _one_row(frames: Triple, rows: Sequence[int], number: Box) -> Box:
     return Box((0, row, 0), (frames[0], row + 1, frames[2]))
 
 
-def _attenuation(geometry: Geometry, params: ReconstructParams, block: Block, first: int) -> tuple[Singles, Flaws]:
-    """Return what `sinograms` were attenuated by, (row, projection, column), and what was wrong with them."""
+def _counts(block: Block, first: int) -> tuple[Array, References]:
+    """Return raw sinograms (row, projection, column), and flats and darks of the same rows."""
     counts = np.ascontiguousarray(block.read("sinograms").transpose(1, 0, 2))
-    flats, darks = (block.table(name)[:, first : first + len(counts)] for name in ("flats", "darks"))
-    references = References(np.array(flats), np.array(darks))
-    return attenuations(counts, references, geometry.moments, params.zinger, geometry.saturation)
-
-
-def _without_stripes(sinograms: Singles, flaws: Flaws, params: ReconstructParams) -> None:
-    """Take the stripes off, in place, row by row."""
-    for row in range(len(sinograms)):
-        dead = flaws.columns[row]
-        if params.rings == "column":
-            sinograms[row] = without_column_stripes(sinograms[row], dead)
-        elif params.rings == "vo":
-            sinograms[row] = without_all_stripes(sinograms[row])
+    flats, darks = (np.array(block.table(name)[:, first : first + len(counts)]) for name in ("flats", "darks"))
+    return counts, References(flats, darks)
 
 
 def _attenuated(geometry: Geometry, params: ReconstructParams, rows: Sequence[int], block: Block) -> Result:
-    sinogram, flaws = _attenuation(geometry, params, block, rows[block.number])
-    _without_stripes(sinogram, flaws, params)
-    return Result(tally={"sinogram": sinogram})
+    counts, references = _counts(block, rows[block.number])
+    sinogram, flaws = attenuations(counts, references, geometry.moments, params.zinger, geometry.saturation)
+    return Result(tally={"sinogram": without_rings(sinogram, flaws.columns, params.rings)})
 
 
 def _searched(
@@ -256,24 +241,31 @@ def _as_tables(found: CenterSearch, rows: Sequence[int]) -> dict[str, Array]:
 
 def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Result:
     first = block.grid.box(block.number).start[0]
-    sinograms, flaws = _attenuation(geometry, params, block, first)
-    sinograms = np.ascontiguousarray(sinograms[:, geometry.kept])
-    _without_stripes(sinograms, flaws, params)
-    centers = block.table("centers")[first : first + len(sinograms)]
-    slices = gridded(sinograms, geometry.degrees[geometry.kept], centers, params.filter)
+    counts, references = _counts(block, first)
+    slices, flaws = reconstructed(
+        counts,
+        references,
+        geometry.moments,
+        geometry.degrees,
+        block.table("centers")[first : first + len(counts)],
+        None if params.angles == "all" else params.angles,
+        params.rings,
+        params.filter,
+        params.zinger,
+        geometry.saturation,
+    )
     columns = (flaws.dead, flaws.stuck, flaws.lost)
     counted = [flaws.saturated, flaws.starved, flaws.zingers, flaws.missing, *(mask.sum(axis=1) for mask in columns)]
     return Result({"tomogram": slices}, {"flaws": np.stack(counted, axis=1).astype(np.int64)})
 
 
 def _compared(geometry: Geometry, params: ReconstructParams, row: int, block: Block) -> Result:
-    with_rings, flaws = _attenuation(geometry, params, block, row)
-    with_rings = with_rings[:, geometry.kept]
-    without = np.ascontiguousarray(with_rings)
-    _without_stripes(without, flaws, params)
-    both = np.concatenate([with_rings, without])
+    counts, references = _counts(block, row)
+    kept = within(geometry.degrees, None if params.angles == "all" else params.angles)
+    found, flaws = attenuations(counts[:, kept], references, geometry.moments[kept], params.zinger, geometry.saturation)
+    both = np.concatenate([found, without_rings(found, flaws.columns, params.rings)])
     center = float(block.table("centers")[row])
-    slices = gridded(both, geometry.degrees[geometry.kept], [center, center], params.filter)
+    slices = gridded(both, geometry.degrees[kept], [center, center], params.filter)
     step, columns = -(-both.shape[1] // EXAMPLE_SINOGRAM), _middle(both.shape[2], EXAMPLE_SINOGRAM)
     here = _middle(slices.shape[1], EXAMPLE_SLICE)
     shown = {"example_sinogram": both[:, ::step, columns], "example_slice": slices[:, here, here]}
