@@ -7,8 +7,8 @@ from math import prod
 
 from crackdask.analysis.findings import Finding
 
-#: Shares of all pixels of the kept projections. A full one is interpolated: of single ones beside sound ones nobody will see
-#: anything. Where no photon came through the sum along the ray is unknown, and each such ray is a streak.
+#: Shares of all pixels of the kept projections. A full one is interpolated: single ones beside sound ones leave
+#: nothing to be seen. Where no photon came through the sum along the ray is unknown, and each such ray is a streak.
 SATURATED, STARVED = 0.01, 0.001
 #: Share of columns that are interpolated in all projections; usual detectors have some tenths of a percent.
 LOST = 0.01
@@ -28,8 +28,8 @@ def of_pixels(state: str, counted: Mapping[str, int], frames: tuple[int, int, in
     state
         Its name.
     counted
-        Pixels of the kept projections that are `saturated` or `starved`, and columns of all rows that are `dead`, `stuck` or
-        `lost`.
+        Pixels of the kept projections that are `saturated` or `starved`, and columns of all rows that are `dead`,
+        `stuck` or `lost`.
     frames
         Kept projections, rows, columns.
     """

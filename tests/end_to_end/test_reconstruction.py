@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import crackdask
 from crackdask.blocks.passes import Block, Result
@@ -26,7 +27,7 @@ from crackdask.phantom.cell_states import states
 from crackdask.phantom.projected_scans import REFERENCES, write_projections
 from crackdask.phantom.projections import Projections
 from crackdask.recipe.recipe import RecipeError, check
-from crackdask.schema import UnitKey
+from crackdask.schema import RECONSTRUCTION, UnitKey
 from crackdask.sources import SourceError
 from crackdask.steps import reconstruct
 from tests.support.experiment import QUICK, differences, load
@@ -144,6 +145,21 @@ def test_what_is_not_asked_for_is_not_done(folder: Path, store: Path) -> None:
     assert not run(folder, store, analyse={"class_limits": [0.02, 0.05]}).failures
 
 
+@pytest.mark.parametrize("center", ["auto", [[43.0, 43.5]]])
+def test_a_notebook_has_the_bits_of_a_run(folder: Path, tmp_path: Path, center: Any) -> None:
+    keys = {"rows": [3, 20], "center": center}
+    recipe = content(folder, reconstruct=keys)
+    recipe["states"] = recipe["states"][:1]
+    scans = Scans.of(check(recipe | {"crop": {}}), folder)
+    with connect("synchronous", None, scans.recipe.compute.memory) as executor:
+        assert not Run(scans, tmp_path / "s.zarr", executor, Silent())("reconstruct").failures
+    wanted = zarr.open_array(Work.beside(tmp_path / "s.zarr").volume("tomogram", 0))[...]
+    found = crackdask.reconstruct(folder / "scans" / "pristine.nxs", **recipe["reconstruct"])
+    assert (found.dims, found.dtype) == (("z", "y", "x"), np.float32)
+    np.testing.assert_array_equal(found[5:17].values, wanted[5:17])
+    assert wanted[5:17].any()
+
+
 def test_another_center_is_another_tomogram(folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path) -> None:
     exact = PROJECTED.axis
     outcome = run(folder, tmp_path / "given.zarr", until="grey", reconstruct={"center": [[exact], [exact, exact]]})
@@ -227,6 +243,29 @@ def test_projections_without_a_section_are_told(folder: Path) -> None:
     del recipe["reconstruct"]
     with pytest.raises(RecipeError, match=r"\[reconstruct\]"):
         Scans.of(check(recipe), folder)
+
+
+def test_the_store_tells_how_it_was_made(store: Path) -> None:
+    told = xr.open_zarr(store, group="reconstruction").load()
+    assert set(RECONSTRUCTION) == set(told.data_vars)
+    for name, variable in RECONSTRUCTION.items():
+        assert (told[name].dims, told[name].dtype) == (variable.dims, np.dtype(variable.dtype)), name
+        assert told[name].attrs == variable.attributes
+    assert np.abs(told.center.values - PROJECTED.axis).max() < 0.1
+    assert (told.flaws.sel(flaw="dead") >= 1).all()
+    assert np.nanargmin(np.abs(told.strip_center - told.center[:, 0]).values, axis=1).tolist() == [4, 4]
+    rough = told.sinogram.mean("angle").diff("column").std("column")
+    assert (rough.sel(rings="after") < 0.8 * rough.sel(rings="before")).all()
+    assert {each["code"] for each in crackdask.open(store).attrs["findings"]} >= {"lost-columns"}
+
+
+def test_a_lost_table_of_reconstruction_is_made_anew(folder: Path, store: Path, tmp_path: Path) -> None:
+    for part in (store, Work.beside(store).folder):
+        shutil.copytree(part, tmp_path / part.name)
+    again = tmp_path / store.name
+    shutil.rmtree(again / "reconstruction" / "center")
+    assert [unit.step for unit in run(folder, again).done] == ["track"]
+    assert xr.open_zarr(again, group="reconstruction").center.notnull().all()
 
 
 def test_the_recipe_of_the_store_says_how(store: Path) -> None:
