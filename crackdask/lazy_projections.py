@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ def _sinograms(frames: Frames, decided: str) -> da.Array:
     name = f"sinograms-{decided}"
     layer = {
         (name, 0, k, 0): Task((name, 0, k, 0), partial(_some_rows, frames, first, end))
-        for k, (first, end) in enumerate(zip(ends, ends[1:], strict=False))
+        for k, (first, end) in enumerate(pairwise(ends))
     }
     chunks = ((count,), tuple(int(n) for n in np.diff(ends)), (columns,))
     return ChunkedGraph(name, chunks, frames.dtype, layered(name, layer, [])).array()

@@ -33,7 +33,8 @@ def lazy(
     """Build the dask graph of some passes; nothing is computed.
 
     Every block becomes one task whose inputs are slices of the input arrays (block and halo), so the inputs may be
-    chunked in any way. `block` defaults to the largest chunk of the first volume; a pass with a grid of its own walks that. Returns all volumes
+    chunked in any way. `block` defaults to the largest chunk of the first volume; a pass
+    with a grid of its own walks that. Returns all volumes
     and all tables, made and given.
     """
     known = {name: ChunkedGraph.of(array) for name, array in volumes.items()}

@@ -17,7 +17,8 @@ from crackdask.store.open import open_store
 
 DEMO = Phantom(shape=(112, 168, 168), seed=7)
 HARD = hard(DEMO.shape, DEMO.states, DEMO.seed)
-PROJECTED = Projections(DEMO)
+#: Little motion: the ends of the box in which there are particles do not move with them, and projections show them.
+PROJECTED = Projections(Phantom(shape=DEMO.shape, seed=DEMO.seed, max_shift=1.0, max_rotation_deg=0.1))
 Kind = Literal["plain", "hard", "projections"]
 
 

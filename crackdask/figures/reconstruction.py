@@ -276,9 +276,9 @@ PANELS = (
         "rotation_center",
         "Reconstruction: the center of rotation",
         "What was tried as the center, before a slice was believed: energy of negative and mean of absolute "
-        "attenuation of slices about it, and the mismatch of opposite views; each is least at the true center. Dotted: the center "
-        "that was taken. Below right: what reconstructions (dots) and opposite views (crosses) found in each row, and "
-        "the center that was taken (line).",
+        "attenuation of slices about it, and the mismatch of opposite views; each is least at the true center. Dotted: "
+        "the center that was taken. Below right: what reconstructions (dots) and opposite views (crosses) found "
+        "in each row, and the center that was taken (line).",
         collect_rotation_center,
         draw_rotation_center,
         _found,
