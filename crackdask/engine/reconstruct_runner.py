@@ -92,5 +92,5 @@ def as_stored(results: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
         stored[name] = np.full((len(parts), *largest), np.nan, variable.dtype)
         for state, part in enumerate(parts):
             if part is not None:
-                stored[name][state][tuple(slice(size) for size in part.shape)] = part
+                stored[name][state, ...][tuple(slice(size) for size in part.shape)] = part
     return stored

@@ -250,11 +250,9 @@ def draw_detector_flaws(numbers: xr.Dataset) -> Figure:
     """Draw what :func:`collect_detector_flaws` returned, means over the states."""
     page = figure(height=3.2)
     mean = numbers.flaws.mean("state")
-    for axes, colours, unit in zip(
-        page.subplots(1, 2), (_PIXELS, _COLUMNS), ("pixels of all projections", "columns"), strict=True
-    ):
+    for axes, colours, unit in zip(page.subplots(1, 2), (_PIXELS, _COLUMNS), ("pixels", "columns"), strict=True):
         _by_row(axes, mean, colours)
-        axes.set(xlabel="row (of the tomogram)", ylabel=f"mean of the states ({unit})")
+        axes.set(xlabel="row (of the tomogram)", ylabel=f"{unit} (mean of the states)")
     return page
 
 
