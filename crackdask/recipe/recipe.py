@@ -95,7 +95,10 @@ class ScannedState(BaseModel):
     model_config = STRICT
 
     name: str = Field(min_length=1, description="unique name")
-    source: str = Field(min_length=1, description="folder of TIFF slices, .tif, .h5::/path, .zarr, .npy")
+    source: str = Field(
+        min_length=1,
+        description="folder of TIFF slices, .tif, .h5::/path, .zarr, .npy; or projections: NXtomo, DXchange, TIFF frames",
+    )
     voltage: float = Field(ge=-1000, le=1000, allow_inf_nan=False, description="V vs Li/Li+")
     step: Literal["pristine", "charge", "discharge", "aged"] = Field(description="part of the cycle")
     cycle: int = Field(0, ge=0, le=1_000_000, description="number of the cycle")

@@ -21,6 +21,7 @@ from crackdask.cli import demonstration
 from crackdask.cluster.launch import connect
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import ResultError
+from crackdask.engine.reconstruct_runner import as_stored
 from crackdask.engine.run import Outcome, Run
 from crackdask.engine.scans import Scans
 from crackdask.grid import Box
@@ -315,6 +316,19 @@ def test_the_demo_projects_its_scans(tmp_path: Path, monkeypatch: pytest.MonkeyP
     refused = crackdask_command("demo", "--hard", "--projections", "--store", tmp_path / "s.zarr")
     assert refused.code == 2
     assert "choose one of --hard and --projections" in refused.err
+
+
+def test_states_that_differ_are_filled_up_with_nan(store: Path) -> None:
+    _, kept = Work.beside(store).result(UnitKey("reconstruct", 0)) or ("", {})
+    given = {"centers": kept["centers"] + 1, "flaws": kept["flaws"]}  # the recipe gave its center, and left rings
+    assert as_stored([]) == as_stored([{}, {}]) == {}
+    made = as_stored([kept, {}, given])
+    for name, variable in RECONSTRUCTION.items():
+        assert made[name].ndim == len(variable.dims)
+        assert np.isfinite(made[name][0]).all(), name
+        assert np.isnan(made[name][1]).all(), name
+        assert np.isnan(made[name][2]).all() == (name not in ("center", "flaws")), name
+    np.testing.assert_array_equal(made["center"][2], made["center"][0] + 1)
 
 
 def test_a_lost_table_of_reconstruction_is_made_anew(folder: Path, store: Path, tmp_path: Path) -> None:
