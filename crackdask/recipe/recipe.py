@@ -97,7 +97,7 @@ class ScannedState(BaseModel):
     name: str = Field(min_length=1, description="unique name")
     source: str = Field(
         min_length=1,
-        description="folder of TIFF slices, .tif, .h5::/path, .zarr, .npy; or projections: NXtomo, DXchange, TIFF frames",
+        description="folder of TIFF slices, .tif, .h5::/path, .zarr, .npy; or projections: NXtomo, DXchange, frames",
     )
     voltage: float = Field(ge=-1000, le=1000, allow_inf_nan=False, description="V vs Li/Li+")
     step: Literal["pristine", "charge", "discharge", "aged"] = Field(description="part of the cycle")
