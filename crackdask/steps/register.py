@@ -161,8 +161,9 @@ class _Matches:
 
     @cached_property
     def blocks(self) -> tuple[Box, ...]:
-        """The sub-blocks."""
-        return subblocks(self.shape, self.params.sub_block, self.params.blocks_per_axis)
+        """The sub-blocks: in the part that counts, for the rest may be air, a holder, and what both throw."""
+        inside = subblocks(self.scans.region.shape, self.params.sub_block, self.params.blocks_per_axis)
+        return tuple(box.shifted(self.scans.region.start) for box in inside)
 
     @property
     def bins_tell(self) -> bool:
