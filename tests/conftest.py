@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import scratch
 from tests.support import slurm as slurm_daemons
 from tests.support.experiment import CUT, SMALL, Experiment, whole
 from tests.support.fault_counts import COUNTS
@@ -40,6 +41,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the turns of the processes; there is nothing to wait for in a single one."""
     numba_cache.one_writer_at_a_time()
+    scratch.use()
     if hasattr(config, "workerinput"):
         config.stash[TURNS] = Path(config.workerinput["turns"])
     elif config.getoption("numprocesses", None):

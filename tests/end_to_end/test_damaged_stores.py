@@ -16,6 +16,7 @@ import zarr
 
 import crackdask
 from crackdask.store.root import StoreError
+from tests.support.shared import made_once
 from tests.support.store_files import copied, unlike, work_folder
 from tests.support.tiny import Said, Tiny
 from tests.support.tiny import crackdask as command
@@ -24,11 +25,29 @@ GREY, LABEL = "volumes/grey/c/0/0/0/0", "volumes/label/c/1/0/0/0"
 VOXELS, Z = "particles/voxels/c/0/0", "volumes/z/c/0"
 
 
+#: Chunks enough to be lost and swapped, in two blocks: their number has nothing to do with what becomes of a chunk.
+TWO_BLOCKS = {"block": [32, 32, 16]}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Return an experiment in two blocks, run to its end; look, do not touch."""
+
+    def make(folder: Path) -> None:
+        tiny = Tiny(folder)
+        tiny.change("compute", **TWO_BLOCKS)
+        said = tiny.run()
+        assert said.code == 0, said.err
+
+    return Tiny(made_once(tmp_path_factory, "two-blocks", make))
+
+
 @pytest.fixture
 def copy(finished: Tiny, tmp_path: Path) -> Tiny:
     """Return a copy of a finished experiment, to be damaged."""
     shutil.copytree(finished.folder / "scans", tmp_path / "scans")
     tiny = Tiny(tmp_path)
+    tiny.change("compute", **TWO_BLOCKS)
     copied(finished.store, tiny.store)
     return tiny
 
