@@ -21,6 +21,7 @@ from tests.support import slurm as slurm_daemons
 from tests.support.experiment import CUT, SMALL, Experiment, whole
 from tests.support.fault_counts import COUNTS
 from tests.support.shared import made_once
+from tests.support.store_files import copied
 from tests.support.tiny import Tiny
 from tests.support.turns import turn
 
@@ -125,6 +126,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
         assert said.code == 0, said.err
 
     return Tiny(made_once(tmp_path_factory, "finished", make))
+
+
+@pytest.fixture
+def ran(finished: Tiny, tmp_path: Path) -> Tiny:
+    """Return a copy of the small experiment, run to its end; do with it what you like."""
+    shutil.copytree(finished.folder / "scans", tmp_path / "scans")
+    tiny = Tiny(tmp_path)
+    copied(finished.store, tiny.store)
+    return tiny
 
 
 @pytest.fixture(scope="session")
