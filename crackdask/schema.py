@@ -221,3 +221,13 @@ LATTICE_COORDINATES = {
     "axis": Variable("str", ("axis",), "1", "axis of a displacement"),
     "chain": Variable("str", ("chain",), "1", "step of the registration"),
 }
+#: What the root attribute `found` tells of grey levels across each scan, by name of the state, where there is any.
+ACROSS_SCANS = {
+    "across_scan": "level of the brightest phase in quarters along `z`, `y` and `x` of the scan, off its mean, as "
+    "shares of the contrast: `before` and, with `[grey] flatten`, `after`",
+    "flat_field": "what `[grey] flatten` took off, raw values: levels of `background` (the darkest phase) and `solid` "
+    "(the brightest), coefficients by `terms`, in places from -1 to 1 across the scan along z, y and x, which are "
+    "(voxel - (n - 1) / 2) / (n / 2); `to`: the levels that they were brought to",
+    "rings": "where they matter, `strength`: variance times a voxel, grey levels squared; `axis_yx`: voxel of the scan "
+    "that they are about",
+}

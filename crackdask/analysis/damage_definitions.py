@@ -82,8 +82,8 @@ def excess_void(table: xr.Dataset) -> xr.Dataset:
     0 is a typical pristine particle, 1 a hollow one, below 0 one that is denser than typical. In a ball, the innermost
     eighth is the inner half of the radius, which the region `core` is rounded to whole shells.
 
-    The standard error counts noise, what else differs between scans, the error of each scan's grey scale, what is the
-    particle's own in all scans, the error of G_ref, and the share of the damage that optics may have moved.
+    The standard error counts noise, what else differs between scans, rings, the error of each scan's grey scale, what
+    is the particle's own in all scans, the error of G_ref, and the share of the damage that optics may have moved.
     """
     core = table.sel(layer="inner", drop=True)
     radius = table.radius_um.values
@@ -99,8 +99,9 @@ def excess_void(table: xr.Dataset) -> xr.Dataset:
     void = (level - core.layer_grey) / contrast
     noise = core.layer_grey_error / np.abs(contrast)
     drifted = np.hypot((1 - void) * table.solid_error, void * table.background_error) / np.abs(contrast)
-    scan = np.sqrt(noise**2 + (scan_spread(table) / contrast) ** 2 + drifted**2)
-    own = np.hypot(own_spread(table), doubt) / np.abs(contrast)
+    rings, of_all = (table.get(name, xr.zeros_like(noise)) / contrast for name in ("ring_error", "ring_own_error"))
+    scan = np.sqrt(noise**2 + (scan_spread(table) / contrast) ** 2 + drifted**2 + rings**2)
+    own = np.sqrt((np.hypot(own_spread(table), doubt) / contrast) ** 2 + of_all**2)
     scale = np.hypot(leak(table), table.attrs["void_grey_error"] / np.abs(contrast))
     error = np.sqrt(scan**2 + own**2 + (scale * void) ** 2)
     errors = {"noise_error": noise, "scan_error": scan, "scale_error": scale, "standard_error": error}
@@ -116,7 +117,8 @@ def core_darkening(table: xr.Dataset) -> xr.Dataset:
     core = table.sel(layer="inner", drop=True)
     change = core.layer_grey.sel(state=table.attrs["reference"], drop=True) - core.layer_grey
     noise, scale = core.layer_grey_error, leak(table)
-    scan = np.sqrt(noise**2 + scan_spread(table) ** 2 + table.solid_error**2)
+    rings = table.get("ring_error", xr.zeros_like(noise))
+    scan = np.sqrt(noise**2 + scan_spread(table) ** 2 + table.solid_error**2 + rings**2)
     error = np.sqrt(scan**2 + scan.sel(state=table.attrs["reference"], drop=True) ** 2 + (scale * change) ** 2)
     there = core.state == table.attrs["reference"]
     errors = {"noise_error": noise, "scan_error": scan, "scale_error": scale}

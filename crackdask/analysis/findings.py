@@ -85,11 +85,20 @@ KINDS: Mapping[str, Kind] = {
     "cupping": Kind(
         "grey levels drift across a scan",
         "changes of damage in one part of the volume are off by up to about half of this against those in another; "
-        "correct the flat field and beam hardening when the scan is reconstructed",
+        "set flatten = true under [grey], or correct the flat field and beam hardening when the scan is reconstructed",
+    ),
+    "flattened": Kind(
+        "grey levels that drift across a scan were corrected",
+        "solid and background have one level each all over it, so true differences as slow across it are gone too",
+        note=True,
+    ),
+    "not-flattened": Kind(
+        "a scan could not be flattened",
+        "it is measured as it is, with any drift of grey levels across it; crop it to where both phases are",
     ),
     "rings": Kind(
         "rings about the axis of the scan",
-        "a particle that moves against them changes its grey level, so errors of changes are too small; let the "
+        "a particle that moves against them changes its grey level, which the errors of changes count; let the "
         "reconstruction remove them",
     ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),

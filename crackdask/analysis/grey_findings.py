@@ -67,6 +67,16 @@ def of_shoulder(ratio: float, off: float, levels: Sequence[float]) -> list[Findi
     return [Finding("merged-phases", None, ratio, SHOULDER, text)]
 
 
+def of_flattening(state: str, before: Trend | None, after: Trend | None) -> list[Finding]:
+    """Return what is told of a scan that was to be flattened; `after` is None where no trend could be taken off."""
+    if before is None or after is None:
+        text = "no two phases with enough voxels are seen in its small version, or they come too near each other"
+        return [Finding("not-flattened", state, 0.0, 0.0, text)]
+    was, left = (spread(each.cells)[0] / each.contrast for each in (before, after))
+    text = f"{was:.1%} of the contrast over the scan, {left:.1%} left"
+    return [Finding("flattened", state, was, left, text)]
+
+
 def of_trend(state: str, own: Trend | None, reference: Trend | None) -> list[Finding]:
     """Return what slow trends and rings of a scan tell; `reference` is None for the reference itself."""
     if own is None:
@@ -80,8 +90,13 @@ def of_trend(state: str, own: Trend | None, reference: Trend | None) -> list[Fin
     uneven, error = (number / contrast for number in spread(cells))
     if uneven > max(limit, SURE * error):
         found.append(Finding("cupping", state, uneven, limit, f"{uneven:.1%} {words}, limit {limit:.1%}"))
-    rings, error = own.rings / own.contrast, own.rings_error / own.contrast
-    if rings > max(RINGS, SURE * error):
+    if has_rings(own):
+        rings = own.rings / own.contrast
         text = f"{rings:.1%} of the contrast, root mean square, limit {RINGS:.1%}"
         found.append(Finding("rings", state, rings, RINGS, text))
     return found
+
+
+def has_rings(own: Trend) -> bool:
+    """Tell whether a scan has rings that matter, and no doubt."""
+    return own.rings > max(RINGS * own.contrast, SURE * own.rings_error)

@@ -13,7 +13,7 @@ the whole volume (a threshold, a merge) is a reduction whose operation is associ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -63,7 +63,8 @@ class Pass:
     `reads` names the volumes with the largest halo the kernel may ask for (or the rule for its window), `writes` the
     volumes with their dtype, `scratch` the bytes that the kernel needs for each voxel of its largest window,
     `tables` what kernel and reduction look up. `reduce` gets the grid, the tallies in block order (a sequence that may
-    load each one from disk when it is indexed) and those tables; it returns the tables named in `makes`.
+    load each one from disk when it is indexed) and those tables; it returns the tables named in `makes`. `narrow` gives
+    the same pass with no more than the block with this box needs, where it holds what grows with the volume.
     """
 
     name: str
@@ -74,6 +75,11 @@ class Pass:
     makes: tuple[str, ...] = ()
     scratch: int = 0
     reduce: Callable[[Grid, Sequence[Tally], Tables], Tables] | None = None
+    narrow: Callable[[Box], Pass] | None = None
+
+    def task(self, box: Box) -> Pass:
+        """Return what travels to the worker of a block: what ends a pass stays with the run."""
+        return replace(self.narrow(box) if self.narrow else self, reduce=None, narrow=None)
 
 
 def reach(where: Reach, own: Box, shape: Triple) -> Box:

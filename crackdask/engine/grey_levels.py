@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from math import ceil, floor
 from typing import Any
 
@@ -12,52 +14,93 @@ from crackdask.analysis import findings, grey_findings
 from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import RunContext
+from crackdask.engine.flattening import Flattening
 from crackdask.engine.work_units import Unit
-from crackdask.kernels.grey_drift import SURE, drift, shift
-from crackdask.kernels.histogram_peaks import peaks_of, shoulder
-from crackdask.kernels.slow_trends import trend
+from crackdask.grid import Box
+from crackdask.kernels.grey_drift import SURE, Drift, drift, onto, shift
+from crackdask.kernels.histogram_peaks import Peak, peaks_of, shoulder
 from crackdask.schema import GREY_LEVELS
-from crackdask.steps.coarse_registration import Level
-from crackdask.steps.grey import peaks, to_reference
+from crackdask.steps.grey import peaks
+from crackdask.steps.grey_pairs import Places, Scale, boxes, drift_of_pairs, pair_counts, whole_shift
 from crackdask.steps.histograms import commonest
-from crackdask.steps.read import histogram_of
+from crackdask.steps.registration_result import StoredField
+
+#: By which share of the contrast blur or noise that differ between states may draw the peaks of a histogram together:
+#: the doubt in a drift that peaks alone tell.
+DRAWN_TOGETHER = 0.01
 
 
 def onto_reference(
-    context: RunContext, unit: Unit, small: Callable[[int], Level]
+    context: RunContext, unit: Unit, scan: Callable[[int], Flattening]
 ) -> tuple[float, float, dict[str, Array]]:
     """Return gain and offset that bring a scan onto the reference's grey scale, and tables to be kept with them.
 
     `peak_error` is how far off background and solid may be then, in the reference's raw values; NaN where that cannot
-    be told. `findings` say what was corrected, or what was not, and what differs across the scan.
+    be told. `paired` says whether the same places of both scans told it, `findings` what was corrected, or what was
+    not, and what differs across the scan.
 
     Parameters
     ----------
-    small
-        Returns a small version of a state's scan.
+    scan
+        Returns a state's scan as it is to be measured: flat, where that is asked for.
     """
     normalise, name = context.recipe.grey.normalise, context.recipe.states[unit.state].name
-    own_trend = trend(small(unit.state).grey, small(unit.state).valid)
+    here, there = scan(unit.state), scan(context.recipe.reference)
+    flat, tables = here.told()
     if unit.state == context.recipe.reference:
-        told = grey_findings.of_trend(name, own_trend, None)
-        return 1.0, 0.0, {"peak_error": np.zeros(2), **findings.packed(told)}
-    before = small(context.recipe.reference)
-    uneven = grey_findings.of_trend(name, own_trend, trend(before.grey, before.valid))
-    counted = [histogram_of(context.result("read", s)) for s in (unit.state, context.recipe.reference)]
-    own, reference = ((each.centres, each.counts) for each in counted)
-    seen = drift(peaks_of(*own), peaks_of(*reference))
+        told = [*flat, *grey_findings.of_trend(name, here.trend, None)]
+        return 1.0, 0.0, {"peak_error": np.zeros(2), "paired": np.array(True), **tables, **findings.packed(told)}
+    uneven = [*flat, *grey_findings.of_trend(name, here.trend, there.trend)]
+    own, reference = here.counted(), there.counted()
+    seen, paired = _drift(context, unit, (here, peaks_of(*own)), (there, peaks_of(*reference)))
+    tables["paired"] = np.array(paired)
     gain, offset = 1.0, 0.0
     if normalise == "peaks":
-        gain, offset = to_reference(peaks(*own), peaks(*reference))
+        gain, offset = onto(peaks(*own), peaks(*reference))
     elif normalise == "auto" and seen is not None and seen.sure:
         gain, offset = seen.gain, seen.offset
     if seen is None:
-        return gain, offset, {"peak_error": np.full(2, np.nan), **findings.packed(uneven)}
+        return gain, offset, {"peak_error": np.full(2, np.nan), **tables, **findings.packed(uneven)}
     error = np.array([seen.background_error, seen.solid_error])
     if normalise == "none" and seen.sure:
         error = np.hypot(error, [seen.background, seen.solid])
     told = [*grey_findings.of_drift(name, seen, normalise), *uneven]
-    return gain, offset, {"peak_error": error, **findings.packed(told)}
+    return gain, offset, {"peak_error": error, **tables, **findings.packed(told)}
+
+
+def _drift(
+    context: RunContext,
+    unit: Unit,
+    scan: tuple[Flattening, Sequence[Peak]],
+    reference_scan: tuple[Flattening, Sequence[Peak]],
+) -> tuple[Drift | None, bool]:
+    """Return the drift that the same places of both scans tell, or where they are too few the peaks; and if places."""
+    (here, own), (there, reference) = scan, reference_scan
+    if len(own) < 2 or len(reference) < 2:
+        return None, False
+    wanted = (reference[0].level, reference[-1].level)
+    scale = Scale(*onto((own[0].level, own[-1].level), wanted), *wanted)
+    registered, crop = context.result("register", unit.state), context.scans.crop
+    looked_at = boxes(context.grid.shape)
+    lattice = StoredField.of(registered).lattice(Box.whole(context.grid.shape))
+    places = Places(
+        there.reader,
+        here.reader,
+        crop.start,
+        {box: whole_shift(box, registered["matrix"], lattice) for box in looked_at},
+        context.scans.sources[unit.state].shape,
+        context.recipe.experiment.fill,
+    )
+    counts = context.engine.in_order(unit.key, "levels", partial(pair_counts, places, scale), looked_at)
+    seen = drift_of_pairs(np.sum(counts, axis=0), scale)
+    if seen is not None:
+        return seen, True
+    of_peaks = drift(own, reference)
+    if of_peaks is None:
+        return None, False
+    doubt = DRAWN_TOGETHER * abs(of_peaks.contrast)
+    errors = np.hypot([of_peaks.background_error, of_peaks.solid_error], doubt).tolist()
+    return replace(of_peaks, background_error=errors[0], solid_error=errors[1]), False
 
 
 def grey_scales(
@@ -65,8 +108,8 @@ def grey_scales(
 ) -> tuple[dict[str, dict[str, float]], list[Finding]]:
     """Return each state's grey scale, by name, and where the particles themselves say that it is off.
 
-    Cracks darken some voxels of a particle and leave the commonest level of its solid where it is; a scale that is off
-    moves it. So that level, of all tracked particles together, is held against the reference's.
+    Where too few places of both scans could be compared, the commonest level of the solid of all tracked particles
+    together is held against the reference's: cracks leave it where it is, a scale that is off moves it.
 
     Parameters
     ----------
@@ -89,7 +132,7 @@ def grey_scales(
         errors = tables["peak_error"] * (GREY_LEVELS - 2) / (high - low)
         background, solid = errors.tolist() if recipe.mask.phase == "bright" else errors[::-1].tolist()
         moved = 0.0
-        if solids[s] and reference and s != recipe.reference:
+        if solids[s] and reference and not tables["paired"]:
             moved, error = shift(solids[s][0], reference[0])
             solid = error if np.isnan(solid) else solid
             limit = max(SURE * float(np.hypot(error, solid)), grey_findings.SOLID_DRIFT * abs(contrast or 0))

@@ -232,8 +232,10 @@ class Engine:
         """Return the records of one pass of a unit."""
         return self.work.records(unit, pass_, _key(fingerprint, grid, outputs), len(grid))
 
-    def in_order(self, unit: UnitKey, pass_: str, function: Callable[[Box], Any], boxes: Sequence[Box]) -> list[Any]:
-        """Run a function over boxes on the workers and return its results in the boxes' order.
+    def in_order(self, unit: UnitKey, pass_: str, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+        """Run a function over jobs on the workers and return its results in the jobs' order.
+
+        A job is a box, or what has one as `box`. It is asked for when it is its turn, and need not be kept.
 
         Raises
         ------
@@ -242,14 +244,25 @@ class Engine:
         """
         results: dict[int, Any] = {}
 
-        def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-            at = {boxes[n]: n for n in numbers}
-            called = partial(_task_name, unit, pass_)
-            for box, outcome in self.executor.map(function, [boxes[n] for n in numbers], lambda box: called(at[box])):
-                yield at[box], outcome
+        at: dict[int, int] = {}
 
-        self._retried(unit, pass_, boxes, range(len(boxes)), sweep, results.__setitem__)
-        return [results[n] for n in range(len(boxes))]
+        def asked(numbers: Sequence[int]) -> Iterator[Any]:
+            for n in numbers:
+                job = jobs[n]
+                at[id(job)] = n  # until it comes back, so no other has its id
+                yield job
+
+        def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+            called = partial(_task_name, unit, pass_)
+            for job, outcome in self.executor.map(function, asked(numbers), lambda job: called(at[id(job)])):
+                yield at[id(job)], outcome
+
+        def box_of(number: int) -> Box:
+            job = jobs[number]
+            return job if isinstance(job, Box) else job.box
+
+        self._retried(unit, pass_, box_of, range(len(jobs)), sweep, results.__setitem__)
+        return [results[n] for n in range(len(jobs))]
 
     def _blocks(self, unit: UnitKey, job: BlockJob) -> None:
         missing = job.records.missing()
@@ -261,15 +274,13 @@ class Engine:
             self.reports.append((unit, job.pass_.name, report))
             self.progress.advance(unit, report)
 
-        self._retried(
-            unit, job.pass_.name, [job.grid.box(n) for n in missing], missing, partial(self._sweep, unit, job), note
-        )
+        self._retried(unit, job.pass_.name, job.grid.box, missing, partial(self._sweep, unit, job), note)
 
     def _retried(
         self,
         unit: UnitKey,
         pass_: str,
-        boxes: Sequence[Box],
+        box_of: Callable[[int], Box],
         numbers: Sequence[int],
         sweep: Sweep,
         keep: Callable[[int, Any], None],
@@ -281,18 +292,16 @@ class Engine:
 
         aside = self.retries.sweep(numbers, sweep, keep, failed)
         if aside:
-            at = dict(zip(numbers, boxes, strict=True))
             raise BlocksFailedError(
                 [
-                    Failure(unit, pass_, number, at[number], f"{type(error).__name__}: {error}")
+                    Failure(unit, pass_, number, box_of(number), f"{type(error).__name__}: {error}")
                     for number, error in sorted(aside.items())
                 ],
                 next(iter(aside.values())),
             )
 
     def _sweep(self, unit: UnitKey, job: BlockJob, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        alone = replace(job.pass_, reduce=None)  # what ends a pass stays with the run
-        jobs = (replace(job, pass_=alone, number=n) for n in numbers)
+        jobs = (replace(job, pass_=job.pass_.task(job.grid.box(n)), number=n) for n in numbers)
         called = partial(_task_name, unit, job.pass_.name)
         for done, outcome in self.executor.map(run_block, jobs, lambda each: called(each.number)):
             yield done.number, outcome

@@ -14,7 +14,9 @@ import numpy as np
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
 from crackdask.engine.context import ResultError, RunContext
+from crackdask.engine.flattening import flattenings
 from crackdask.engine.grey_levels import onto_reference
+from crackdask.engine.pass_runner import Readable
 from crackdask.engine.table_writer import WORK_TABLES, flat, ranges
 from crackdask.engine.track_runner import tracked
 from crackdask.engine.work_units import Unit
@@ -32,6 +34,7 @@ from crackdask.steps.mask import threshold_of
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.measure import passes_in_ranges as measure_passes
 from crackdask.steps.noise import noise_passes
+from crackdask.steps.particle_motion import AGAIN, ParticleShifts, passes_again
 from crackdask.steps.particle_motion import passes as shift_passes
 from crackdask.steps.read import histogram_of, levels
 from crackdask.steps.read import passes as read_passes
@@ -96,7 +99,8 @@ def _grey(context: RunContext, unit: Unit) -> dict[str, Array]:
         low, high = auto_window(reference.percentile(0.1), reference.percentile(99.9))
     else:
         low, high = params.window
-    gain, offset, scale = onto_reference(context, unit, lambda state: _levels(context, state)[0])
+    scan = flattenings(context, lambda state: _levels(context, state)[0])
+    gain, offset, scale = onto_reference(context, unit, scan)
     registered = context.result("register", unit.state)
     resampling = Resampling(
         tuple(tuple(row) for row in registered["matrix"].tolist()),
@@ -107,6 +111,7 @@ def _grey(context: RunContext, unit: Unit) -> dict[str, Array]:
         offset,
         context.recipe.experiment.fill,
         StoredField.of(registered).lattice(Box.whole(context.grid.shape)),
+        scan(unit.state).field,
     )
     tables = context.passes(unit, grey_passes(params, resampling), {"raw": context.volume("raw", unit.state)})
     if not tables["grey_voxels"][0]:
@@ -234,7 +239,20 @@ def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
     if state == recipe.reference:
         return kept
     inputs["reference_grey"] = context.volume("grey", recipe.reference)
-    return kept | context.passes(unit, shift_passes(context.particles), inputs)
+    first = context.passes(unit, shift_passes(context.particles), inputs)
+    return kept | {"shifts": _shifts(context, unit, inputs, first["shift_sums"])}
+
+
+def _shifts(context: RunContext, unit: Unit, inputs: Mapping[str, Readable], sums: Array) -> Array:
+    """Return by how much particles lie further than in the reference; those that moved far are looked for again."""
+    shifts = ParticleShifts.first(sums)
+    for turn in range(AGAIN):
+        if shifts.is_settled:
+            break
+        tables = {"shift_starts": shifts.starts}
+        found = context.passes(unit, passes_again(context.particles, turn), inputs, tables)
+        shifts = shifts.again(found["shift_rest"])
+    return shifts.found
 
 
 def _depth_bound(context: RunContext, state: int, particle: int) -> int:

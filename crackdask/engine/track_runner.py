@@ -12,12 +12,12 @@ from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
 from crackdask.engine.context import RunContext
+from crackdask.engine.flattening import across_scans
 from crackdask.engine.grey_levels import grey_scales, phases
 from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges
 from crackdask.engine.work_units import Unit, units
-from crackdask.kernels.particle_shift import shifts
 from crackdask.schema import GREY_LEVELS
-from crackdask.steps.particle_motion import own_displacement, strain, whole_strain_error
+from crackdask.steps.particle_motion import likely, own_displacement, strain, whole_strain_error
 from crackdask.steps.registration_result import KINDS, StoredField, stored_transforms
 from crackdask.steps.track import track
 from crackdask.store.root import set_attributes
@@ -37,6 +37,7 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     writer = TableWriter(context.path, context.axes, particles, widest)
     seen = {name: np.zeros((len(states), particles), np.int64) for name in _FOLLOWED}
     for s in states:
+        motion = _motion(context, s, transforms[s], measured[s])
         for ids in ranges(particles):
             groups = nested(context.work.part(WORK_TABLES, s, ids.start))
             for name, values in groups["shells"].items():
@@ -44,7 +45,8 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
                 groups["shells"][name] = np.pad(values, ((0, 0), (0, missing)))
             for name, column in seen.items():
                 column[s, ids.start - 1 : ids.stop - 1] = groups["particles"][name]
-            groups["particles"] |= _motion(context, s, ids, groups["particles"], transforms[s], measured[s])
+            rows = slice(ids.start - 1, ids.stop - 1)
+            groups["particles"] |= {name: values[rows] for name, values in motion.items()}
             writer.write(s, ids, groups)
     flags = track(
         seen["voxels"],
@@ -73,30 +75,31 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
 
 
 def _motion(
-    context: RunContext,
-    state: int,
-    ids: range,
-    columns: Mapping[str, Array],
-    registered: Mapping[str, Array],
-    measured: Mapping[str, Array],
+    context: RunContext, state: int, registered: Mapping[str, Array], measured: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Return how some particles moved, and the strain around them, from what two steps left of the state."""
-    edges = np.array(context.recipe.experiment.voxel_um)
-    reference = nested(context.work.part(WORK_TABLES, context.recipe.reference, ids.start))["particles"]
-    before, after = (
-        np.stack([each[f"centroid_{axis}_um"] for axis in "zyx"], axis=1) / edges - 0.5 for each in (reference, columns)
-    )
+    """Return how all particles moved, and the strain around them, from what two steps left of the state."""
+    edges, reference = np.array(context.recipe.experiment.voxel_um), context.recipe.reference
+    (before, whole), (after, still_whole) = (_places(context, s, edges) for s in (reference, state))
     field, doubt = StoredField.of(registered), 0.0
-    if state != context.recipe.reference:
-        there = ~np.isnan(before) & ~np.isnan(after)
-        shifted = before + shifts(measured["shift_sums"][ids.start - 1 : ids.stop - 1])
-        after = np.where(there & ~np.isnan(shifted), shifted, after)
+    if state != reference:
+        after = likely(before, after, measured["shifts"])
         used = int(registered["matched"][0])
         doubt = whole_strain_error(float(registered["residual_voxels"]), used, context.grid.shape)
-    moved = own_displacement(field, before, after) * edges
-    gained, error = strain(field, registered["matrix"], np.where(np.isnan(after), np.nan, before), doubt)
-    along = {f"displacement_{axis}_um": moved[:, k] for k, axis in enumerate("zyx")}
+    moved = own_displacement(field, before, after)
+    gained, error = strain(field, registered["matrix"], before, moved, whole & still_whole, doubt)
+    along = {f"displacement_{axis}_um": moved[:, k] * edges[k] for k, axis in enumerate("zyx")}
     return {**along, "volumetric_strain": gained, "volumetric_strain_error": error}
+
+
+def _places(context: RunContext, state: int, edges: Array) -> tuple[Array, Array]:
+    """Return where all particles lie in a state, (particle, axis) as voxel indices, and which are whole there."""
+    places, whole = np.empty((context.particles, 3)), np.empty(context.particles, bool)
+    for ids in ranges(context.particles):
+        columns = nested(context.work.part(WORK_TABLES, state, ids.start))["particles"]
+        rows = slice(ids.start - 1, ids.stop - 1)
+        places[rows] = np.stack([columns[f"centroid_{axis}_um"] for axis in "zyx"], axis=1) / edges - 0.5
+        whole[rows] = (columns["touches_border"] == 0) & (columns["touches_invalid"] == 0)
+    return places, whole
 
 
 def _tracked_greys(context: RunContext, tracked: Array) -> Array:
@@ -138,6 +141,7 @@ def _whole_volume_numbers(context: RunContext, levels: Mapping[str, Any]) -> dic
         "noise": float(context.result("denoise")["noise"]),
         **levels,
         **sharpness.numbers(context),
+        **across_scans(context),
         "threshold": {name: float(context.result("mask", s)["threshold"]) for s, name in enumerate(names)},
         "clipped_share": {
             name: (grey["grey_voxels"][1:] / grey["grey_voxels"][0]).tolist()

@@ -19,6 +19,7 @@ except ImportError as error:  # pragma: no cover - depends on the installation
     raise ImportError("figures need matplotlib: pip install 'crackdask[report]'") from error
 
 from crackdask.figures import (
+    across_scan,
     after_cycling,
     cracks,
     cross_sections,
@@ -33,6 +34,7 @@ from crackdask.figures import (
     registration_check,
     size_distribution,
 )
+from crackdask.figures.across_scan import levels_across_scan
 from crackdask.figures.after_cycling import aged_by_size, aged_intensity, intensity_of_deciles
 from crackdask.figures.cracks import crack_skeleton, crack_surface
 from crackdask.figures.cross_sections import slices
@@ -60,6 +62,7 @@ _IN_ORDER = (
     depth_profiles,
     cross_sections,
     histogram,
+    across_scan,
     size_distribution,
     registration_check,
     local_motion,
@@ -81,6 +84,7 @@ __all__ = [
     "healed_on_discharge",
     "intensity_by_size",
     "intensity_of_deciles",
+    "levels_across_scan",
     "line_profiles",
     "mean_intensity",
     "particle_sizes",

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from crackdask.arrays import Mask
 from crackdask.grid import Triple
-from crackdask.kernels.interpolation import cubic_weights
 from crackdask.kernels.masked_correlation import Volume, correlate, padded_shape, spectra
-from crackdask.kernels.smooth_curve import MAD
+from crackdask.kernels.translation_fit import fit_shift
 
 MISSING = np.float32(-3e38)  # marks invalid voxels where a kernel wants a fill value
 BLUR = 1.0  # voxels: evens out what interpolation does to noise before grey levels are compared
 # Blurred noise is correlated: one independent value per this many voxels.
 CORRELATED = (2 * np.sqrt(np.pi) * BLUR) ** 3
+_ROUNDS = 10  # steps at most
 SETTLED = 0.01  # voxels: a step shorter than this is the last
 RUNAWAY = 3.0  # voxels: further than this from where they start no steps are believed
 MARGIN = 4  # voxels: how much further than a template its surroundings reach, for `RUNAWAY` and a cubic's taps
@@ -86,103 +86,42 @@ def shrink(grey: NDArray[Any], valid: Mask | None, factor: Triple) -> tuple[Volu
     >>> shrink(np.arange(8.0).reshape(2, 2, 2), None, (2, 2, 2))[0].tolist()
     [[[3.5]]]
     """
-    weight = np.ones(grey.shape, np.float32) if valid is None else valid.astype(np.float32)
-    held = grey.astype(np.float32) if valid is None else np.where(valid, grey, np.float32(0))
-    total, share = (_bin_sums(part, factor) / float(np.prod(factor)) for part in (held, weight))
+    size = np.float32(np.prod(factor))
+    counts = [n // f for n, f in zip(grey.shape, factor, strict=True)]
+    total = np.empty(counts, np.float32)
+    if valid is None:
+        _bin_sums(np.ascontiguousarray(grey, np.float32), *factor, total)
+        return total / size, np.ones(total.shape, bool)
+    share = np.empty(counts, np.float32)
+    _bin_sums(np.where(valid, grey, 0).astype(np.float32), *factor, total)
+    _bin_sums(valid.astype(np.float32), *factor, share)
+    share /= size
     kept = share >= 0.5
-    mean = np.divide(total, share, out=np.zeros_like(total), where=kept)
-    return mean.astype(np.float32), kept
-
-
-def _bin_sums(grey: NDArray[Any], factor: Triple) -> NDArray[Any]:
-    """Return the sums of whole bins, added axis by axis."""
-    for axis, f in enumerate(factor):
-        count = grey.shape[axis] // f
-        index = [slice(None)] * 3
-        parts = []
-        for first in range(f):
-            index[axis] = slice(first, count * f, f)
-            parts.append(grey[tuple(index)])
-        grey = sum(parts[1:], start=parts[0])
-    return grey
+    mean = np.divide(total / size, share, out=np.zeros_like(total), where=kept)
+    return mean, kept
 
 
 @njit(cache=True, nogil=True)
-def _sums(fixed, moving, mask, gain, offset, scale, normal, right) -> float:  # type: ignore[no-untyped-def]
-    """Add up the normal equations of (dz, dy, dx, gain, offset); return the sum of weights."""
-    nz, ny, nx = fixed.shape
-    row = np.zeros(5)
-    total = 0.0
+def _bin_sums(grey, fz, fy, fx, out) -> None:  # type: ignore[no-untyped-def]
+    """Add up whole bins: along z, then y, then x."""
+    nz, ny, nx = out.shape
+    column, plane = np.empty(nx * fx, np.float32), np.empty(nx * fx, np.float32)
     for k in range(nz):
         for j in range(ny):
+            plane[:] = np.float32(0)
+            for b in range(fy):
+                column[:] = np.float32(0)
+                for a in range(fz):
+                    row = grey[k * fz + a, j * fy + b]
+                    for i in range(nx * fx):
+                        column[i] += row[i]
+                for i in range(nx * fx):
+                    plane[i] += column[i]
             for i in range(nx):
-                # `moving` and `mask` have one more voxel on every side.
-                if not mask[k, j, i]:
-                    continue
-                here = float(moving[k + 1, j + 1, i + 1])
-                rest = fixed[k, j, i] - (gain * here + offset)
-                weight = 1.0
-                if scale > 0.0:
-                    weight = 1.0 / (1.0 + (rest / scale) * (rest / scale))
-                row[0] = 0.5 * (float(moving[k + 2, j + 1, i + 1]) - float(moving[k, j + 1, i + 1]))
-                row[1] = 0.5 * (float(moving[k + 1, j + 2, i + 1]) - float(moving[k + 1, j, i + 1]))
-                row[2] = 0.5 * (float(moving[k + 1, j + 1, i + 2]) - float(moving[k + 1, j + 1, i]))
-                row[3] = here
-                row[4] = 1.0
-                total += weight
-                for a in range(5):
-                    right[a] += weight * row[a] * fixed[k, j, i]
-                    for b in range(a, 5):
-                        normal[a, b] += weight * row[a] * row[b]
-    for a in range(5):
-        for b in range(a):
-            normal[a, b] = normal[b, a]
-    return total
-
-
-class Step(NamedTuple):
-    """One Gauss-Newton step of a translation, with gain and offset of the grey levels."""
-
-    shift: NDArray[np.float64]
-    gain: float
-    offset: float
-    information: NDArray[np.float64]
-
-
-def gauss_newton(fixed: Volume, moving: Volume, mask: Mask, gain: float, offset: float, scale: float) -> Step | None:
-    """Return the step that brings ``gain * moving(x + shift) + offset`` closest to `fixed`.
-
-    Parameters
-    ----------
-    fixed, mask
-        The template and its usable voxels.
-    moving
-        The other volume on the template's voxels and one more on every side.
-    gain, offset, scale
-        Of the last step; residuals much larger than `scale` count little (Cauchy weights). With
-        scale 0 every voxel counts alike.
-
-    Returns
-    -------
-    Step or None
-        None where the grey levels do not settle a shift.
-    """
-    normal, right = np.zeros((5, 5)), np.zeros(5)
-    used = float(_sums(fixed, moving, mask, gain, offset, scale, normal, right))
-    spread = np.sqrt(np.diag(normal))
-    if used < 100 or not (spread > 0).all():
-        return None
-    scaled = normal / np.outer(spread, spread)
-    if np.linalg.cond(scaled) > 1e10:
-        return None
-    answer = np.linalg.solve(scaled, right / spread) / spread
-    if not np.isfinite(answer).all() or answer[3] <= 0:
-        return None
-    # What the data say about the shift once gain and offset are free (Schur complement).
-    cross = normal[:3, 3:]
-    inner = normal[:3, :3] - cross @ np.linalg.solve(normal[3:, 3:], cross.T)
-    information = inner * float(answer[3]) ** 2
-    return Step(answer[:3] / answer[3], float(answer[3]), float(answer[4]), information)
+                total = np.float32(0)
+                for c in range(fx):
+                    total += plane[i * fx + c]
+                out[k, j, i] = total
 
 
 class Translation(NamedTuple):
@@ -250,72 +189,11 @@ def settle(fixed: Volume, fixed_valid: Mask, moving: Volume, moving_valid: Mask)
     fixed, fixed_valid = smooth(fixed, fixed_valid)
     moving, moving_valid = smooth(moving, moving_valid)
     inner = (slice(RIM, -RIM),) * 3
-    fixed, usable = np.ascontiguousarray(fixed[inner]), fixed_valid[inner]
-    shift, gain, offset, scale = np.zeros(3), 1.0, 0.0, 0.0
-    information = np.eye(3)
-    for _ in range(10):
-        moved, held = _shifted(moving, moving_valid, shift + (MARGIN + RIM - 1), fixed.shape)
-        mask = usable & _with_neighbours(held)
-        if mask.mean() < 0.2:
-            return None
-        step = gauss_newton(fixed, moved, mask, gain, offset, scale)
-        if step is None:
-            return None
-        gain, offset, information = step.gain, step.offset, step.information
-        length = float(np.sqrt((step.shift**2).sum()))
-        shift += step.shift / max(1.0, length)
-        if np.abs(shift).max() > RUNAWAY:
-            return None
-        here, there = fixed[mask], moved[1:-1, 1:-1, 1:-1][mask]
-        deviation = MAD * float(np.median(np.abs(here - (gain * there + offset))))
-        scale = 2 * deviation
-        if length < SETTLED:
-            break
-    spread = np.linalg.inv(information) * CORRELATED * deviation**2
-    return Translation(
-        shift,
-        correlation(here, there),
-        float(np.linalg.eigvalsh(spread)[-1]),
-        np.array([axis.mean(dtype=np.float64) + RIM for axis in np.nonzero(mask)]),
-    )
-
-
-def _shifted(grey: Volume, valid: Mask, start: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[Volume, Mask]:
-    """Return a volume on a template's voxels and one more on every side, the first of them at `start`.
-
-    Keys's cubic, which for a shift falls apart into its axes. A voxel is valid where those next to it are: the taps
-    further out weigh so little that the mean around them will do.
-    """
-    first = np.floor(start).astype(int)
-    window = tuple(slice(a - 1, a + n + 4) for a, n in zip(first, shape, strict=True))
-    weights = [np.array(cubic_weights(f), np.float32) for f in (start - first).tolist()]
-    moved, held = _filtered(grey[window], weights), valid[window]
-    if held.all():
-        return moved, held[1:-2, 1:-2, 1:-2]
-    for axis, n in enumerate(moved.shape):
-        held = np.take(held, range(1, 1 + n), axis) & np.take(held, range(2, 2 + n), axis)
-    return moved, held
-
-
-def correlation(first: Volume, second: Volume) -> float:
-    """Return Pearson's correlation, 0 where either is constant.
-
-    >>> round(correlation(np.arange(4.0), 3 * np.arange(4.0) + 1), 6)
-    1.0
-    """
-    here, there = first.astype(np.float64), second.astype(np.float64)
-    here -= here.mean()
-    there -= there.mean()
-    power = float((here * here).sum() * (there * there).sum())
-    return float((here * there).sum()) / power**0.5 if power > 0 else 0.0
-
-
-def _with_neighbours(held: Mask) -> Mask:
-    """Return where a voxel and its six neighbours are held, without the outer voxels."""
-    core = held[1:-1, 1:-1, 1:-1].copy()
-    for axis in range(3):
-        for part in (slice(0, -2), slice(2, None)):
-            index = [slice(1, -1)] * 3
-            index[axis] = part
-            core &= held[tuple(index)]
-    return core
+    found = fit_shift(
+        np.ascontiguousarray(fixed[inner]), np.ascontiguousarray(fixed_valid[inner]), moving, moving_valid,
+        margin=MARGIN + RIM - 1, rounds=_ROUNDS, settled=SETTLED, runaway=RUNAWAY,
+    )  # fmt: skip
+    if found is None:
+        return None
+    spread = np.linalg.inv(found.information) * CORRELATED * found.deviation**2
+    return Translation(found.shift, found.correlation, float(np.linalg.eigvalsh(spread)[-1]), found.middle + RIM)

@@ -12,6 +12,8 @@ import numpy as np
 
 from crackdask.kernels.histogram_peaks import Peak
 
+Pair = tuple[float, float]
+
 #: A drift is taken for one beyond this share of the contrast, and beyond this many of its errors.
 LEAST_DRIFT, SURE = 0.0025, 3.0
 #: Digits of gain and offset that are kept: what is left out is far below any error, and so is what differs between
@@ -69,16 +71,31 @@ def drift(own: Sequence[Peak], reference: Sequence[Peak]) -> Drift | None:
     if len(own) != len(reference) or len(own) < 2:
         return None
     dark, bright = reference[0], reference[-1]
-    gain = (bright.level - dark.level) / (own[-1].level - own[0].level)
-    offset = dark.level - gain * own[0].level
+    levels, wanted = (own[0].level, own[-1].level), (dark.level, bright.level)
+    gain, offset = onto(levels, wanted)
+    return of_levels(levels, wanted, (_error(own[0], dark, gain, offset), _error(own[-1], bright, gain, offset)))
+
+
+def onto(own: Pair, reference: Pair) -> tuple[float, float]:
+    """Return gain and offset that map two levels to the reference's.
+
+    >>> onto((10.0, 20.0), (100.0, 200.0))
+    (10.0, 0.0)
+    """
+    gain = (reference[1] - reference[0]) / (own[1] - own[0])
+    return gain, reference[0] - gain * own[0]
+
+
+def of_levels(own: Pair, reference: Pair, errors: Pair) -> Drift:
+    """Return the drift between levels of background and solid of two scans, raw values, with errors of the shifts."""
+    gain, offset = onto(own, reference)
     return Drift(
-        own[0].level - dark.level,
-        own[-1].level - bright.level,
-        _error(own[0], dark, gain, offset),
-        _error(own[-1], bright, gain, offset),
+        own[0] - reference[0],
+        own[1] - reference[1],
+        *errors,
         _rounded(gain),
         _rounded(offset),
-        bright.level - dark.level,
+        reference[1] - reference[0],
     )
 
 

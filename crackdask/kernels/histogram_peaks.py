@@ -187,9 +187,9 @@ def _peak(values: Array, counts: Array, near: float, ends: tuple[float, float], 
     level, width = near, 0.0
     for _ in range(4):  # the width is told from the level, and the level with the width
         width = _flank(values, counts, level, ends)
-        level = _biweight(values, counts, level, REACH * width, ends)[0]
-    level, error = _biweight(values, counts, level, REACH * width, ends)
-    wider = _biweight(values, counts, level, WIDER * REACH * width, ends)[0]
+        level = biweight(values, counts, level, REACH * width, ends)[0]
+    level, error = biweight(values, counts, level, REACH * width, ends)
+    wider = biweight(values, counts, level, WIDER * REACH * width, ends)[0]
     return Peak(level, error, wider, width, *ends, share)
 
 
@@ -211,9 +211,7 @@ def _flank(values: Array, counts: Array, level: float, ends: tuple[float, float]
     return max(min((side for side in (left, right) if side > 0), default=step), step)
 
 
-def _biweight(
-    values: Array, counts: Array, level: float, half: float, ends: tuple[float, float]
-) -> tuple[float, float]:
+def biweight(values: Array, counts: Array, level: float, half: float, ends: tuple[float, float]) -> tuple[float, float]:
     """Return Tukey's biweight location of the voxels about a level, and its standard error."""
     inside = (values >= ends[0] - half) & (values <= ends[1] + half)
     x, n = values[inside], counts[inside].astype(float)

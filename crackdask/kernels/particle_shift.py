@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats
+from crackdask.kernels.interpolation import cubic_weights
 
 #: Sums of a particle: six of the matrix, three of the right side, three of gradients, the difference, the voxels.
 SUMS = 6 + 3 + 3 + 1 + 1
@@ -17,6 +18,8 @@ SUMS = 6 + 3 + 3 + 1 + 1
 FURTHEST = 1.5
 #: Voxels that a shift is made from at least.
 _FEWEST = 30
+#: A start of a particle that has none.
+NO_START = -128
 
 
 @njit(cache=True, nogil=True)
@@ -84,7 +87,125 @@ def add_up(
     return ids, sums
 
 
-def shifts(sums: NDArray[np.int64]) -> Floats:
+#: Parts of a voxel in which shifts are tried, and the largest that is, in voxels along an axis.
+PARTS, FARTHEST_TRIED = 8, 4
+#: Voxels around a block in which a particle is looked for, so shifted.
+REACH = FARTHEST_TRIED + 2
+#: Keys's four weights (a = -0.5) for each part of a voxel, times `_ONE`, which makes them whole.
+_ONE = 1024
+_WEIGHTS = np.rint([[_ONE * w for w in cubic_weights(part / PARTS)] for part in range(PARTS)]).astype(np.int64)
+#: Bits of a difference that are dropped, and those after the point that are left.
+_DROPPED, _LEFT = 22, 8
+
+
+@njit(cache=True, nogil=True)
+def _tap(after, z: int, y: int, x: int, wz, wy, wx):  # type: ignore[no-untyped-def]
+    """Return the least of 64 grey levels, and their sum by weight."""
+    least, total = np.int64(255), np.int64(0)
+    for a in range(4):
+        plane = np.int64(0)
+        for b in range(4):
+            line = np.int64(0)
+            for c in range(4):
+                grey = np.int64(after[z + a, y + b, x + c])
+                least = min(least, grey)
+                line += wx[c] * grey
+            plane += wy[b] * line
+        total += wz[a] * plane
+    return least, total
+
+
+@njit(cache=True, nogil=True)
+def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # type: ignore[no-untyped-def]
+    """Add each labelled voxel of the particles `ids`; `before` has REACH, `after` 1 more voxel on every side."""
+    nz, ny, nx = label.shape
+    last, row = np.int64(0), np.int64(0)
+    for k in range(nz):
+        for j in range(ny):
+            for i in range(nx):
+                own = np.int64(label[k, j, i])
+                if own == 0:
+                    continue
+                if own != last:
+                    last, row = own, np.searchsorted(ids, own)
+                if row == ids.size or ids[row] != own:
+                    continue
+                z, y, x = k + 1, j + 1, i + 1
+                s = np.int64(after[z, y, x])
+                s0, s1 = np.int64(after[z - 1, y, x]), np.int64(after[z + 1, y, x])
+                s2, s3 = np.int64(after[z, y - 1, x]), np.int64(after[z, y + 1, x])
+                s4, s5 = np.int64(after[z, y, x - 1]), np.int64(after[z, y, x + 1])
+                if min(min(min(s0, s1), min(s2, s3)), min(min(s4, s5), s)) == 0:  # outside the scan
+                    continue
+                back_z, back_y, back_x = -np.int64(starts[row, 0]), -np.int64(starts[row, 1]), -np.int64(starts[row, 2])
+                least, value = _tap(
+                    before, k + REACH - 1 + (back_z >> 3), j + REACH - 1 + (back_y >> 3), i + REACH - 1 + (back_x >> 3),
+                    weights[back_z & 7], weights[back_y & 7], weights[back_x & 7],
+                )  # fmt: skip
+                if least == 0:
+                    continue
+                hz, hy, hx = s1 - s0, s3 - s2, s5 - s4
+                d = ((value + (1 << (_DROPPED - 1))) >> _DROPPED) - (s << _LEFT)
+                into = sums[row]
+                into[0] += hz * hz
+                into[1] += hy * hy
+                into[2] += hx * hx
+                into[3] += hz * hy
+                into[4] += hz * hx
+                into[5] += hy * hx
+                into[6] += hz * d
+                into[7] += hy * d
+                into[8] += hx * d
+                into[9] += hz
+                into[10] += hy
+                into[11] += hx
+                into[12] += d
+                into[13] += 1
+
+
+def add_up_shifted(
+    label: NDArray[np.uint32], before: NDArray[np.uint8], after: NDArray[np.uint8], starts: NDArray[np.int8]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the labels of a block that have a start, sorted, and their sums from there, (label, sum).
+
+    Labels are those of the second scan, and so are gradients: what is compared lies evenly around the particle's
+    edge, however far it moved.
+
+    Parameters
+    ----------
+    label, after
+        Of the second scan; grey levels of one more voxel on every side.
+    before
+        Of the first scan; `REACH` more voxels on every side.
+    starts
+        (particle, axis): by how much each is taken to lie further in the second scan, in parts of a voxel (`PARTS`), at
+        most `FARTHEST_TRIED` voxels; those of label 1 first. `NO_START` leaves a particle out.
+    """
+    ids = np.unique(label).astype(np.int64)
+    ids = ids[ids > 0]
+    ids = ids[starts[ids - 1, 0] != NO_START]
+    sums = np.zeros((ids.size, SUMS), np.int64)
+    _add_shifted(label, before, after, ids, np.ascontiguousarray(starts[ids - 1]), _WEIGHTS, sums)
+    return ids, sums
+
+
+def shifts_beyond(sums: NDArray[np.int64]) -> Floats:
+    """Return by how much particles lie further than their starts, (particle, axis) voxels; NaN where it is not told.
+
+    Gauss-Newton with the second scan's gradient, which the starts leave as it is.
+
+    Parameters
+    ----------
+    sums
+        Of `add_up_shifted`, (particle, sum).
+    """
+    total = sums.astype(np.float64)
+    return _solved(
+        total[:, :6] / 4, total[:, 6:9] / 2 ** (_LEFT + 1), total[:, 9:12] / 2, total[:, 12] / 2**_LEFT, total[:, 13]
+    )
+
+
+def steps(sums: NDArray[np.int64]) -> Floats:
     """Return by how much particles lie further in the second scan, (particle, axis) voxels; NaN where it is not told.
 
     One Gauss-Newton step with the mean of both gradients, which is right to third order in the shift, with a change of
@@ -95,18 +216,29 @@ def shifts(sums: NDArray[np.int64]) -> Floats:
     sums
         Of `add_up`, (particle, sum).
     """
-    found = np.full((len(sums), 3), np.nan)
     total = sums.astype(np.float64)
-    matrix = np.empty((len(sums), 4, 4))
+    return _solved(total[:, :6] / 8, total[:, 6:9] / 4, total[:, 9:12] / 4, total[:, 12], total[:, 13])
+
+
+def shifts(sums: NDArray[np.int64]) -> Floats:
+    """Return `steps`, NaN where they are too long to be believed."""
+    found = steps(sums)
+    found[(np.abs(found) > FURTHEST).any(axis=1)] = np.nan
+    return found
+
+
+def _solved(products: Floats, right: Floats, gradients: Floats, difference: Floats, voxels: Floats) -> Floats:
+    """Solve for the shift of each particle and a change of its mean grey level."""
+    found = np.full((len(products), 3), np.nan)
+    matrix = np.empty((len(products), 4, 4))
     for place, (a, b) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))):
-        matrix[:, a, b] = matrix[:, b, a] = total[:, place] / 8
+        matrix[:, a, b] = matrix[:, b, a] = products[:, place]
     for axis in range(3):
-        matrix[:, axis, 3] = matrix[:, 3, axis] = total[:, 9 + axis] / 4
-    matrix[:, 3, 3] = total[:, 13]
-    right = np.concatenate([total[:, 6:9] / 4, total[:, 12:13]], axis=1)
-    enough = total[:, 13] >= _FEWEST
+        matrix[:, axis, 3] = matrix[:, 3, axis] = gradients[:, axis]
+    matrix[:, 3, 3] = voxels
+    both = np.concatenate([right, difference[:, None]], axis=1)
+    enough = voxels >= _FEWEST
     enough[enough] = np.linalg.cond(matrix[enough]) < 1e9
     if enough.any():
-        found[enough] = np.linalg.solve(matrix[enough], right[enough][..., None])[:, :3, 0]
-    found[(np.abs(found) > FURTHEST).any(axis=1)] = np.nan
+        found[enough] = np.linalg.solve(matrix[enough], both[enough][..., None])[:, :3, 0]
     return found

@@ -18,6 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.grid import Box, Triple
+from crackdask.kernels.flat_field import EVEN, FlatField, flattened
 from crackdask.kernels.interpolation import TOLERANCE, interpolate
 from crackdask.kernels.scan_window import ScanWindow
 from crackdask.kernels.source_positions import STRAIGHT, Lattice, bent_ends, line_of, row_positions
@@ -108,11 +109,12 @@ def _grey(value, window, counts) -> int:  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _resample_grey(  # type: ignore[no-untyped-def]
-    flat, strides, origin, shape, matrix, lattice, line, start, cubic, has_fill, fill, window, counts, core
+    flat, strides, origin, shape, matrix, lattice, line, start, cubic, has_fill, fill, field, window, counts, core
 ) -> None:
     """Fill `core` with grey levels; `counts` takes valid, clipped low, clipped high."""
     nz, ny, nx = core.shape
     row = np.empty((nx, 3))
+    uneven = field.bright.size > 0
     for k in range(nz):
         for j in range(ny):
             row_positions(matrix, lattice, float(start[0] + k), float(start[1] + j), float(start[2]), line, row)
@@ -120,6 +122,8 @@ def _resample_grey(  # type: ignore[no-untyped-def]
                 valid, value = interpolate(
                     flat, strides, origin, shape, row[i, 0], row[i, 1], row[i, 2], cubic, has_fill, fill
                 )
+                if valid and uneven:
+                    value = flattened(value, row[i, 0], row[i, 1], row[i, 2], field)
                 core[k, j, i] = _grey(value, window, counts) if valid else 0
 
 
@@ -196,6 +200,7 @@ def resample_grey(
     lattice: Lattice = STRAIGHT,
     gain: float = 1.0,
     offset: float = 0.0,
+    field: FlatField = EVEN,
 ) -> tuple[NDArray[np.uint8], dict[str, int]]:
     """Resample one block of a scan and map it to 8-bit grey.
 
@@ -221,6 +226,8 @@ def resample_grey(
         Displacements of stored voxels, before the matrix; its nodes reach around the block.
     gain, offset
         Map source values to the reference's, before the window.
+    field
+        The slow trend of the source, which is taken off first, where a voxel's position lies.
 
     Returns
     -------
@@ -242,7 +249,7 @@ def resample_grey(
     if _check_window(window, window_box, matrix, box, source_shape, interpolation, lattice):
         source = ScanWindow.of(window, window_box, source_shape, fill)
         levels = (float(gain), float(offset), float(lo), float(hi), 254.0 / (float(hi) - float(lo)))
-        _fill_grey(source, matrix, lattice, box, interpolation == "cubic", levels, counts, core)
+        _fill_grey(source, matrix, lattice, box, interpolation == "cubic", field, levels, counts, core)
     valid, low, high = counts.tolist()
     return core, {"valid": valid, "clipped_low": low, "clipped_high": high}
 
@@ -253,15 +260,16 @@ def _fill_grey(
     lattice: Lattice,
     box: Box,
     cubic: bool,
+    field: FlatField,
     levels: tuple[float, ...],
     counts: NDArray[np.int64],
     core: NDArray[np.uint8],
 ) -> None:
-    """Fill `core` and `counts`; a move by whole voxels needs no interpolation."""
-    shift = None if lattice.values.size else _whole_shift(matrix)
+    """Fill `core` and `counts`; a move by whole voxels of a scan that is left as it is needs no interpolation."""
+    shift = None if lattice.values.size or field.bright.size else _whole_shift(matrix)
     if shift is None:
-        line = line_of(lattice)
-        _resample_grey(*source.flat(), matrix, lattice, line, box.start, cubic, *source.fill, levels, counts, core)
+        how = (matrix, lattice, line_of(lattice), box.start, cubic, *source.fill, field)
+        _resample_grey(*source.flat(), *how, levels, counts, core)
         return
     here, there = source.met_by(box, shift)
     _shift_grey(source.voxels[here], *source.fill, levels, counts, core[there])

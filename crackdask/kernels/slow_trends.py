@@ -93,6 +93,40 @@ def spread(cells: Array) -> tuple[float, float]:
     return float(field.max() - field.min()), float(np.sqrt(2 * left * fit.size / field.size))
 
 
+def ring_strength(rms: float, factor: int) -> float:
+    """Return the variance of rings times a voxel (of the scan), from their root mean square in a small version.
+
+    Rings are taken for white along the radius. `factor` voxels along an edge are averaged, then radii into bins one
+    small voxel wide; the scan itself has rings that are linear between whole radii; and the running mean takes a ninth
+    of what is left. A Gaussian of the same width, sqrt((factor^2 + 1) / 6) voxels, stands for all that.
+
+    >>> round(ring_strength(0.0285, 2) / (0.1**2 / 3), 2)
+    0.89
+    """
+    return float(rms**2 * (2 * _SLOW + 1) / (2 * _SLOW) * 2 * np.sqrt(np.pi) * np.sqrt((factor**2 + 1) / 6))
+
+
+def along_axes(found: Trend | None) -> Array:
+    """Return the level of the brightest phase along z, y and x, (axis, cell), off its mean, as shares of the contrast.
+
+    NaN where it cannot be told.
+
+    >>> cells = 100 + np.indices((4, 4, 4))[1] * 2.0
+    >>> along_axes(Trend(100.0, 50.0, cells, 0.0, 0.0)).round(3).tolist()[:2]
+    [[0.0, 0.0, 0.0, 0.0], [-0.06, -0.02, 0.02, 0.06]]
+    """
+    levels = np.full((3, CELLS), np.nan)
+    if found is None:
+        return levels
+    middle = float(np.mean(found.cells[np.isfinite(found.cells)])) if np.isfinite(found.cells).any() else np.nan
+    for axis in range(3):
+        for k in range(CELLS):
+            part = found.cells.take(k, axis)
+            if np.isfinite(part).any():
+                levels[axis, k] = (float(np.mean(part[np.isfinite(part)])) - middle) / found.contrast
+    return levels
+
+
 def _level(values: Array, about: Peak) -> float:
     """Return the biweight location of the voxels about a peak, started there; NaN of too few."""
     half, level = 1.5 * REACH * about.width, about.level

@@ -7,6 +7,7 @@ the nodes and keeps straight what is straight.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats
-from crackdask.grid import Box
+from crackdask.grid import Box, Triple
 from crackdask.kernels.interpolation import cubic_weights
 
 Ends = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
@@ -30,12 +31,26 @@ class Lattice(NamedTuple):
     values
         (z, y, x, axis) in voxels; of no node where nothing bends.
     origin, spacing
-        Voxel index of the first node, and voxels from node to node, along z, y and x.
+        Voxel index of the node with number 0, and voxels from node to node, along z, y and x.
+    first
+        Number of the first of the values along each axis: not 0 in a part of a lattice.
     """
 
     values: NDArray[np.float64]
     origin: Vector
     spacing: Vector
+    first: Triple = (0, 0, 0)
+
+    def near(self, box: Box) -> Lattice:
+        """Return the part that bends the voxels of a box, to the same bits: what a task needs of a large lattice."""
+        if not self.values.size:
+            return self
+        taps = _taps(self, [(float(a), float(b - 1)) for a, b in zip(box.start, box.stop, strict=True)])
+        z, y, x = (max(0, t.start) for t in taps)
+        first = (self.first[0] + z, self.first[1] + y, self.first[2] + x)
+        return self._replace(
+            values=self.values[z : taps[0].stop, y : taps[1].stop, x : taps[2].stop].copy(), first=first
+        )
 
 
 #: What bends nothing.
@@ -65,7 +80,7 @@ def row_positions(matrix, lattice, z: float, y: float, x0: float, line, out) -> 
         place = (x - origin) / spacing
         node = int(np.floor(place))
         w = cubic_weights(place - node)
-        n = node - 1
+        n = node - 1 - lattice.first[2]
         bz = z + ((w[0] * line[n, 0] + w[1] * line[n + 1, 0]) + (w[2] * line[n + 2, 0] + w[3] * line[n + 3, 0]))
         by = y + ((w[0] * line[n, 1] + w[1] * line[n + 1, 1]) + (w[2] * line[n + 2, 1] + w[3] * line[n + 3, 1]))
         bx = x + ((w[0] * line[n, 2] + w[1] * line[n + 1, 2]) + (w[2] * line[n + 2, 2] + w[3] * line[n + 3, 2]))
@@ -81,15 +96,16 @@ def _nodes_of_row(lattice, z: float, y: float, first: float, last: float, line) 
     py = (y - lattice.origin[1]) / lattice.spacing[1]
     nz, ny = int(np.floor(pz)), int(np.floor(py))
     wz, wy = cubic_weights(pz - nz), cubic_weights(py - ny)
-    begin = int(np.floor((first - lattice.origin[2]) / lattice.spacing[2])) - 1
-    end = int(np.floor((last - lattice.origin[2]) / lattice.spacing[2])) + 3
+    iz, iy = nz - 1 - lattice.first[0], ny - 1 - lattice.first[1]
+    begin = int(np.floor((first - lattice.origin[2]) / lattice.spacing[2])) - 1 - lattice.first[2]
+    end = int(np.floor((last - lattice.origin[2]) / lattice.spacing[2])) + 3 - lattice.first[2]
     for n in range(begin, end):
         for axis in range(3):
             value = 0.0
             for a in range(4):
                 plane = 0.0
                 for b in range(4):
-                    plane += wy[b] * lattice.values[nz - 1 + a, ny - 1 + b, n, axis]
+                    plane += wy[b] * lattice.values[iz + a, iy + b, n, axis]
                 value += wz[a] * plane
             line[n, axis] = value
 
@@ -104,16 +120,21 @@ def bent_ends(lattice: Lattice, box: Box) -> Ends:
     ends = [(float(a), float(b - 1)) for a, b in zip(box.start, box.stop, strict=True)]
     if not lattice.values.size:
         return (ends[0], ends[1], ends[2])
-    taps = tuple(
-        slice(floor((low - o) / s) - 1, floor((high - o) / s) + 3)
-        for (low, high), o, s in zip(ends, lattice.origin, lattice.spacing, strict=True)
-    )
-    near = lattice.values[taps].reshape(-1, 3)
+    near = lattice.values[_taps(lattice, ends)].reshape(-1, 3)
     low, high = near.min(axis=0), near.max(axis=0)
     # A cubic overshoots: its weights add up to 1.25 in size along an axis, so to less than 2 over all three.
     over = (high - low) / 2
     reach = [(a + float(u - o), b + float(v + o)) for (a, b), u, v, o in zip(ends, low, high, over, strict=True)]
     return (reach[0], reach[1], reach[2])
+
+
+def _taps(lattice: Lattice, ends: Sequence[tuple[float, float]]) -> tuple[slice, slice, slice]:
+    """Return where the nodes around voxels lie among the values, from the first voxel to the last along each axis."""
+    z, y, x = (
+        slice(floor((low - o) / s) - 1 - n, floor((high - o) / s) + 3 - n)
+        for (low, high), o, s, n in zip(ends, lattice.origin, lattice.spacing, lattice.first, strict=True)
+    )
+    return z, y, x
 
 
 def padded(values: Floats, origin: Vector, spacing: Vector, box: Box) -> Lattice:

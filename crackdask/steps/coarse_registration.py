@@ -43,7 +43,7 @@ def coarse(
     """Return the rigid transform between two pyramids, to a fraction of the finest level's voxel.
 
     Shifts are searched exhaustively, for a few rotations, on a very small level; the best starts
-    are improved by SimpleITK there, and the best of those on every level, coarse to fine.
+    are improved by SimpleITK there, and the best of those on every level of bins, coarse to fine.
 
     Parameters
     ----------
@@ -75,8 +75,9 @@ def coarse(
     tried = [improve(*small, start) for start in _starts(*small, params)]
     best = max(range(len(tried)), key=lambda i: tried[i][1])
     matrix = tried[best][0]
-    for fixed, other in pairs:
-        matrix, _ = improve(fixed, other, matrix)
+    for (fixed, other), level in zip(pairs, reference, strict=False):
+        if level.factor > 1:  # full resolution is left to the sub-blocks, which look further than a bin
+            matrix, _ = improve(fixed, other, matrix)
     scale = np.diag([*spacing, 1.0])
     return np.asarray(np.linalg.inv(scale) @ matrix @ scale)
 

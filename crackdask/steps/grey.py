@@ -8,7 +8,7 @@ volume, by one fixed expression.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, total
 from crackdask.grid import Box, Grid, Triple
+from crackdask.kernels.flat_field import EVEN, FlatField
 from crackdask.kernels.otsu import otsu_bin
 from crackdask.kernels.resample import resample_grey, source_box
 from crackdask.kernels.source_positions import STRAIGHT, Lattice
@@ -45,6 +46,9 @@ class GreyParams(BaseModel):
         description="map each state's background and solid peak to the reference's: auto where they drifted by more "
         "than their error, peaks always, none never",
     )
+    flatten: bool = Field(
+        False, description="take the slow trend of grey levels across each scan (cupping, the beam's profile) off"
+    )
     interpolation: Literal["cubic", "linear"] = Field("cubic", description="between source voxels")
     match_sharpness: Literal["auto", "none"] = Field(
         "auto", description="auto: where states differ, measure the sharper ones as blurry as the blurriest"
@@ -59,7 +63,7 @@ class GreyParams(BaseModel):
 
     def deciding(self) -> dict[str, Any]:
         """Return the parameters that decide the grey levels, as plain values; `measure` matches sharpness."""
-        return self.model_dump(mode="json", exclude={"match_sharpness"})
+        return self.model_dump(mode="json", exclude={"match_sharpness", *(() if self.flatten else ("flatten",))})
 
 
 def auto_window(low: float, high: float) -> tuple[float, float]:
@@ -105,16 +109,6 @@ def peaks(values: Array, counts: Array) -> tuple[float, float]:
     return tops[0], tops[1]
 
 
-def to_reference(own: tuple[float, float], reference: tuple[float, float]) -> tuple[float, float]:
-    """Return gain and offset that map a state's background and solid peak to the reference's.
-
-    >>> to_reference((10.0, 20.0), (100.0, 200.0))
-    (10.0, 0.0)
-    """
-    gain = (reference[1] - reference[0]) / (own[1] - own[0])
-    return gain, reference[0] - gain * own[0]
-
-
 @dataclass(frozen=True)
 class Resampling:
     """Everything that turns one state's raw voxels into grey levels: plain numbers.
@@ -133,6 +127,8 @@ class Resampling:
         Raw value of voxels the scanner did not measure, or None.
     lattice
         Displacements of stored voxels, before the matrix.
+    field
+        The slow trend of the scan's grey levels, which is taken off first.
     """
 
     matrix: tuple[tuple[float, ...], ...]
@@ -143,6 +139,7 @@ class Resampling:
     offset: float = 0.0
     fill: float | None = None
     lattice: Lattice = STRAIGHT
+    field: FlatField = EVEN
 
 
 def passes(params: GreyParams, resampling: Resampling) -> tuple[Pass, ...]:
@@ -155,8 +152,14 @@ def passes(params: GreyParams, resampling: Resampling) -> tuple[Pass, ...]:
             writes={"grey": "uint8"},
             makes=("grey_voxels",),
             reduce=_count,
+            narrow=partial(_near, params, resampling) if resampling.lattice.values.size else None,
         ),
     )
+
+
+def _near(params: GreyParams, resampling: Resampling, box: Box) -> Pass:
+    """Return the pass with the part of the lattice that bends a box."""
+    return passes(params, replace(resampling, lattice=resampling.lattice.near(box)))[0]
 
 
 def _source(params: GreyParams, resampling: Resampling, box: Box) -> Box:
@@ -179,6 +182,7 @@ def _grey(params: GreyParams, resampling: Resampling, block: Block) -> Result:
         lattice=resampling.lattice,
         gain=resampling.gain,
         offset=resampling.offset,
+        field=resampling.field,
     )
     names = ("valid", "clipped_low", "clipped_high")
     return Result({"grey": grey}, {"counts": np.array([counts[name] for name in names])})
@@ -199,9 +203,9 @@ STEP = Step(
     sections=("grey",),
     facts=("fill",),
     opened=("shape",),
-    version=2,  # a drift between scans is corrected by default
+    version=3,  # a drift is told from the same places of both scans
     needs=(("register", Of.ITSELF), ("read", Of.REFERENCE), ("read", Of.ITSELF)),
-    reads=(("raw", Of.ITSELF),),
+    reads=(("raw", Of.REFERENCE), ("raw", Of.ITSELF)),
     writes={"grey": Volume("uint8", 0.85, kept="always")},
     passes=_planned,
     seconds_per_megavoxel=0.06,

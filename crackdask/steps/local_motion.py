@@ -27,7 +27,7 @@ from crackdask.steps.subblocks import BIN, MATCH_FLOOR, Matrix, Reader, as_point
 
 Volume = NDArray[np.float32]
 #: Runs a function over tiles of nodes and returns its results in their order.
-Apply = Callable[[Callable[[Box], "TileMatches"], Sequence[Box]], Iterable["TileMatches"]]
+Apply = Callable[[Callable[["TileTask"], "TileMatches"], Sequence["TileTask"]], Iterable["TileMatches"]]
 
 EDGE = 40  # voxels: of the sub-blocks that are matched
 SEARCH = 6  # bins: how far to look where a sub-block does not settle by itself
@@ -45,6 +45,30 @@ class TileMatches:
     shift: NDArray[np.float64]
     variance: NDArray[np.float64]
     correlation: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TileTask:
+    """Some nodes to be matched, and the part of the lattice so far that bends their surroundings."""
+
+    box: Box
+    bent: Lattice
+
+
+@dataclass(frozen=True)
+class _TileTasks(Sequence[TileTask]):
+    """Tasks that are made when they are asked for: lattices and volumes are large."""
+
+    tiles: Sequence[Box]
+    nodes: Nodes
+    bent: Lattice
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def __getitem__(self, number: Any) -> Any:
+        tile = self.tiles[number]
+        return TileTask(tile, self.bent.near(widened(_covered(self.nodes, tile), BIN * (SEARCH + MARGIN))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +180,11 @@ def measure(
         Whether to look in whole bins first, wherever a sub-block may lie.
     """
     bent = STRAIGHT if field is None else field.lattice(widened(scans.region, 2 * BIN * (MARGIN + SEARCH)))
-    task = partial(match_tile, scans, matrix, nodes, bent, search)
+    task = partial(match_tile, scans, matrix, nodes, search)
     shift = np.zeros((*nodes.counts, 3))
     variance, correlation = np.full(nodes.counts, np.inf), np.zeros(nodes.counts)
     tiles = list(nodes.tiles(TILE))
-    for tile, found in zip(tiles, apply(task, tiles), strict=True):
+    for tile, found in zip(tiles, apply(task, _TileTasks(tiles, nodes, bent)), strict=True):
         shift[tile.slices], variance[tile.slices], correlation[tile.slices] = (
             found.shift, found.variance, found.correlation,
         )  # fmt: skip
@@ -207,24 +231,32 @@ def _refinements(widest: int, spacing: int) -> list[int]:
     return [*halved, spacing, spacing]
 
 
-def match_tile(scans: Scans, matrix: Matrix, nodes: Nodes, bent: Lattice, search: bool, tile: Box) -> TileMatches:
+def match_tile(scans: Scans, matrix: Matrix, nodes: Nodes, search: bool, task: TileTask) -> TileMatches:
     """Match the sub-blocks of some nodes, which share what is read: the task of a worker."""
-    first, last = nodes.block(tile.start), nodes.block(as_triple(n - 1 for n in tile.stop))
-    near = Box(first.start, last.stop)
-    reach = SEARCH + MARGIN
+    tile, bent = task.box, task.bent
+    near = _covered(nodes, tile)
     found = TileMatches(
         np.zeros((*tile.shape, 3)), np.full(tile.shape, np.inf), np.zeros(tile.shape)
     )  # fmt: skip
+    # Where sub-blocks lie about where the field so far says, little is read around them.
+    reach = SEARCH + MARGIN if search else MARGIN
     moving = _bent_bins(scans, matrix, bent, near, reach)
-    if moving is None:
-        return found
     fixed, valid = _binned(scans.read_reference(near), scans.fill)
     for node in np.ndindex(*tile.shape):
         block = nodes.block(as_triple(a + k for a, k in zip(tile.start, node, strict=True)))
         start = as_triple((a - o) // BIN for a, o in zip(block.start, near.start, strict=True))
         inner = tuple(slice(a, a + e // BIN) for a, e in zip(start, nodes.edge, strict=True))
         outer = tuple(slice(a, a + e // BIN + 2 * reach) for a, e in zip(start, nodes.edge, strict=True))
-        settled = _settled(fixed[inner], valid[inner], moving[0][outer], moving[1][outer], search)
+        if valid[inner].mean() < 0.3 or fixed[inner].min() == fixed[inner].max():
+            continue
+        around = None if moving is None else (moving[0][outer], moving[1][outer])
+        settled = None
+        if not search:
+            settled = None if around is None else _near(fixed[inner], valid[inner], *around)
+            if settled is None:
+                around = _bent_bins(scans, matrix, bent, block, SEARCH + MARGIN)
+        if settled is None and around is not None:
+            settled = _searched(fixed[inner], valid[inner], *around)
         if settled is not None:
             found.shift[node] = BIN * settled.shift
             found.variance[node] = BIN**2 * settled.variance
@@ -232,15 +264,21 @@ def match_tile(scans: Scans, matrix: Matrix, nodes: Nodes, bent: Lattice, search
     return found
 
 
-def _settled(fixed: Volume, valid: Mask, moving: Volume, moving_valid: Mask, search: bool) -> Translation | None:
-    """Return where a sub-block lies, in bins; `moving` has SEARCH + MARGIN bins more on every side."""
-    if valid.mean() < 0.3 or fixed.min() == fixed.max():
+def _covered(nodes: Nodes, tile: Box) -> Box:
+    """Return the voxels of the sub-blocks of some nodes, and all between them."""
+    return Box(nodes.block(tile.start).start, nodes.block(as_triple(n - 1 for n in tile.stop)).stop)
+
+
+def _near(fixed: Volume, valid: Mask, moving: Volume, moving_valid: Mask) -> Translation | None:
+    """Return where a sub-block lies, in bins, if that is about where it should; `moving` has MARGIN bins more."""
+    settled = settle(fixed, valid, moving, moving_valid)
+    if settled is None or settled.correlation <= 0.5 or np.abs(settled.shift).max() >= MARGIN / 2:
         return None
-    if not search:
-        inner = (slice(SEARCH, -SEARCH),) * 3
-        settled = settle(fixed, valid, moving[inner], moving_valid[inner])
-        if settled is not None and settled.correlation > 0.5 and np.abs(settled.shift).max() < MARGIN / 2:
-            return settled
+    return settled
+
+
+def _searched(fixed: Volume, valid: Mask, moving: Volume, moving_valid: Mask) -> Translation | None:
+    """Return where a sub-block lies, in bins, wherever that is; `moving` has SEARCH + MARGIN bins more around it."""
     most = (slice(MARGIN, -MARGIN),) * 3
     shift = whole_shift(fixed, valid, moving[most], moving_valid[most], SEARCH)
     if shift is None:
@@ -267,19 +305,20 @@ def _bent_bins(scans: Scans, matrix: Matrix, bent: Lattice, near: Box, reach: in
     from_bins, to_bins = scale.copy(), scale.copy()
     from_bins[:3, 3] = np.array(around.start) + half
     to_bins[:3, 3] = np.array(even.start) + half
-    in_bins = Lattice(
-        bent.values / BIN,
-        as_point((o - a - half) / BIN for o, a in zip(bent.origin, around.start, strict=True)),
-        as_point(s / BIN for s in bent.spacing),
+    in_bins = bent._replace(
+        values=bent.values / BIN,
+        origin=as_point((o - a - half) / BIN for o, a in zip(bent.origin, around.start, strict=True)),
+        spacing=as_point(s / BIN for s in bent.spacing),
     )
     shape = as_triple(n // BIN for n in around.shape)
+    whole = bool(held.all())
     return resample_values(
-        np.where(held, binned, MISSING),
+        binned if whole else np.where(held, binned, MISSING),
         Box.whole(as_triple(binned.shape)),
         np.linalg.inv(to_bins) @ matrix @ from_bins,
         Box.whole(shape),
         as_triple(binned.shape),
-        fill=float(MISSING),
+        fill=None if whole else float(MISSING),
         interpolation="linear",
         lattice=in_bins if bent.values.size else STRAIGHT,
     )

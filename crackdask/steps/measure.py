@@ -6,6 +6,7 @@ exactly one owner. A voxel's depth is exact, because the halo is as wide as the 
 deep; and what grey levels are blurred by, where states differ in sharpness, is one number for a
 state, applied in whole numbers with a halo as wide as the blur. Lengths, areas and percentiles are
 computed once, from the merged integers, and a particle's row does not depend on the other rows.
+`measure.md` says what equals GRAPES, the published toolkit, and what does not.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from crackdask.kernels.tally_sums import Pairs, among, total
 from crackdask.schema import GREY_LEVELS, OUTSIDE, PARTICLES, SHELLS
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
 from crackdask.steps.particle_motion import passes as shift_passes
+from crackdask.steps.particle_motion import passes_again
 
 Edges = tuple[float, float, float]
 Groups = dict[str, dict[str, Array]]
@@ -369,14 +371,14 @@ def _planned(setting: Setting) -> tuple[Pass, ...]:
     deepest = ceil(setting.parameters["labels"].max_radius)
     matched = setting.parameters["grey"].match_sharpness != "none"
     counted = passes(setting.parameters["measure"], setting.voxel_um, deepest, MOST_BLUR if matched else 0.0)
-    return (*counted, *shift_passes(1))
+    return (*counted, *shift_passes(1), *passes_again(1, 0))
 
 
 STEP = Step(
     name="measure",
     stage=Stage.TABLES,
     parameters=MeasureParams,
-    version=2,
+    version=3,  # particles that moved far are looked for again
     sections=("measure", "grey.match_sharpness"),
     facts=("voxel_um",),
     needs=(

@@ -2,28 +2,46 @@
 
 What the field did not follow of a particle is told by its grey levels in both resampled scans (`kernels.
 particle_shift`), in whole numbers that add up over blocks; where these do not tell, by its centroids. Strain is a
-property of the surroundings, and comes from the field: the volume gained around a particle over the volume it had,
-det(F) - 1, F being the gradient of the whole motion.
+property of the surroundings: the volume gained around a particle over the volume it had, det(F) - 1, F being the
+gradient of the motion of the particles around.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
-from crackdask.arrays import Floats
+from crackdask.arrays import Floats, Mask
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window
 from crackdask.grid import Box, Grid, Triple
-from crackdask.kernels.particle_shift import SUMS, add_up
+from crackdask.kernels.local_regression import choose, slopes
+from crackdask.kernels.particle_shift import (
+    FARTHEST_TRIED,
+    FURTHEST,
+    NO_START,
+    PARTS,
+    REACH,
+    SUMS,
+    add_up,
+    add_up_shifted,
+    shifts_beyond,
+    steps,
+)
 from crackdask.kernels.source_positions import displacements
 from crackdask.schema import OUTSIDE
 from crackdask.steps.registration_result import StoredField
 
-#: Nodes along an axis from which a gradient is made, and the order of the polynomial through them.
-_NODES, _ORDER = 5, 3
+#: Voxels along an axis: a particle that moved further is looked for again; one that then lies further off is not found.
+SHORT, CLOSE = 0.3, 0.75
+#: Voxels along an axis by which grey levels and centroids may differ: boundaries of touching particles move by less.
+APART = 1.0
+#: How often particles are looked for again at most.
+AGAIN = 3
 
 
 def passes(particles: int) -> tuple[Pass, ...]:
@@ -46,18 +64,96 @@ def passes(particles: int) -> tuple[Pass, ...]:
     )
 
 
+def passes_again(particles: int, turn: int) -> tuple[Pass, ...]:
+    """Return the pass that looks again where particles are that moved far: from `shift_starts` it makes `shift_rest`.
+
+    Parameters
+    ----------
+    particles
+        See :func:`passes`.
+    turn
+        How often it was done before.
+    """
+    return (
+        Pass(
+            name=f"shifts_{turn + 2}",
+            kernel=_compare_again,
+            reads={"grey": 1, "reference_grey": REACH, "label": 0},
+            tables=("shift_starts",),
+            makes=("shift_rest",),
+            reduce=partial(_total_again, particles),
+            scratch=2,
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleShifts:
+    """By how much particles lie further in a state than in the reference, round by round.
+
+    One step from nowhere overshoots by a tenth from half a voxel on, so particles that moved further than `SHORT` are
+    looked for again from where it led, to an eighth of a voxel.
+
+    Attributes
+    ----------
+    found
+        (particle, axis) voxels; NaN where it is not told.
+    starts
+        Of the next round, see `kernels.particle_shift.add_up_shifted`.
+    """
+
+    found: Floats
+    starts: NDArray[np.int8]
+
+    @classmethod
+    def first(cls, sums: NDArray[np.int64]) -> ParticleShifts:
+        """Return what `shift_sums` tell."""
+        step = steps(sums)
+        longest = np.abs(step).max(axis=1)
+        found = np.where(longest[:, None] > FURTHEST, np.nan, step)
+        return cls(found, _starts(step, longest > SHORT))
+
+    def again(self, rest: NDArray[np.int64]) -> ParticleShifts:
+        """Return what is known with `shift_rest`."""
+        tried, more = self.starts[:, 0] != NO_START, shifts_beyond(rest)
+        lies = self.starts / PARTS + more
+        size = np.abs(more).max(axis=1)
+        there = tried & (size <= CLOSE)
+        found = np.where(tried[:, None], np.where(there[:, None], lies, np.nan), self.found)
+        return ParticleShifts(found, _starts(lies, tried & (size > SHORT)))
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether no particle need be looked for again."""
+        return not (self.starts != NO_START).any()
+
+
+def _starts(shift: Floats, where: Mask) -> NDArray[np.int8]:
+    """Return where particles are looked for, in parts of a voxel."""
+    most = FARTHEST_TRIED * PARTS
+    whole = np.clip(np.rint(np.nan_to_num(shift) * PARTS), -most, most)
+    return np.where(where[:, None], whole, NO_START).astype(np.int8)
+
+
 def _compare(block: Block) -> Result:
-    before, after = (_with_rim(block, name) for name in ("reference_grey", "grey"))
+    before, after = (_with_rim(block, name, 1) for name in ("reference_grey", "grey"))
     ids, sums = add_up(np.ascontiguousarray(block.read("label", 0)), before, after)
     return Result(tally={"ids": ids, "sums": sums})
 
 
-def _with_rim(block: Block, name: str) -> Array:
-    """Return a block and one voxel more on every side, OUTSIDE where the volume ends."""
-    own, rim = block.grid.box(block.number), window(block, 1)
-    grey = np.full([n + 2 for n in own.shape], OUTSIDE, np.uint8)
-    grey[tuple(slice(a - o + 1, b - o + 1) for a, b, o in zip(rim.start, rim.stop, own.start, strict=True))] = (
-        block.read(name, 1)
+def _compare_again(block: Block) -> Result:
+    before, after = _with_rim(block, "reference_grey", REACH), _with_rim(block, "grey", 1)
+    label = np.ascontiguousarray(block.read("label", 0))
+    ids, sums = add_up_shifted(label, before, after, np.asarray(block.table("shift_starts")))
+    return Result(tally={"ids": ids, "sums": sums})
+
+
+def _with_rim(block: Block, name: str, by: int) -> Array:
+    """Return a block and so many voxels more on every side, OUTSIDE where the volume ends."""
+    own, rim = block.grid.box(block.number), window(block, by)
+    grey = np.full([n + 2 * by for n in own.shape], OUTSIDE, np.uint8)
+    grey[tuple(slice(a - o + by, b - o + by) for a, b, o in zip(rim.start, rim.stop, own.start, strict=True))] = (
+        block.read(name, by)
     )
     return grey
 
@@ -68,6 +164,29 @@ def _total(particles: int, grid: Grid, tallies: Sequence[Tally], tables: Tables)
         each = tallies[number]
         total[each["ids"] - 1] += each["sums"]  # each label once in a block
     return {"shift_sums": total}
+
+
+def _total_again(particles: int, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    return {"shift_rest": _total(particles, grid, tallies, tables)["shift_sums"]}
+
+
+def likely(before: Floats, after: Floats, shifts: Floats) -> Floats:
+    """Return where particles lie in a state, (n, 3) as voxel indices; NaN where absent.
+
+    Grey levels tell better than centroids, but they may take one particle for its neighbour: what differs by more than
+    `APART` from the centroids is not believed.
+
+    Parameters
+    ----------
+    before, after
+        Centroids in the stored volumes of the reference and of the state, (n, 3) as voxel indices.
+    shifts
+        What grey levels tell, (n, 3) voxels; NaN where they do not.
+    """
+    there = ~np.isnan(before) & ~np.isnan(after)
+    shifted = before + shifts
+    close: Mask = np.all(np.abs(shifted - after) <= APART, axis=1)  # not where either is NaN
+    return np.where(there & close[:, None], shifted, after)
 
 
 def own_displacement(field: StoredField, before: Floats, after: Floats) -> Floats:
@@ -90,23 +209,36 @@ def own_displacement(field: StoredField, before: Floats, after: Floats) -> Float
     return moved
 
 
-def strain(field: StoredField, matrix: Floats, points: Floats, whole_error: float) -> tuple[Floats, Floats]:
-    """Return the volumetric strain at points, and its standard error.
+def strain(
+    field: StoredField, matrix: Floats, points: Floats, moved: Floats, sure: Mask, whole_error: float
+) -> tuple[Floats, Floats]:
+    """Return the volumetric strain at points, and its standard error; NaN where too few particles tell.
+
+    Where there is a field, it follows from how particles moved around each point: what each does by itself, and what
+    slips, counts as little as it can, and is in the error (`kernels.local_regression`).
 
     Parameters
     ----------
     field, matrix
         Of the state. The edges of a voxel cancel in a ratio of volumes.
-    points
-        (n, 3), voxel indices of the reference; NaN where a particle is absent.
+    points, moved
+        (n, 3), voxel indices of the reference, and `own_displacement`; NaN where a particle is absent.
+    sure
+        (n,), particles that are whole in both scans.
     whole_error
         Of a transform without a field, see `whole_strain_error`.
     """
     whole = float(np.linalg.det(matrix[:3, :3]))
-    there = np.isfinite(points).all(axis=1)
+    there = ~np.isnan(points + moved).any(axis=-1)
     gained, error = np.where(there, whole - 1, np.nan), np.where(there, whole_error, np.nan)
-    if field.is_there and there.any():
-        gained[there], error[there] = _local_strain(field, whole, points[there])
+    if field.is_there:
+        known = there & sure
+        choice = choose(points[known], moved[known]) if known.any() else None
+        gained[there] = error[there] = np.nan
+        if choice is not None:
+            found = slopes(points[known], moved[known], points[there], choice.how)
+            gained[there] = whole * np.linalg.det(np.eye(3) + found.gradient) - 1
+            error[there] = abs(whole) * np.sqrt(found.variance + choice.bias)
     return gained, error
 
 
@@ -119,39 +251,3 @@ def whole_strain_error(residual: float, used: int, shape: Triple) -> float:
     if not used:
         return float("nan")
     return residual * sqrt(12 / used * sum(1 / max(n, 1) ** 2 for n in shape))
-
-
-def _local_strain(field: StoredField, whole: float, points: Floats) -> tuple[Floats, Floats]:
-    """Return strain and error where there is a field."""
-    gradient = np.empty((len(points), 3, 3))
-    doubt = np.zeros(len(points))
-    along = [_weights(field, points, axis) for axis in range(3)]
-    places = [first[:, None] + np.arange(slope.shape[1]) for first, _, slope in along]
-    iz, iy, ix = places[0][:, :, None, None], places[1][:, None, :, None], places[2][:, None, None, :]
-    near, error = field.displacement[iz, iy, ix], field.error[iz, iy, ix]
-    for axis in range(3):
-        z, y, x = (slope if k == axis else value for k, (_, value, slope) in enumerate(along))
-        weight = z[:, :, None, None] * y[:, None, :, None] * x[:, None, None, :]
-        gradient[:, :, axis] = np.einsum("nzyx,nzyxa->na", weight, near)
-        doubt += ((weight * error) ** 2).sum(axis=(1, 2, 3))
-    local = np.linalg.det(np.eye(3) + gradient)
-    return whole * local - 1, abs(whole) * np.sqrt(doubt)
-
-
-def _weights(field: StoredField, points: Floats, axis: int) -> tuple[np.ndarray, Floats, Floats]:
-    """Return for each point the first of the nodes near it along an axis, and their weights for value and slope.
-
-    A polynomial is fitted to them by least squares (Savitzky and Golay 1964), at the border as inside.
-    """
-    count, spacing = field.displacement.shape[axis], field.spacing[axis]
-    place = (points[:, axis] - field.origin[axis]) / spacing
-    nodes = min(_NODES, count)
-    order = min(_ORDER, nodes - 1)
-    first = np.clip(np.rint(place).astype(int) - nodes // 2, 0, count - nodes)
-    # A point outside the lattice has what is found at its end, as the field goes on straight from there.
-    inside = np.clip(place, 0, count - 1) - first
-    powers = np.arange(order + 1)
-    fitted = np.linalg.pinv(np.arange(nodes)[:, None].astype(float) ** powers)
-    value = (inside[:, None] ** powers) @ fitted
-    lower = np.where(powers > 0, powers * inside[:, None] ** np.maximum(powers - 1, 0), 0.0)
-    return first, value, lower @ fitted / spacing

@@ -132,7 +132,6 @@ class StoredField:
     """The field of a state in stored voxels, of no node where there is none: see `registration_tables`."""
 
     displacement: Floats
-    error: Floats
     origin: Vector
     spacing: Vector
 
@@ -140,7 +139,7 @@ class StoredField:
     def of(cls, tables: Mapping[str, Any]) -> StoredField:
         """Return the field among the tables of a state."""
         (oz, oy, ox), (sz, sy, sx) = tables["lattice_origin"].tolist(), tables["lattice_spacing"].tolist()
-        return cls(tables["displacement"], tables["displacement_error"], (oz, oy, ox), (sz, sy, sx))
+        return cls(tables["displacement"], (oz, oy, ox), (sz, sy, sx))
 
     @property
     def is_there(self) -> bool:

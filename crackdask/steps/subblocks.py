@@ -22,6 +22,7 @@ from crackdask.kernels.resample import resample_values, source_box
 Matrix = NDArray[np.float64]
 Point = tuple[float, float, float]
 Reader = Callable[[Box], NDArray[Any]]
+Volume = NDArray[np.float32]
 
 UNIT: Point = (1.0, 1.0, 1.0)
 BIN = 2  # voxels: edge of the bins on which a sub-block is searched for
@@ -104,19 +105,18 @@ def refine(
     """
     if fixed.shape != block.shape:
         raise ValueError(f"wanted the voxels of {block}, got {fixed.shape}")
-    centre = as_point((a + b - 1) / 2 for a, b in zip(block.start, block.stop, strict=True))
-    nothing = Match(centre, (0.0, 0.0, 0.0), 0.0, 0.0)
-    valid = measured(fixed, fill)
+    nothing, valid = _nothing(block), measured(fixed, fill)
     reach = -(-search // BIN)
     needed = source_box(matrix, widened(block, BIN * reach + MARGIN), moving_shape)
     if needed is None or valid.mean() < 0.3 or fixed.min() == fixed.max():
         return nothing
     window, start = read_moving(needed), np.zeros(3)
     if search:
-        coarsely = _searched(block, fixed, valid, window, measured(window, fill), needed, matrix, reach)
+        binned = BinnedBlock(block, *_shrunk(fixed, valid), *_shrunk(window, measured(window, fill)), needed.start)
+        coarsely = whole_shift(binned.grey, binned.valid, *_resampled_bins(binned, matrix, reach), reach)
         if coarsely is None:
             return nothing
-        start = coarsely
+        start = BIN * coarsely
     return _matched(block, fixed, valid, window, needed, matrix, start, moving_shape, min_correlation, fill) or nothing
 
 
@@ -141,43 +141,45 @@ def _matched(
     settled = settle(fixed.astype(np.float32), valid, other, other_valid)
     if settled is None:
         return None
-    weight = 1 / (1 + settled.variance / MATCH_FLOOR**2)
-    if settled.correlation < min_correlation or settled.variance > 1:
-        weight = 0.0
-    return Match(as_point(settled.middle + block.start), as_point(start + settled.shift), weight, settled.correlation)
-
-
-def _searched(
-    block: Box,
-    fixed: NDArray[Any],
-    valid: Mask,
-    window: NDArray[Any],
-    window_valid: Mask,
-    window_box: Box,
-    matrix: Matrix,
-    reach: int,
-) -> NDArray[np.float64] | None:
-    """Return the shift of a sub-block to about a bin, tried on bins of both scans up to `reach` of them."""
-    template, template_valid = shrink(fixed, valid, (BIN, BIN, BIN))
-    binned, held = shrink(window, window_valid, (BIN, BIN, BIN))
-    middle = (BIN - 1) / 2
-    scale, half = np.diag([BIN, BIN, BIN, 1.0]), np.full(3, middle)
-    to_source = np.linalg.inv(_translation(half + window_box.start) @ scale)
-    from_bins = _translation(half + block.start) @ scale
-    wide, wide_valid = resample_values(
-        np.where(held, binned, MISSING),
-        Box.whole(as_triple(binned.shape)),
-        to_source @ matrix @ from_bins,
-        widened(Box.whole(as_triple(template.shape)), reach),
-        as_triple(binned.shape),
-        fill=float(MISSING),
-        interpolation="linear",
+    return Match(
+        as_point(settled.middle + block.start),
+        as_point(start + settled.shift),
+        _weight(settled.correlation, settled.variance, min_correlation),
+        settled.correlation,
     )
-    shift = whole_shift(template, template_valid, wide, wide_valid, reach)
-    return None if shift is None else BIN * shift
 
 
-def match_block(
+def _weight(correlation: float, variance: float, min_correlation: float) -> float:
+    if correlation < min_correlation or variance > 1:
+        return 0.0
+    return 1 / (1 + variance / MATCH_FLOOR**2)
+
+
+@dataclass(frozen=True, eq=False)
+class BinnedBlock:
+    """One sub-block in bins, and what lies around it in the other scan: small enough to be kept from round to round.
+
+    Attributes
+    ----------
+    block
+        The voxels of the reference.
+    grey, valid
+        Of the reference, in bins.
+    around, around_valid
+        Of the other scan, in bins of its own.
+    start
+        Voxel of the other scan with which the first of these begins.
+    """
+
+    block: Box
+    grey: Volume
+    valid: Mask
+    around: Volume
+    around_valid: Mask
+    start: Triple
+
+
+def read_bins(
     block: Box,
     *,
     read_reference: Reader,
@@ -185,14 +187,73 @@ def match_block(
     moving_shape: Triple,
     matrix: Matrix,
     search: int,
-    min_correlation: float,
     fill: float | None,
-) -> Match:
-    """Read one sub-block of the reference and `refine` it: the task of a worker."""
+) -> BinnedBlock | None:
+    """Return a sub-block and its surroundings in bins; None where they show nothing. See :func:`refine`."""
+    needed = source_box(matrix, widened(block, BIN * (-(-search // BIN) + MARGIN)), moving_shape)
+    if needed is None or min(needed.shape) < BIN:
+        return None
     fixed = read_reference(block)
-    return refine(
-        block, fixed, read_moving, moving_shape, matrix, search=search, min_correlation=min_correlation, fill=fill
+    valid = measured(fixed, fill)
+    if valid.mean() < 0.3 or fixed.min() == fixed.max():
+        return None
+    window = read_moving(needed)
+    return BinnedBlock(block, *_shrunk(fixed, valid), *_shrunk(window, measured(window, fill)), needed.start)
+
+
+def match_bins(binned: BinnedBlock, matrix: Matrix, search: int, min_correlation: float) -> Match:
+    """Return the translation left over in one sub-block on bins, to about a tenth of a voxel; see :func:`refine`."""
+    reach = -(-search // BIN)
+    wide, held = _resampled_bins(binned, matrix, reach + MARGIN)
+    shift: NDArray[np.float64] | None = np.zeros(3)
+    if search:
+        most = (slice(MARGIN, -MARGIN),) * 3
+        shift = whole_shift(binned.grey, binned.valid, wide[most], held[most], reach)
+    if shift is None:
+        return _nothing(binned.block)
+    starts = (shift + reach).astype(int)
+    here = tuple(slice(a, a + n + 2 * MARGIN) for a, n in zip(starts, binned.grey.shape, strict=True))
+    settled = settle(binned.grey, binned.valid, wide[here], held[here])
+    if settled is None:
+        return _nothing(binned.block)
+    return Match(
+        as_point(BIN * settled.middle + (BIN - 1) / 2 + binned.block.start),
+        as_point(BIN * (shift + settled.shift)),
+        _weight(settled.correlation, BIN**2 * settled.variance, min_correlation),
+        settled.correlation,
     )
+
+
+def _nothing(block: Box) -> Match:
+    """Return what a sub-block tells that cannot be matched."""
+    centre = as_point((a + b - 1) / 2 for a, b in zip(block.start, block.stop, strict=True))
+    return Match(centre, (0.0, 0.0, 0.0), 0.0, 0.0)
+
+
+def _shrunk(voxels: NDArray[Any], valid: Mask) -> tuple[Volume, Mask]:
+    return shrink(voxels, None if valid.all() else valid, (BIN, BIN, BIN))
+
+
+def _resampled_bins(binned: BinnedBlock, matrix: Matrix, reach: int) -> tuple[Volume, Mask]:
+    """Return the other scan on a sub-block's bins and `reach` more on every side."""
+    scale, half = np.diag([BIN, BIN, BIN, 1.0]), np.full(3, (BIN - 1) / 2)
+    to_source = np.linalg.inv(_translation(half + binned.start) @ scale)
+    from_bins = _translation(half + binned.block.start) @ scale
+    whole, shape = bool(binned.around_valid.all()), as_triple(binned.around.shape)
+    return resample_values(
+        binned.around if whole else np.where(binned.around_valid, binned.around, MISSING),
+        Box.whole(shape),
+        to_source @ matrix @ from_bins,
+        widened(Box.whole(as_triple(binned.grey.shape)), reach),
+        shape,
+        fill=None if whole else float(MISSING),
+        interpolation="linear",
+    )
+
+
+def match_block(block: Box, *, read_reference: Reader, **how: Any) -> Match:
+    """Read one sub-block of the reference and `refine` it: the task of a worker."""
+    return refine(block, read_reference(block), **how)
 
 
 def measured(voxels: NDArray[Any], fill: float | None) -> Mask:

@@ -243,4 +243,4 @@ def test_a_source_that_changed_is_read_again(tiny: Tiny) -> None:
     said = tiny.run("--until", "grey")
     assert said.code == 0
     assert "done read 4.2 V" in said.out
-    assert "done read pristine" not in said.out
+    assert "done grey pristine" not in said.out

@@ -276,6 +276,22 @@ def test_radial_profiles(store: xr.DataTree, drawn: dict[str, Any]) -> None:
     assert len(figures.radial_profiles(store, by=None).axes) == 1
 
 
+def test_levels_across_scans_are_those_of_the_run(store: xr.DataTree, drawn: dict[str, Any]) -> None:
+    numbers, made = drawn["levels_across_scan"]
+    told = store.attrs["found"]["across_scan"]["4.2 V"]
+    assert numbers.level.sel(state="4.2 V", round="before", axis="y").values.tolist() == told["before"]["y"]
+    assert np.isnan(numbers.level.sel(state="4.2 V", round="after", axis="z").values[2])
+    lines = made.axes[4].get_lines()[1:]
+    np.testing.assert_allclose(lines[1].get_ydata(), 100 * np.array(told["after"]["y"], float))
+    alone = store.copy()
+    before = {name: {"before": each["before"]} for name, each in store.attrs["found"]["across_scan"].items()}
+    alone.attrs["found"] = {**store.attrs["found"], "across_scan": before}
+    assert len(figures.levels_across_scan(alone).axes) == 3
+    alone.attrs["found"] = {}
+    with pytest.raises(AnalysisError, match="run it again"):
+        figures.levels_across_scan(alone)
+
+
 def test_sizes_count_every_particle(drawn: dict[str, Any]) -> None:
     numbers = drawn["particle_sizes"][0]
     assert (int(numbers.found.sum()), int(numbers.tracked.sum())) == (40, 40)
@@ -283,7 +299,7 @@ def test_sizes_count_every_particle(drawn: dict[str, Any]) -> None:
 
 # ---------------------------------------------------------------- what cannot be drawn says why
 
-VOXELS = {"slices", "grey_histogram", "particle_sizes"}
+VOXELS = {"slices", "grey_histogram", "particle_sizes", "levels_across_scan"}
 DAMAGE = {"3ab_extreme_states", "3c_damaged_on_charge", "3d_healed_on_discharge", "3e_tree_of_paths"}
 MOTION = {"registration", "before_and_after", "uneven_motion"}
 AGED = {"4e_aged_intensity", "4f_aged_by_size"}

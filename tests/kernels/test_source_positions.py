@@ -38,8 +38,11 @@ def test_no_block_shows_where_voxels_are_bent(
     assert counts["valid"] > 1000
     found = np.zeros_like(wanted)
     for box in Grid(SHAPE, block):
-        window = source_box(TURNED, box, SHAPE, how, bent) or Box((0, 0, 0), (1, 1, 1))
-        found[box.slices], _ = resample_grey(voxels[window.slices], window, TURNED, box, SHAPE, **options)
+        near = bent.near(box)  # what travels with a block
+        window = source_box(TURNED, box, SHAPE, how, near) or Box((0, 0, 0), (1, 1, 1))
+        assert window == (source_box(TURNED, box, SHAPE, how, bent) or window)
+        own = options | {"lattice": near}
+        found[box.slices], _ = resample_grey(voxels[window.slices], window, TURNED, box, SHAPE, **own)
     np.testing.assert_array_equal(found, wanted)
 
 
@@ -87,3 +90,15 @@ def test_the_ends_of_a_box_hold_all_its_bent_voxels(seed: int, start: tuple[int,
     for axis, (low, high) in enumerate(bent_ends(bent, box)):
         assert low <= moved[:, axis].min()
         assert high >= moved[:, axis].max()
+
+
+def test_a_part_of_a_lattice_is_small_and_parts_again_to_the_same() -> None:
+    whole = Box.whole((400, 400, 400))
+    bent = padded(np.random.default_rng(0).uniform(-2, 2, (25, 25, 25, 3)), (2.5, 1.5, 3.5), (16.0,) * 3, whole)
+    outer, box = Box((100, 0, 200), (260, 90, 400)), Box((128, 64, 320), (160, 80, 352))
+    near = bent.near(outer).near(box)
+    assert near.values.shape == (6, 5, 6, 3)
+    assert near.first != (0, 0, 0)
+    points = np.random.default_rng(1).uniform(box.start, np.array(box.stop) - 1, (50, 3))
+    np.testing.assert_array_equal(displacements(near, points), displacements(bent, points))
+    assert STRAIGHT.near(box) is STRAIGHT

@@ -194,8 +194,8 @@ def test_a_damage_definition_without_a_value_is_told(store: xr.DataTree) -> None
 def test_what_cannot_be_drawn_says_why(tmp_path: Path) -> None:
     found = report(electrode(tracked=np.zeros(PARTICLES, bool)), tmp_path)
     page = found.page.read_text(encoding="utf-8")
-    assert len(pictures(page)) == 6
-    assert len(found.missing) == len(NAMES) - 6
+    assert len(pictures(page)) == 7
+    assert len(found.missing) == len(NAMES) - 7
     assert page.count("Not drawn: ") == len(found.missing)
     assert all("no particles of 40 tracked" in why for why in found.missing.values())
     assert page.index("What this store cannot show") > page.rindex("<img")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,10 +11,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import ndimage
 
-from crackdask.blocks.in_memory import compute
+from crackdask.blocks.in_memory import compute, run_in_memory
 from crackdask.blocks.passes import reach
 from crackdask.grid import Box, Grid
-from crackdask.steps.grey import GreyParams, Resampling, auto_window, passes, peaks, to_reference
+from crackdask.kernels.grey_drift import onto
+from crackdask.kernels.source_positions import padded
+from crackdask.steps.grey import GreyParams, Resampling, auto_window, passes, peaks
 from crackdask.steps.histograms import extremes, histogram, two_passes
 
 EYE = tuple(map(tuple, np.eye(4).tolist()))
@@ -150,9 +154,9 @@ def test_a_single_value_has_no_peaks():
     reference=st.tuples(st.floats(-100, 0), st.floats(1, 100)),
 )
 def test_peaks_land_on_the_peaks_of_the_reference(own, reference):
-    gain, offset = to_reference(own, reference)
+    gain, offset = onto(own, reference)
     assert [gain * peak + offset for peak in own] == pytest.approx(reference, abs=1e-6)
-    assert to_reference(reference, reference) == pytest.approx((1, 0), abs=1e-9)
+    assert onto(reference, reference) == pytest.approx((1, 0), abs=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
@@ -163,8 +167,8 @@ def test_normalising_undoes_a_gain_and_an_offset(dtype, gain, offset):
     darker = gain * state + offset
     reference, state, darker = (np.rint(v).astype(dtype) for v in (reference, state, darker))
     low, high = auto_window(*(counted(reference).percentile(q) for q in (0.1, 99.9)))
-    back = to_reference(peaks_of(darker), peaks_of(reference))
-    none = to_reference(peaks_of(state), peaks_of(reference))
+    back = onto(peaks_of(darker), peaks_of(reference))
+    none = onto(peaks_of(state), peaks_of(reference))
     level = (high - low) / 254
     for peak in (20_000.0, 33_000.0):
         assert abs(back[0] * (gain * peak + offset) + back[1] - (none[0] * peak + none[1])) < 0.5 * level
@@ -263,3 +267,24 @@ def test_peaks_of_whole_numbers_are_not_drawn_to_a_comb(solid: float) -> None:
     background, found = peaks(levels.astype(float), counts)
     assert abs(background - 60.0) < 0.5
     assert abs(found - solid) < 0.5
+
+
+def test_flattening_that_is_not_asked_for_leaves_old_results_valid() -> None:
+    assert GreyParams().deciding() == GreyParams(flatten=False).deciding()
+    assert "flatten" not in GreyParams().deciding()
+    assert GreyParams(flatten=True).deciding() == {**GreyParams().deciding(), "flatten": True}
+
+
+def test_a_task_takes_only_the_part_of_a_lattice_that_its_block_needs():
+    voxels, grid = np.random.default_rng(0).integers(15_000, 38_000, (40, 48, 56)).astype(np.uint16), (16, 16, 24)
+    values = np.random.default_rng(1).uniform(-2, 2, (10, 12, 14, 3))
+    bent = padded(values, (1.5, 2.5, 0.5), (4.0, 4.0, 4.0), Box.whole(voxels.shape))
+    resampling = Resampling(EYE, voxels.shape, 15_000.0, 38_000.0, lattice=bent)
+    (step,) = passes(GreyParams(), resampling)
+    wanted = run_in_memory(step.kernel, Grid(voxels.shape, voxels.shape), 0, {"raw": (step.reads["raw"], voxels)}, {})
+    for number, box in enumerate(Grid(voxels.shape, grid)):
+        task = step.task(box)
+        assert len(pickle.dumps(task)) < len(pickle.dumps(step)) / 3
+        windows = {"raw": (task.reads["raw"], voxels[reach(task.reads["raw"], box, voxels.shape).slices])}
+        found = run_in_memory(task.kernel, Grid(voxels.shape, grid), number, windows, {})
+        np.testing.assert_array_equal(found.volumes["grey"], wanted.volumes["grey"][box.slices])

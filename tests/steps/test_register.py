@@ -18,7 +18,7 @@ from crackdask.steps.local_motion import Scans
 from crackdask.steps.register import register
 from crackdask.steps.registration_fit import Fit, fit, overlap_fraction, rotation_deg, verify
 from crackdask.steps.registration_parameters import RegisterParams, RegistrationError
-from crackdask.steps.subblocks import Match, refine, subblocks
+from crackdask.steps.subblocks import Match, match_bins, read_bins, refine, subblocks
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 SHAPE = (60, 76, 84)
@@ -239,6 +239,29 @@ def test_a_sub_block_that_is_nearly_in_place_need_not_be_searched():
         assert min(searched.weight, settled.weight) > 0.1
         np.testing.assert_allclose(searched.displacement, settled.displacement, atol=0.02)
     assert max(sizes[1::2]) < 0.5 * min(sizes[::2])
+
+
+def test_bins_are_read_once_and_tell_about_where_a_sub_block_lies():
+    expected = truth(SHAPE, (0, 0, 1), (0.05, -0.03, 0.02))
+    moving, params, reference = scan_of(SHAPE, expected), RegisterParams(), scan_of(SHAPE)
+    moving[:, :, :9] = 0  # not measured
+    for block in subblocks(SHAPE, params.sub_block, params.blocks_per_axis)[1::5]:
+        binned = read_bins(
+            block,
+            read_reference=lambda box: reference[box.slices],
+            read_moving=lambda box: moving[box.slices],
+            moving_shape=SHAPE,
+            matrix=np.eye(4),
+            search=params.search_voxels,
+            fill=0,
+        )
+        assert binned is not None
+        searched = match_bins(binned, np.eye(4), params.search_voxels, params.min_correlation)
+        settled = match_bins(binned, expected, 0, params.min_correlation)
+        assert min(searched.weight, settled.weight) > 0
+        place = expected @ (*settled.point, 1)
+        assert np.linalg.norm(np.add(settled.point, searched.displacement) - place[:3]) < 0.3
+        assert np.linalg.norm(settled.displacement) < 0.3
 
 
 def test_unrelated_scans_are_refused():

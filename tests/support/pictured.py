@@ -29,6 +29,14 @@ def electrode(states: Sequence[State] = SIX_STATES, tracked: Any = None, particl
     change = np.cumsum(rng.normal(-2, 6, (count, particles)), axis=0)
     made = tables(voxels, 200 + 0 * voxels + (change - change[0])[..., None], states=states, tracked=tracked)
     made.attrs["found"] |= {"window": [10.0, 500.0], "threshold": {"any": 120.0}, "solid": 200.0}
+    levels: dict[str, list[float | None]] = {
+        "z": [0.01, 0.0, None, -0.01],
+        "y": [0.02, -0.02, -0.02, 0.02],
+        "x": [0.0, 0.0, 0.0, 0.0],
+    }
+    left = {axis: [each and each / 10 for each in row] for axis, row in levels.items()}
+    names = [str(name) for name in made["particles"].state.values]
+    made.attrs["found"]["across_scan"] = {name: {"before": levels, "after": left} for name in names}
     made.attrs["recipe"]["register"] = {"transform": "rigid", "max_residual_voxels": 1.0}
     table = made["particles"].to_dataset()
     label = np.zeros((count, 6, 30, 34), np.uint32)

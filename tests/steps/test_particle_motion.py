@@ -1,0 +1,81 @@
+"""How particles moved: what is looked for again, what is believed, and the strain around."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crackdask.kernels.particle_shift import NO_START, PARTS, SUMS
+from crackdask.steps.particle_motion import ParticleShifts, likely, strain
+from crackdask.steps.registration_result import StoredField
+
+
+def first(step: np.ndarray) -> np.ndarray:
+    """Return sums whose solution is this step: gradients along each axis of their own."""
+    sums = np.zeros((len(step), SUMS), np.int64)
+    sums[:, :3], sums[:, 13] = 10**6, 1000
+    sums[:, 6:9] = np.rint(np.nan_to_num(step) * 10**6 / 2)
+    return sums
+
+
+def rest(step: np.ndarray) -> np.ndarray:
+    """Return the same for sums from a start, whose differences have eight bits more."""
+    sums = first(step)
+    sums[:, 6:9] *= 256
+    return sums
+
+
+def test_only_what_moved_far_is_looked_for_again() -> None:
+    step = np.array([[0.1, -0.2, 0.25], [0.9, 0.0, 0.0], [0.0, -1.9, 0.2], [np.nan] * 3])
+    sums = first(step)
+    sums[3] = 0
+    found = ParticleShifts.first(sums)
+    np.testing.assert_allclose(found.found[:2], step[:2], atol=1e-5)
+    assert np.isnan(found.found[2:]).all()  # too far for one step, and nothing to see
+    assert not found.is_settled
+    assert found.starts[[0, 3], 0].tolist() == [NO_START, NO_START]
+    assert found.starts[[1, 2]].tolist() == [[7, 0, 0], [0, -15, 2]]
+
+    more = np.array([[9.0] * 3, [-0.1, 0.05, 0.0], [0.5, 0.0, 0.0], [9.0] * 3])
+    again = found.again(rest(more))
+    np.testing.assert_allclose(again.found[0], step[0], atol=1e-5)  # as it was
+    np.testing.assert_allclose(again.found[1], np.array([7, 0, 0]) / PARTS + more[1], atol=1e-5)
+    assert (again.starts[:, 0] != NO_START).tolist() == [False, False, True, False]
+    wild = again.again(rest(np.full((4, 3), 0.9)))
+    np.testing.assert_allclose(wild.found[:2], again.found[:2])
+    assert np.isnan(wild.found[2]).all()
+    last = again.again(rest(np.zeros((4, 3))))
+    assert last.is_settled
+    np.testing.assert_allclose(last.found[2], np.array([4, -15, 2]) / PARTS)
+
+
+def test_a_shift_far_from_what_centroids_tell_is_not_believed() -> None:
+    before = np.array([[10.0, 10, 10]] * 4)
+    after = before + 0.4
+    after[3] = np.nan
+    shifts = np.array([[0.5, 0.3, 0.4], [3.0, 0.4, 0.4], [np.nan] * 3, [0.4] * 3])
+    found = likely(before, after, shifts)
+    np.testing.assert_allclose(found[0], [10.5, 10.3, 10.4])
+    np.testing.assert_allclose(found[1:3], after[1:3])
+    assert np.isnan(found[3]).all()
+
+
+def test_strain_comes_from_particles_that_are_whole_where_there_is_a_field() -> None:
+    random = np.random.default_rng(0)
+    points = random.uniform(0, 100, (300, 3))
+    moved = 0.01 * points
+    sure = random.random(300) < 0.8
+    moved[~sure] += 5  # cut by the border
+    points[7] = np.nan
+    matrix = np.diag([1.02, 1.0, 1.0, 1.0])
+    there = StoredField(np.zeros((2, 2, 2, 3)), (0.0, 0.0, 0.0), (40.0, 40.0, 40.0))
+    gained, error = strain(there, matrix, points, moved, sure, 0.5)
+    known = np.arange(300) != 7
+    np.testing.assert_allclose(gained[known], 1.02 * 1.01**3 - 1, atol=1e-5)
+    assert (error[known] < 1e-3).all()
+    assert np.isnan([gained[7], error[7]]).all()
+    few = strain(there, matrix, points, moved, np.arange(300) < 12, 0.5)
+    assert np.isnan(few).all()
+    none = StoredField(np.zeros((0, 0, 0, 3)), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    whole, doubt = strain(none, matrix, points, moved, sure, 0.5)
+    np.testing.assert_allclose(whole[known], 0.02)
+    assert (doubt[known] == 0.5).all()
