@@ -145,7 +145,8 @@ def load_kernels() -> None:
     modules = [module for name, module in sys.modules.items() if name.startswith("crackdask.")]
     kernels = {id(value): value for m in modules for value in vars(m).values() if isinstance(value, Dispatcher)}
     for kernel in kernels.values():
-        if (cached := getattr(kernel._cache, "_cache_file", None)) is not None:
+        cache: Any = getattr(kernel, "_cache", None)  # of which numba's types do not tell
+        if (cached := getattr(cache, "_cache_file", None)) is not None:
             for types_, *_ in cached._load_index():
                 kernel.compile(types_)
 
