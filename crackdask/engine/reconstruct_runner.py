@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 
 import numpy as np
 
-from crackdask.arrays import Floats, Singles
+from crackdask.analysis import reconstruction_findings as findings
+from crackdask.analysis.findings import Finding, packed
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.work_units import Unit
 from crackdask.grid import Box
+from crackdask.schema import RECONSTRUCTION
 from crackdask.sources import SourceError
-from crackdask.sources.frames import Frames, FrameStack
+from crackdask.sources.frames import Frames
 from crackdask.sources.projections import Projections
-from crackdask.steps.reconstruct import Geometry, passes
-from crackdask.steps.reconstruct_parameters import Axis
+from crackdask.steps.projected_scan import geometry_of, given_centers, mean_references
+from crackdask.steps.reconstruct import COUNTED, passes
 from crackdask.steps.rotation_center import CenterNotFoundError
 
 #: Tables that workers look up and nobody else wants.
 _LOOKED_UP = ("flats", "darks")
+#: What the store calls the tables of a unit.
+_NAMES = {
+    "center": "centers", "flaws": "flaws", "searched_row": "center_rows", "sweep": "center_sweep",
+    "opposite": "center_opposite", "candidate": "center_candidates", "negative": "center_negative",
+    "absolute": "center_absolute", "mirrored": "center_mirrored", "mismatch": "center_mismatch",
+    "strip_center": "center_strip_at", "strip": "center_strip", "example_row": "example_row",
+    "sinogram": "example_sinogram", "slice": "example_slice",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,63 +50,47 @@ def reconstructed(context: RunContext, unit: Unit) -> dict[str, Array]:
     if projections is None or params is None:
         return {}
     name, frames = context.recipe.states[unit.state].name, projections.recorded
-    geometry = Geometry(
-        frames.shape,
-        projections.all_angles,
-        _moments(projections),
-        float(np.iinfo(frames.dtype).max) if frames.dtype.kind in "iu" else inf,
-    )
-    flats, darks = (_means(stacks) for stacks in (projections.flat_stacks, projections.dark_stacks))
-    _refuse_dark_flats(name, flats, darks)
-    axis = params.axes(len(context.recipe.states))[unit.state]
-    for center in [] if axis == "auto" else axis:
-        projections.check_center(center)
-    given = _centers(axis, frames)
-    looked_up = {"flats": flats, "darks": darks} | ({} if given is None else {"centers": given})
     try:
-        tables = context.passes(
-            unit, passes(geometry, frames.dtype, params, given), {"frames": WholeFrames(frames)}, looked_up
-        )
+        looked_up: dict[str, Array] = {**mean_references(projections)}
+    except SourceError as error:
+        raise SourceError(f"state {name!r}: {error}") from error
+    given = given_centers(params.axes(len(context.recipe.states))[unit.state], projections)
+    if given is not None:
+        looked_up["centers"] = given
+    made = passes(geometry_of(projections), frames.dtype, params, given)
+    try:
+        tables = context.passes(unit, made, {"frames": WholeFrames(frames)}, looked_up)
     except CenterNotFoundError as error:
         raise ResultError(f"state {name!r}: {error}") from error
-    return {key: values for key, values in tables.items() if key not in _LOOKED_UP}
+    kept = {key: values for key, values in tables.items() if key not in _LOOKED_UP}
+    return kept | packed(_findings(name, projections, kept))
 
 
-def _moments(projections: Projections) -> Floats:
-    """Return when each projection was taken: 0 at the first flats, 1 at the last."""
-    first, last = projections.flat_stacks[0].position, projections.flat_stacks[-1].position
-    moments = projections.recorded.numbers.astype(np.float64)
-    if first == last:
-        return np.zeros(len(moments))
-    return np.clip((moments - first) / (last - first), 0.0, 1.0)
+def _findings(name: str, projections: Projections, tables: Mapping[str, Array]) -> list[Finding]:
+    """Return what should be known of a state's projections before its tomogram is believed."""
+    counted = dict(zip(COUNTED, tables["flaws"].sum(axis=0).tolist(), strict=True))
+    searched = "center_sweep" in tables
+    return [
+        *findings.of_notes(name, projections.notes),
+        *findings.of_pixels(name, counted, projections.frames.shape),
+        *(findings.of_center(name, projections.degrees) if searched and not len(tables["center_opposite"]) else []),
+    ]
 
 
-def _means(stacks: Sequence[FrameStack]) -> Singles:
-    """Return the means of the first and of the last frames of a kind, (2, row, column), one frame at a time."""
-    means = []
-    for _, frames in (stacks[0], stacks[-1]):
-        summed = np.zeros(frames.shape[1:], np.int64 if frames.dtype.kind in "iu" else np.float64)
-        for k in range(len(frames)):
-            summed += frames.read(k, k + 1)[0]
-        means.append((summed / len(frames)).astype(np.float32))
-    return np.stack(means)
+def as_stored(results: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Return the variables of the store's group from the results of all states; nothing where none has any.
 
-
-def _refuse_dark_flats(name: str, flats: Singles, darks: Singles) -> None:
-    """Raise where there is no beam in the frames that are said to show it."""
-    below = float((flats <= darks).mean())
-    if below > 0.5:
-        raise SourceError(
-            f"state {name!r}: {below:.0%} of the pixels of the flats are not brighter than the darks; are they swapped "
-            "([reconstruct] flats, darks, image_key), or was the shutter closed?"
-        )
-
-
-def _centers(axis: Axis, frames: Frames) -> Floats | None:
-    """Return where the axis is seen in each row that is read, or None where that is to be found."""
-    if axis == "auto":
-        return None
-    top, bottom = axis
-    whole = frames.stack.shape[1]
-    rows = np.arange(*frames.rows)
-    return np.asarray(top + (bottom - top) * rows / max(1, whole - 1))
+    What a state lacks is NaN.
+    """
+    if not any(results):
+        return {}
+    stored = {}
+    for name, variable in RECONSTRUCTION.items():
+        parts = [each.get(_NAMES[name]) for each in results]
+        sizes = [part.shape for part in parts if part is not None] or [(0,) * (len(variable.dims) - 1)]
+        largest = [max(each) for each in zip(*sizes, strict=True)]
+        stored[name] = np.full((len(parts), *largest), np.nan, variable.dtype)
+        for state, part in enumerate(parts):
+            if part is not None:
+                stored[name][state, ...][tuple(slice(size) for size in part.shape)] = part
+    return stored

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.engine.block_plan import PassCost, Plan, plan_blocks
+from crackdask.engine.block_plan import PassCost, Plan, Projected, plan_blocks
 from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError, ScannedState
@@ -67,6 +67,12 @@ class Scans:
         """Return a state's projections, or None where its scan is a tomogram already."""
         source = self.sources[state]
         return source if isinstance(source, Projections) else None
+
+    @property
+    def projected(self) -> list[Projected]:
+        """What reconstruction takes, of each state whose scan is projections."""
+        found = [self.projections(state) for state in range(len(self.sources))]
+        return [Projected(each.recorded.shape, each.recorded.dtype.itemsize) for each in found if each]
 
     @property
     def unwritten(self) -> dict[str, str]:

@@ -128,6 +128,8 @@ class Step:
         What its passes call volumes of another name.
     groups
         Groups of tables that it writes into the store.
+    groups_if_any
+        Those that it writes only where there is something to tell.
     passes
         Its passes over blocks, as far as they are known before a voxel is read.
     walks
@@ -154,6 +156,7 @@ class Step:
     reads_in: Callable[[Mapping[str, Any], bool], bool] = always
     aliases: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
+    groups_if_any: tuple[str, ...] = ()
     passes: Callable[[Setting], Sequence[Pass]] = no_passes
     walks: Literal["blocks", "slabs"] = "blocks"
     seconds_per_megavoxel: float = 0.0

@@ -1,9 +1,9 @@
 """From projections to a tomogram: sinograms, the centre of rotation, slices (paper, 4.4 and 4.5).
 
-Three passes. The first reads each frame once, in the order of the file, and writes raw counts so that a few rows of all
+Four passes. The first reads each frame once, in the order of the file, and writes raw counts so that a few rows of all
 projections lie together. The second turns a few rows into attenuations, on which the centre is searched; it is left out
 where the recipe gives one. The third makes slices, and each slice comes from its own row of the detector alone: that is
-why nothing depends on how many are made at once.
+why nothing depends on how many are made at once. The last shows what ring removal does to one row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from crackdask.arrays import Floats
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
 from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels.attenuation import References, attenuations
-from crackdask.kernels.reconstruction import reconstructed, without_rings
+from crackdask.kernels.gridding import gridded
+from crackdask.kernels.reconstruction import reconstructed, within, without_rings
 from crackdask.steps.declaration import Stage, Step, Volume
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.steps.rotation_center import CenterSearch, find_center
@@ -30,6 +31,8 @@ FRAME_BYTES, SLAB_BYTES = 96 * 2**20, 512 * 2**20
 MOST_ROWS, MOST_FRAMES = 16, 64
 #: Rows on which the centre is searched.
 SEARCHED = 5
+#: Most columns and projections of the sinogram that is shown, and most pixels along a side of its slice.
+EXAMPLE_SINOGRAM, EXAMPLE_SLICE = 512, 384
 #: What is counted of a row, in order.
 COUNTED = ("saturated", "starved", "zingers", "missing", "dead", "stuck", "lost")
 
@@ -111,7 +114,8 @@ def passes(
     """Return the step as passes: `frames` to `sinograms` to `tomogram`.
 
     They look up the tables `flats` and `darks`, means (begin and end, row, column), and make `center_*` (what the
-    search found, only where `centers` is None) and `flaws` (row, one of `COUNTED`).
+    search found, only where `centers` is None), `flaws` (row, one of `COUNTED`) and, where rings are removed,
+    `example_*` (before and after, ...).
 
     Parameters
     ----------
@@ -144,9 +148,10 @@ def passes(
         reduce=_gathered,
         grid=slabs,
     )
-    if centers is not None:
-        return sorting, made
     few = searched_rows(frames[1])
+    shown = () if params.rings == "none" else (_example(geometry, params, few[len(few) // 2]),)
+    if centers is not None:
+        return sorting, made, *shown
     searched = Pass(
         name="center",
         kernel=partial(_attenuated, geometry, params, few),
@@ -156,7 +161,20 @@ def passes(
         reduce=partial(_searched, geometry, params, few),
         grid=Grid((len(few), 1, 1), (1, 1, 1)),
     )
-    return sorting, searched, made
+    return sorting, searched, made, *shown
+
+
+def _example(geometry: Geometry, params: ReconstructParams, row: int) -> Pass:
+    """Return the pass that makes one row with its rings and without."""
+    return Pass(
+        name="rings",
+        kernel=partial(_compared, geometry, params, row),
+        reads={"sinograms": partial(_one_row, geometry.frames, [row])},
+        tables=("flats", "darks", "centers"),
+        makes=("example_row", "example_sinogram", "example_slice"),
+        reduce=_only,
+        grid=Grid((1, 1, 1), (1, 1, 1)),
+    )
 
 
 _CENTER = (
@@ -239,6 +257,29 @@ def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Resu
     columns = (flaws.dead, flaws.stuck, flaws.lost)
     counted = [flaws.saturated, flaws.starved, flaws.zingers, flaws.missing, *(mask.sum(axis=1) for mask in columns)]
     return Result({"tomogram": slices}, {"flaws": np.stack(counted, axis=1).astype(np.int64)})
+
+
+def _compared(geometry: Geometry, params: ReconstructParams, row: int, block: Block) -> Result:
+    counts, references = _counts(block, row)
+    kept = within(geometry.degrees, None if params.angles == "all" else params.angles)
+    found, flaws = attenuations(counts[:, kept], references, geometry.moments[kept], params.zinger, geometry.saturation)
+    both = np.concatenate([found, without_rings(found, flaws.columns, params.rings)])
+    center = float(block.table("centers")[row])
+    slices = gridded(both, geometry.degrees[kept], [center, center], params.filter)
+    step, columns = -(-both.shape[1] // EXAMPLE_SINOGRAM), _middle(both.shape[2], EXAMPLE_SINOGRAM)
+    here = _middle(slices.shape[1], EXAMPLE_SLICE)
+    shown = {"example_sinogram": both[:, ::step, columns], "example_slice": slices[:, here, here]}
+    return Result(tally={"example_row": np.array(row), **{k: np.ascontiguousarray(v) for k, v in shown.items()}})
+
+
+def _middle(size: int, most: int) -> slice:
+    length = min(size, most)
+    return slice((size - length) // 2, (size - length) // 2 + length)
+
+
+def _only(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    """Return the tally of the only block."""
+    return dict(tallies[0])
 
 
 def _gathered(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:

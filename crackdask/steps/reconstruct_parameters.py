@@ -156,9 +156,6 @@ class ReconstructParams(BaseModel):
         (), description="numbers and ranges [first, end) of flats left out, counted from 0 as recorded"
     )
     ignore_darks: Ranges = Field((), description="those of darks")
-    keep: Literal["none", "float16", "float32"] = Field(
-        "none", description="keep the tomogram in the store, as this type"
-    )
 
     @model_validator(mode="after")
     def _consistent(self) -> ReconstructParams:
@@ -204,10 +201,6 @@ class ReconstructParams(BaseModel):
                 "one entry a state"
             )
         return tuple(_axis(entry) for entry in center)
-
-    def deciding(self) -> dict[str, Any]:
-        """Return the parameters that decide the tomogram, as plain values: not where it is kept."""
-        return self.model_dump(mode="json", exclude={"keep"})
 
 
 def _axis(entry: Any) -> Axis:

@@ -12,9 +12,12 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import crackdask
+from crackdask.analysis.findings import unpacked
 from crackdask.blocks.passes import Block, Result
+from crackdask.cli import demonstration
 from crackdask.cluster.launch import connect
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import ResultError
@@ -26,11 +29,13 @@ from crackdask.phantom.cell_states import states
 from crackdask.phantom.projected_scans import REFERENCES, write_projections
 from crackdask.phantom.projections import Projections
 from crackdask.recipe.recipe import RecipeError, check
-from crackdask.schema import UnitKey
+from crackdask.recipe.recipe import load as load_recipe
+from crackdask.schema import RECONSTRUCTION, UnitKey
 from crackdask.sources import SourceError
 from crackdask.steps import reconstruct
 from tests.support.experiment import QUICK, differences, load
 from tests.support.silence import Silent
+from tests.support.tiny import crackdask as crackdask_command
 
 PHANTOM = Phantom(
     (20, 48, 48), states(2), seed=2, vanishing=0, leaving=0, max_shift=1.0, radius_median=6.0, radius_range=(4.0, 8.0)
@@ -112,7 +117,7 @@ class PowerCutError(BaseException):
 @pytest.fixture
 def cuts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stop the run at a late block of each pass in turn; what is left of the list was not reached."""
-    left = ["_sorted", "_attenuated", "_slices"]
+    left = ["_sorted", "_attenuated", "_slices", "_compared"]
     for name in tuple(left):
         kernel = getattr(reconstruct, name)
 
@@ -131,7 +136,7 @@ def cuts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_run_that_is_stopped_in_every_pass_goes_on(
     folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path, cuts: list[str]
 ) -> None:
-    for left in (2, 1, 0):
+    for left in (3, 2, 1, 0):
         with pytest.raises(PowerCutError):
             run(folder, tmp_path / "cut.zarr")
         assert len(cuts) == left
@@ -142,6 +147,22 @@ def test_a_run_that_is_stopped_in_every_pass_goes_on(
 def test_what_is_not_asked_for_is_not_done(folder: Path, store: Path) -> None:
     assert run(folder, store).done == ()
     assert not run(folder, store, analyse={"class_limits": [0.02, 0.05]}).failures
+
+
+@pytest.mark.parametrize("center", ["auto", [[43.0, 43.5]]])
+def test_a_notebook_has_the_bits_of_a_run(folder: Path, tmp_path: Path, center: Any) -> None:
+    keys = {"rows": [3, 20], "center": center}
+    recipe = content(folder, reconstruct=keys)
+    recipe["states"] = recipe["states"][:1]
+    scans = Scans.of(check(recipe | {"crop": {}}), folder)
+    with connect("synchronous", None, scans.recipe.compute.memory) as executor:
+        assert not Run(scans, tmp_path / "s.zarr", executor, Silent())("reconstruct").failures
+    wanted = np.asarray(zarr.open_array(str(Work.beside(tmp_path / "s.zarr").volume("tomogram", 0)))[...])
+    found = crackdask.reconstruct(folder / "scans" / "pristine.nxs", **recipe["reconstruct"])
+    assert found.dims == ("z", "y", "x")
+    assert found.dtype == np.dtype(np.float32)
+    np.testing.assert_array_equal(found[5:17].values, wanted[5:17])
+    assert wanted[5:17].any()
 
 
 def test_another_center_is_another_tomogram(folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path) -> None:
@@ -227,6 +248,82 @@ def test_projections_without_a_section_are_told(folder: Path) -> None:
     del recipe["reconstruct"]
     with pytest.raises(RecipeError, match=r"\[reconstruct\]"):
         Scans.of(check(recipe), folder)
+
+
+def test_the_store_tells_how_it_was_made(folder: Path, store: Path) -> None:
+    told = xr.open_zarr(store, group="reconstruction").load()
+    assert set(RECONSTRUCTION) == set(told.data_vars)
+    for name, variable in RECONSTRUCTION.items():
+        assert (told[name].dims, told[name].dtype) == (variable.dims, np.dtype(variable.dtype)), name
+        assert told[name].attrs == variable.attributes
+    assert np.abs(told.center.values - PROJECTED.axis).max() < 0.1
+    assert (told.flaws.sel(flaw="dead") >= 1).all()
+    assert np.nanargmin(np.abs(told.strip_center - told.center[:, 0]).values, axis=1).tolist() == [4, 4]
+    first = told.isel(state=0)
+    keys = {"angles": [30.0, 177.0], "center": float(first.center[0])}
+    for rings, removed in (("before", "none"), ("after", "column")):
+        wanted = crackdask.reconstruct(folder / "scans" / "pristine.nxs", rings=removed, **keys)
+        np.testing.assert_array_equal(first.slice.sel(rings=rings), wanted[int(first.example_row)])
+    assert not np.array_equal(first.sinogram.sel(rings="before"), first.sinogram.sel(rings="after"))
+    assert {each["code"] for each in crackdask.open(store).attrs["findings"]} >= {"lost-columns"}
+
+
+def test_what_is_known_of_projections_is_told(folder: Path, tmp_path: Path) -> None:
+    there = altered(folder, tmp_path)
+    with h5py.File(there / "scans" / "pristine.nxs", "r+") as file:
+        keys = file["entry/instrument/detector/image_key"]
+        keys[...] = np.where(keys[...] == 2, 3, keys[...])  # no darks
+    keys = {"angles": [30.0, 177.0], "center": PROJECTED.axis}
+    assert not run(there, tmp_path / "s.zarr", until="reconstruct", reconstruct=keys).failures
+    _, kept = Work.beside(tmp_path / "s.zarr").result(UnitKey("reconstruct", 0)) or ("", {})
+    told = [each for each in unpacked(kept) if each.code == "projection-notes"]
+    assert len(told) == 2
+    assert "found no darks" in told[0].text
+    said = crackdask_command("check", there / "recipe.toml")
+    assert said.code == 0, said.err
+    words = " ".join(said.out.split())
+    assert "4.2 V: 99 of 121 kept, 30 to 177 degrees; 20 flats, 20 darks; rows 0 to 20 of 20" in words
+    assert "pristine: 99 of 121 kept, 30 to 177 degrees; 20 flats, 0 darks" in words
+    assert "pristine: found no darks" in words
+    assert "sinograms, tomogram" in words
+
+
+def test_a_drafted_recipe_reconstructs(folder: Path, tmp_path: Path) -> None:
+    said = crackdask_command("init", folder / "scans", "-o", tmp_path / "recipe.toml")
+    assert said.code == 0, said.err
+    text = (tmp_path / "recipe.toml").read_text()
+    assert "\n[reconstruct]\n# angles = [0.0, 180.0]" in text
+    assert "from 121 projections" in text
+    checked = crackdask_command("check", tmp_path / "recipe.toml")
+    assert checked.code == 0, checked.err
+    assert "121 of 121 kept, 0 to 180 degrees" in " ".join(checked.out.split())
+
+
+def test_the_demo_projects_its_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demonstration, "PROJECTED", PROJECTED)
+    said: list[str] = []
+    slabs: list[tuple[int, int]] = []
+
+    def show(done: int, total: int) -> None:
+        slabs.append((done, total))
+
+    recipe = demonstration.prepare(tmp_path / "demo.zarr", 1, said.append, "projections", show)
+    assert recipe.parent.name == "demo-projections-scans"
+    assert slabs == [(k + 1, 4) for k in range(4)]
+    assert "2 scans of 121 projections of 20 x" in said[0]
+    assert Scans.of(load_recipe(recipe), recipe.parent).projections(0) is not None
+    refused = crackdask_command("demo", "--hard", "--projections", "--store", tmp_path / "s.zarr")
+    assert refused.code == 2
+    assert "choose one of --hard and --projections" in refused.err
+
+
+def test_a_lost_table_of_reconstruction_is_made_anew(folder: Path, store: Path, tmp_path: Path) -> None:
+    for name in (store.name, f"{store.name}.work"):
+        shutil.copytree(store.with_name(name), tmp_path / name)
+    again = tmp_path / store.name
+    shutil.rmtree(again / "reconstruction" / "center")
+    assert "track-0" in map(str, run(folder, again).done)
+    assert xr.open_zarr(again, group="reconstruction").center.notnull().all()
 
 
 def test_the_recipe_of_the_store_says_how(store: Path) -> None:

@@ -42,7 +42,6 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "zingers": ({"zingers": -0.5}, "zingers should be true, false or a part of a pixel's value, not -0.5"),
     "rings": ({"rings": "all"}, "rings: should be 'column', 'vo' or 'none'"),
     "padding": ({"padding": "zero"}, "padding: should be 'edge'"),
-    "keep": ({"keep": "float64"}, "keep: should be 'none', 'float16' or 'float32'"),
     "below_180": ({"below_180": 1}, "below_180: should be true or false, found 1"),
     "unknown": ({"centre": 4.0}, "centre: unknown key; did you mean center?"),
 }
@@ -58,7 +57,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "defaults": {},
     "lists": {
         "angles": [30, 177], "center": [850.5, [850.0, 851.5], "auto"], "rows": [100, 300], "zingers": False,
-        "rotation_angle": [0, 180], "flats": ["a.tif", "b.tif"], "ignore_flats": [3, [5, 8]], "keep": "float16",
+        "rotation_angle": [0, 180], "flats": ["a.tif", "b.tif"], "ignore_flats": [3, [5, 8]],
     },
     "paths": {"data": "/raw/data", "image_key": "key.txt", "rotation_angle": "x.h5::/theta", "darks": "none"},
 }  # fmt: skip
@@ -97,11 +96,6 @@ def test_a_center_that_could_mean_two_things_is_refused() -> None:
         ReconstructParams(center=([850.0], [860.0])).axes(3)
     with pytest.raises(ValueError, match="has 3 entries for 1 state;"):
         ReconstructParams(center=(1.0, 2.0, 3.0)).axes(1)
-
-
-def test_what_is_kept_does_not_decide_the_tomogram() -> None:
-    assert ReconstructParams(keep="float32").deciding() == ReconstructParams().deciding()
-    assert ReconstructParams(filter="hann").deciding() != ReconstructParams().deciding()
 
 
 def test_how_bright_a_zinger_is() -> None:
