@@ -13,12 +13,18 @@ sides.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
-from scipy.ndimage import gaussian_filter
 
 from crackdask.arrays import Floats, Singles
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+else:  # which every command would wait for
+    ndimage = Later("scipy.ndimage")
 
 MOST_PROJECTIONS = 900  # of the half turn; more tell nothing more
 _REACH = 0.5  # radius of the sample over the detector's width
@@ -61,7 +67,7 @@ def mismatch(sinogram: Singles, centers: Floats) -> Floats:
         Columns; each is rounded to a whole or half column, so that nothing is interpolated.
     """
     cut = np.minimum(np.asarray(sinogram, np.float32), np.float32(np.percentile(sinogram, _CUT)))
-    smooth = gaussian_filter(cut, (3, 1), mode="reflect")
+    smooth = ndimage.gaussian_filter(cut, (3, 1), mode="reflect")
     rows, columns = smooth.shape
     wedges = _wedges(2 * rows, columns)
     mirrored, fill = smooth[:, ::-1], smooth[::-1]

@@ -10,12 +10,19 @@ Within, a sinogram is held column by column, so that what runs along projections
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.ndimage import binary_dilation
 
 from crackdask.arrays import Floats, Mask, Singles
 from crackdask.kernels.column_sorting import compiled, sorted_rows, transposed, unsorted_columns
 from crackdask.kernels.running_median import running_median
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+else:  # which every command would wait for
+    ndimage = Later("scipy.ndimage")
 
 RATIO = 3.0  # by how much more than noise a column differs
 LARGE_WINDOW = 51
@@ -97,7 +104,7 @@ def _stripes(measure: Floats, ratio: float) -> Mask:
         found |= measure > high + noise * ratio * 0.5
     if abs(low - ordered[0]) >= ratio * noise:
         found |= measure <= low - noise * ratio * 0.5
-    return binary_dilation(found)
+    return ndimage.binary_dilation(found)
 
 
 def _mend_dead(columns: Singles, ratio: float, size: int) -> None:
