@@ -24,6 +24,7 @@ from crackdask.engine.context import ResultError
 from crackdask.engine.reconstruct_runner import as_stored
 from crackdask.engine.run import Outcome, Run
 from crackdask.engine.scans import Scans
+from crackdask.engine.table_writer import TableWriter
 from crackdask.grid import Box
 from crackdask.phantom import Phantom
 from crackdask.phantom.cell_states import states
@@ -34,6 +35,7 @@ from crackdask.recipe.recipe import load as load_recipe
 from crackdask.schema import RECONSTRUCTION, UnitKey
 from crackdask.sources import SourceError
 from crackdask.steps import reconstruct
+from crackdask.store.arrays import Axes
 from tests.support.experiment import QUICK, differences, load
 from tests.support.silence import Silent
 from tests.support.tiny import crackdask as crackdask_command
@@ -329,6 +331,17 @@ def test_states_that_differ_are_filled_up_with_nan(store: Path) -> None:
         assert np.isnan(made[name][1]).all(), name
         assert np.isnan(made[name][2]).all() == (name not in ("center", "flaws")), name
     np.testing.assert_array_equal(made["center"][2], made["center"][0] + 1)
+
+
+def test_nothing_of_before_is_left_where_nothing_is_reconstructed(folder: Path, store: Path, tmp_path: Path) -> None:
+    again = Path(shutil.copytree(store, tmp_path / "again.zarr"))
+    axes = Axes(("a", "b"), (3.0, 4.2), ("pristine", "charge"), (0, 0), PHANTOM.shape, (1.0, 1.0, 1.0))
+    writer = TableWriter(again, axes, 1, 1)
+    assert (again / "reconstruction").is_dir()
+    writer.write_reconstruction({}, reconstruct.COUNTED)
+    writer.close()
+    assert not (again / "reconstruction").exists()
+    assert "reconstruction" not in zarr.open_group(again, mode="r")
 
 
 def test_a_lost_table_of_reconstruction_is_made_anew(folder: Path, store: Path, tmp_path: Path) -> None:
