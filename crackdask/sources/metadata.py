@@ -95,7 +95,7 @@ def _entry(source: Source) -> dict[str, Any]:
     """Describe one scan."""
     path = place(source.location)
     inner = source.inner.strip("/")
-    edges = _edges(source)
+    edges = stated_voxel_um(source)
     return {
         "name": path.name if source.kind == "slices" else _bare(path.name),
         "source": f"{path}::/{inner}" if inner else str(path),
@@ -116,7 +116,7 @@ def _bare(name: str) -> str:
     return _bare(stem) if dot and stem and f".{last.lower()}" in _SUFFIXES else name
 
 
-def _edges(source: Source) -> Edges | None:
+def stated_voxel_um(source: Source) -> Edges | None:
     """Return the voxel size in um (z, y, x) if the files say it; what they say may be nonsense."""
     path = place(source.location)
     try:
