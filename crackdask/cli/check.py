@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from crackdask.cli.common import app, examples, out
+from crackdask.cli.common import app, examples, notice, out
 from crackdask.cli.console import duration, facts, size
 from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOption, RecipePath, WorkersOption
@@ -69,6 +69,8 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
         ["likely time", f"{duration(cost.seconds)} on {workers} worker{'s' * (workers > 1)}"],
     ]
     out.print(facts(rows))
+    for words in scans.doubts():
+        notice(words)
     out.print("\nthe recipe is valid")
 
 

@@ -134,7 +134,7 @@ def connected(options: ClusterOptions, store: Place, memory: int) -> AbstractCon
 
 
 def notice(words: str) -> None:
-    """Tell what the user should know of workers that come and go."""
+    """Tell what the user should know: of workers that come and go, of a recipe that may be mistaken."""
     out.print(f"[yellow]note[/] {escape(words)}")
 
 

@@ -95,6 +95,8 @@ def run_scans(
     planned(scans, site, site.workers or cores_here())
     for name, what in scans.unwritten.items():
         notice(f"{name}: {what} are not there and are read as the fill value, as the recipe says")
+    for words in scans.doubts():
+        notice(words)
     names, where, voxels = [state.name for state in scans.recipe.states], store.resolve(), prod(scans.shape)
     alone = Run(scans, where, Serial(), Display(out, names, voxels, 1, None))
     if performance_report is None and is_there(where) and not broken(where) and not alone.outstanding(until):

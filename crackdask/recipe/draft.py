@@ -36,6 +36,8 @@ def draft(scans: Sequence[Place], base: Path) -> str:
     sizes = [entry["voxel_um"] for entry in drafted if entry["voxel_um"] is not None]
     voxel, note = (sizes[0], "from the scan's metadata") if sizes else (1.0, "the files do not tell: fill in")
     value = json.dumps(list(voxel) if isinstance(voxel, tuple) else voxel)
+    if len(set(sizes)) > 1:
+        note += f", and others say otherwise: {', '.join(str(size) for size in dict.fromkeys(sizes))}"
     lines = [
         "[experiment]",
         f"name = {json.dumps(base.name or 'experiment')}",

@@ -5,7 +5,7 @@
 """
 
 from crackdask.sources.base import Source, SourceError
-from crackdask.sources.metadata import suggest
+from crackdask.sources.metadata import stated_voxel_um, suggest
 from crackdask.sources.opening import open_source
 
-__all__ = ["Source", "SourceError", "open_source", "suggest"]
+__all__ = ["Source", "SourceError", "open_source", "stated_voxel_um", "suggest"]

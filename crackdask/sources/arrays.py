@@ -83,19 +83,54 @@ def zarr_shapes(node: Any) -> dict[str, tuple[int, ...]]:
 
 def open_zarr(path: Place, inner: str, missing: Missing) -> ZarrSource:
     """Look at one array of a store."""
+    _refuse_two_formats(path, inner)
     root = zarr_node(path, "")
     if root is None and not inner:
         raise SourceError(f"{path}: found neither a Zarr array nor a group; is the copy complete?")
     node = zarr_node(path, inner) if inner else root
     if not hasattr(node, "chunks"):
         inner = chosen(path, inner, zarr_shapes(root) if root is not None else {})
+        _refuse_two_formats(path, inner)
         node = zarr_node(path, inner)
     where = f"{path}::{inner}" if inner else str(path)
     shape, dtype = checked(where, node.shape, node.dtype)
+    _refuse_other_axes(where, _axes(path, inner, node))
     thick = (node.shards or node.chunks)[0]
     within = inner.strip("/")
     unwritten = accepted(where, zarr_gaps(node, path / within if within else path), missing)
     return ZarrSource(shape, dtype, "zarr", str(path), f"/{within}", thick, missing, unwritten=unwritten)
+
+
+def _refuse_two_formats(path: Place, inner: str) -> None:
+    """Raise where two arrays share a folder, of which zarr would take one."""
+    folder = path / inner.strip("/") if inner.strip("/") else path
+    if (folder / "zarr.json").is_file() and (folder / ".zarray").is_file():
+        raise SourceError(
+            f"{folder}: found two arrays in one folder, of Zarr format 2 (.zarray) and of 3 (zarr.json); "
+            "move the one that is not meant elsewhere"
+        )
+
+
+def _axes(path: Place, inner: str, node: Any) -> list[str]:
+    """Return what an array, or the OME-Zarr image that it is of, says its axes are; nothing where it does not."""
+    named = getattr(node.metadata, "dimension_names", None)
+    if named and all(named):
+        return [str(name).lower() for name in named]
+    parent = inner.strip("/").rpartition("/")[0]
+    said = dict(getattr(zarr_node(path, parent), "attrs", {})) if inner.strip("/") else {}
+    try:
+        return [str(axis["name"]).lower() for axis in said.get("ome", said)["multiscales"][0]["axes"]]
+    except (KeyError, TypeError, IndexError):
+        return []
+
+
+def _refuse_other_axes(where: str, axes: list[str]) -> None:
+    """Raise where an array says that what would be its slices are channels or times."""
+    if {*axes} & {"c", "channel", "t", "time"}:
+        raise SourceError(
+            f"{where}: found axes {', '.join(axes)}, wanted z, y, x, a stack of slices; write the channel or time that "
+            "is meant to an array of its own, or, if these are slices, correct their name"
+        )
 
 
 @dataclass(frozen=True)
@@ -130,8 +165,12 @@ def open_npy(path: Place) -> NpySource:
         there, fortran, stored = read(file)
         offset = file.tell()
         size = file.seek(0, os.SEEK_END)
+        file.seek(min(size, offset + prod(there) * stored.itemsize) if min(there, default=0) > 0 else size)
+        follows = file.read(len(np.lib.format.MAGIC_PREFIX))
     shape, dtype = checked(str(path), there, stored)
     wanted = offset + prod(shape) * dtype.itemsize
     if size < wanted:
         raise SourceError(f"{path}: truncated, {size} bytes of {wanted}; copy it again")
+    if follows == np.lib.format.MAGIC_PREFIX:
+        raise SourceError(f"{path}: found a second array behind the first; write each scan to a file of its own")
     return NpySource(shape, dtype, "npy", str(path), offset, stored.str, fortran)

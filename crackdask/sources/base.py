@@ -124,6 +124,11 @@ def named(location: str) -> Iterator[None]:
             raise SourceError(f"{error.filename or location}: the file is gone") from error
         if isinstance(error, PermissionError):
             raise SourceError(f"{location}: no permission to read it") from error
+        if type(error).__name__ == "UnknownCodecError":  # of zarr or of numcodecs
+            raise SourceError(
+                f"{location}: packed with a codec that is not known here ({error}); install what reads it, or write "
+                "the scan again without it"
+            ) from error
         raise SourceError(
             f"{location}: unreadable, truncated or corrupt ({type(error).__name__}: {error}); "
             "copy it again from where it was recorded"

@@ -23,6 +23,8 @@ Chunk = tuple[int, ...]
 #: Offset and length, in the index of a shard, of a chunk that was never written.
 _NEVER = 2**64 - 1
 _CHECKSUM = 4
+#: Of one scan: each is looked for, and its name kept meanwhile.
+_MOST_CHUNKS = 2**25
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,14 @@ def _lost(chunks: Iterable[Chunk], size: Sequence[int], shape: Sequence[int]) ->
     return Gaps(len(lost), count, "chunks", f"were lost or never written, the first that of voxels [{first}]")
 
 
-def _grid(size: Sequence[int], shape: Sequence[int]) -> Iterator[Chunk]:
+def _grid(where: str, size: Sequence[int], shape: Sequence[int]) -> Iterator[Chunk]:
+    """Yield the places of all chunks; more than any scan has are a mistake, and would not fit into memory."""
+    count = prod(-(-end // n) for n, end in zip(size, shape, strict=True))
+    if count > _MOST_CHUNKS:
+        raise SourceError(
+            f"{where}: shape {tuple(shape)} in chunks of {tuple(size)} makes {count} chunks, more than any scan has; "
+            "correct its metadata, or copy it again"
+        )
     return product(*(range(-(-end // n)) for n, end in zip(size, shape, strict=True)))
 
 
@@ -88,7 +97,7 @@ def _grid(size: Sequence[int], shape: Sequence[int]) -> Iterator[Chunk]:
 def zarr_gaps(array: Any, folder: Place) -> Gaps | None:
     """Return the chunks that an array lacks; of shards only the index is read."""
     chunks, shards, shape = array.chunks, array.shards, array.shape
-    units = list(_grid(shards or chunks, shape))
+    units = list(_grid(str(folder), shards or chunks, shape))
     keys = [array.metadata.encode_chunk_key(unit) for unit in units]
     there = list(_there(folder, keys))
     if not shards:
@@ -177,27 +186,51 @@ class _ShardIndex:
 
 
 def hdf5_gaps(data: Any) -> Gaps | None:
-    """Return the chunks that a dataset lacks which holds its voxels itself."""
+    """Return the chunks that a dataset lacks which holds its voxels itself.
+
+    Raises
+    ------
+    SourceError
+        If they are packed in a way that cannot be unpacked here.
+    """
+    _can_be_unpacked(data)
     if data.chunks is None:
         if data.id.get_space_status() == h5py.h5d.SPACE_STATUS_NOT_ALLOCATED:
             return Gaps(data.size, data.size, "voxels", "were never written")
         return None
     if data.id.get_num_chunks() == prod(-(-end // n) for n, end in zip(data.chunks, data.shape, strict=True)):
         return None
-    left = set(_grid(data.chunks, data.shape))
+    left = set(_grid(str(data.file.filename), data.chunks, data.shape))
     data.id.chunk_iter(lambda chunk: left.discard(tuple(np.floor_divide(chunk.chunk_offset, data.chunks).tolist())))
     return _lost(left, data.chunks, data.shape)
 
 
-def external_complete(files: Iterable[tuple[Path, int, int]]) -> None:
+def _can_be_unpacked(data: Any) -> None:
+    """Raise if a filter of a dataset is not installed: to copy the file again would not help."""
+    made = data.id.get_create_plist()
+    for number in range(made.get_nfilters()):
+        code, _, _, name = made.get_filter(number)
+        if not h5py.h5z.filter_avail(code):
+            raise SourceError(
+                f"{data.file.filename}::{data.name}: packed with HDF5 filter {code} ({name.decode() or 'no name'}), "
+                "which is not installed here; install its plugin and set HDF5_PLUGIN_PATH, or write the file again "
+                "without it where it can be read (h5repack -f NONE)"
+            )
+
+
+def external_complete(files: Iterable[tuple[Path, int, int]], nbytes: int) -> None:
     """Check that files of raw voxels are as long as a dataset says; HDF5 reads what they lack as zeros.
 
     Parameters
     ----------
     files
-        Each with the offset and number of its bytes.
+        Each with the offset and number of its bytes; the last may have no end, and then holds all that is left.
+    nbytes
+        Of the whole dataset.
     """
     for path, offset, count in files:
         size = path.stat().st_size
-        if count != h5py.h5s.UNLIMITED and size < offset + count:
-            raise SourceError(f"{path}: truncated, {size} bytes of {offset + count}; copy it again")
+        wanted = offset + (nbytes if count == h5py.h5f.UNLIMITED else min(count, nbytes))
+        if size < wanted:
+            raise SourceError(f"{path}: truncated, {size} bytes of {wanted}; copy it again")
+        nbytes -= wanted - offset

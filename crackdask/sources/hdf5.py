@@ -93,7 +93,17 @@ def hdf5_shapes(file: Any) -> dict[str, tuple[int, ...]]:
 
 def open_hdf5(path: Place, inner: str, missing: Missing) -> Hdf5Source:
     """Look at one dataset of a file."""
+    try:
+        return _open(path, inner, missing)
+    except BlockingIOError as error:
+        raise SourceError(
+            f"{path}: another program has it open for writing; wait until that has closed it, or copy it"
+        ) from error
+
+
+def _open(path: Place, inner: str, missing: Missing) -> Hdf5Source:
     with hdf5_file(path) as file:
+        _refuse_links_to_no_file(path, file, inner)
         data: Any = file.get(inner) if inner else None
         if not hasattr(data, "shape"):
             inner = chosen(path, inner, hdf5_shapes(file))
@@ -104,6 +114,16 @@ def open_hdf5(path: Place, inner: str, missing: Missing) -> Hdf5Source:
         unwritten = unwritten_parts(where, data, missing)
         thick = data.chunks[0] if data.chunks else 1
     return Hdf5Source(shape, dtype, "hdf5", str(path), f"/{inner.strip('/')}", thick, others, unwritten=unwritten)
+
+
+def _refuse_links_to_no_file(path: Place, file: Any, inner: str) -> None:
+    """Look where an external link leads before HDF5 does, which would wait for a pipe."""
+    parts = inner.strip("/").split("/")
+    for end in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:end]), getlink=True)
+        if isinstance(link, h5py.ExternalLink) and isinstance(path, Path):
+            refuse_no_file(path.parent / link.filename)
+            return
 
 
 def unwritten_parts(where: str, data: Any, missing: Missing) -> str:
@@ -123,7 +143,9 @@ def unwritten_parts(where: str, data: Any, missing: Missing) -> str:
         told = [accepted(each, gaps, missing) for each, gaps in virtual_gaps(where, data, opened_source)]
         return ", ".join(dict.fromkeys(told))
     if data.external:
-        external_complete([(home / name, offset, count) for name, offset, count in data.external])
+        external_complete(
+            [(home / name, offset, count) for name, offset, count in data.external], data.dtype.itemsize * data.size
+        )
         return ""
     return accepted(where, hdf5_gaps(data), missing)
 
@@ -148,6 +170,11 @@ def other_files(path: Place, data: Any) -> tuple[str, ...]:
             raise SourceError(
                 f"{path}: {data.name} takes its voxels from {name}, outside the folder of the file; a file from others "
                 "could name any file of yours so: name that file itself as source, or put both into one folder"
+            )
+        if "%b" in Path(name).name and not Path(name).exists():
+            raise SourceError(
+                f"{path}: {data.name} takes its voxels from files that are numbered as they come "
+                f"({Path(name).name}), which is not known here; gather the scan into one file (h5repack)"
             )
         if not Path(name).exists():
             raise SourceError(f"{path}: {data.name} points to {name}, which does not exist")

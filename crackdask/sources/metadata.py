@@ -101,7 +101,7 @@ def _entry(source: Source) -> dict[str, Any]:
     path = place(source.location)
     projected = source if isinstance(source, Projections) else None
     inner = "" if projected else source.inner.strip("/")
-    edges = _edges(source)
+    edges = stated_voxel_um(source)
     return {
         "projections": projected,
         "name": path.name if path.is_dir() and source.kind != "zarr" else _bare(path.name),
@@ -123,7 +123,7 @@ def _bare(name: str) -> str:
     return _bare(stem) if dot and stem and f".{last.lower()}" in _SUFFIXES else name
 
 
-def _edges(source: Source) -> Edges | None:
+def stated_voxel_um(source: Source) -> Edges | None:
     """Return the voxel size in um (z, y, x) if the files say it; what they say may be nonsense."""
     path = place(source.location)
     try:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TIFF = (".tif", ".tiff")
 #: PhotometricInterpretation (tag 262) of images whose numbers are grey levels, and what people call some of the others.
 _GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.LINEAR_RAW)
+_ORIENTATION = 274
 _INTERPRETED = {0: "MinIsWhite, so bright is dark", 3: "palette colours, so numbers are places in a table"}
 
 
@@ -153,9 +154,13 @@ def volume(tif: tifffile.TiffFile, path: Place) -> tifffile.TiffPageSeries:
     series = tif.series
     if any(s.keyframe.samplesperpixel != 1 for s in series):
         raise SourceError(f"{path}: found colour images (RGB or RGBA), wanted grey; convert it")
+    described = ", ".join(f"{s.shape} {s.dtype}" for s in series[:6])
     if len(series) > 1 and series[0].kind in ("generic", "uniform", "shaped"):
-        described = ", ".join(f"{s.shape} {s.dtype}" for s in series[:6])
         raise SourceError(f"{path}: found pages of different shape or type ({described}); split it")
+    if sum(len(s.shape) > 2 for s in series) > 1:
+        raise SourceError(
+            f"{path}: found {len(series)} images ({described}), wanted one; write each to a file of its own"
+        )
     _grey(series[0].keyframe, path)
     # In an ImageJ file three axes say nothing: programs that write one call any stack channels.
     if series[0].kind == "ome" and len(series[0].shape) == 3 and series[0].axes != "ZYX":
@@ -177,6 +182,11 @@ def open_tiff(path: Place) -> TiffStack:
             if last.strip(b"\0") or len(last) < tif.tiff.offsetsize:
                 raise SourceError(f"{path}: truncated, the file ends before its last page; copy it again")
         shape, dtype = checked(str(path), series.shape, series.dtype or np.dtype("V1"))
+        if len(tif.pages) > max(shape[0], sum(len(s.pages) for s in tif.series)):
+            raise SourceError(
+                f"{path}: found {len(tif.pages)} pages, of which its header ({series.kind}) knows {shape[0]}; correct "
+                "the header, or write the slices that are meant to a file of their own"
+            )
         offset = -1 if series.dataoffset is None else series.dataoffset
         if offset < 0:
             pages = [page for page in series.pages if page is not None]
@@ -215,18 +225,28 @@ def open_slices(folder: Place) -> SliceFolder:
         )
     slices = in_order(slices)
 
-    def look(path: Place) -> tuple[tuple[int, int], np.dtype[Any]]:
+    def look(path: Place) -> tuple[tuple[tuple[int, int], np.dtype[Any]], int]:
         with named(str(path)), opened(path) as file, tifffile.TiffFile(file, name=str(path)) as tif:
-            return _header(tif, path)
+            tag = tif.pages.first.tags.get(_ORIENTATION)
+            return _header(tif, path), 1 if tag is None else int(tag.value)
 
     with ThreadPoolExecutor(8) as pool:  # waits on the disk, most of the time
-        headers = list(pool.map(look, slices))
+        looked = list(pool.map(look, slices))
+    headers = [header for header, _ in looked]
     (shape, dtype), votes = Counter(headers).most_common(1)[0]
     for path, header in zip(slices, headers, strict=True):
         if header != (shape, dtype):
             raise SourceError(
                 f"{path}: found {header[0]} {header[1]}, where {votes} of {len(slices)} slices are "
                 f"{shape} {dtype}; replace or remove it"
+            )
+    turns = [turn for _, turn in looked]
+    usual, votes = Counter(turns).most_common(1)[0]
+    for path, turn in zip(slices, turns, strict=True):
+        if turn != usual:  # where all are alike, the scan is turned as a whole, which changes nothing
+            raise SourceError(
+                f"{path}: found Orientation {turn} (turned or mirrored), where {votes} of {len(slices)} slices have "
+                f"{usual}; write it again as the others are"
             )
     names = tuple(p.name for p in slices)
     return SliceFolder((len(names), *shape), dtype, "slices", str(folder), names)
@@ -248,7 +268,7 @@ def in_order(slices: Sequence[Place]) -> list[Place]:
     ['a9.tif', 'a10.tif', 'a11.tif']
     """
     split = {p: re.split(r"(\d+)", p.stem) for p in slices}
-    ordered = sorted(slices, key=lambda p: [int(t) if t.isdigit() else t for t in split[p]])
+    ordered = sorted(slices, key=lambda p: [int(t) if i % 2 else t for i, t in enumerate(split[p])])
     templates = Counter(tuple(split[p][::2]) for p in slices)
     template, votes = templates.most_common(1)[0]
     if len(template) == 1 or votes == 1 < len(slices):

@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 import h5py  # type: ignore[import-untyped, unused-ignore]
+import numpy as np
 
 from crackdask.sources.base import SourceError, named
 from crackdask.sources.completeness import Gaps, hdf5_gaps
@@ -38,7 +39,7 @@ def virtual_gaps(
     Raises
     ------
     SourceError
-        If a source is not there, too small, or virtual itself.
+        If a source is not there, too small, of a type whose values the dataset cannot hold, or virtual itself.
     """
     left = h5py.h5s.create_simple(data.shape)
     left.select_hyperslab((0,) * data.ndim, (1,) * data.ndim, block=data.shape)
@@ -48,6 +49,7 @@ def virtual_gaps(
         if key not in sources:
             with opened(mapping.file_name) as (path, file), named(path):
                 source = _source(where, path, file, mapping.dset_name)
+                _same_numbers(where, data.dtype, f"{path}::{mapping.dset_name}", source.dtype)
                 sources[key] = source.shape
                 gaps = hdf5_gaps(source)
             if gaps:
@@ -77,6 +79,15 @@ def _source(where: str, path: str, file: Any, name: str) -> Any:
             "the scan into one file"
         )
     return source
+
+
+def _same_numbers(where: str, wanted: np.dtype[Any], source: str, there: np.dtype[Any]) -> None:
+    """Check that voxels keep their values; HDF5 cuts off what the dataset's own type cannot hold."""
+    if not (np.can_cast(there, wanted, "safe") or there.kind == wanted.kind == "f"):
+        raise SourceError(
+            f"{where}: its voxels are {wanted.name}, those that it takes from {source} are {there.name}, which would "
+            "be cut off; name that dataset as the source, or gather the scan into one file of its type"
+        )
 
 
 def _large_enough(where: str, mapping: Any, there: Sequence[int]) -> None:
