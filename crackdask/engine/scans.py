@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.engine.block_plan import Plan, plan_blocks
+from crackdask.engine.block_plan import PassCost, Plan, Projected, plan_blocks
 from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
-from crackdask.recipe.recipe import Recipe, RecipeError
+from crackdask.recipe.recipe import Recipe, RecipeError, ScannedState
 from crackdask.schema import UnitKey
 from crackdask.sources import Source, SourceError, open_source
+from crackdask.sources.projections import Projections, is_projections, open_projections
+from crackdask.steps.reconstruct import slab_bytes, slab_rows
+from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.storage.locations import PlaceError
 
 
@@ -41,7 +44,7 @@ class Scans:
         wrong: list[str] = []
         for number, state in enumerate(recipe.states):
             try:
-                opened.append(open_source(state.source, base, state.missing))
+                opened.append(_opened(recipe, state, base))
             except (SourceError, PlaceError) as error:
                 wrong.append(f"  states[{number}].source ({state.name}): {error}")
         if wrong:
@@ -60,6 +63,17 @@ class Scans:
         (z0, z1), (y0, y1), (x0, x1) = limits
         return cls(recipe, tuple(opened), Box((z0, y0, x0), (z1, y1, x1)))
 
+    def projections(self, state: int) -> Projections | None:
+        """Return a state's projections, or None where its scan is a tomogram already."""
+        source = self.sources[state]
+        return source if isinstance(source, Projections) else None
+
+    @property
+    def projected(self) -> list[Projected]:
+        """What reconstruction takes, of each state whose scan is projections."""
+        found = [self.projections(state) for state in range(len(self.sources))]
+        return [Projected(each.recorded.shape, each.recorded.dtype.itemsize) for each in found if each]
+
     @property
     def unwritten(self) -> dict[str, str]:
         """What scans lack and the recipe takes for the fill value, by the names of their states."""
@@ -74,12 +88,26 @@ class Scans:
     def plan(self, workers: int) -> Plan:
         """Return the blocks for a number of workers."""
         widest = max((source.dtype for source in self.sources), key=lambda dtype: dtype.itemsize)
-        return plan_blocks(self.recipe, self.sources[0].shape, self.shape, widest, workers)
+        frames = [each.recorded.shape for each in self.sources if isinstance(each, Projections)]
+        costs = [PassCost("reconstruct", "slices", slab_bytes(shape, slab_rows(shape))) for shape in frames]
+        return plan_blocks(self.recipe, self.sources[0].shape, self.shape, widest, workers, costs)
 
     @cached_property
     def fingerprints(self) -> dict[UnitKey, str]:
         """Fingerprint of every unit."""
         return fingerprints(self.recipe, [source.fingerprint() for source in self.sources], self.shape)
+
+
+def _opened(recipe: Recipe, state: ScannedState, base: Path) -> Source:
+    """Open a state's scan, projections where the recipe says how they are to be reconstructed."""
+    if is_projections(state.source, base, recipe.reconstruct or ReconstructParams()):
+        if recipe.reconstruct is None:
+            raise SourceError(
+                f"{state.source} holds projections, from which tomograms are yet to be made: add a section "
+                "[reconstruct] to the recipe, which may be empty"
+            )
+        return open_projections(state.source, base, recipe.reconstruct, state.missing)
+    return open_source(state.source, base, state.missing)
 
 
 def _can_be_filled(recipe: Recipe, scans: Sequence[Source]) -> None:
