@@ -417,7 +417,7 @@ class Moments:
         if unit.startswith("track"):  # no other block begins
             self._until(lambda: "worker" in run.said, run)
         else:
-            self._until(lambda: len(self.lab.lines()) > lines, run)
+            self._until(lambda: len(self.lab.lines()) > lines or self._is_over(unit, blocks, run), run)
         number, delay = self.rng.randint(1, max(1, blocks)), self.rng.random()
         if blocks:
             print(f"{unit}: block {number} of {blocks} and {20 * delay:.0f} ms")
@@ -428,6 +428,10 @@ class Moments:
             print(f"{unit}: {delay:.2f} of its {self.seconds[unit]:.2f} s after {before}")
             self._until(lambda: self.lab.is_done(before), run)
             time.sleep(0.5 * delay * self.seconds[unit])
+
+    def _is_over(self, unit: str, blocks: int, run: Running) -> bool:
+        """Tell whether workers that outlived the run before did all that was left of a unit."""
+        return 0 < blocks <= self.lab.begun(unit) and "worker" in run.said
 
     def _until(self, ready: Callable[[], bool], run: Running) -> None:
         def there() -> bool:

@@ -243,10 +243,12 @@ def test_a_disk_that_damages_all_it_gets(lab: Lab) -> None:
 
 
 def test_a_store_that_is_removed_while_it_is_written(lab: Lab) -> None:
-    block, go = "grey-1 grey 2", lab.folder / "go"
-    lab.ask({"block": block, "how": "hold", "times": 1, "until": [str(go)]})
+    go = lab.folder / "go"
+    blocks = [f"grey-1 grey {number}" for number in range(8)]
+    lab.ask(*({"block": block, "how": "hold", "times": 1, "until": [str(go)]} for block in blocks))
     run = lab.run()
-    until(lambda: lab.begun(block), 60, lambda: run.said)
+    # Both threads are held, or one could write a chunk, with the folders above it, while all is being removed.
+    until(lambda: lab.begun("grey-1 grey") == 2, 60, lambda: run.said)
     shutil.rmtree(lab.store)
     COUNTS.faults += 1
     go.touch()
