@@ -38,6 +38,9 @@ class Projections:
         Angles in degrees between which the holder stays out of the way; None for no holder.
     holder
         Attenuation in the middle of the holder's pillar.
+    embedded
+        Whether the sample goes on around the phantom, as a cylinder of grey halfway from background to solid; else the
+        phantom stands in air, and its faces throw streaks that no electrode has.
     detector
         That counts.
     """
@@ -49,6 +52,7 @@ class Projections:
     attenuation: float = 1.0
     clear: tuple[float, float] | None = (30.0, 177.0)
     holder: float = 3.0
+    embedded: bool = False
     detector: Detector = field(default_factory=Detector)
 
     @property
@@ -73,7 +77,14 @@ class Projections:
         grey = self.phantom.clean(state, Box((first, 0, 0), (end, ny, nx))).astype(np.float32)
         if self.phantom.dtype == "uint16":
             grey = (grey - np.float32(SIXTEEN_BIT[1])) / np.float32(SIXTEEN_BIT[0])
-        return line_integrals(grey * np.float32(self.per_grey), np.array(self.degrees), self.width, self.axis)
+        degrees = np.array(self.degrees)
+        if not self.embedded:
+            return line_integrals(grey * np.float32(self.per_grey), degrees, self.width, self.axis)
+        around = np.float32((self.phantom.solid_grey + self.phantom.background_grey) / 2)
+        own = line_integrals((grey - around) * np.float32(self.per_grey), degrees, self.width, self.axis)
+        radius = math.hypot(ny, nx) / 2 + 2
+        chord = 2 * np.sqrt(np.maximum(radius**2 - (np.arange(self.width) - self.axis) ** 2, 0))
+        return own + (chord * (float(around) * self.per_grey)).astype(np.float32)
 
     def counts(self, state: int, first: int, end: int) -> Counts:
         """Return what the detector counts, (row, projection, column), of some rows."""

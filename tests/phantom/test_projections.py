@@ -9,6 +9,7 @@ import pytest
 
 from crackdask.grid import Box
 from crackdask.phantom import Phantom
+from crackdask.phantom.cell_states import states
 from crackdask.phantom.detector import FULL, Detector
 from crackdask.phantom.ellipsoids import packed
 from crackdask.phantom.projections import Projections, line_integrals
@@ -46,6 +47,26 @@ def test_any_rows_can_be_made_alone():
     assert len(np.unique(whole[:, 0, 20])) > 1
     for first, end in ((4, 5), (5, 9), (9, 11)):
         np.testing.assert_array_equal(SMALL.counts(1, first, end), whole[first - 4 : end - 4])
+
+
+def test_an_embedded_phantom_goes_on_as_a_cylinder():
+    phantom = Phantom(
+        (8, 24, 24), states(1), seed=0, vanishing=0, leaving=0, radius_median=5.0, radius_range=(4.0, 6.0)
+    )
+    alone = Projections(phantom, degrees=(0.0, 45.0, 90.0), clear=None)
+    embedded = replace(alone, embedded=True)
+    beside = np.abs(np.arange(alone.width) - alone.axis) > 13
+    radius, level = np.hypot(24, 24) / 2 + 2, (phantom.solid_grey + phantom.background_grey) / 2 * alone.per_grey
+    chord = 2 * np.sqrt(np.maximum(radius**2 - (np.arange(alone.width) - alone.axis) ** 2, 0))
+    own, around = alone.integrals(0, 0, 4), embedded.integrals(0, 0, 4)
+    for projection in (0, 2):
+        assert not own[:, projection, beside].any()
+        np.testing.assert_allclose(
+            around[:, projection, beside], np.broadcast_to(chord * level, (4, alone.width))[:, beside], atol=1e-5
+        )
+    middle = np.abs(np.arange(alone.width) - alone.axis) < 10
+    through = np.broadcast_to((chord - 24) * level, (4, alone.width))[:, middle]
+    np.testing.assert_allclose(around[:, 0, middle] - own[:, 0, middle], through, atol=1e-4)
 
 
 def test_a_seed_makes_the_same_again_and_another_does_not():
