@@ -1,8 +1,8 @@
 """When does each particle of an electrode crack, and when does it heal: operando tomography, block by block.
 
 ``crackdask.open(store)`` gives a finished store as an xarray DataTree, and :mod:`crackdask.analyse` reads its
-tables. The functions :func:`denoise`, :func:`mask`, :func:`label`, :func:`transfer` and :func:`measure` are the run's
-own kernels as lazy xarray, for notebooks.
+tables. The functions :func:`reconstruct`, :func:`denoise`, :func:`mask`, :func:`label`, :func:`transfer` and
+:func:`measure` are the run's own kernels as lazy xarray, for notebooks.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crackdask import analyse
     from crackdask.lazy import denoise, label, mask, measure, transfer
+    from crackdask.lazy_projections import reconstruct
     from crackdask.store.open import open_store as open  # noqa: A004
 
 __version__ = version("crackdask")
-__all__ = ["analyse", "denoise", "label", "mask", "measure", "open", "transfer"]
+__all__ = ["analyse", "denoise", "label", "mask", "measure", "open", "reconstruct", "transfer"]
 
 #: Where what is offered lies. It is loaded when asked for: every command, down to --help, and every worker begins here.
 _OFFERED = dict.fromkeys(("denoise", "label", "mask", "measure", "transfer"), "crackdask.lazy") | {
     "open": "crackdask.store.open:open_store",
+    "reconstruct": "crackdask.lazy_projections",
 }
 
 

@@ -64,6 +64,15 @@ class Box:
         )
         return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
 
+    def shifted(self, by: Triple) -> Box:
+        """Return the box moved by some voxels.
+
+        >>> Box((0, 0, 0), (1, 2, 3)).shifted((1, 0, -1))
+        Box(start=(1, 0, -1), stop=(2, 2, 2))
+        """
+        start, stop = (tuple(a + b for a, b in zip(end, by, strict=True)) for end in (self.start, self.stop))
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
     def intersect(self, other: Box) -> Box | None:
         """Return the common part of two boxes, or None where there is none."""
         z, y, x = (

@@ -26,8 +26,9 @@ from crackdask.steps.labels import LabelsParams
 from crackdask.steps.labels import passes as labels_passes
 from crackdask.steps.mask import MaskParams, ball, threshold_pass
 from crackdask.steps.mask import passes as mask_passes
-from crackdask.steps.measure import MEASURED, MeasureParams, passes_to_tables
+from crackdask.steps.measure import MeasureParams, passes_to_tables
 from crackdask.steps.noise import noise_passes
+from crackdask.steps.particle_columns import MEASURED
 from crackdask.steps.transfer import CARRIED, DepthLimits, TransferParams, start_pass
 from crackdask.steps.transfer import passes as transfer_passes
 from crackdask.steps.watershed import depth_pass

@@ -12,6 +12,7 @@ SPATIAL = ("z", "y", "x")
 VOLUME = ("state", *SPATIAL)
 #: The steps of the method, in order; what each declares of itself is in its file in `crackdask.steps`.
 STEPS = (
+    "reconstruct",
     "read",
     "register",
     "grey",
@@ -213,6 +214,39 @@ TRANSFORMS = {
     ),
     "displacement_error": Variable("float64", _LATTICE, "voxel", "standard error of the local motion; NaN without one"),
 }
+_SEARCHED, _IMAGE = ("state", "searched"), ("state", "at", "strip_y", "strip_x")
+#: What a run told of the scans that it reconstructed from projections; NaN in states that were tomograms already, and
+#: where states have a different number of values.
+RECONSTRUCTION = {
+    "center": Variable("float64", ("state", "row"), "pixel", "detector column of the axis of rotation in each row"),
+    "flaws": Variable("float64", ("state", "row", "flaw"), "1", "flawed pixels, or columns, of the kept projections"),
+    "searched_row": Variable("float64", _SEARCHED, "1", "row in which the center was searched"),
+    "sweep": Variable("float64", _SEARCHED, "pixel", "center by a sweep of reconstructions"),
+    "opposite": Variable("float64", _SEARCHED, "pixel", "center by opposite views"),
+    "candidate": Variable("float64", ("state", "tried"), "pixel", "center that was tried by reconstruction"),
+    "negative": Variable("float64", ("state", "tried"), "1", "energy of negative attenuation, over its largest value"),
+    "absolute": Variable("float64", ("state", "tried"), "1", "mean of absolute attenuation, over its largest value"),
+    "mirrored": Variable("float64", ("state", "mirror"), "pixel", "center that was tried by opposite views"),
+    "mismatch": Variable("float64", ("state", "mirror"), "1", "mismatch of opposite views, over its largest value"),
+    "strip_center": Variable("float64", ("state", "at"), "pixel", "center of a slice of the strip"),
+    "strip": Variable("float32", _IMAGE, "1/voxel", "attenuation per voxel edge about centers beside the found one"),
+    "example_row": Variable("float64", ("state",), "1", "row of the examples"),
+    "sinogram": Variable(
+        "float32", ("state", "rings", "angle", "column"), "1", "part of a sinogram before and after ring removal"
+    ),
+    "slice": Variable(
+        "float32", ("state", "rings", "slice_y", "slice_x"), "1/voxel",
+        "middle of a slice, attenuation per voxel edge, before and after ring removal",
+    ),
+}  # fmt: skip
+#: Coordinates of that group.
+RECONSTRUCTION_COORDINATES = {
+    "row": Variable("int64", ("row",), "1", "row of the tomogram, 0 at the first one that was reconstructed"),
+    "flaw": Variable("str", ("flaw",), "1", "what is counted"),
+    "rings": Variable("str", ("rings",), "1", "before or after ring removal"),
+}
+#: A tomogram that is made of projections.
+TOMOGRAM = Variable("float32", SPATIAL, "1/voxel", "attenuation per voxel edge")
 #: Coordinates of the lattice of displacements.
 LATTICE_COORDINATES = {
     "lattice_z": Variable("float64", ("lattice_z",), "um", "position of lattice nodes along z"),

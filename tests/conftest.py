@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import scratch
 from tests.support import slurm as slurm_daemons
 from tests.support.experiment import CUT, SMALL, Experiment, whole
 from tests.support.fault_counts import COUNTS
 from tests.support.shared import made_once
+from tests.support.store_files import copied
 from tests.support.tiny import Tiny
 from tests.support.turns import turn
 
@@ -40,6 +42,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the turns of the processes; there is nothing to wait for in a single one."""
     numba_cache.one_writer_at_a_time()
+    scratch.use()
     if hasattr(config, "workerinput"):
         config.stash[TURNS] = Path(config.workerinput["turns"])
     elif config.getoption("numprocesses", None):
@@ -123,6 +126,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
         assert said.code == 0, said.err
 
     return Tiny(made_once(tmp_path_factory, "finished", make))
+
+
+@pytest.fixture
+def ran(finished: Tiny, tmp_path: Path) -> Tiny:
+    """Return a copy of the small experiment, run to its end; do with it what you like."""
+    shutil.copytree(finished.folder / "scans", tmp_path / "scans")
+    tiny = Tiny(tmp_path)
+    copied(finished.store, tiny.store)
+    return tiny
 
 
 @pytest.fixture(scope="session")

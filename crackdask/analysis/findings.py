@@ -106,6 +106,30 @@ KINDS: Mapping[str, Kind] = {
         "reconstruction remove them",
     ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
+    "projection-notes": Kind(
+        "how projections were taken",
+        "if it was meant otherwise, name the parts of the scan under [reconstruct]: flats, darks, image_key",
+        note=True,
+    ),
+    "saturated-pixels": Kind(
+        "the detector was full",
+        "what was seen there is interpolated from neighbours, and wrong where many are full together; "
+        "expose shorter, or leave such projections out with angles under [reconstruct]",
+    ),
+    "starved-pixels": Kind(
+        "no photon came through",
+        "half a count is taken there, so that streaks may go through slices; leave such projections out with angles "
+        "under [reconstruct], as of a holder, or take a higher energy",
+    ),
+    "lost-columns": Kind(
+        "many detector columns tell nothing",
+        "they are interpolated, which leaves faint rings and blurs what they saw; let the detector be looked at",
+    ),
+    "limited-center": Kind(
+        "the center was searched in less than half a turn",
+        "one method alone found it, and it may be off by columns; look at the labelled slices in the report, and give "
+        "center under [reconstruct] as a number where another is sharper",
+    ),
     "sharpness": Kind(
         "blurrier than the sharpest state",
         "the dark around particles reaches deeper into them there, which looks like damage; let match_sharpness be "

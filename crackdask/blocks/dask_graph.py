@@ -33,7 +33,8 @@ def lazy(
     """Build the dask graph of some passes; nothing is computed.
 
     Every block becomes one task whose inputs are slices of the input arrays (block and halo), so the inputs may be
-    chunked in any way. `block` defaults to the largest chunk of the first volume. Returns all volumes
+    chunked in any way. `block` defaults to the largest chunk of the first volume; a pass
+    with a grid of its own walks that. Returns all volumes
     and all tables, made and given.
     """
     known = {name: ChunkedGraph.of(array) for name, array in volumes.items()}
@@ -45,11 +46,12 @@ def lazy(
     written: dict[str, ChunkedGraph] = {}
     for each in passes:
         needed = {name: looked_up[name] for name in each.tables}
-        results = _results(each, grid, known, needed)
-        written |= {name: _volume(results, grid, name, dtype) for name, dtype in each.writes.items()}
+        own = each.grid or grid
+        results = _results(each, own, known, needed)
+        written |= {name: _volume(results, own, name, dtype) for name, dtype in each.writes.items()}
         known |= written
         if each.reduce is not None:
-            looked_up.update(_reduction(each, grid, results, needed))
+            looked_up.update(_reduction(each, own, results, needed))
     return {**volumes, **{name: volume.array() for name, volume in written.items()}}, looked_up
 
 

@@ -63,18 +63,19 @@ def compute(
     whole = (int(shape[0]), int(shape[1]), int(shape[2]))
     grid = Grid(whole, block or whole)
     for step in passes:
-        made = {name: np.zeros(grid.shape, dtype) for name, dtype in step.writes.items()}
+        own = step.grid or grid
+        made = {name: np.zeros(own.shape, dtype) for name, dtype in step.writes.items()}
         tallies: list[Tally] = []
         needed = {name: looked_up[name] for name in step.tables}
-        for number, box in enumerate(grid):
+        for number, box in enumerate(own):
             windows = {
-                name: (where, known[name][reach(where, box, grid.shape).slices]) for name, where in step.reads.items()
+                name: (where, known[name][reach(where, box, own.shape).slices]) for name, where in step.reads.items()
             }
-            result = run_in_memory(step.kernel, grid, number, windows, needed)
+            result = run_in_memory(step.kernel, own, number, windows, needed)
             for name in step.writes:
                 made[name][box.slices] = result.volumes[name]
             tallies.append(result.tally)
         known.update(made)
         if step.reduce is not None:
-            looked_up.update(step.reduce(grid, tallies, needed))
+            looked_up.update(step.reduce(own, tallies, needed))
     return known, looked_up

@@ -63,8 +63,9 @@ class Pass:
     `reads` names the volumes with the largest halo the kernel may ask for (or the rule for its window), `writes` the
     volumes with their dtype, `scratch` the bytes that the kernel needs for each voxel of its largest window,
     `tables` what kernel and reduction look up. `reduce` gets the grid, the tallies in block order (a sequence that may
-    load each one from disk when it is indexed) and those tables; it returns the tables named in `makes`. `narrow` gives
-    the same pass with no more than the block with this box needs, where it holds what grows with the volume.
+    load each one from disk when it is indexed) and those tables; it returns the tables named in `makes`. `grid` is
+    what the pass walks, where that is not the blocks that its unit walks. `narrow` gives the same pass with no more
+    than the block with this box needs, where it holds what grows with the volume.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Pass:
     makes: tuple[str, ...] = ()
     scratch: int = 0
     reduce: Callable[[Grid, Sequence[Tally], Tables], Tables] | None = None
+    grid: Grid | None = None
     narrow: Callable[[Box], Pass] | None = None
 
     def task(self, box: Box) -> Pass:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from crackdask.cli.common import app, examples, notice, out
 from crackdask.cli.console import duration, facts, size
 from crackdask.cli.endings import mistakes
@@ -12,6 +14,7 @@ from crackdask.engine.scans import Scans
 from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 from crackdask.recipe.recipe import Recipe, load, load_site
 from crackdask.recipe.site import Site, cores_here
+from crackdask.sources.frames import FrameStack, Uniform
 
 
 @app.command(
@@ -40,7 +43,8 @@ def planned(scans: Scans, site: Site, workers: int) -> Plan:
 
 def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
     dtype = scans.sources[0].dtype
-    cost = estimate(recipe, plan, dtype, workers)
+    projected = scans.projected
+    cost = estimate(recipe, plan, dtype, workers, projected)
     shape = " x ".join(map(str, plan.grid.shape))
     rows = [
         ["states", f"{len(recipe.states)}, reference {recipe.states[recipe.reference].name!r}"],
@@ -53,7 +57,13 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
             f"({size(BASE_BYTES)} program, {size(plan.peak.bytes)} {plan.peak.step}, {size(plan.kept_bytes)} heap)",
         ],
         ["scans to read", size(cost.source_bytes)],
+        *_projections(scans),
         *(["read as fill value", f"{name}: {what}"] for name, what in scans.unwritten.items()),
+        *(
+            [["sinograms, tomogram", f"{size(most.bytes)} and {size(most.tomogram_bytes)} a state, in the work folder"]]
+            if (most := max(projected, key=lambda each: each.bytes + each.tomogram_bytes, default=None))
+            else []
+        ),
         ["store", f"about {size(cost.store_bytes)}"],
         ["work folder, at most", f"about {size(cost.work_bytes)}"],
         ["likely time", f"{duration(cost.seconds)} on {workers} worker{'s' * (workers > 1)}"],
@@ -62,3 +72,31 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
     for words in scans.doubts():
         notice(words)
     out.print("\nthe recipe is valid")
+
+
+def _projections(scans: Scans) -> Iterator[list[str]]:
+    """Yield what is known of projections before one is read, states that are alike together; then their notes."""
+    alike: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
+    for number, state in enumerate(scans.recipe.states):
+        found = scans.projections(number)
+        if found is None:
+            continue
+        angles, (first, end), (rows, columns) = found.angles, found.rows, found.detector
+        flats, darks = (_frames(stacks) for stacks in (found.flat_stacks, found.dark_stacks))
+        told = (
+            f"{len(angles)} of {len(found.degrees)} kept, {angles.min():g} to {angles.max():g} degrees; {flats} flats, "
+            f"{darks} darks; rows {first} to {end} of {rows}, {columns} columns, {found.recorded.dtype}, {found.format}"
+        )
+        alike.setdefault(told, []).append(state.name)
+        for note in found.notes:
+            notes.setdefault(note, []).append(state.name)
+    for name, lines in (("projections", alike), ("note", notes)):
+        for told, states in lines.items():
+            everywhere = len(states) == len(scans.recipe.states)
+            yield [name, told if everywhere else f"{', '.join(states)}: {told}"]
+
+
+def _frames(stacks: Sequence[FrameStack]) -> int:
+    """Return how many frames were recorded; those that stand for none do not count."""
+    return sum(len(each.frames) for each in stacks if not isinstance(each.frames.stack, Uniform))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -171,6 +172,32 @@ class Display:
     @property
     def _who(self) -> str:
         return f"{self.workers} worker{'s' * (self.workers > 1)}"
+
+
+@contextmanager
+def slabs(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show how many slabs of scans are made: a live line in a terminal, plain lines now and then elsewhere."""
+    bar = Progress(
+        TextColumn("projecting"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, transient=True,
+    )  # fmt: skip
+    said, task = time.monotonic(), None
+
+    def show(done: int, total: int) -> None:
+        nonlocal said, task
+        if console.is_terminal:
+            if task is None:
+                bar.start()
+                task = bar.add_task("", total=total)
+            bar.update(task, completed=done)
+        elif time.monotonic() - said > _SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            console.print(f"projecting: {done} of {total} slabs")
+
+    try:
+        yield show
+    finally:
+        bar.stop()
 
 
 def facts(rows: Sequence[Sequence[str]]) -> Table:

@@ -7,7 +7,7 @@ is refused, with what would fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, prod, sin
 from typing import Any
@@ -21,6 +21,7 @@ from crackdask.recipe.recipe import Recipe, RecipeError
 from crackdask.steps.declaration import Setting, Step
 from crackdask.steps.local_motion import tile_bytes
 from crackdask.steps.read import slabs as scan_slabs
+from crackdask.steps.reconstruct import frame_grid, searched_rows, slab_rows
 from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY, VOLUMES
 
 #: A worker with all libraries loaded and kernels compiled, before the first voxel (measured, rounded up).
@@ -91,6 +92,31 @@ class Estimate:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Projected:
+    """Projections of one state, and what reconstructing them takes on the disk."""
+
+    frames: Triple
+    itemsize: int
+
+    @property
+    def bytes(self) -> int:
+        """Raw counts, of the scan and of the sinograms."""
+        return prod(self.frames) * self.itemsize
+
+    @property
+    def tomogram_bytes(self) -> int:
+        """Slices as they are made, float32."""
+        _, rows, columns = self.frames
+        return 4 * rows * columns * columns
+
+    @property
+    def tasks(self) -> int:
+        """Blocks of all passes."""
+        slabs = ceil(self.frames[1] / slab_rows(self.frames))
+        return len(frame_grid(self.frames, self.itemsize)) + len(searched_rows(self.frames[1])) + slabs + 1
+
+
 def passes_by_step(recipe: Recipe, scan: Triple, dtype: np.dtype[Any]) -> Iterator[tuple[str, Pass]]:
     """Yield every pass of one state, as it will be run."""
     setting = Setting(recipe.sections(), recipe.experiment.voxel_um, recipe.experiment.fill, scan, dtype)
@@ -99,7 +125,9 @@ def passes_by_step(recipe: Recipe, scan: Triple, dtype: np.dtype[Any]) -> Iterat
             yield step.name, each
 
 
-def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any], workers: int) -> Plan:
+def plan_blocks(
+    recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any], workers: int, also: Sequence[PassCost] = ()
+) -> Plan:
     """Choose the blocks, or take the recipe's, and check that one fits the memory of a worker.
 
     Parameters
@@ -112,6 +140,8 @@ def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any
         Of the scans.
     workers
         How many blocks are worked on at once.
+    also
+        What passes take that do not walk these blocks.
 
     Raises
     ------
@@ -128,7 +158,7 @@ def plan_blocks(recipe: Recipe, scan: Triple, shape: Triple, dtype: np.dtype[Any
         left = compute.memory - BASE_BYTES
         room = max(left - KEPT_BYTES, 2 * left // 3, 2**24)
         slabs = scan_slabs(scan, dtype.itemsize, (32, 64, 64), room // 8)
-        costs = tuple(_costs(recipe, scan, dtype, fitted, slabs))
+        costs = (*also, *_costs(recipe, scan, dtype, fitted, slabs))
         plan = Plan(Grid(shape, block), slabs, chunk, raw_chunk, costs)  # type: ignore[arg-type]
         if plan.worker_bytes <= compute.memory:
             return plan
@@ -191,8 +221,10 @@ def _turned(recipe: Recipe, block: Triple) -> int:
     return prod(ceil(b + turn * (sum(block) - b)) + 4 + bent for b in block)
 
 
-def estimate(recipe: Recipe, plan: Plan, dtype: np.dtype[Any], workers: int) -> Estimate:
-    """Return what the whole run takes: bytes, tasks and a likely time."""
+def estimate(
+    recipe: Recipe, plan: Plan, dtype: np.dtype[Any], workers: int, projected: Sequence[Projected] = ()
+) -> Estimate:
+    """Return what the whole run takes: bytes, tasks and a likely time; `projected` are the states of projections."""
     states = len(recipe.states)
     voxels, scan = prod(plan.grid.shape), prod(plan.slabs.shape)
     per_step: dict[str, int] = {}
@@ -206,12 +238,14 @@ def estimate(recipe: Recipe, plan: Plan, dtype: np.dtype[Any], workers: int) -> 
         seconds += step.seconds_per_state * (unit.state != recipe.reference)
     stored = _disk_bytes(stored_volumes(recipe)) * voxels * states
     # While a state is carried on, the next one is denoised and masked (`work_units.AHEAD`).
-    work = max(3.0 * scan * dtype.itemsize, voxels * (_disk_bytes(VOLUMES) + _disk_bytes(KEPT_ON_REQUEST)))
+    # While a tomogram is read, the next state is sorted to sinograms and reconstructed.
+    made = max((each.bytes + 2 * each.tomogram_bytes for each in projected), default=0)
+    work = max(3.0 * scan * dtype.itemsize + made, voxels * (_disk_bytes(VOLUMES) + _disk_bytes(KEPT_ON_REQUEST)))
     return Estimate(
         voxels * states,
         len(plan.grid),
-        tasks,
-        scan * dtype.itemsize * states,
+        tasks + sum(each.tasks for each in projected),
+        scan * dtype.itemsize * (states - len(projected)) + sum(each.bytes for each in projected),
         ceil(stored),
         ceil(work),
         seconds / workers,

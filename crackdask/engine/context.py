@@ -13,12 +13,13 @@ from crackdask.engine.pass_runner import Engine, Progress, Readable
 from crackdask.engine.retries import Retries
 from crackdask.engine.scans import Scans
 from crackdask.engine.work_units import Unit, labelled_by
-from crackdask.grid import Grid
+from crackdask.grid import Grid, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError
 from crackdask.schema import UnitKey
 from crackdask.sources import SourceError
 from crackdask.steps.denoise import NoiseError
 from crackdask.steps.measure import TooDeepError
+from crackdask.steps.reconstruct import sinogram_chunk, slab_rows
 from crackdask.steps.registration_parameters import RegistrationError
 from crackdask.steps.registry import KEPT_ON_REQUEST, STORED, VOLUMES
 from crackdask.storage.locations import Place, PlaceError
@@ -118,12 +119,23 @@ class RunContext:
         if self.is_stored(name):
             return volume(self.path, name, state)
         compression = Compression("lz4" if compute.compression != "none" else "none", 1)
-        dtype = VOLUMES[name].dtype
-        if dtype is None:  # the scan's own
-            source = self.scans.sources[state]
-            native = source.dtype.newbyteorder("=").str
-            return make_volume(self.work.volume(name, state), source.shape, native, self.plan.raw_chunk, compression)
-        return make_volume(self.work.volume(name, state), self.scans.shape, dtype, self.plan.chunk, compression)
+        shape, dtype, chunk = self._form(name, state)
+        return make_volume(self.work.volume(name, state), shape, dtype, chunk, compression)
+
+    def _form(self, name: str, state: int) -> tuple[Triple, str, Triple]:
+        """Return shape, dtype and chunks of a volume of the work folder."""
+        made, source = VOLUMES[name], self.scans.sources[state]
+        if made.shaped == "store":
+            return self.scans.shape, str(made.dtype), self.plan.chunk
+        if made.shaped == "scan" and made.dtype is None:  # the scan's own
+            return source.shape, source.dtype.newbyteorder("=").str, self.plan.raw_chunk
+        projections = self.scans.projections(state)
+        if projections is None:
+            raise AssertionError(f"{name} is made of projections, and state {state} has none")
+        frames = projections.recorded
+        if made.shaped == "scan":
+            return source.shape, str(made.dtype), (slab_rows(frames.shape), *self.plan.raw_chunk[1:])
+        return frames.shape, frames.dtype.str, sinogram_chunk(frames.shape, frames.dtype.itemsize)
 
     def passes(
         self,

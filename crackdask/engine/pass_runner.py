@@ -214,13 +214,14 @@ class Engine:
                 if put.get(name) is not known[name]:
                     self.work.put_table(unit, name, known[name])
                     put[name] = known[name]
-            records = self.records(unit, each.name, fingerprint, grid, outputs)
-            template = BlockJob(each, grid, 0, at_hand, outputs, self.work.tables(unit), records)
+            own = each.grid or grid
+            records = self.work.records(unit, each.name, _key(fingerprint, grid, outputs), len(own))
+            template = BlockJob(each, own, 0, at_hand, outputs, self.work.tables(unit), records)
             self._blocks(unit, template)
             at_hand = at_hand | {name: outputs[name] for name in each.writes}
             wrote.update(dict.fromkeys(each.writes, records))
             if each.reduce is not None:
-                known.update(each.reduce(grid, records, {name: known[name] for name in each.tables}))
+                known.update(each.reduce(own, records, {name: known[name] for name in each.tables}))
         for name, records in wrote.items():
             if outputs[name].is_stored and (parts := records.seals(name)) is not None:
                 outputs[name].seal(parts)

@@ -31,7 +31,7 @@ from crackdask.engine.work_units import Unit, dependent, outstanding, stored_vol
 from crackdask.grid import Triple, check_single_writer
 from crackdask.recipe.recipe import Recipe
 from crackdask.schema import UnitKey
-from crackdask.steps.registry import GROUPS, KEPT_ON_REQUEST, REGISTRY
+from crackdask.steps.registry import GROUPS, GROUPS_IF_ANY, KEPT_ON_REQUEST, REGISTRY
 from crackdask.storage.locations import Place, names, remove
 from crackdask.store import root, seals
 from crackdask.store.arrays import Compression, VolumeLayout
@@ -276,7 +276,7 @@ class Run:
         if not found.gone:
             return
         for name in found.gone:
-            if name in GROUPS:
+            if name in (*GROUPS, *GROUPS_IF_ANY):
                 remove(self._path / name)
             elif name in KEPT_ON_REQUEST:
                 remove(self._path / "volumes" / name)

@@ -16,7 +16,7 @@ from crackdask.engine.work_units import Unit, stored_volumes, units
 from crackdask.recipe.recipe import Recipe
 from crackdask.schema import VOLUMES as EVERY
 from crackdask.schema import UnitKey
-from crackdask.steps.registry import GROUPS, KEPT_ON_REQUEST, REGISTRY
+from crackdask.steps.registry import GROUPS, GROUPS_IF_ANY, KEPT_ON_REQUEST, REGISTRY
 from crackdask.storage.locations import Place, zarr_at
 from crackdask.store import seals
 from crackdask.store.checked import WHOLE, layout
@@ -60,7 +60,8 @@ def look(path: Place, recipe: Recipe, *, chunks: bool = True) -> Damage:
     spoilt = {}
     for unit in units(recipe):
         wrote = [name for name, _ in unit.writes if name in volumes]
-        reason = next((gone[name] for name in (*wrote, *REGISTRY[unit.step].groups) if name in gone), None)
+        step = REGISTRY[unit.step]
+        reason = next((gone[name] for name in (*wrote, *step.groups, *step.groups_if_any) if name in gone), None)
         if reason is None and chunks:
             reason = next(_strays(path, unit, wrote, complete), None)
         if reason:
@@ -78,7 +79,7 @@ def _gone(path: Place, volumes: set[str]) -> dict[str, str]:
     for name, reason in unlike(path):
         group, _, array = name.partition("/")
         what = group if group != GROUP or array not in EVERY else array
-        if what in (GROUP, *volumes, *GROUPS):
+        if what in (GROUP, *volumes, *GROUPS, *GROUPS_IF_ANY):
             gone.setdefault(what, f"{path}/{name}/zarr.json {reason}")
     return gone
 

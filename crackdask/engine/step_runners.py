@@ -17,6 +17,7 @@ from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.flattening import flattenings
 from crackdask.engine.grey_levels import onto_reference
 from crackdask.engine.pass_runner import Readable
+from crackdask.engine.reconstruct_runner import reconstructed
 from crackdask.engine.table_writer import WORK_TABLES, flat, ranges
 from crackdask.engine.track_runner import tracked
 from crackdask.engine.work_units import Unit
@@ -48,7 +49,8 @@ from crackdask.steps.transfer import passes as transfer_passes
 def _read(context: RunContext, unit: Unit) -> dict[str, Array]:
     source, state = context.scans.sources[unit.state], context.recipe.states[unit.state]
     planned = read_passes(state.name, source.dtype, source.shape, context.recipe.experiment.fill, context.scans.crop)
-    return context.passes(unit, planned, {"source": source}, grid=context.plan.slabs)
+    scan = source if context.scans.projections(unit.state) is None else context.volume("tomogram", unit.state)
+    return context.passes(unit, planned, {"source": scan}, grid=context.plan.slabs)
 
 
 def _register(context: RunContext, unit: Unit) -> dict[str, Array]:
@@ -268,6 +270,7 @@ def _depth_bound(context: RunContext, state: int, particle: int) -> int:
 
 
 PERFORM: Mapping[str, Callable[[RunContext, Unit], dict[str, Array]]] = {
+    "reconstruct": reconstructed,
     "read": _read,
     "register": _register,
     "grey": _grey,

@@ -9,7 +9,7 @@ import numpy as np
 
 from crackdask import schema
 from crackdask.schema import Variable
-from crackdask.storage.locations import Place, flush_all
+from crackdask.storage.locations import Place, flush_all, remove
 from crackdask.store import seals
 from crackdask.store.arrays import Axes, create_array, fresh_group, open_arrays, write_array, write_state_coordinates
 from crackdask.store.root import consolidate
@@ -115,6 +115,18 @@ class TableWriter:
             values = coordinates[name] if name in coordinates else columns[name]
             held = values if variable.dtype == "str" else values.astype(variable.dtype)
             write_array(group, name, held, variable.dims, variable.attributes)
+
+    def write_reconstruction(self, variables: Mapping[str, Array], flaws: Sequence[str]) -> None:
+        """Write what was found when projections were reconstructed; where there is none, leave nothing of before."""
+        if not variables:
+            remove(self._path / "reconstruction")
+            return
+        group = fresh_group(self._path, "reconstruction")
+        write_state_coordinates(group, self._axes)
+        rows = variables["center"].shape[1]
+        values = {**variables, "row": np.arange(rows), "flaw": np.array(flaws), "rings": np.array(["before", "after"])}
+        for name, variable in (*schema.RECONSTRUCTION_COORDINATES.items(), *schema.RECONSTRUCTION.items()):
+            write_array(group, name, values[name], variable.dims, variable.attributes)
 
     def close(self) -> None:
         """Write the consolidated metadata, and down which chunks were written."""

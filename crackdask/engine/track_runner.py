@@ -15,10 +15,12 @@ from crackdask.engine import sharpness
 from crackdask.engine.context import RunContext
 from crackdask.engine.flattening import across_scans
 from crackdask.engine.grey_levels import grey_scales, phases
+from crackdask.engine.reconstruct_runner import as_stored
 from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges
 from crackdask.engine.work_units import Unit, units
 from crackdask.schema import GREY_LEVELS
 from crackdask.steps.particle_motion import likely, own_displacement, strain, whole_strain_error
+from crackdask.steps.reconstruct import COUNTED
 from crackdask.steps.registration_result import KINDS, StoredField, stored_transforms
 from crackdask.steps.track import track
 from crackdask.store.root import set_attributes
@@ -65,6 +67,7 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
             context.recipe.experiment.voxel_um,
         )
     )
+    writer.write_reconstruction(as_stored(_reconstructed(context)), COUNTED)
     told = _findings(context, transforms)
     levels, of_phases = phases(context)
     numbers = _whole_volume_numbers(context, levels)
@@ -73,6 +76,13 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     set_attributes(context.path, {"found": numbers, "findings": findings.as_attribute(told)})
     writer.close()
     return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
+
+
+def _reconstructed(context: RunContext) -> list[dict[str, Array]]:
+    """Return what was found when each state was reconstructed; nothing of one that was a tomogram already."""
+    if context.recipe.reconstruct is None:
+        return []
+    return [context.result("reconstruct", s) for s in range(len(context.recipe.states))]
 
 
 def _motion(

@@ -114,6 +114,7 @@ def units(recipe: Recipe) -> list[Unit]:
         for state in order
         for step in of_stage(stage)
         if step.states == "all" or (step.states == "reference") == (state == recipe.reference)
+        if step.asked(sections, state == recipe.reference)
     ]
     return planned + [_unit(step, recipe.reference, recipe, sections, order) for step in of_stage(Stage.WHOLE)]
 
@@ -128,7 +129,8 @@ def _unit(step: Step, state: int, recipe: Recipe, sections: Mapping[str, Any], o
         for name, which in step.needs
         for s in states[which]
     )
-    needs.pop(key, None)
+    for each in [key, *(each for each in needs if not REGISTRY[each.step].asked(sections, each.state == reference))]:
+        needs.pop(each, None)
     looks = step.reads_in(sections, state == reference)
     reads = dict.fromkeys((name, s) for name, which in step.reads for s in states[which]) if looks else {}
     return Unit(key, tuple(needs), tuple(reads), tuple((name, state) for name in step.writes))

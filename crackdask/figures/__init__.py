@@ -31,6 +31,7 @@ from crackdask.figures import (
     local_motion,
     one_particle,
     path_tree,
+    reconstruction,
     registration_check,
     size_distribution,
 )
@@ -47,6 +48,7 @@ from crackdask.figures.local_motion import uneven_motion
 from crackdask.figures.one_particle import line_profiles
 from crackdask.figures.panel import Panel
 from crackdask.figures.path_tree import tree_of_paths
+from crackdask.figures.reconstruction import center_strip, detector_flaws, ring_removal, rotation_center
 from crackdask.figures.registration_check import before_and_after, registration
 from crackdask.figures.size_distribution import particle_sizes
 
@@ -66,6 +68,7 @@ _IN_ORDER = (
     size_distribution,
     registration_check,
     local_motion,
+    reconstruction,
 )
 PANELS: tuple[Panel, ...] = tuple(panel for module in _IN_ORDER for panel in module.PANELS)
 
@@ -75,10 +78,12 @@ __all__ = [
     "aged_by_size",
     "aged_intensity",
     "before_and_after",
+    "center_strip",
     "crack_skeleton",
     "crack_surface",
     "damage_in_place",
     "damaged_on_charge",
+    "detector_flaws",
     "extreme_states",
     "grey_histogram",
     "healed_on_discharge",
@@ -91,6 +96,8 @@ __all__ = [
     "radial_profiles",
     "registration",
     "relative_intensity",
+    "ring_removal",
+    "rotation_center",
     "slices",
     "tree_of_paths",
     "uneven_motion",

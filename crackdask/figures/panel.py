@@ -31,6 +31,8 @@ class Panel:
         Takes these numbers and returns them as a table.
     from_damage
         Whether `collect` also takes what :func:`crackdask.analyse.damage` returned.
+    group
+        Group of the store without which a report passes over it in silence; by default it says why it is not drawn.
     """
 
     name: str
@@ -40,3 +42,4 @@ class Panel:
     draw: Callable[[xr.Dataset], Figure]
     frame: Callable[[xr.Dataset], pd.DataFrame]
     from_damage: bool = False
+    group: str = ""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tifffile
+import xarray as xr
 
 from crackdask.grid import Box
 from crackdask.phantom.experiment import Phantom
@@ -77,6 +78,27 @@ def write(
             job.result()
             if progress:
                 progress(done, len(jobs))
+    _write_tables(truth, folder)
+    path = folder / "recipe.toml"
+    path.write_text(recipe(phantom), encoding="utf-8")
+    return path
+
+
+def write_truth(phantom: Phantom, folder: Path) -> None:
+    """Write what is known of a phantom: labels of the reference, its particles in every state, and their motion."""
+    truth = phantom.truth()
+    wide = np.uint16 if truth.sizes["particle"] < 2**16 else np.uint32
+    place = folder / "truth/labels"
+    place.mkdir(parents=True, exist_ok=True)
+    nz, ny, nx = phantom.shape
+    for first in range(0, nz, SLAB):
+        labels = phantom.labels(Box((first, 0, 0), (min(first + SLAB, nz), ny, nx)))
+        for k, image in enumerate(labels.astype(wide), start=first):
+            tifffile.imwrite(place / f"slice_{k:04d}.tif", image)
+    _write_tables(truth, folder)
+
+
+def _write_tables(truth: xr.Dataset, folder: Path) -> None:
     for axis in "zyx":
         truth[f"displacement_{axis}"] = truth["displacement"].sel(axis=axis, drop=True)
     table = truth.drop_dims(["row", "col", "axis"]).to_dataframe(dim_order=["state", "particle"])
@@ -85,6 +107,3 @@ def write(
     columns = [f"m{row}{col}" for row in range(4) for col in range(4)]
     motion = pd.DataFrame(matrices, columns=columns, index=truth["state"].to_index())
     motion.to_csv(folder / "truth/transforms.csv", float_format="%.17g")
-    path = folder / "recipe.toml"
-    path.write_text(recipe(phantom), encoding="utf-8")
-    return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, cast, get_args, get_origin
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -103,6 +103,6 @@ def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
     """Return the model of a section or of a list of tables, or None for a key that holds a value."""
     for name, field in model.model_fields.items():
         if (field.alias or name) == key:
-            tables = get_args(field.annotation) if get_origin(field.annotation) is tuple else (field.annotation,)
-            return next((kind for kind in tables if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+            kinds = get_args(field.annotation) or (field.annotation,)  # a list of tables, or a section or none
+            return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     return None

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from crackdask.sources import suggest
+from crackdask.sources.projections import Projections
+from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.storage.locations import Place
+
+#: From 0 to 180 degrees the last projection may be left out.
+_HALF_TURN = 178.0
 
 
 def draft(scans: Sequence[Place], base: Path) -> str:
@@ -26,7 +32,7 @@ def draft(scans: Sequence[Place], base: Path) -> str:
     SourceError
         If one of them is no scan.
     """
-    drafted = [entry for path in scans for entry in suggest(path)]
+    drafted = [entry for path in scans for entry in suggest(path, ReconstructParams())]
     sizes = [entry["voxel_um"] for entry in drafted if entry["voxel_um"] is not None]
     voxel, note = (sizes[0], "from the scan's metadata") if sizes else (1.0, "the files do not tell: fill in")
     value = json.dumps(list(voxel) if isinstance(voxel, tuple) else voxel)
@@ -45,7 +51,7 @@ def draft(scans: Sequence[Place], base: Path) -> str:
         shape = " x ".join(map(str, entry["shape"]))
         lines += [
             "",
-            f"[[states]]  # {shape} voxels, {entry['dtype']}",
+            f"[[states]]  # {shape} voxels, {_made_of(entry)}",
             f"name = {json.dumps(name)}",
             f"voltage = {3.0 if number == 0 else 4.2}  # V vs Li/Li+: fill in",
             f'step = "{"pristine" if number == 0 else "charge"}"  # pristine, charge, discharge or aged',
@@ -56,5 +62,24 @@ def draft(scans: Sequence[Place], base: Path) -> str:
             lines.append(
                 f'# missing = "fill"  # if the {entry["unwritten"]} that are not there hold the fill value alone'
             )
+    projected = [entry["projections"] for entry in drafted if entry["projections"]]
+    lines += _reconstruct(projected) if projected else []
     lines += ["", "# Every other section is optional: see the README.", ""]
     return "\n".join(lines)
+
+
+def _made_of(entry: Mapping[str, Any]) -> str:
+    """Return the type of a tomogram, or what it is yet to be made of."""
+    found = entry["projections"]
+    return f"from {len(found.degrees)} projections" if found else str(entry["dtype"])
+
+
+def _reconstruct(projected: Sequence[Projections]) -> list[str]:
+    """Return the section that says how slices are made; without it projections are refused."""
+    low, high = (round(end(end(each.degrees) for each in projected), 3) for end in (min, max))
+    lines = ["", "[reconstruct]"]
+    lines += [f"# note: {note}" for note in dict.fromkeys(note for each in projected for note in each.notes)]
+    lines += [f"# angles = [{low}, {high}]  # degrees that are kept; leave out those where a holder is in the way"]
+    if high - low < _HALF_TURN:
+        lines += ["# center = 0.0  # detector column: fill in, for the angles cover less than half a turn"]
+    return lines

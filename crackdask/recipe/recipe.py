@@ -29,6 +29,7 @@ from crackdask.steps.grey import GreyParams
 from crackdask.steps.labels import LabelsParams
 from crackdask.steps.mask import MaskParams
 from crackdask.steps.measure import MeasureParams
+from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.steps.registration_parameters import RegisterParams
 from crackdask.steps.transfer import TransferParams
 from crackdask.storage.locations import no_file
@@ -110,7 +111,10 @@ class ScannedState(BaseModel):
     model_config = STRICT
 
     name: str = Field(min_length=1, description="unique name")
-    source: str = Field(min_length=1, description="folder of TIFF slices, .tif, .h5::/path, .zarr, .npy")
+    source: str = Field(
+        min_length=1,
+        description="folder of TIFF slices, .tif, .h5::/path, .zarr, .npy; or projections: NXtomo, DXchange, frames",
+    )
     voltage: float = Field(ge=-1000, le=1000, allow_inf_nan=False, description="V vs Li/Li+")
     step: Literal["pristine", "charge", "discharge", "aged"] = Field(description="part of the cycle")
     cycle: int = Field(0, ge=0, le=1_000_000, description="number of the cycle")
@@ -185,6 +189,7 @@ class Recipe(BaseModel):
     experiment: Experiment
     states: Annotated[tuple[ScannedState, ...], BeforeValidator(_tables)] = Field(min_length=1)
     crop: Crop = Crop()
+    reconstruct: ReconstructParams | None = None
     register_: RegisterParams = Field(RegisterParams(), alias="register")
     grey: GreyParams = GreyParams()
     denoise: DenoiseParams = DenoiseParams()
@@ -221,6 +226,8 @@ class Recipe(BaseModel):
     def as_dict(self) -> dict[str, Any]:
         """Return the resolved recipe as plain values; where it ran is not part of it."""
         content = self.model_dump(mode="json", by_alias=True, exclude={"cluster"})
+        if self.reconstruct is None:
+            del content["reconstruct"]
         for state in content["states"]:
             if state["missing"] == "refuse":  # so it was before there was a choice
                 del state["missing"]
@@ -287,10 +294,21 @@ def check(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
         recipe = Recipe.model_validate(dict(content))
     except ValidationError as error:
         lines += complaints(error, Recipe)
+    else:
+        lines += _wrong_centers(recipe)
     lines += _contradictions(content)
     if lines:
         raise RecipeError(refusal(where, lines))
     return recipe
+
+
+def _wrong_centers(recipe: Recipe) -> Iterable[str]:
+    """Yield what is wrong with a list of centers, one for each state."""
+    if recipe.reconstruct is not None:
+        try:
+            recipe.reconstruct.axes(len(recipe.states))
+        except ValueError as error:
+            yield f"reconstruct.center: {error}"
 
 
 def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:

@@ -115,6 +115,7 @@ def report(store: Place | xr.DataTree, folder: Path) -> Report:
     if not isinstance(store, xr.DataTree):
         store = open_store(store)
     table_of(store, "particles")
+    panels = tuple(panel for panel in panels if not panel.group or panel.group in store.children)
     pictures = folder / "figures"
     pictures.mkdir(parents=True, exist_ok=True)
     store = _at_hand(store)

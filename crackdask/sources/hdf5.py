@@ -51,7 +51,7 @@ class Hdf5Source(Source):
             if not Path(other).is_file():  # HDF5 would read it as zeros
                 raise SourceError(f"{other}: the file is gone")
         with hdf5_file(place(self.location)) as file:
-            data = _opened(file, self.path)
+            data = opened_dataset(file, self.path)
             if data.shape != self.shape:
                 raise SourceError(
                     f"{self.location}: {self.path} is now {data.shape}, was {self.shape} when the "
@@ -72,7 +72,7 @@ def hdf5_file(path: Place) -> Iterator[Any]:
         yield file
 
 
-def _opened(file: Any, path: str) -> Any:
+def opened_dataset(file: Any, path: str) -> Any:
     """Return a dataset whose files of raw voxels are looked for beside it, as those of virtual ones are."""
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     access.set_efile_prefix(b"${ORIGIN}")
@@ -110,8 +110,8 @@ def _open(path: Place, inner: str, missing: Missing) -> Hdf5Source:
             data = file[inner]
         where = f"{path}::{inner}"
         shape, dtype = checked(where, data.shape or (), data.dtype)
-        others = _elsewhere(path, data)
-        unwritten = _unwritten(where, data, missing)
+        others = other_files(path, data)
+        unwritten = unwritten_parts(where, data, missing)
         thick = data.chunks[0] if data.chunks else 1
     return Hdf5Source(shape, dtype, "hdf5", str(path), f"/{inner.strip('/')}", thick, others, unwritten=unwritten)
 
@@ -126,7 +126,7 @@ def _refuse_links_to_no_file(path: Place, file: Any, inner: str) -> None:
             return
 
 
-def _unwritten(where: str, data: Any, missing: Missing) -> str:
+def unwritten_parts(where: str, data: Any, missing: Missing) -> str:
     """Return what of a dataset is not there and allowed to be so."""
     home = Path(data.file.filename).parent
 
@@ -150,7 +150,7 @@ def _unwritten(where: str, data: Any, missing: Missing) -> str:
     return accepted(where, hdf5_gaps(data), missing)
 
 
-def _elsewhere(path: Place, data: Any) -> tuple[str, ...]:
+def other_files(path: Place, data: Any) -> tuple[str, ...]:
     """Return the other files that hold a dataset's voxels; HDF5 reads absent ones as zeros."""
     names = [source.file_name for source in data.virtual_sources()] if data.is_virtual else []
     names += [name for name, _, _ in data.external or ()]

@@ -15,6 +15,8 @@ from crackdask.sources.arrays import is_zarr, zarr_node, zarr_shapes
 from crackdask.sources.base import Source, SourceError, named
 from crackdask.sources.hdf5 import HDF5, hdf5_file, hdf5_shapes
 from crackdask.sources.opening import open_source
+from crackdask.sources.projections import Projections, is_projections, open_projections
+from crackdask.sources.scan_parts import ProjectionKeys
 from crackdask.sources.tiff import TIFF
 from crackdask.storage.locations import Place, opened, place
 
@@ -30,12 +32,13 @@ _MICRONS = {
 }  # fmt: skip
 
 
-def suggest(path: Place) -> list[dict[str, Any]]:
+def suggest(path: Place, keys: ProjectionKeys | None = None) -> list[dict[str, Any]]:
     """Return what there is at a path: one entry a scan, in natural order.
 
     A path may be a scan or a folder of scans. Each entry has `name`, `source` (for the recipe),
     `shape`, `dtype`, `voxel_um`: a number, three of them (z, y, x), or None where the file does
-    not say, and `unwritten`: what of the scan is not there.
+    not say, `unwritten`: what of the scan is not there, and `projections`: the opened ones, or None where it
+    is a tomogram. They are looked for where `keys` are given, which say how.
 
     Raises
     ------
@@ -47,9 +50,11 @@ def suggest(path: Place) -> list[dict[str, Any]]:
         seen = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=_natural)
         slices = [p for p in seen if p.suffix.lower() in TIFF and p.is_file()]
         if not slices or all(_is_stack(p) for p in slices):
-            entries = [entry for p in seen if _may_be_scan(p) for entry in suggest(p)]
+            entries = [entry for p in seen if _may_be_scan(p) for entry in suggest(p, keys)]
             if entries:
                 return entries
+    if keys is not None and is_projections(str(path), Path(), keys):
+        return [_entry(open_projections(str(path), Path(), keys, "fill"))]
     return [_entry(open_source(spec, Path(), "fill")) for spec in _specs(path)]
 
 
@@ -94,10 +99,12 @@ def _specs(path: Place) -> list[str]:
 def _entry(source: Source) -> dict[str, Any]:
     """Describe one scan."""
     path = place(source.location)
-    inner = source.inner.strip("/")
+    projected = source if isinstance(source, Projections) else None
+    inner = "" if projected else source.inner.strip("/")
     edges = stated_voxel_um(source)
     return {
-        "name": path.name if source.kind == "slices" else _bare(path.name),
+        "projections": projected,
+        "name": path.name if path.is_dir() and source.kind != "zarr" else _bare(path.name),
         "source": f"{path}::/{inner}" if inner else str(path),
         "shape": source.shape,
         "dtype": source.dtype.name,

@@ -30,16 +30,7 @@ def open_source(spec: str, base: Path, missing: Missing = "refuse") -> Source:
     SourceError
         If the scan is missing, empty, incomplete, unreadable, not 3-D, or of another type.
     """
-    name, _, inner = spec.partition("::")
-    path: Place = place(name)
-    if isinstance(path, Path):
-        path = Path(os.path.abspath(base / at_home(path)))  # noqa: PTH100 - resolve() would follow links
-    with named(str(path)):
-        there = path.exists()
-    if not there:
-        hint = "" if isinstance(path, Prefix) else f" (source = {spec!r}, taken relative to {base})"
-        raise SourceError(f"{path}: no such file or folder{hint}; correct the path")
-    refuse_no_file(path)
+    path, inner = there(spec, base)
     suffix = path.suffix.lower()
     with named(str(path)):
         if path.is_dir() and (suffix == ".zarr" or is_zarr(path)):
@@ -57,3 +48,24 @@ def open_source(spec: str, base: Path, missing: Missing = "refuse") -> Source:
         if suffix == ".npy":
             return open_npy(path)
     raise SourceError(f"{path}: not a format that can be read; wanted {FORMATS}")
+
+
+def there(spec: str, base: Path) -> tuple[Place, str]:
+    """Return the file or folder that `spec` names, and the path within it.
+
+    Raises
+    ------
+    SourceError
+        If there is none.
+    """
+    name, _, inner = spec.partition("::")
+    path: Place = place(name)
+    if isinstance(path, Path):
+        path = Path(os.path.abspath(base / at_home(path)))  # noqa: PTH100 - resolve() would follow links
+    with named(str(path)):
+        exists = path.exists()
+    if not exists:
+        hint = "" if isinstance(path, Prefix) else f" (source = {spec!r}, taken relative to {base})"
+        raise SourceError(f"{path}: no such file or folder{hint}; correct the path")
+    refuse_no_file(path)
+    return path, inner

@@ -200,6 +200,15 @@ def open_tiff(path: Place) -> TiffStack:
     return TiffStack(shape, dtype, "tiff", str(path), offset, stored)
 
 
+def open_image(path: Place) -> SliceFolder | None:
+    """Look at a file with a single image: a stack of one; None if it holds several."""
+    with opened(path) as file, tifffile.TiffFile(file, name=str(path)) as tif:
+        if tif.pages.is_multipage or len(volume(tif, path).shape) != 2:
+            return None
+        shape, dtype = _header(tif, path)
+    return SliceFolder((1, *shape), dtype, "slices", str(path.parent), (path.name,))
+
+
 def open_slices(folder: Place) -> SliceFolder:
     """Look at every slice of a folder."""
     seen = sorted(p for p in folder.iterdir() if not p.name.startswith("."))

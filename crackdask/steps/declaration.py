@@ -56,11 +56,14 @@ class Volume:
     kept
         In the store "always", or "on request" (`keep_intermediate`); "never" for what lies in the work folder and goes
         when nobody reads it any more.
+    shaped
+        As the "store", a whole "scan", or the "frames" of a scan (projection, row, column).
     """
 
     dtype: str | None
     disk_bytes: float = 0.0
     kept: Literal["always", "on request", "never"] = "never"
+    shaped: Literal["store", "scan", "frames"] = "store"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class Step:
         facts of the opened scans.
     states
         For which states it is done.
+    asked
+        Tells whether it is done at all, from the recipe's sections and whether the state is the reference.
     needs
         Steps whose tables it uses, of which state; those that would be itself are left out.
     reads, writes, internal
@@ -123,6 +128,8 @@ class Step:
         What its passes call volumes of another name.
     groups
         Groups of tables that it writes into the store.
+    groups_if_any
+        Those that it writes only where there is something to tell.
     passes
         Its passes over blocks, as far as they are known before a voxel is read.
     walks
@@ -141,6 +148,7 @@ class Step:
     facts: tuple[Fact, ...] = ()
     opened: tuple[Opened, ...] = ()
     states: Literal["all", "reference", "others"] = "all"
+    asked: Callable[[Mapping[str, Any], bool], bool] = always
     needs: tuple[tuple[str, Of], ...] = ()
     reads: tuple[tuple[str, Of], ...] = ()
     writes: Mapping[str, Volume] = field(default_factory=dict)
@@ -148,6 +156,7 @@ class Step:
     reads_in: Callable[[Mapping[str, Any], bool], bool] = always
     aliases: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
+    groups_if_any: tuple[str, ...] = ()
     passes: Callable[[Setting], Sequence[Pass]] = no_passes
     walks: Literal["blocks", "slabs"] = "blocks"
     seconds_per_megavoxel: float = 0.0

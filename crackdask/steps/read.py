@@ -18,7 +18,7 @@ from crackdask.blocks.passes import Block, Pass, Result, Tables, Tally
 from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels import raw_reductions as kernels
 from crackdask.sources import SourceError
-from crackdask.steps.declaration import Setting, Stage, Step, Volume
+from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume
 from crackdask.steps.histograms import Extremes, Histogram, as_voxel, extremes, histogram, two_passes
 
 if TYPE_CHECKING:
@@ -261,12 +261,19 @@ def _planned(setting: Setting) -> tuple[Pass, ...]:
     return passes("", setting.dtype, setting.scan, setting.fill, Box.whole(setting.scan))
 
 
+def _of_projections(parameters: Mapping[str, Any], is_reference: bool) -> bool:
+    return parameters["reconstruct"] is not None
+
+
 STEP = Step(
     name="read",
     stage=Stage.SCANS,
     facts=("fill", "crop"),
     opened=("source",),
-    writes={"raw": Volume(dtype=None)},
+    needs=(("reconstruct", Of.ITSELF),),
+    reads=(("tomogram", Of.ITSELF),),
+    reads_in=_of_projections,
+    writes={"raw": Volume(dtype=None, shaped="scan")},
     passes=_planned,
     walks="slabs",
     seconds_per_megavoxel=0.02,

@@ -89,7 +89,8 @@ def register(
     """
     matches = _Matches(scans, reference_shape, spacing, params, apply)
     first = params.first_transform
-    chosen = matches.rough(coarse(reference, moving, params, spacing=spacing), first)
+    inside = [_inside(level, scans.region, reference_shape) for level in reference]
+    chosen = matches.rough(coarse(inside, moving, params, spacing=spacing), first)
     residuals: dict[str, float] = {first: chosen.residual_voxels}
     kind: str = first
     if params.transform == "auto" or params.may_bend:
@@ -107,6 +108,17 @@ def register(
     chosen = matches.fine(chosen, kind)
     residuals[kind] = chosen.residual_voxels
     return _verified(Registration(chosen, kind, residuals), scans, params, reference_shape, spacing)
+
+
+def _inside(level: Level, region: Box, shape: Triple) -> Level:
+    """Return a level of which only the part that counts is looked at."""
+    if region == Box.whole(shape):
+        return level
+    valid = np.zeros(level.grey.shape, bool)
+    ends = zip(region.start, region.stop, strict=True)
+    part = tuple(slice(-(-a // level.factor), max(b // level.factor, a // level.factor + 1)) for a, b in ends)
+    valid[part] = True if level.valid is None else level.valid[part]
+    return level._replace(valid=valid)
 
 
 def _verified(found: Registration, scans: Scans, params: RegisterParams, shape: Triple, spacing: Point) -> Registration:
@@ -161,8 +173,9 @@ class _Matches:
 
     @cached_property
     def blocks(self) -> tuple[Box, ...]:
-        """The sub-blocks."""
-        return subblocks(self.shape, self.params.sub_block, self.params.blocks_per_axis)
+        """The sub-blocks: in the part that counts, for the rest may be air, a holder, and what both throw."""
+        inside = subblocks(self.scans.region.shape, self.params.sub_block, self.params.blocks_per_axis)
+        return tuple(box.shifted(self.scans.region.start) for box in inside)
 
     @property
     def bins_tell(self) -> bool:

@@ -18,6 +18,8 @@ STORED = tuple(name for name, volume in VOLUMES.items() if volume.kept == "alway
 KEPT_ON_REQUEST = tuple(name for name, volume in VOLUMES.items() if volume.kept == "on request")
 #: The tables of a finished store, each a group.
 GROUPS = tuple(group for step in REGISTRY.values() for group in step.groups)
+#: Those that a store has only where there is something to tell.
+GROUPS_IF_ANY = tuple(group for step in REGISTRY.values() for group in step.groups_if_any)
 
 
 def of_stage(stage: Stage) -> list[Step]:

@@ -19,6 +19,7 @@ from crackdask.analysis.findings import (
     sentences,
     unpacked,
 )
+from crackdask.analysis.reconstruction_findings import of_center, of_notes, of_pixels
 from crackdask.report.page import report
 from tests.support.tiny import Tiny
 
@@ -70,6 +71,23 @@ def test_edges_tell_the_states_that_are_blurrier() -> None:
         assert (found.code, found.state, found.figure, found.limit) == (code, "b", 0.7, 0.4)
         assert found.text == "edges 0.99 voxels wide instead of 0.70, as after a blur of 0.70, limit 0.4"
         assert found.kind.note == done
+
+
+def test_flawed_pixels_tell_where_they_matter() -> None:
+    sound = dict.fromkeys(("saturated", "starved", "zingers", "missing", "dead", "stuck", "lost"), 0)
+    assert of_pixels("a", sound | {"saturated": 100, "starved": 10, "dead": 1}, (100, 10, 10)) == []
+    found = of_pixels("a", sound | {"saturated": 101, "starved": 11, "dead": 1, "stuck": 1}, (100, 10, 10))
+    assert [(each.code, each.figure) for each in found] == [
+        ("saturated-pixels", 0.0101), ("starved-pixels", 0.0011), ("lost-columns", 0.02),
+    ]  # fmt: skip
+    assert found[2].text == "2.00% of the columns of all rows: dead, stuck, or mostly full, limit 1.0%"
+
+
+def test_projections_tell_what_was_missing_and_a_center_of_one_method() -> None:
+    assert of_notes("a", []) == []
+    (note,) = of_notes("a", ["found no darks"])
+    assert (note.code, note.state, note.text, note.kind.note) == ("projection-notes", "a", "found no darks", True)
+    assert of_center("a", (30.0, 177.0))[0].text == "147.0 of 180 degrees"
 
 
 def test_findings_of_a_run_are_shown_by_run_status_and_report(tiny: Tiny, tmp_path: Path) -> None:

@@ -204,7 +204,9 @@ def test_mistakes_on_the_command_line(
 def test_a_step_that_does_not_exist(tiny: Tiny) -> None:
     said = tiny.run("--until", "maske")
     assert said.code == 2
-    assert "'maske' is no step; the steps are read, register, grey, denoise, mask, labels" in words(said.err)
+    assert "'maske' is no step; the steps are reconstruct, read, register, grey, denoise, mask, labels" in words(
+        said.err
+    )
     assert not tiny.store.exists()
 
 
@@ -339,9 +341,9 @@ def test_the_hard_demo_has_scans_of_its_own(tmp_path: Path, monkeypatch: pytest.
     said: list[str] = []
     monkeypatch.setattr(demonstration, "DEMO", Phantom(shape=(24, 32, 32), states=states(2)))
     monkeypatch.setattr(demonstration, "HARD", hard((24, 32, 32), states(2)))
-    plain, altered = (demonstration.prepare(tmp_path / "demo.zarr", 1, said.append, kind) for kind in (False, True))
+    plain, altered = (demonstration.prepare(tmp_path / "demo.zarr", 1, said.append, kind) for kind in ("plain", "hard"))
     assert (plain.parent.name, altered.parent.name) == ("demo-scans", "demo-hard-scans")
-    assert demonstration.prepare(tmp_path / "demo.zarr", 1, said.append, True) == altered
+    assert demonstration.prepare(tmp_path / "demo.zarr", 1, said.append, "hard") == altered
     assert said[-1] == f"the scans are there already: {altered.parent}"
     truths = [pd.read_parquet(one.parent / "truth/particles.parquet") for one in (plain, altered)]
     assert [truth.displacement_z.any() for truth in truths] == [False, True]

@@ -14,28 +14,16 @@ from scipy import ndimage
 
 import crackdask
 from crackdask.analysis.solid_grey import solid
-from crackdask.cluster.launch import connect
-from crackdask.engine.run import Run
-from crackdask.engine.scans import Scans
 from crackdask.grid import Box
-from crackdask.phantom import Phantom, states, write
-from crackdask.recipe.recipe import load
+from tests.support.five_states import PHANTOM
 from tests.support.scoring import corner_error, f1, matches
-from tests.support.silence import Silent
 
-PHANTOM = Phantom(shape=(160, 224, 224), states=states(4), seed=1)
 LEAST = 50  # voxels: [mask] min_island removes smaller pieces, so they are no misses
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> xr.DataTree:
-    folder = tmp_path_factory.mktemp("accuracy")
-    recipe = load(write(PHANTOM, folder / "scans", workers=2))
-    path: Path = folder / "store.zarr"
-    with connect("local", 2, recipe.compute.memory) as executor:
-        outcome = Run(Scans.of(recipe, folder / "scans"), path, executor, Silent())(None)
-    assert not outcome.failures
-    return crackdask.open(path)
+def store(five_states_store: Path) -> xr.DataTree:
+    return crackdask.open(five_states_store)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +44,7 @@ def pairs(store: xr.DataTree, true_labels: Any) -> list[dict[int, int]]:
 
 def test_every_state_is_registered_to_a_tenth_of_a_voxel(store: xr.DataTree) -> None:
     found = store["transforms"].to_dataset().matrix.values
-    errors = [corner_error(found[s], PHANTOM.matrix(s), PHANTOM.shape) for s in range(4)]
+    errors = [corner_error(found[s], PHANTOM.matrix(s), PHANTOM.shape) for s in range(len(PHANTOM.states))]
     assert max(errors[1:]) > 0, "the phantom must move"
     assert max(errors) < 0.1, errors
 

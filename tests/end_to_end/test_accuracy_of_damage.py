@@ -11,28 +11,16 @@ import numpy as np
 import pytest
 
 from crackdask import analyse
-from crackdask.cluster.launch import connect
-from crackdask.engine.run import Run
-from crackdask.engine.scans import Scans
-from crackdask.phantom import FIVE_STATES, Phantom, write
-from crackdask.recipe.recipe import load
 from tests.support.compared import Compared, compared_with_truth
-from tests.support.silence import Silent
+from tests.support.five_states import PHANTOM
 
-PHANTOM = Phantom(shape=(128, 208, 208), states=FIVE_STATES, seed=1)
 LARGE = 8.0  # voxels
 POINTS = 0.03
 
 
 @pytest.fixture(scope="session")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
-    folder = tmp_path_factory.mktemp("damage")
-    recipe = load(write(PHANTOM, folder / "scans"))
-    path: Path = folder / "store.zarr"
-    with connect("synchronous", None, recipe.compute.memory) as executor:
-        outcome = Run(Scans.of(recipe, folder / "scans"), path, executor, Silent())(None)
-    assert not outcome.failures
-    return compared_with_truth(path, PHANTOM)
+def compared(five_states_store: Path) -> Compared:
+    return compared_with_truth(five_states_store, PHANTOM)
 
 
 def test_the_phantom_is_large_enough(compared):

@@ -121,7 +121,7 @@ class Runs:
 def test_a_run_killed_in_every_step_gives_the_same_files(
     experiment: Experiment, cut_store: Path, tmp_path: Path
 ) -> None:
-    assert [unit.split("-")[0] for unit in IN_EVERY_STEP] == list(STEPS)
+    assert ["reconstruct", *(unit.split("-")[0] for unit in IN_EVERY_STEP)] == list(STEPS)
     recipe = experiment.write("cut.toml", CUT)
     runs = Runs(recipe, tmp_path / "killed.zarr", tmp_path / "log", ("--cluster", "synchronous"))
     for unit in IN_EVERY_STEP:

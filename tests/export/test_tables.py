@@ -272,10 +272,9 @@ def test_by_default_long_tables_are_parquet_only(finished: Tiny, tmp_path: Path)
     assert "note: not as CSV, for their size: histograms, shells (--format csv writes them too)" in said.out
 
 
-def test_the_default_folder_lies_beside_the_store(tiny: Tiny) -> None:
-    assert tiny.run().code == 0
-    assert crackdask("export", tiny.store, "--table", "particles").code == 0
-    found = sorted(path.name for path in (tiny.folder / "out-export").iterdir())
+def test_the_default_folder_lies_beside_the_store(ran: Tiny) -> None:
+    assert crackdask("export", ran.store, "--table", "particles").code == 0
+    found = sorted(path.name for path in (ran.folder / "out-export").iterdir())
     assert found == ["columns.csv", "particles.csv", "particles.parquet"]
 
 

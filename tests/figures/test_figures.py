@@ -297,11 +297,32 @@ def test_sizes_count_every_particle(drawn: dict[str, Any]) -> None:
     assert (int(numbers.found.sum()), int(numbers.tracked.sum())) == (40, 40)
 
 
+def test_reconstruction(store: xr.DataTree, drawn: dict[str, Any]) -> None:
+    table = store["reconstruction"].to_dataset()
+    numbers, picture = drawn["center_strip"]
+    assert [axes.get_title() for axes in picture.axes] == [f"{at:.2f}" for at in table.strip_center.values[0]]
+    bold = [axes.get_title() for axes in picture.axes if axes.title.get_weight() == "bold"]
+    assert bold == ["63.40"]
+    np.testing.assert_array_equal(picture.axes[3].images[0].get_array(), table.strip.values[0, 3])
+    numbers, picture = drawn["rotation_center"]
+    assert len(numbers.state) == 5  # the last state was a tomogram already
+    np.testing.assert_array_equal(picture.axes[0].lines[0].get_ydata(), table.negative.values[0])
+    shown = drawn["ring_removal"][1].axes[2:4]
+    for axes, wanted in zip(shown, table.slice.values[0], strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), wanted)
+    left = drawn["detector_flaws"][1].axes[0]
+    wanted = table.flaws.sel(flaw="saturated").values[:5].mean(axis=0)
+    np.testing.assert_allclose(left.lines[0].get_ydata(), wanted, rtol=1e-12)
+    with pytest.raises(AnalysisError, match=r"has none; those that have are .*pristine"):
+        figures.center_strip(store, "2.5 V 10 cycles")
+
+
 # ---------------------------------------------------------------- what cannot be drawn says why
 
 VOXELS = {"slices", "grey_histogram", "particle_sizes", "levels_across_scan"}
 DAMAGE = {"3ab_extreme_states", "3c_damaged_on_charge", "3d_healed_on_discharge", "3e_tree_of_paths"}
 MOTION = {"registration", "before_and_after", "uneven_motion"}
+PROJECTED = {panel.name for panel in figures.PANELS if panel.group == "reconstruction"}
 AGED = {"4e_aged_intensity", "4f_aged_by_size"}
 A_LONG_NAME = "a long name of state {} at $4.{}$ V <b>"
 
@@ -320,17 +341,17 @@ def states_of(*steps: str) -> list[State]:
         ),
         (
             lambda: electrode(tracked=np.zeros(PARTICLES, bool)),
-            set(NAMES) - VOXELS - MOTION,
+            set(NAMES) - VOXELS - MOTION - PROJECTED,
             "no particles of 40 tracked",
         ),
         (
             lambda: electrode(tracked=np.arange(PARTICLES) == PARTICLES - 1),
-            set(NAMES) - VOXELS - MOTION - {"1a_line_profiles"} - CRACKS,
+            set(NAMES) - VOXELS - MOTION - PROJECTED - {"1a_line_profiles"} - CRACKS,
             "1 particle of 40 tracked, and two or more are needed",
         ),
         (
             lambda: electrode(particles=1),
-            set(NAMES) - VOXELS - MOTION - {"1a_line_profiles"} - CRACKS,
+            set(NAMES) - VOXELS - MOTION - PROJECTED - {"1a_line_profiles"} - CRACKS,
             "1 particle of 1 tracked, and two or more are needed",
         ),
         (

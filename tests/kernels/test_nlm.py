@@ -44,13 +44,12 @@ def defined(padded, patch_size, patch_distance, h, sigma):
 
 
 CASES = [
-    # core, patch_size, patch_distance, h, sigma
+    # core, patch_size, patch_distance, h, sigma; each pair of sizes is compiled for itself, for seconds
     ((1, 1, 1), 3, 5, 10.0, 12.0),
     ((3, 4, 5), 1, 1, 20.0, 0.0),
     ((1, 2, 7), 3, 2, 12.0, 12.0),
     ((2, 3, 3), 3, 3, 30.0, 0.0),
-    ((5, 1, 2), 5, 4, 9.0, 12.0),
-    ((1, 2, 2), 5, 6, 11.0, 12.0),
+    ((5, 1, 2), 5, 3, 9.0, 12.0),
     ((2, 2, 2), 7, 1, 255.0, 255.0),  # squares in coarse units
     ((2, 2, 2), 3, 1, 0.01, 0.0),  # nothing is alike
 ]

@@ -25,6 +25,8 @@ from crackdask.schema import SPATIAL
 from crackdask.steps.denoise import DenoiseParams, passes
 from crackdask.steps.noise import noise_passes
 
+#: Patches and search distances; each pair is compiled for itself, for seconds.
+SIZES = [(1, 1), (3, 1), (3, 2), (5, 3)]
 SMALL = DenoiseParams(patch_size=3, patch_distance=2)
 
 
@@ -104,7 +106,7 @@ def test_noise_does_not_depend_on_the_blocks(seed, shape, block):
 
 
 @pytest.mark.parametrize("block", [None, (6, 5, 7)])
-@pytest.mark.parametrize(("patch", "distance"), [(1, 1), (3, 2), (5, 3)])
+@pytest.mark.parametrize(("patch", "distance"), SIZES)
 def test_the_image_edge_is_reflected(patch, distance, block):
     voxels = grey((14, 15, 16), 1, outside=False)
     params = DenoiseParams(patch_size=patch, patch_distance=distance, h=12.0)
@@ -149,10 +151,10 @@ def test_noise_is_removed_and_edges_are_kept():
     seed=st.integers(0, 10**6),
     shape=st.tuples(*[st.integers(1, 14)] * 3),
     block=st.tuples(*[st.integers(1, 16)] * 3),
-    patch=st.sampled_from([1, 3, 5]),
-    distance=st.integers(1, 4),
+    sizes=st.sampled_from(SIZES),
 )
-def test_no_block_shows(seed, shape, block, patch, distance):
+def test_no_block_shows(seed, shape, block, sizes):
+    patch, distance = sizes
     block = tuple(max(b, n // 4) for b, n in zip(block, shape, strict=True))
     voxels = grey(shape, seed)
     params = DenoiseParams(patch_size=patch, patch_distance=distance, h=20.0)

@@ -20,17 +20,8 @@ from crackdask.blocks.passes import Array, Tally, reach
 from crackdask.grid import Grid, Triple
 from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.schema import PARTICLES
-from crackdask.steps.measure import (
-    MEASURED,
-    Groups,
-    MeasureParams,
-    contacts,
-    deepest_shell,
-    finalise,
-    passes,
-    passes_in_ranges,
-    passes_to_tables,
-)
+from crackdask.steps.measure import MeasureParams, passes, passes_in_ranges, passes_to_tables
+from crackdask.steps.particle_columns import MEASURED, Groups, contacts, deepest_shell, finalise
 
 #: Grey levels and labels.
 Scan = tuple[Array, Array]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,23 @@ def test_scans_of_different_shape():
     expected[:3, 3] += (3, 6, -4)
     found = align(scan_of(SHAPE), scan_of((70, 84, 76), expected, field=SHAPE))
     assert corner_error(found.matrix, expected, SHAPE) < 0.1
+
+
+def test_what_is_cut_off_tells_nothing():
+    """A holder or streaks around the sample stay where they are while it moves."""
+    shape, region = (96, 112, 128), Box((0, 24, 24), (96, 88, 104))
+    expected = truth(shape, (0.6, -0.4, 0.3), (0.012, -0.009, 0.011))
+    around = np.ones(shape, bool)
+    around[region.slices] = False
+    static = scan_of(shape, seed=5)
+    reference, moving = (np.where(around, static, scan) for scan in (scan_of(shape), scan_of(shape, expected)))
+    both = replace(scans(reference, moving), region=region)
+    found = register(
+        pyramid(reference), pyramid(moving), both, shape, RegisterParams(transform="rigid", local=False)
+    ).fit
+    assert found.residual_voxels < 0.3
+    corners = np.array(np.meshgrid(*zip(region.start, region.stop, strict=True), [1])).reshape(4, -1)
+    assert np.sqrt((((found.matrix - expected) @ corners)[:3] ** 2).sum(axis=0)).max() < 0.5
 
 
 def test_affine_follows_a_swollen_electrode():

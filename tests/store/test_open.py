@@ -189,25 +189,24 @@ def test_a_particle_that_is_gone(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("how", ["torn", "lost"])
-def test_a_damaged_chunk_is_found_and_can_be_made_anew(tiny: Tiny, finished: Tiny, how: str) -> None:
-    assert tiny.run().code == 0
-    chunk = max((tiny.store / "volumes/label/c/1").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+def test_a_damaged_chunk_is_found_and_can_be_made_anew(ran: Tiny, finished: Tiny, how: str) -> None:
+    chunk = max((ran.store / "volumes/label/c/1").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
     if how == "torn":
         data = bytearray(chunk.read_bytes())
         data[len(data) // 2] ^= 0xFF
         chunk.write_bytes(data)
         with pytest.raises(ValueError, match="checksum"):
-            xr.open_zarr(tiny.store, group="volumes").label.load()
+            xr.open_zarr(ran.store, group="volumes").label.load()
     else:
         chunk.unlink()
-    said = command("export", tiny.store, "--labels", "--to", tiny.folder / "labels")
-    record = tiny.store.with_name("out.zarr.work") / "results" / "transfer-1"
+    said = command("export", ran.store, "--labels", "--to", ran.folder / "labels")
+    record = ran.store.with_name("out.zarr.work") / "results" / "transfer-1"
     assert said.code == 2
-    assert f"{tiny.store}/volumes/label: damaged on the disk or by a copy" in said.err
+    assert f"{ran.store}/volumes/label: damaged on the disk or by a copy" in said.err
     assert f"remove {record} and run again" in said.err
     record.unlink()
-    assert tiny.run().code == 0
-    assert_same_store(tiny.store, finished.store)
+    assert ran.run().code == 0
+    assert_same_store(ran.store, finished.store)
 
 
 def test_a_store_may_be_moved_without_its_work(finished: Tiny, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Processes that are forked from one that has loaded what runs, schedulers and workers load.
 
-The tests start hundreds of processes, each of which would spend two seconds on imports before it does anything. Here a
-process of its own (the origin; it has one thread and runs nothing) loads it all once and forks for every start. What is
+The tests start hundreds of processes, each of which would spend two seconds on imports and one on fetching compiled
+kernels before it does anything. Here a process of its own (the origin; it has one thread and runs nothing) loads it all
+once and forks for every start. What is
 started is a process like another: in a session of its own, with its own environment, ended by any signal.
 """
 
@@ -137,6 +138,19 @@ def serve(control: socket.socket) -> dict[str, Any] | None:
         _tell_of_the_ended(children)
 
 
+def load_kernels() -> None:
+    """Load all machine code of the package's kernels that was compiled before."""
+    from numba.core.dispatcher import Dispatcher
+
+    modules = [module for name, module in sys.modules.items() if name.startswith("crackdask.")]
+    kernels = {id(value): value for m in modules for value in vars(m).values() if isinstance(value, Dispatcher)}
+    for kernel in kernels.values():
+        cache: Any = getattr(kernel, "_cache", None)  # of which numba's types do not tell
+        if (cached := getattr(cache, "_cache_file", None)) is not None:
+            for types_, *_ in cached._load_index():
+                kernel.compile(types_)
+
+
 def _tell_of_the_ended(children: dict[int, socket.socket]) -> None:
     for pid in list(children):
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -181,5 +195,6 @@ def run(order: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     for name in LOADED:
         import_module(name)
+    load_kernels()
     if (order := serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         run(order)

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from crackdask import figures
+from crackdask import figures, schema
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.phantom import FIVE_STATES, State
 from tests.support.tabled import balls, replaced, tables
@@ -65,7 +65,11 @@ def electrode(states: Sequence[State] = SIX_STATES, tracked: Any = None, particl
         "matrix": (("state", "row", "col"), motion),
     }
     return replaced(
-        made, particles=table, volumes=volumes, transforms=xr.Dataset(transforms, along).merge(_uneven(count, rng))
+        made,
+        particles=table,
+        volumes=volumes,
+        transforms=xr.Dataset(transforms, along).merge(_uneven(count, rng)),
+        reconstruction=_reconstruction(along, rng),
     )
 
 
@@ -89,6 +93,29 @@ def _uneven(count: int, rng: np.random.Generator) -> xr.Dataset:
             "axis": list("zyx"), "chain": ["rigid", "affine", "local"],
         },
     )  # fmt: skip
+
+
+def _reconstruction(along: dict[str, Any], rng: np.random.Generator) -> xr.Dataset:
+    """Return what a run tells of centers, rings and flaws; the last state was a tomogram already."""
+    states, rows, tried, strip = len(along["state"]), 12, 9, 10
+    sizes = {
+        "state": states, "row": rows, "flaw": 7, "searched": 3, "tried": tried, "mirror": tried, "at": strip,
+        "rings": 2, "strip_y": 16, "strip_x": 16, "angle": 14, "column": 20, "slice_y": 16, "slice_x": 16,
+    }  # fmt: skip
+    made = {}
+    for name, variable in schema.RECONSTRUCTION.items():
+        values = rng.uniform(0, 1, [sizes[dim] for dim in variable.dims]).astype(variable.dtype)
+        made[name] = (variable.dims, values, variable.attributes)
+    for name, spread in (("center", 0), ("sweep", 0.1), ("opposite", 0.3)):
+        dims, values, attributes = made[name]
+        made[name] = (dims, 63.4 + spread * (values - 0.5), attributes)
+    for name, step in (("candidate", 1.0), ("mirrored", 1.0), ("strip_center", 2.0)):
+        dims, values, attributes = made[name]
+        made[name] = (dims, 63.4 + step * (np.arange(values.shape[1]) - 4) + 0 * values, attributes)
+    for _, values, _ in made.values():
+        values[1:][-1:] = np.nan
+    flaws = ["saturated", "starved", "zingers", "missing", "dead", "stuck", "lost"]
+    return xr.Dataset(made, {**along, "row": np.arange(rows), "flaw": flaws, "rings": ["before", "after"]})
 
 
 def draw(panel: figures.Panel, numbers: xr.Dataset) -> Figure:

@@ -1,0 +1,96 @@
+"""How a scan of projections becomes a tomogram in the work folder, which is then read like any other scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crackdask.analysis import reconstruction_findings as findings
+from crackdask.analysis.findings import Finding, packed
+from crackdask.blocks.passes import Array
+from crackdask.engine.context import ResultError, RunContext
+from crackdask.engine.work_units import Unit
+from crackdask.grid import Box
+from crackdask.schema import RECONSTRUCTION
+from crackdask.sources import SourceError
+from crackdask.sources.frames import Frames
+from crackdask.sources.projections import Projections
+from crackdask.steps.projected_scan import geometry_of, given_centers, mean_references
+from crackdask.steps.reconstruct import COUNTED, passes
+from crackdask.steps.rotation_center import CenterNotFoundError
+
+#: Tables that workers look up and nobody else wants.
+_LOOKED_UP = ("flats", "darks")
+#: What the store calls the tables of a unit.
+_NAMES = {
+    "center": "centers", "flaws": "flaws", "searched_row": "center_rows", "sweep": "center_sweep",
+    "opposite": "center_opposite", "candidate": "center_candidates", "negative": "center_negative",
+    "absolute": "center_absolute", "mirrored": "center_mirrored", "mismatch": "center_mismatch",
+    "strip_center": "center_strip_at", "strip": "center_strip", "example_row": "example_row",
+    "sinogram": "example_sinogram", "slice": "example_slice",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WholeFrames:
+    """Frames as the engine reads them: boxes of all rows and columns."""
+
+    frames: Frames
+
+    def read(self, box: Box) -> Array:
+        """Return the frames of a box, (frame, row, column)."""
+        return self.frames.read(box.start[0], box.stop[0])
+
+
+def reconstructed(context: RunContext, unit: Unit) -> dict[str, Array]:
+    """Reconstruct a state's tomogram; of a state that is a tomogram already there is nothing to do."""
+    projections, params = context.scans.projections(unit.state), context.recipe.reconstruct
+    if projections is None or params is None:
+        return {}
+    name, frames = context.recipe.states[unit.state].name, projections.recorded
+    try:
+        looked_up: dict[str, Array] = {**mean_references(projections)}
+    except SourceError as error:
+        raise SourceError(f"state {name!r}: {error}") from error
+    given = given_centers(params.axes(len(context.recipe.states))[unit.state], projections)
+    if given is not None:
+        looked_up["centers"] = given
+    made = passes(geometry_of(projections), frames.dtype, params, given)
+    try:
+        tables = context.passes(unit, made, {"frames": WholeFrames(frames)}, looked_up)
+    except CenterNotFoundError as error:
+        raise ResultError(f"state {name!r}: {error}") from error
+    kept = {key: values for key, values in tables.items() if key not in _LOOKED_UP}
+    return kept | packed(_findings(name, projections, kept))
+
+
+def _findings(name: str, projections: Projections, tables: Mapping[str, Array]) -> list[Finding]:
+    """Return what should be known of a state's projections before its tomogram is believed."""
+    counted = dict(zip(COUNTED, tables["flaws"].sum(axis=0).tolist(), strict=True))
+    searched = "center_sweep" in tables
+    return [
+        *findings.of_notes(name, projections.notes),
+        *findings.of_pixels(name, counted, projections.frames.shape),
+        *(findings.of_center(name, projections.degrees) if searched and not len(tables["center_opposite"]) else []),
+    ]
+
+
+def as_stored(results: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Return the variables of the store's group from the results of all states; nothing where none has any.
+
+    What a state lacks is NaN.
+    """
+    if not any(results):
+        return {}
+    stored = {}
+    for name, variable in RECONSTRUCTION.items():
+        parts = [each.get(_NAMES[name]) for each in results]
+        sizes = [part.shape for part in parts if part is not None] or [(0,) * (len(variable.dims) - 1)]
+        largest = [max(each) for each in zip(*sizes, strict=True)]
+        stored[name] = np.full((len(parts), *largest), np.nan, variable.dtype)
+        for state, part in enumerate(parts):
+            if part is not None:
+                stored[name][state, ...][tuple(slice(size) for size in part.shape)] = part
+    return stored

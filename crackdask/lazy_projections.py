@@ -1,0 +1,96 @@
+"""Tomograms from projections as lazy xarray, for notebooks: a few slices before a run, with the run's bits."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from dask.delayed import Delayed
+
+from crackdask.blocks.dask_arrays import ChunkedGraph, Task, TaskRef, layered, token
+from crackdask.blocks.dask_graph import lazy as lazy_passes
+from crackdask.blocks.passes import Array
+from crackdask.schema import SPATIAL, TOMOGRAM
+from crackdask.sources.frames import Frames
+from crackdask.sources.projections import Projections, open_projections
+from crackdask.steps.projected_scan import geometry_of, given_centers, mean_references
+from crackdask.steps.reconstruct import passes, slab_rows
+from crackdask.steps.reconstruct_parameters import ReconstructParams
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+
+def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
+    """Reconstruct a tomogram from projections, lazily; the same bits as a run's.
+
+    Only the slices that are asked for are made, and for each slab of some rows these rows of all frames are read. A
+    whole scan is better left to a run, which reads each frame once. With `center` = "auto" a search in five rows comes
+    first, so give the number that it found for more than one look.
+
+    Parameters
+    ----------
+    source
+        As the recipe's `source`: an NXtomo or DXchange file, or a folder of TIFF frames.
+    **parameters
+        Of :class:`ReconstructParams`, as in the recipe's section [reconstruct]; `center` is that of this one scan.
+
+    Returns
+    -------
+    xarray.DataArray
+        Along (z, y, x), float32, attenuation per voxel edge, lazy.
+
+    Raises
+    ------
+    SourceError
+        If the scan cannot be used. When voxels are computed, also `CenterNotFoundError` if no center can be believed.
+
+    Examples
+    --------
+    >>> reconstruct("pristine.nxs", angles=[30.0, 177.0], center=863.4)[900:904]  # doctest: +SKIP
+    """
+    params = ReconstructParams(**parameters)
+    projections = open_projections(str(source), Path(), params)
+    (axis,) = params.axes(1)
+    given = given_centers(axis, projections)
+    decided = token(projections.fingerprint())
+    tables: dict[str, Array | Delayed] = {**_references(projections, decided)}
+    if given is not None:
+        tables["centers"] = given
+    _, *made = passes(geometry_of(projections), projections.recorded.dtype, params, given)
+    volumes, _ = lazy_passes(made, {"sinograms": _sinograms(projections.recorded, decided)}, tables)
+    return xr.DataArray(volumes["tomogram"], dims=SPATIAL, name="tomogram", attrs=TOMOGRAM.attributes)
+
+
+def _sinograms(frames: Frames, decided: str) -> da.Array:
+    """Return raw counts (projection, row, column) in slabs of rows: what a run keeps in its work folder."""
+    count, rows, columns = frames.shape
+    ends = [*range(0, rows, slab_rows(frames.shape)), rows]
+    name = f"sinograms-{decided}"
+    layer = {
+        (name, 0, k, 0): Task((name, 0, k, 0), partial(_some_rows, frames, first, end))
+        for k, (first, end) in enumerate(pairwise(ends))
+    }
+    chunks = ((count,), tuple(int(n) for n in np.diff(ends)), (columns,))
+    return ChunkedGraph(name, chunks, frames.dtype, layered(name, layer, [])).array()
+
+
+def _some_rows(frames: Frames, first: int, end: int) -> Array:
+    """Return some rows of all frames."""
+    top = frames.rows[0]
+    return Frames(frames.stack, frames.runs, (top + first, top + end)).read(0, len(frames))
+
+
+def _references(projections: Projections, decided: str) -> dict[str, Delayed]:
+    """Return the means of flats and darks, to be read when they are needed."""
+    name = f"references-{decided}"
+    layer = {name: Task(name, partial(mean_references, projections))}
+    for kind in ("flats", "darks"):
+        layer[f"{kind}-{decided}"] = Task(f"{kind}-{decided}", itemgetter(kind), TaskRef(name))
+    graph = layered(name, layer, [])
+    return {kind: Delayed(f"{kind}-{decided}", graph, layer=name) for kind in ("flats", "darks")}

@@ -1,0 +1,304 @@
+"""From projections to a tomogram: sinograms, the centre of rotation, slices (paper, 4.4 and 4.5).
+
+Four passes. The first reads each frame once, in the order of the file, and writes raw counts so that a few rows of all
+projections lie together. The second turns a few rows into attenuations, on which the centre is searched; it is left out
+where the recipe gives one. The third makes slices, and each slice comes from its own row of the detector alone: that is
+why nothing depends on how many are made at once. The last shows what ring removal does to one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from crackdask.arrays import Floats
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
+from crackdask.grid import Box, Grid, Triple
+from crackdask.kernels.attenuation import References, attenuations
+from crackdask.kernels.gridding import gridded
+from crackdask.kernels.reconstruction import reconstructed, within, without_rings
+from crackdask.steps.declaration import Stage, Step, Volume
+from crackdask.steps.reconstruct_parameters import ReconstructParams
+from crackdask.steps.rotation_center import CenterSearch, find_center
+
+#: Bytes that the frames of one block of the first pass may take, and one slab of slices with all that makes it.
+FRAME_BYTES, SLAB_BYTES = 96 * 2**20, 512 * 2**20
+#: Most rows of a slab, and most frames of a block: chunks of the sinograms are as large.
+MOST_ROWS, MOST_FRAMES = 16, 64
+#: Rows on which the centre is searched.
+SEARCHED = 5
+#: Most columns and projections of the sinogram that is shown, and most pixels along a side of its slice.
+EXAMPLE_SINOGRAM, EXAMPLE_SLICE = 512, 384
+#: What is counted of a row, in order.
+COUNTED = ("saturated", "starved", "zingers", "missing", "dead", "stuck", "lost")
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """What is known of a scan before its projections are read.
+
+    Attributes
+    ----------
+    frames
+        Projections, rows and columns of the detector.
+    degrees
+        Angle of each projection.
+    moments
+        When each was taken: 0 at the first flats and darks, 1 at the last.
+    saturation
+        Counts from which on a pixel is full.
+    """
+
+    frames: Triple
+    degrees: Floats
+    moments: Floats
+    saturation: float
+
+    @property
+    def scan(self) -> Triple:
+        """Shape of the tomogram."""
+        _, rows, columns = self.frames
+        return rows, columns, columns
+
+
+def frame_grid(frames: Triple, itemsize: int) -> Grid:
+    """Return the blocks of frames in which a scan is read, decided by its shape alone.
+
+    >>> frame_grid((3000, 2160, 2560), 2).block
+    (9, 2160, 2560)
+    """
+    count = FRAME_BYTES // (frames[1] * frames[2] * itemsize)
+    return Grid(frames, (max(1, min(count, MOST_FRAMES, frames[0])), frames[1], frames[2]))
+
+
+def slab_rows(frames: Triple) -> int:
+    """Return the slices that are made at once, decided by the shape alone.
+
+    >>> slab_rows((3000, 2160, 2560)), slab_rows((180, 100, 128))
+    (4, 16)
+    """
+    rows = MOST_ROWS
+    while rows > 1 and slab_bytes(frames, rows) > SLAB_BYTES:
+        rows //= 2
+    return rows
+
+
+def slab_bytes(frames: Triple, rows: int) -> int:
+    """Return what a slab takes: counts, attenuations, those without stripes, slices, and the grid of Fourier space."""
+    projections, _, columns = frames
+    return rows * columns * (10 * projections + 4 * columns) + 4 * 4 * (3 * columns // 2 + 16) ** 2
+
+
+def sinogram_chunk(frames: Triple, itemsize: int) -> Triple:
+    """Return the chunks of the raw sinograms: the frames of one block, the rows of one slab."""
+    return frame_grid(frames, itemsize).block[0], slab_rows(frames), frames[2]
+
+
+def searched_rows(rows: int) -> list[int]:
+    """Return the rows on which the centre is searched, evenly spread and none at an end.
+
+    >>> searched_rows(2160)
+    [360, 720, 1080, 1440, 1800]
+    """
+    count = min(SEARCHED, rows)
+    return [(k + 1) * rows // (count + 1) for k in range(count)]
+
+
+def passes(
+    geometry: Geometry, stored: np.dtype[Any], params: ReconstructParams, centers: Floats | None
+) -> tuple[Pass, ...]:
+    """Return the step as passes: `frames` to `sinograms` to `tomogram`.
+
+    They look up the tables `flats` and `darks`, means (begin and end, row, column), and make `center_*` (what the
+    search found, only where `centers` is None), `flaws` (row, one of `COUNTED`) and, where rings are removed,
+    `example_*` (before and after, ...).
+
+    Parameters
+    ----------
+    geometry
+        Of the scan.
+    stored
+        Type of the stored pixels.
+    params
+        The recipe's section.
+    centers
+        Where the axis is seen in each row, detector columns; None to search it.
+    """
+    frames, scan = geometry.frames, geometry.scan
+    rows = slab_rows(frames)
+    slabs = Grid(scan, (rows, *scan[1:]))
+    sorting = Pass(
+        name="sort",
+        kernel=_sorted,
+        reads={"frames": 0},
+        writes={"sinograms": stored.str},
+        grid=frame_grid(frames, stored.itemsize),
+    )
+    made = Pass(
+        name="slices",
+        kernel=partial(_slices, geometry, params),
+        reads={"sinograms": partial(_all_projections, frames)},
+        writes={"tomogram": "float32"},
+        tables=("flats", "darks", "centers"),
+        makes=("flaws",),
+        reduce=_gathered,
+        grid=slabs,
+    )
+    few = searched_rows(frames[1])
+    shown = () if params.rings == "none" else (_example(geometry, params, few[len(few) // 2]),)
+    if centers is not None:
+        return sorting, made, *shown
+    searched = Pass(
+        name="center",
+        kernel=partial(_attenuated, geometry, params, few),
+        reads={"sinograms": partial(_one_row, frames, few)},
+        tables=("flats", "darks"),
+        makes=("centers", *_CENTER),
+        reduce=partial(_searched, geometry, params, few),
+        grid=Grid((len(few), 1, 1), (1, 1, 1)),
+    )
+    return sorting, searched, made, *shown
+
+
+def _example(geometry: Geometry, params: ReconstructParams, row: int) -> Pass:
+    """Return the pass that makes one row with its rings and without."""
+    return Pass(
+        name="rings",
+        kernel=partial(_compared, geometry, params, row),
+        reads={"sinograms": partial(_one_row, geometry.frames, [row])},
+        tables=("flats", "darks", "centers"),
+        makes=("example_row", "example_sinogram", "example_slice"),
+        reduce=_only,
+        grid=Grid((1, 1, 1), (1, 1, 1)),
+    )
+
+
+_CENTER = (
+    "center_rows", "center_sweep", "center_opposite",
+    "center_candidates", "center_negative", "center_absolute", "center_mirrored", "center_mismatch",
+    "center_strip", "center_strip_at",
+)  # fmt: skip
+
+
+def _sorted(block: Block) -> Result:
+    return Result({"sinograms": block.read("frames")})
+
+
+def _all_projections(frames: Triple, slab: Box) -> Box:
+    return Box((0, slab.start[0], 0), (frames[0], slab.stop[0], frames[2]))
+
+
+def _one_row(frames: Triple, rows: Sequence[int], number: Box) -> Box:
+    row = rows[number.start[0]]
+    return Box((0, row, 0), (frames[0], row + 1, frames[2]))
+
+
+def _counts(block: Block, first: int) -> tuple[Array, References]:
+    """Return raw sinograms (row, projection, column), and flats and darks of the same rows."""
+    counts = np.ascontiguousarray(block.read("sinograms").transpose(1, 0, 2))
+    flats, darks = (np.array(block.table(name)[:, first : first + len(counts)]) for name in ("flats", "darks"))
+    return counts, References(flats, darks)
+
+
+def _attenuated(geometry: Geometry, params: ReconstructParams, rows: Sequence[int], block: Block) -> Result:
+    counts, references = _counts(block, rows[block.number])
+    sinogram, flaws = attenuations(counts, references, geometry.moments, params.zinger, geometry.saturation)
+    return Result(tally={"sinogram": without_rings(sinogram, flaws.columns, params.rings)})
+
+
+def _searched(
+    geometry: Geometry,
+    params: ReconstructParams,
+    rows: Sequence[int],
+    grid: Grid,
+    tallies: Sequence[Tally],
+    tables: Tables,
+) -> Tables:
+    sinograms = np.concatenate([tally["sinogram"] for tally in tallies])
+    found = find_center(sinograms, geometry.degrees, accept_limited=params.below_180)
+    return {"centers": np.full(geometry.frames[1], found.center)} | _as_tables(found, rows)
+
+
+def _as_tables(found: CenterSearch, rows: Sequence[int]) -> dict[str, Array]:
+    mirrored = found.least_mismatch
+    return {
+        "center_rows": np.array(rows),
+        "center_sweep": found.sweep,
+        "center_opposite": found.opposite,
+        "center_candidates": found.least_negative.centers,
+        "center_negative": found.least_negative.values,
+        "center_absolute": found.least_absolute.values,
+        "center_mirrored": np.empty(0) if mirrored is None else mirrored.centers,
+        "center_mismatch": np.empty(0) if mirrored is None else mirrored.values,
+        "center_strip": found.strip.images,
+        "center_strip_at": found.strip.centers,
+    }
+
+
+def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Result:
+    first = block.grid.box(block.number).start[0]
+    counts, references = _counts(block, first)
+    slices, flaws = reconstructed(
+        counts,
+        references,
+        geometry.moments,
+        geometry.degrees,
+        block.table("centers")[first : first + len(counts)],
+        None if params.angles == "all" else params.angles,
+        params.rings,
+        params.filter,
+        params.zinger,
+        geometry.saturation,
+    )
+    columns = (flaws.dead, flaws.stuck, flaws.lost)
+    counted = [flaws.saturated, flaws.starved, flaws.zingers, flaws.missing, *(mask.sum(axis=1) for mask in columns)]
+    return Result({"tomogram": slices}, {"flaws": np.stack(counted, axis=1).astype(np.int64)})
+
+
+def _compared(geometry: Geometry, params: ReconstructParams, row: int, block: Block) -> Result:
+    counts, references = _counts(block, row)
+    kept = within(geometry.degrees, None if params.angles == "all" else params.angles)
+    found, flaws = attenuations(counts[:, kept], references, geometry.moments[kept], params.zinger, geometry.saturation)
+    both = np.concatenate([found, without_rings(found, flaws.columns, params.rings)])
+    center = float(block.table("centers")[row])
+    slices = gridded(both, geometry.degrees[kept], [center, center], params.filter)
+    step, columns = -(-both.shape[1] // EXAMPLE_SINOGRAM), _middle(both.shape[2], EXAMPLE_SINOGRAM)
+    here = _middle(slices.shape[1], EXAMPLE_SLICE)
+    shown = {"example_sinogram": both[:, ::step, columns], "example_slice": slices[:, here, here]}
+    return Result(tally={"example_row": np.array(row), **{k: np.ascontiguousarray(v) for k, v in shown.items()}})
+
+
+def _middle(size: int, most: int) -> slice:
+    length = min(size, most)
+    return slice((size - length) // 2, (size - length) // 2 + length)
+
+
+def _only(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    """Return the tally of the only block."""
+    return dict(tallies[0])
+
+
+def _gathered(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    return {"flaws": np.concatenate([tally["flaws"] for tally in tallies])}
+
+
+def _asked(parameters: Any, is_reference: bool) -> bool:
+    return parameters["reconstruct"] is not None
+
+
+STEP = Step(
+    name="reconstruct",
+    stage=Stage.SCANS,
+    parameters=ReconstructParams,
+    sections=("reconstruct",),
+    opened=("source",),
+    writes={"tomogram": Volume("float32", shaped="scan")},
+    internal={"sinograms": Volume(dtype=None, shaped="frames")},
+    asked=_asked,
+    walks="slabs",
+    seconds_per_megavoxel=0.15,
+)

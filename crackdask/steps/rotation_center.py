@@ -1,0 +1,254 @@
+"""Where on the detector the axis of rotation is seen: two methods that must agree, and what to look at if they do not.
+
+One mirrors half a turn of projections onto the other (`opposite_views`); it needs 180 degrees, and stands a sample that
+is wider than the field. The other reconstructs a slice about many axes and takes the one with the least negative and
+the least absolute attenuation; it is finer, works with any angles, and fails where the sample is wider than the field.
+A center is believed where both find it within a pixel of each other, inside the range that was searched.
+
+Both take attenuations. Without the logarithm the sums along rays are not those of the sample, and a wrong center wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from crackdask.arrays import Floats, Singles
+from crackdask.kernels.gridding import gridded
+from crackdask.kernels.opposite_views import half_turn, mismatch
+from crackdask.kernels.projection_angles import angular_weights
+
+AGREEMENT = 1.0  # columns
+RANGE = 1 / 16  # of the detector's width, to both sides of its middle
+FINE = 0.25
+_FINE_REACH = 1.5
+_COARSE_COLUMNS = 640
+_STRIP = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
+_STRIP_SIZE = 256
+_HALF_TURN = 180.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measure over centers that is least at the true one."""
+
+    centers: Floats
+    values: Floats
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The middle of one slice, (image, y, x), reconstructed about each of some centers."""
+
+    centers: Floats
+    images: Singles
+
+
+@dataclass(frozen=True)
+class CenterSearch:
+    """What was found and how: for the record, and for a person to look at.
+
+    Parameters
+    ----------
+    center
+        Median of what the sweep found in the rows; detector columns, to a hundredth.
+    sweep, opposite
+        What each method found in each row; of opposite views none where the angles are less than half a turn.
+    least_negative, least_absolute, least_mismatch
+        The measures, means over the rows, each divided by its largest value.
+    strip
+        Slices of the middle row.
+    """
+
+    center: float
+    sweep: Floats
+    opposite: Floats
+    least_negative: Curve
+    least_absolute: Curve
+    least_mismatch: Curve | None
+    strip: Strip
+
+
+class CenterNotFoundError(ValueError):
+    """No center can be believed; `search` has what was found, curves and slices."""
+
+    def __init__(self, reason: str, search: CenterSearch | None = None) -> None:
+        super().__init__(reason)
+        self.search = search
+
+
+def find_center(
+    sinograms: Singles,
+    degrees: ArrayLike,
+    between: tuple[float, float] | None = None,
+    accept_limited: bool = False,
+) -> CenterSearch:
+    """Return where the axis is seen, from sinograms (row, projection, column) of attenuations of a few rows.
+
+    Parameters
+    ----------
+    sinograms, degrees
+        All projections, before any are left out.
+    between
+        Columns to search; a sixteenth of the width to both sides of the middle unless told.
+    accept_limited
+        Believe the sweep alone where the angles cover less than half a turn.
+
+    Raises
+    ------
+    CenterNotFoundError
+        Where the angles do not cover half a turn and that was not accepted, where the methods differ by more than
+        `AGREEMENT`, or where one finds its best at the end of the range.
+    """
+    sinograms, angles = np.ascontiguousarray(sinograms, np.float32), np.asarray(degrees, np.float64)
+    columns = sinograms.shape[2]
+    middle = (columns - 1) / 2
+    low, high = between or (middle - RANGE * columns, middle + RANGE * columns)
+    if not 0 <= low < high <= columns - 1:
+        raise ValueError(f"centers {low:g} to {high:g} are to be searched; the detector has columns 0 to {columns - 1}")
+    whole = _covers_half_a_turn(angles)
+    if not (whole or accept_limited):
+        raise CenterNotFoundError(
+            f"the angles cover {np.degrees(angular_weights(angles).sum()):.1f} degrees of 180, and a center that is "
+            "searched in less may be wrong by many columns. Give center as a number, or accept what a sweep of "
+            "reconstructions finds"
+        )
+    opposite, least_mismatch = _opposite_views(sinograms, angles, low, high) if whole else (np.empty(0), None)
+    if whole:
+        # Over a whole turn a wrong axis blurs points to rings, not half rings, and nothing gets negative.
+        first = angles < angles.min() + _HALF_TURN
+        sinograms, angles = np.ascontiguousarray(sinograms[:, first]), angles[first]
+    sweep, least_negative, least_absolute = _sweep(sinograms, angles, low, high)
+    center = round(float(np.median(sweep)), 2)
+    about = [center]
+    if whole and abs(float(np.median(opposite)) - center) > AGREEMENT / 2:
+        about.append(float(np.median(opposite)))
+    search = CenterSearch(
+        center, sweep, opposite, least_negative, least_absolute, least_mismatch,
+        _strip(sinograms[len(sinograms) // 2], angles, about),
+    )  # fmt: skip
+    _check(search, low, high)
+    return search
+
+
+def _covers_half_a_turn(angles: Floats) -> bool:
+    try:
+        half_turn(angles)
+    except ValueError:
+        return False
+    return True
+
+
+def _check(search: CenterSearch, low: float, high: float) -> None:
+    """Refuse a center at the end of the range, and one that the other method does not find."""
+    way_out = "Look at the slices about these centers, and give center as a number, or another range"
+    found = {"the sweep of reconstructions": search.center}
+    if search.opposite.size:
+        found["opposite views"] = float(np.median(search.opposite))
+    said = ", ".join(f"{method} {value:.2f}" for method, value in found.items())
+    if any(value <= low + 1 or value >= high - 1 for value in found.values()):
+        raise CenterNotFoundError(
+            f"the center lies at the end of what was searched, {low:.1f} to {high:.1f}: found by {said}. {way_out}",
+            search,
+        )
+    if max(found.values()) - min(found.values()) > AGREEMENT:
+        raise CenterNotFoundError(
+            f"two methods find different centers, more than {AGREEMENT:g} columns apart: {said}. {way_out}", search
+        )
+
+
+def _opposite_views(sinograms: Singles, angles: Floats, low: float, high: float) -> tuple[Floats, Curve]:
+    """Return the center of each row by opposite views, and the mean of their curves."""
+    turn = half_turn(angles)
+    factor = _binning(sinograms.shape[2])
+    found, curves = [], []
+    for sinogram in sinograms[:, turn]:
+        coarse = _binned(sinogram, factor)
+        centers = _steps(low, high, factor)
+        curves.append(mismatch(coarse, _of_binned(centers, factor)))
+        best = centers[int(np.argmin(curves[-1]))]
+        near = np.arange(np.ceil(2 * (best - factor)) - 2, np.floor(2 * (best + factor)) + 3) / 2
+        found.append(_lowest(Curve(near, mismatch(sinogram, near)), 1.5))
+    return np.array(found), Curve(centers, _mean(curves))
+
+
+def _sweep(sinograms: Singles, angles: Floats, low: float, high: float) -> tuple[Floats, Curve, Curve]:
+    """Return the center of each row by reconstructions, and the means of both curves, coarse and fine."""
+    factor = _binning(sinograms.shape[2])
+    centers = _steps(low, high, factor)
+    found, negative, absolute = [], [], []
+    for sinogram in sinograms:
+        coarse = _measures(_binned(sinogram, factor), angles, _of_binned(centers, factor))
+        negative.append(coarse[0])
+        absolute.append(coarse[1])
+        best = centers[int(np.argmin(coarse[0]))]
+        if factor > 1:
+            whole = np.arange(best - factor, best + factor + 1)
+            best = whole[int(np.argmin(_measures(sinogram, angles, whole)[0]))]
+        near = np.arange(best - _FINE_REACH, best + _FINE_REACH + FINE / 2, FINE)
+        fine = _measures(sinogram, angles, near)
+        found.append(float(np.mean([_lowest(Curve(near, values), 1.0) for values in fine])))
+    return np.array(found), Curve(centers, _mean(negative)), Curve(centers, _mean(absolute))
+
+
+def _measures(sinogram: Singles, angles: Floats, centers: Floats) -> tuple[Floats, Floats]:
+    """Return the energy of negative attenuation, and the mean of the absolute one, about each center."""
+    columns = sinogram.shape[1]
+    at = np.arange(columns) - (columns - 1) / 2
+    reach = min(float(centers.min()), columns - 1 - float(centers.max()), 0.48 * columns)
+    seen = at[:, None] ** 2 + at**2 < reach**2
+    values = np.empty((2, len(centers)))
+    for first in range(0, len(centers), 4):
+        some = centers[first : first + 4]
+        slices = gridded(np.broadcast_to(sinogram, (len(some), *sinogram.shape)), angles, some)
+        for k, image in enumerate(slices, start=first):
+            voxels = image[seen].astype(np.float64)
+            values[:, k] = (np.minimum(voxels, 0) ** 2).mean(), np.abs(voxels).mean()
+    return values[0], values[1]
+
+
+def _strip(sinogram: Singles, angles: Floats, about: list[float]) -> Strip:
+    """Return the middle of the slice about each of the found centers, and beside the first one."""
+    columns = sinogram.shape[1]
+    centers = np.unique(np.round([about[0] + step for step in _STRIP] + about, 2))
+    edge = max(0, (columns - _STRIP_SIZE) // 2)
+    middle = slice(edge, columns - edge)
+    images = [gridded(sinogram[None], angles, center)[0, middle, middle] for center in centers]
+    return Strip(centers, np.stack(images))
+
+
+def _lowest(curve: Curve, reach: float) -> float:
+    """Return the bottom of a parabola through the values about the least one; that itself at the end of a curve."""
+    at = int(np.argmin(curve.values))
+    near = np.abs(curve.centers - curve.centers[at]) <= reach + 1e-9
+    offset = curve.centers[near] - curve.centers[at]
+    if np.count_nonzero(near) < 3 or at in (0, len(curve.centers) - 1):
+        return float(curve.centers[at])
+    scale = float(curve.values[near].max()) or 1.0  # of noise alone, the least may be nothing
+    bend, slope, _ = np.polyfit(offset, curve.values[near] / scale, 2)
+    return float(curve.centers[at] + (np.clip(-slope / (2 * bend), -reach, reach) if bend > 0 else 0.0))
+
+
+def _mean(curves: list[Floats]) -> Floats:
+    return np.mean([values / values.max() for values in curves], axis=0)
+
+
+def _steps(low: float, high: float, factor: int) -> Floats:
+    return np.arange(low, high + factor / 2, float(factor))
+
+
+def _binning(columns: int) -> int:
+    return max(1, columns // _COARSE_COLUMNS)
+
+
+def _binned(sinogram: Singles, factor: int) -> Singles:
+    """Return a sinogram with the means of so many columns; what is left over at the end is dropped."""
+    projections, columns = sinogram.shape
+    kept = columns // factor
+    return sinogram[:, : kept * factor].reshape(projections, kept, factor).mean(axis=2)
+
+
+def _of_binned(centers: Floats, factor: int) -> Floats:
+    return (centers - (factor - 1) / 2) / factor

@@ -1,0 +1,357 @@
+"""From projections to tracked particles: one result however it is cut and stopped, and what cannot be reconstructed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+import crackdask
+from crackdask.analysis.findings import unpacked
+from crackdask.blocks.passes import Block, Result
+from crackdask.cli import demonstration
+from crackdask.cluster.launch import connect
+from crackdask.engine.checkpoints import Work
+from crackdask.engine.context import ResultError
+from crackdask.engine.reconstruct_runner import as_stored
+from crackdask.engine.run import Outcome, Run
+from crackdask.engine.scans import Scans
+from crackdask.engine.table_writer import TableWriter
+from crackdask.grid import Box
+from crackdask.phantom import Phantom
+from crackdask.phantom.cell_states import states
+from crackdask.phantom.projected_scans import REFERENCES, write_projections
+from crackdask.phantom.projections import Projections
+from crackdask.recipe.recipe import RecipeError, check
+from crackdask.recipe.recipe import load as load_recipe
+from crackdask.schema import RECONSTRUCTION, UnitKey
+from crackdask.sources import SourceError
+from crackdask.steps import reconstruct
+from crackdask.store.arrays import Axes
+from tests.support.experiment import QUICK, differences, load
+from tests.support.silence import Silent
+from tests.support.tiny import crackdask as crackdask_command
+
+PHANTOM = Phantom(
+    (20, 48, 48), states(2), seed=2, vanishing=0, leaving=0, max_shift=1.0, radius_median=6.0, radius_range=(4.0, 8.0)
+)
+PROJECTED = Projections(PHANTOM, degrees=tuple(np.linspace(0, 180, 121).tolist()), center=43.13)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("projected")
+    write_projections(PROJECTED, folder)
+    return folder
+
+
+def content(folder: Path, **sections: dict[str, Any]) -> dict[str, Any]:
+    """Return the recipe with some keys changed."""
+    recipe = tomllib.loads((folder / "recipe.toml").read_text()) | {"register": QUICK}
+    recipe["labels"]["max_radius"] = 12
+    for name, values in sections.items():
+        recipe[name] = {**recipe.get(name, {}), **values}
+    return recipe
+
+
+def run(
+    folder: Path, store: Path, cluster: str = "synchronous", until: str | None = None, **sections: dict[str, Any]
+) -> Outcome:
+    scans = Scans.of(check(content(folder, **sections)), folder)
+    with connect(cluster, 2 if cluster == "local" else None, scans.recipe.compute.memory) as executor:
+        return Run(scans, store, executor, Silent())(until)
+
+
+@pytest.fixture(scope="module")
+def store(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("whole") / "store.zarr"
+    assert not run(folder, store).failures
+    return store
+
+
+@pytest.fixture(scope="module")
+def wanted(store: Path) -> dict[str, xr.Dataset]:
+    return load(store)
+
+
+def test_slices_are_those_of_the_sample(wanted: dict[str, xr.Dataset]) -> None:
+    truth, grey = PHANTOM.clean(0, Box.whole(PHANTOM.shape)), wanted["volumes"].grey.values[0]
+    assert np.corrcoef(truth.ravel(), grey.ravel())[0, 1] > 0.88
+    label = wanted["volumes"].label.values[0] > 0
+    true = PHANTOM.labels(Box.whole(PHANTOM.shape)) > 0
+    assert 2 * np.count_nonzero(label & true) / (np.count_nonzero(label) + np.count_nonzero(true)) > 0.9
+
+
+def test_the_center_is_found_where_it_is(store: Path) -> None:
+    for state in range(2):
+        _, found = Work.beside(store).result(UnitKey("reconstruct", state)) or ("", {})
+        np.testing.assert_allclose(found["centers"], PROJECTED.axis, atol=0.1)
+        assert found["flaws"].shape == (PHANTOM.shape[0], len(reconstruct.COUNTED))
+        assert (found["flaws"][:, reconstruct.COUNTED.index("dead")] >= 1).all()
+
+
+@pytest.mark.parametrize(("rows", "frames"), [(1, 3), (7, 64), (32, 17)])
+def test_slabs_do_not_show(
+    folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, frames: int
+) -> None:
+    monkeypatch.setattr(reconstruct, "MOST_ROWS", rows)
+    monkeypatch.setattr(reconstruct, "MOST_FRAMES", frames)
+    assert not run(folder, tmp_path / "cut.zarr").failures
+    assert differences(load(tmp_path / "cut.zarr"), wanted) == []
+
+
+def test_workers_do_not_show(folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path) -> None:
+    assert not run(folder, tmp_path / "local.zarr", "local").failures
+    assert differences(load(tmp_path / "local.zarr"), wanted) == []
+
+
+class PowerCutError(BaseException):
+    """What no retry catches."""
+
+
+@pytest.fixture
+def cuts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stop the run at a late block of each pass in turn; what is left of the list was not reached."""
+    left = ["_sorted", "_attenuated", "_slices", "_compared"]
+    for name in tuple(left):
+        kernel = getattr(reconstruct, name)
+
+        def stopped(*given: Any, name: str = name, kernel: Any = kernel) -> Result:
+            block: Block = given[-1]
+            if name in left and block.number == len(block.grid) - 1:
+                left.remove(name)
+                raise PowerCutError
+            result: Result = kernel(*given)
+            return result
+
+        monkeypatch.setattr(reconstruct, name, stopped)
+    return left
+
+
+def test_a_run_that_is_stopped_in_every_pass_goes_on(
+    folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path, cuts: list[str]
+) -> None:
+    for left in (3, 2, 1, 0):
+        with pytest.raises(PowerCutError):
+            run(folder, tmp_path / "cut.zarr")
+        assert len(cuts) == left
+    assert not run(folder, tmp_path / "cut.zarr").failures
+    assert differences(load(tmp_path / "cut.zarr"), wanted) == []
+
+
+def test_what_is_not_asked_for_is_not_done(folder: Path, store: Path) -> None:
+    assert run(folder, store).done == ()
+    assert not run(folder, store, analyse={"class_limits": [0.02, 0.05]}).failures
+
+
+@pytest.mark.parametrize("center", ["auto", [[43.0, 43.5]]])
+def test_a_notebook_has_the_bits_of_a_run(folder: Path, tmp_path: Path, center: Any) -> None:
+    keys = {"rows": [3, 20], "center": center}
+    recipe = content(folder, reconstruct=keys)
+    recipe["states"] = recipe["states"][:1]
+    scans = Scans.of(check(recipe | {"crop": {}}), folder)
+    with connect("synchronous", None, scans.recipe.compute.memory) as executor:
+        assert not Run(scans, tmp_path / "s.zarr", executor, Silent())("reconstruct").failures
+    wanted = np.asarray(zarr.open_array(str(Work.beside(tmp_path / "s.zarr").volume("tomogram", 0)))[...])
+    found = crackdask.reconstruct(folder / "scans" / "pristine.nxs", **recipe["reconstruct"])
+    assert found.dims == ("z", "y", "x")
+    assert found.dtype == np.dtype(np.float32)
+    np.testing.assert_array_equal(found[5:17].values, wanted[5:17])
+    assert wanted[5:17].any()
+
+
+def test_another_center_is_another_tomogram(folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path) -> None:
+    exact = PROJECTED.axis
+    outcome = run(folder, tmp_path / "given.zarr", until="grey", reconstruct={"center": [[exact], [exact, exact]]})
+    assert not outcome.failures
+    given = xr.open_zarr(tmp_path / "given.zarr", group="volumes").grey.values
+    found = wanted["volumes"].grey.values
+    assert np.abs(given.astype(int) - found).mean() < 2 < 10
+    off = run(folder, tmp_path / "off.zarr", until="grey", reconstruct={"center": exact + 6})
+    assert not off.failures
+    assert np.abs(xr.open_zarr(tmp_path / "off.zarr", group="volumes").grey.values.astype(int) - found).mean() > 5
+
+
+def test_a_tomogram_beside_projections_is_read_as_it_is(folder: Path, tmp_path: Path) -> None:
+    """States of one recipe may come from either."""
+    recipe = content(folder)
+    np.save(tmp_path / "made.npy", np.ones((20, PROJECTED.width, PROJECTED.width), np.float32))
+    recipe["states"][1]["source"] = str(tmp_path / "made.npy")
+    scans = Scans.of(check(recipe), folder)
+    assert scans.projections(0) is not None
+    assert scans.projections(1) is None
+    with (
+        connect("synchronous", None, scans.recipe.compute.memory) as executor,
+        pytest.raises(SourceError, match="every voxel is 1"),
+    ):
+        Run(scans, tmp_path / "both.zarr", executor, Silent())("read")
+
+
+def altered(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of the scans, to be written to."""
+    return Path(shutil.copytree(folder, tmp_path / "altered"))
+
+
+def frames_of(folder: Path) -> h5py.Dataset:
+    return h5py.File(folder / "scans" / "pristine.nxs", "r+")["entry/instrument/detector/data"]
+
+
+def test_flats_without_beam_are_refused(folder: Path, tmp_path: Path) -> None:
+    there = altered(folder, tmp_path)
+    frames = frames_of(there)
+    frames[REFERENCES : 2 * REFERENCES] = 0
+    frames.file.close()
+    with pytest.raises(SourceError, match="not brighter than the darks"):
+        run(there, tmp_path / "s.zarr", until="reconstruct")
+
+
+def test_a_center_that_is_not_found_is_told_with_the_way_out(folder: Path, tmp_path: Path) -> None:
+    there = altered(folder, tmp_path)
+    frames = frames_of(there)
+    noise = np.random.default_rng(0).poisson(30000, (121, *frames.shape[1:]))
+    frames[2 * REFERENCES : 2 * REFERENCES + 121] = noise
+    frames.file.close()
+    with pytest.raises(ResultError, match=r"'pristine'.*center"):
+        run(there, tmp_path / "s.zarr", until="reconstruct")
+
+
+def test_a_dead_row_and_full_frames_leave_finite_slices(folder: Path, tmp_path: Path) -> None:
+    there = altered(folder, tmp_path)
+    frames = frames_of(there)
+    frames[:, 5] = 100
+    frames[2 * REFERENCES + 30] = 65535
+    frames.file.close()
+    assert not run(there, tmp_path / "s.zarr", until="read").failures
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"rows": [0, 400]}, "reaches outside"),
+        ({"angles": [200.0, 300.0]}, "angles"),
+        ({"center": [1.0, 2.0, 3.0]}, "entries"),
+        ({"filter": "box"}, "reconstruct.filter"),
+    ],
+)
+def test_a_recipe_that_cannot_be(folder: Path, wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        Scans.of(check(content(folder, reconstruct=wrong)), folder)
+
+
+def test_projections_without_a_section_are_told(folder: Path) -> None:
+    recipe = content(folder)
+    del recipe["reconstruct"]
+    with pytest.raises(RecipeError, match=r"\[reconstruct\]"):
+        Scans.of(check(recipe), folder)
+
+
+def test_the_store_tells_how_it_was_made(folder: Path, store: Path) -> None:
+    told = xr.open_zarr(store, group="reconstruction").load()
+    assert set(RECONSTRUCTION) == set(told.data_vars)
+    for name, variable in RECONSTRUCTION.items():
+        assert (told[name].dims, told[name].dtype) == (variable.dims, np.dtype(variable.dtype)), name
+        assert told[name].attrs == variable.attributes
+    assert np.abs(told.center.values - PROJECTED.axis).max() < 0.1
+    assert (told.flaws.sel(flaw="dead") >= 1).all()
+    assert np.nanargmin(np.abs(told.strip_center - told.center[:, 0]).values, axis=1).tolist() == [4, 4]
+    first = told.isel(state=0)
+    keys = {"angles": [30.0, 177.0], "center": float(first.center[0])}
+    for rings, removed in (("before", "none"), ("after", "column")):
+        wanted = crackdask.reconstruct(folder / "scans" / "pristine.nxs", rings=removed, **keys)
+        np.testing.assert_array_equal(first.slice.sel(rings=rings), wanted[int(first.example_row)])
+    assert not np.array_equal(first.sinogram.sel(rings="before"), first.sinogram.sel(rings="after"))
+    assert {each["code"] for each in crackdask.open(store).attrs["findings"]} >= {"lost-columns"}
+
+
+def test_what_is_known_of_projections_is_told(folder: Path, tmp_path: Path) -> None:
+    there = altered(folder, tmp_path)
+    with h5py.File(there / "scans" / "pristine.nxs", "r+") as file:
+        keys = file["entry/instrument/detector/image_key"]
+        keys[...] = np.where(keys[...] == 2, 3, keys[...])  # no darks
+    keys = {"angles": [30.0, 177.0], "center": PROJECTED.axis}
+    assert not run(there, tmp_path / "s.zarr", until="reconstruct", reconstruct=keys).failures
+    _, kept = Work.beside(tmp_path / "s.zarr").result(UnitKey("reconstruct", 0)) or ("", {})
+    told = [each for each in unpacked(kept) if each.code == "projection-notes"]
+    assert len(told) == 2
+    assert "found no darks" in told[0].text
+    said = crackdask_command("check", there / "recipe.toml")
+    assert said.code == 0, said.err
+    words = " ".join(said.out.split())
+    assert "4.2 V: 99 of 121 kept, 30 to 177 degrees; 20 flats, 20 darks; rows 0 to 20 of 20" in words
+    assert "pristine: 99 of 121 kept, 30 to 177 degrees; 20 flats, 0 darks" in words
+    assert "pristine: found no darks" in words
+    assert "sinograms, tomogram" in words
+
+
+def test_a_drafted_recipe_reconstructs(folder: Path, tmp_path: Path) -> None:
+    said = crackdask_command("init", folder / "scans", "-o", tmp_path / "recipe.toml")
+    assert said.code == 0, said.err
+    text = (tmp_path / "recipe.toml").read_text()
+    assert "\n[reconstruct]\n# angles = [0.0, 180.0]" in text
+    assert "from 121 projections" in text
+    checked = crackdask_command("check", tmp_path / "recipe.toml")
+    assert checked.code == 0, checked.err
+    assert "121 of 121 kept, 0 to 180 degrees" in " ".join(checked.out.split())
+
+
+def test_the_demo_projects_its_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demonstration, "PROJECTED", PROJECTED)
+    said: list[str] = []
+    slabs: list[tuple[int, int]] = []
+
+    def show(done: int, total: int) -> None:
+        slabs.append((done, total))
+
+    recipe = demonstration.prepare(tmp_path / "demo.zarr", 1, said.append, "projections", show)
+    assert recipe.parent.name == "demo-projections-scans"
+    assert slabs == [(k + 1, 4) for k in range(4)]
+    assert "2 scans of 121 projections of 20 x" in said[0]
+    assert Scans.of(load_recipe(recipe), recipe.parent).projections(0) is not None
+    refused = crackdask_command("demo", "--hard", "--projections", "--store", tmp_path / "s.zarr")
+    assert refused.code == 2
+    assert "choose one of --hard and --projections" in refused.err
+
+
+def test_states_that_differ_are_filled_up_with_nan(store: Path) -> None:
+    _, kept = Work.beside(store).result(UnitKey("reconstruct", 0)) or ("", {})
+    given = {"centers": kept["centers"] + 1, "flaws": kept["flaws"]}  # the recipe gave its center, and left rings
+    assert as_stored([]) == as_stored([{}, {}]) == {}
+    made = as_stored([kept, {}, given])
+    for name, variable in RECONSTRUCTION.items():
+        assert made[name].ndim == len(variable.dims)
+        assert np.isfinite(made[name][0]).all(), name
+        assert np.isnan(made[name][1]).all(), name
+        assert np.isnan(made[name][2]).all() == (name not in ("center", "flaws")), name
+    np.testing.assert_array_equal(made["center"][2], made["center"][0] + 1)
+
+
+def test_nothing_of_before_is_left_where_nothing_is_reconstructed(folder: Path, store: Path, tmp_path: Path) -> None:
+    again = Path(shutil.copytree(store, tmp_path / "again.zarr"))
+    axes = Axes(("a", "b"), (3.0, 4.2), ("pristine", "charge"), (0, 0), PHANTOM.shape, (1.0, 1.0, 1.0))
+    writer = TableWriter(again, axes, 1, 1)
+    assert (again / "reconstruction").is_dir()
+    writer.write_reconstruction({}, reconstruct.COUNTED)
+    writer.close()
+    assert not (again / "reconstruction").exists()
+    assert "reconstruction" not in zarr.open_group(again, mode="r")
+
+
+def test_a_lost_table_of_reconstruction_is_made_anew(folder: Path, store: Path, tmp_path: Path) -> None:
+    for name in (store.name, f"{store.name}.work"):
+        shutil.copytree(store.with_name(name), tmp_path / name)
+    again = tmp_path / store.name
+    shutil.rmtree(again / "reconstruction" / "center")
+    assert "track-0" in map(str, run(folder, again).done)
+    assert xr.open_zarr(again, group="reconstruction").center.notnull().all()
+
+
+def test_the_recipe_of_the_store_says_how(store: Path) -> None:
+    assert json.loads(json.dumps(crackdask.open(store).attrs["recipe"]))["reconstruct"]["angles"] == [30.0, 177.0]

@@ -1,0 +1,42 @@
+"""Opposite views: which projections make half a turn, and where its mirror image fits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crackdask.kernels.opposite_views import half_turn, mismatch
+from crackdask.phantom.ellipsoids import packed
+
+
+@pytest.mark.parametrize(
+    "degrees",
+    [
+        np.linspace(0, 180, 91),
+        np.linspace(0, 180, 90, endpoint=False),
+        np.linspace(-90, 270, 361),
+        np.linspace(0, 180, 2000),
+        np.random.default_rng(0).permutation(np.linspace(10, 190, 91)),
+    ],
+)
+def test_half_a_turn_is_even_and_begins_at_the_first_angle(degrees):
+    chosen = degrees[half_turn(degrees)]
+    step = 180 / len(chosen)
+    assert 90 <= len(chosen) <= 900
+    np.testing.assert_allclose(chosen, degrees.min() + step * np.arange(len(chosen)), atol=1.01 * step)
+
+
+@pytest.mark.parametrize("degrees", [np.linspace(30, 177, 900), np.delete(np.linspace(0, 180, 91), slice(40, 46))])
+def test_less_than_half_a_turn_is_refused(degrees):
+    with pytest.raises(ValueError, match="do not cover half a turn"):
+        half_turn(degrees)
+
+
+@pytest.mark.parametrize("center", [60.25, 66.0])
+def test_the_mirror_image_fits_about_the_true_axis_even_where_the_sample_is_wider(center):
+    degrees = np.linspace(0, 180, 180, endpoint=False)
+    wide = packed(0, 200, 100, 12, (4, 8))
+    lines = wide.projections(degrees, np.zeros(1), 128, center, fine=2)[0]
+    assert lines[:, [0, -1]].max() > 4  # it reaches beyond the detector
+    centers = np.arange(50, 78, 0.5)
+    assert centers[np.argmin(mismatch(lines, centers))] == pytest.approx(center, abs=1)
