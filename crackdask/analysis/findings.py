@@ -42,6 +42,10 @@ class Kind:
 
 #: Every code that a finding may have. Each has a test that provokes it and one that does not.
 KINDS: Mapping[str, Kind] = {
+    "same-scan": Kind(
+        "one scan for two states",
+        "no two scans have the same noise, and what is compared there is a scan with itself; correct the source of one",
+    ),
     "not-registered": Kind(
         "the states were not registered",
         'changes may come from motion between the scans; choose another transform than "none" under [register]',
@@ -234,6 +238,20 @@ def unpacked(tables: Mapping[str, NDArray[Any]]) -> list[Finding]:
 POOR_RESIDUAL = 0.5
 #: Share of voxels beyond the grey window from which the window is too narrow.
 CLIPPED = 0.01
+
+
+def of_copies(names: Sequence[str], digests: Sequence[str]) -> list[Finding]:
+    """Return which states have the voxels of an earlier one, from what stands for the voxels of each.
+
+    >>> [(each.state, each.text) for each in of_copies(["a", "b", "c"], ["x", "y", "x"])]
+    [('c', 'every voxel as in a')]
+    """
+    first = {digest: name for name, digest in zip(reversed(names), reversed(digests), strict=True)}
+    return [
+        Finding("same-scan", name, 0.0, 0.0, f"every voxel as in {first[digest]}")
+        for name, digest in zip(names, digests, strict=True)
+        if first[digest] != name
+    ]
 
 
 def of_registration(names: Sequence[str], residuals: Sequence[float], transform: str) -> list[Finding]:

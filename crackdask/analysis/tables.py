@@ -25,7 +25,20 @@ def table_of(store: xr.DataTree, group: str) -> xr.Dataset:
         raise AnalysisError("the run of this store is not finished, so its tables may be of before; run it to its end")
     if group not in store.children:
         raise AnalysisError(f"the store has no table {group!r}: run it to its end")
-    return store[group].to_dataset()
+    table = store[group].to_dataset()
+    if group != "particles" and "particles" in store.children:
+        _same_rows(group, table, store["particles"].to_dataset())
+    return table
+
+
+def _same_rows(group: str, table: xr.Dataset, particles: xr.Dataset) -> None:
+    """Refuse tables of which one was cut or turned and the others not: their rows would be mixed up."""
+    for axis in ("state", "particle"):
+        if axis in table.dims and axis in particles.dims and not table[axis].equals(particles[axis]):
+            raise AnalysisError(
+                f"the tables {group!r} and 'particles' have not the same {axis}s in the same order; give the store as "
+                f"it was opened, and choose {axis}s of the result"
+            )
 
 
 def voxel_edges(store: xr.DataTree) -> tuple[float, float, float]:

@@ -22,6 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MISNAMED = (errno.ENAMETOOLONG, errno.ELOOP)
+_MISPLACED = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -85,7 +86,7 @@ def _told(error: Exception, store: object) -> tuple[str, int] | None:
         )
     if isinstance(error, OSError):
         refused = _refused(error, error.filename or store or "the disk")
-        return f"[red]error:[/] {escape(refused)}", 2 if error.errno in (*_FORBIDDEN, *_MISNAMED) else 1
+        return f"[red]error:[/] {escape(refused)}", 2 if error.errno in (*_FORBIDDEN, *_MISNAMED, *_MISPLACED) else 1
     return None
 
 
@@ -153,6 +154,11 @@ def _refused(error: OSError, place: object) -> str:
         return f"{place} cannot be written: the disk is read-only; choose a place you may write to"
     if error.errno in _FORBIDDEN:
         return f"no permission: {place}; choose a place you may write to, or have the permission changed"
+    if error.errno in _MISPLACED:
+        return (
+            f"{place}: a file lies where a folder is needed, or a folder where a file is; move it, or choose another "
+            "place"
+        )
     if error.errno == errno.ENAMETOOLONG:
         return f"{place}: a name of it is too long for the disk; choose a shorter one"
     return f"{place}: {error.strerror or error}"

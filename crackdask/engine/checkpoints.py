@@ -180,7 +180,7 @@ class Work:
         """Return the fingerprint of a finished unit without its tables, or None."""
         try:
             return beginning(self._result(unit), 65).partition(b"\n")[0].decode()
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, IsADirectoryError, ValueError):
             return None
 
     def has_results(self) -> bool:
@@ -256,5 +256,5 @@ class Work:
         """Return what `note` wrote, or None."""
         try:
             return json.loads((self.folder / name).read_text())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, IsADirectoryError, ValueError):
             return None

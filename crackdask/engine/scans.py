@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from crackdask.engine.block_plan import PassCost, Plan, Projected, plan_blocks
+from crackdask.engine.doubts import other_voxels, out_of_order, refuse_one_twice
 from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError, ScannedState
 from crackdask.schema import UnitKey
-from crackdask.sources import Source, SourceError, open_source, stated_voxel_um
+from crackdask.sources import Source, SourceError, open_source
 from crackdask.sources.projections import Projections, is_projections, open_projections
 from crackdask.steps.reconstruct import slab_bytes, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
-from crackdask.storage.locations import PlaceError, place
+from crackdask.storage.locations import PlaceError
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Scans:
             raise RecipeError(
                 f"the scans have different shapes (z, y, x):{sizes}\ncut or pad them to one shape, or leave a state out"
             )
-        _refuse_one_twice(recipe, opened)
+        refuse_one_twice(recipe, opened)
         _can_be_filled(recipe, opened)
         limits = recipe.crop_of(opened[0].shape)
         (z0, z1), (y0, y1), (x0, x1) = limits
@@ -84,7 +84,7 @@ class Scans:
 
     def doubts(self) -> list[str]:
         """Return what may be a mistake of the recipe's: voxels of another size, states out of order."""
-        return [*_other_voxels(self.recipe, self.sources), *_out_of_order(self.recipe)]
+        return [*other_voxels(self.recipe, self.sources), *out_of_order(self.recipe)]
 
     @property
     def shape(self) -> Triple:
@@ -114,54 +114,6 @@ def _opened(recipe: Recipe, state: ScannedState, base: Path) -> Source:
             )
         return open_projections(state.source, base, recipe.reconstruct, state.missing)
     return open_source(state.source, base, state.missing)
-
-
-def _refuse_one_twice(recipe: Recipe, scans: Sequence[Source]) -> None:
-    """Raise if two states have the same scan, under whatever names: it would be compared with itself."""
-    seen: dict[tuple[Any, ...], str] = {}
-    for number, (state, scan) in enumerate(zip(recipe.states, scans, strict=True)):
-        where = place(scan.location)
-        if isinstance(where, Path):
-            file = where.stat()
-            key: tuple[Any, ...] = (file.st_dev, file.st_ino or str(where.resolve()), scan.inner)
-        else:
-            key = (scan.location, scan.inner)
-        if key in seen:
-            raise RecipeError(
-                f"states[{number}].source ({state.name}): the same scan as that of state {seen[key]!r}, "
-                f"{scan.location}; correct one of the two, or leave a state out"
-            )
-        seen[key] = state.name
-
-
-def _other_voxels(recipe: Recipe, scans: Sequence[Source]) -> Iterator[str]:
-    """Yield each scan whose own metadata tell another size of its voxels than the recipe."""
-    said = recipe.experiment.voxel_um
-    for state, scan in zip(recipe.states, scans, strict=True):
-        own = stated_voxel_um(scan)
-        if own and any(abs(a - b) > 0.01 * b for a, b in zip(own, said, strict=True)):
-            sizes = [" x ".join(f"{edge:g}" for edge in edges) for edges in (own, said)]
-            yield (
-                f"{state.name}: its file says that a voxel is {sizes[0]} um, the recipe {sizes[1]} um; correct "
-                "voxel_um, or leave the scan out if it is of another magnification"
-            )
-
-
-def _out_of_order(recipe: Recipe) -> Iterator[str]:
-    """Yield each state that does not follow from the one before it."""
-    for before, state in pairwise(recipe.states):
-        rise = state.voltage - before.voltage
-        if (state.step == "charge" and rise < 0) or (state.step == "discharge" and rise > 0):
-            yield (
-                f"{state.name}: a {state.step}, yet its voltage, {state.voltage:g} V, is "
-                f"{'below' if rise < 0 else 'above'} the {before.voltage:g} V of {before.name} before it; are two "
-                "states or voltages exchanged?"
-            )
-        if state.cycle < before.cycle:
-            yield (
-                f"{state.name}: of cycle {state.cycle}, after {before.name} of cycle {before.cycle}; states stand in "
-                "electrochemical order"
-            )
 
 
 def _can_be_filled(recipe: Recipe, scans: Sequence[Source]) -> None:

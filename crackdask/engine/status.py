@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -100,7 +101,7 @@ def status(path: Place, *, content: bool = False) -> Status:
         wrong = str(error).splitlines()[-1].strip()
         raise StoreError(f"{path}/zarr.json is damaged: its recipe is none ({wrong}); {way_out(path)}") from error
     names = [state.name for state in recipe.states]
-    recorded = {UnitKey.parse(name): unit for name, unit in facts.get("steps", {}).items()}
+    recorded = _of_units(facts.get("steps"), dict)
     held = work.is_held()
     found = look(path, recipe, chunks=held is None)
     standing = _standing(found, work, recipe, recorded, bool(facts.get("complete")))
@@ -115,10 +116,28 @@ def status(path: Place, *, content: bool = False) -> Status:
         job,
         tuple(_steps(standing, names, recorded)),
         tuple(_at_work(work, names)),
-        tuple(work.noted("failed") or ()),
+        _failed(work.noted("failed")),
         tuple((u.step, names[u.state]) for u in standing.again),
         tuple(dict.fromkeys(damaged)),
         tuple(of_store(facts)),
+    )
+
+
+def _of_units(noted: Any, kind: type) -> dict[UnitKey, Any]:
+    """Return what was noted of units, without what is damaged: that counts as if it had not been noted."""
+    found = {}
+    for name, value in noted.items() if isinstance(noted, dict) else ():
+        with suppress(ValueError):
+            if isinstance(value, kind):
+                found[UnitKey.parse(name)] = value
+    return found
+
+
+def _failed(noted: Any) -> tuple[dict[str, Any], ...]:
+    """Return the blocks that failed, as `run` noted them; what is damaged counts as if it had not been noted."""
+    whole = {"unit", "pass", "block", "start", "stop", "error"}
+    return (
+        tuple(each for each in noted if isinstance(each, dict) and whole <= {*each}) if isinstance(noted, list) else ()
     )
 
 
@@ -138,9 +157,7 @@ def _standing(
     plan = units(recipe)
     results = {u.key: result for u in plan if (result := work.result(u.key))}
     # What the last run set out to make: a changed recipe may have left results of the one before.
-    noted = work.noted("planned")
-    planned = {UnitKey.parse(name): fingerprint for name, fingerprint in noted.items()} if noted else None
-    planned = planned or {key: unit.get("fingerprint") for key, unit in recorded.items()}
+    planned = _of_units(work.noted("planned"), str) or {key: unit.get("fingerprint") for key, unit in recorded.items()}
     lost = set(found.spoilt)
     fitting = {key for key, (fingerprint, _) in results.items() if fingerprint == planned.get(key)} - lost
     complete = said_complete and not lost and not found.gone and (len(fitting) == len(plan) or not work.has_results())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -128,6 +129,7 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) ->
     residuals = [float(each["residual_voxels"]) for each in transforms]
     return [
         *(each for unit in units(context.recipe) if unit.step != "track" for each in _kept(context, unit)),
+        *findings.of_copies(names, [_digest(context.result("read", s)) for s in range(len(names))]),
         *findings.of_motion(
             names,
             [KINDS[int(each["transform"])] for each in transforms],
@@ -136,6 +138,14 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) ->
         *findings.of_registration(names, residuals, context.recipe.register_.transform),
         *sharpness.found(context),
     ]
+
+
+def _digest(read: Mapping[str, Array]) -> str:
+    """Return what stands for the voxels of a scan: a hash of its counts of grey levels and its coarser copies."""
+    told = hashlib.sha256()
+    for name in sorted(name for name in read if name.startswith(("level_", "histogram_"))):
+        told.update(np.ascontiguousarray(read[name]).tobytes())
+    return told.hexdigest()
 
 
 def _kept(context: RunContext, unit: Unit) -> list[Finding]:

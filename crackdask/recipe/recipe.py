@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from unicodedata import category
 
 from pydantic import (
     BaseModel,
@@ -35,6 +36,8 @@ from crackdask.storage.locations import no_file
 
 #: Of a state, in bytes of UTF-8: disks take 255, and what is written of a state adds to it.
 LONGEST_NAME = 200
+#: What turns the direction of the text that follows; names that are written from right to left need none of it.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -46,6 +49,14 @@ def _tables(value: Any) -> Any:
     if not isinstance(value, list | tuple):
         raise ValueError(f"one table for each state, headed [[states]], not {shown(value)}")  # noqa: TRY004
     return tuple(value)
+
+
+def _visible(name: str) -> str:
+    """Refuse what tables and screens would not show but obey: line ends, commands to a terminal, turns of the text."""
+    for letter in name:
+        if category(letter) == "Cc" or letter in _TURNING:
+            raise ValueError(f"should have letters that can be seen, found {letter!a} in {name[:40]!a}")
+    return name
 
 
 def _cube(value: Any) -> Any:
@@ -81,6 +92,11 @@ class Experiment(BaseModel):
     voxel_um: Lengths = Field(description="edge of a voxel, um, one number or [z, y, x]")
     fill: float | None = Field(None, description="raw value of voxels outside the measured field")
 
+    @field_validator("name")
+    @classmethod
+    def _nameable(cls, name: str) -> str:
+        return _visible(name)
+
     @field_validator("voxel_um")
     @classmethod
     def _alike(cls, edges: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -107,6 +123,7 @@ class ScannedState(BaseModel):
     @field_validator("name")
     @classmethod
     def _nameable(cls, name: str) -> str:
+        _visible(name)
         size = len(name.encode())
         if size > LONGEST_NAME:
             raise ValueError(f"at most {LONGEST_NAME} bytes, for files are named by it, not {size}: {shown(name)}")

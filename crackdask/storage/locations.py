@@ -116,7 +116,11 @@ def write_whole(path: Place, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        try:
+            partial.replace(path)
+        except IsADirectoryError:  # which nothing here makes: a file that was damaged
+            remove(path)
+            partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
@@ -144,9 +148,11 @@ def remove(path: Place) -> None:
 
 
 def forget(path: Place) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file, if it is there; or a folder that somebody put in its place."""
     if isinstance(path, Prefix):
         path.unlink()
+    elif path.is_dir() and not path.is_symlink():
+        remove(path)
     else:
         path.unlink(missing_ok=True)
 

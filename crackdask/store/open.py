@@ -36,7 +36,14 @@ def open_store(path: str | Place) -> xr.DataTree:
     """
     where = place(path)
     check_metadata(where, complete=bool(attributes(where).get("complete")))
-    tree = xr.open_datatree(checked(where), engine="zarr", chunks={})  # type: ignore[arg-type]
+    # Attributes may be added by anybody, and none of them may change a number: not `scale_factor`, nor `_FillValue`.
+    tree = xr.open_datatree(
+        checked(where),  # type: ignore[arg-type]
+        engine="zarr",
+        chunks={},
+        mask_and_scale=False,
+        decode_times=False,
+    )
     tree.encoding.setdefault("source", str(where))
     return tree
 

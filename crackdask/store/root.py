@@ -58,12 +58,17 @@ def attributes(path: Place) -> dict[str, Any]:
     """
     if not _is_begun_on(path):
         raise StoreError(f"there is no store at {path}; `crackdask run RECIPE --store {path}` makes one")
-    if reason := broken(path):
+    reason = broken(path)
+    if reason and not has_remains(path) and kept_root(path) is None:
+        raise StoreError(f"{path} is no crackdask store: its zarr.json {reason}; choose another place with --store")
+    if reason:
         raise StoreError(f"{path}/zarr.json {reason}; {way_out(path)}")
     stored = _root(path)["attributes"]
     version = stored.get("format_version")
     if not isinstance(version, int):
-        raise StoreError(f"{path} is a Zarr group but not a crackdask store: it has no format_version")
+        raise StoreError(
+            f"{path} is a Zarr group but not a crackdask store: it has no format_version; choose another place"
+        )
     if version > schema.FORMAT_VERSION:
         raise StoreError(
             f"{path} has format {version}, this crackdask knows formats up to {schema.FORMAT_VERSION}; "
@@ -102,9 +107,20 @@ def broken(path: Place) -> str | None:
         lost = [name for name, kind in _FACTS.items() if not isinstance(attributes.get(name), kind)]
         if lost:
             return f"is damaged: it does not tell {', '.join(lost)}"
+        if not _of_one_experiment(attributes["recipe"], attributes["identity"]):
+            return "is damaged: its recipe and its identity tell of different experiments"
         if not isinstance(root.get("consolidated_metadata"), dict):
             return "is damaged: it does not tell what the store holds (consolidated_metadata)"
     return None
+
+
+def _of_one_experiment(recipe: Any, identity: Any) -> bool:
+    """Tell whether the recipe of a store has the states and the voxels that make it this experiment's."""
+    try:
+        states, voxel = [state["name"] for state in recipe["states"]], recipe["experiment"]["voxel_um"]
+    except (KeyError, TypeError):
+        return True  # no recipe at all, which is told better by who reads it
+    return bool(states == identity.get("states", states) and voxel == identity.get("voxel_um", voxel))
 
 
 #: What the root of every store tells.

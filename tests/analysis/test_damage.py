@@ -62,6 +62,21 @@ def test_excess_void_is_the_programmed_void_and_free_of_size():
     assert "void fraction" in found.damage.attrs["long_name"]
 
 
+@pytest.mark.parametrize(
+    ("group", "axis", "chosen"),
+    [("particles", "particle", slice(None, None, 2)), ("shells", "state", slice(None, None, -1))],
+)
+def test_tables_that_were_cut_apart_are_not_mixed_up(group, axis, chosen):
+    tree, _, _ = programmed()
+    whole = analyse.damage(tree)
+    tree[group] = xr.DataTree(tree[group].to_dataset().isel({axis: chosen}))
+    with pytest.raises(AnalysisError, match=rf"have not the same {axis}s in the same order; give the store as it was"):
+        analyse.damage(tree)
+    with pytest.raises(AnalysisError, match=r"in the same order"):
+        analyse.rmpi(tree)
+    assert whole.damage.isel({axis: chosen}).size  # of the result it can be chosen
+
+
 def test_dark_particles_before_a_bright_background():
     tree = cracked(np.tile([[0.0], [0.1], [0.2], [0.1], [0.0]], 50), np.linspace(5, 15, 50))
     shells = tree["shells"].to_dataset()
