@@ -101,7 +101,7 @@ def boxes(shape: Triple) -> tuple[Box, ...]:
     """Return the boxes of a volume that are looked at, evenly spread.
 
     >>> len(boxes((100, 40, 3000))), boxes((100, 40, 3000))[-1]
-    (24, Box(start=(68, 8, 2968), stop=(100, 40, 3000)))
+    (48, Box(start=(68, 8, 2968), stop=(100, 40, 3000)))
     """
     starts = []
     for n in shape:

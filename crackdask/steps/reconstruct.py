@@ -79,7 +79,7 @@ def slab_rows(frames: Triple) -> int:
     """Return the slices that are made at once, decided by the shape alone.
 
     >>> slab_rows((3000, 2160, 2560)), slab_rows((180, 100, 128))
-    (4, 16)
+    (2, 16)
     """
     rows = MOST_ROWS
     while rows > 1 and slab_bytes(frames, rows) > SLAB_BYTES:
