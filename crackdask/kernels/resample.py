@@ -87,7 +87,7 @@ def source_box(
         if high < -TOLERANCE or low > size - 1 + TOLERANCE:
             return None
         start.append(max(0, min(floor(max(low, 0.0)), size - 1) - before))
-        stop.append(min(size, floor(min(high, size - 1.0)) + after + 1))
+        stop.append(min(size, floor(min(max(high, 0.0), size - 1.0)) + after + 1))
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 

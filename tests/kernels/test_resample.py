@@ -152,6 +152,17 @@ def test_blocks_do_not_show(angles, shift, block, start, extra, fill, interpolat
 
 
 @pytest.mark.parametrize("interpolation", ["cubic", "linear"])
+def test_positions_a_hair_outside_have_the_support_of_the_border(interpolation):
+    """They count as inside, and what was read beside the window may be anything, NaN too."""
+    border = {start: source_box(np.eye(4), Box(start, (start[0] + 1, 9, 9)), (9, 9, 9), interpolation)
+              for start in ((0, 0, 0), (8, 0, 0))}  # fmt: skip
+    for start, by in (((0, 0, 0), -1e-9), ((8, 0, 0), 1e-9)):
+        matrix = np.eye(4)
+        matrix[0, 3] = by
+        assert source_box(matrix, Box(start, (start[0] + 1, 9, 9)), (9, 9, 9), interpolation) == border[start]
+
+
+@pytest.mark.parametrize("interpolation", ["cubic", "linear"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_identity_and_whole_shifts_return_the_scan(dtype, interpolation):
     scan = np.random.default_rng(1).integers(1, 120, (6, 7, 8)).astype(dtype)
