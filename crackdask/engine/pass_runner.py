@@ -227,12 +227,6 @@ class Engine:
                 outputs[name].seal(parts)
         return known
 
-    def records(
-        self, unit: UnitKey, pass_: str, fingerprint: str, grid: Grid, outputs: Mapping[str, Volume]
-    ) -> Records:
-        """Return the records of one pass of a unit."""
-        return self.work.records(unit, pass_, _key(fingerprint, grid, outputs), len(grid))
-
     def in_order(self, unit: UnitKey, pass_: str, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
         """Run a function over jobs on the workers and return its results in the jobs' order.
 

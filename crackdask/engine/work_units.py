@@ -132,8 +132,15 @@ def _unit(step: Step, state: int, recipe: Recipe, sections: Mapping[str, Any], o
     for each in [key, *(each for each in needs if not REGISTRY[each.step].asked(sections, each.state == reference))]:
         needs.pop(each, None)
     looks = step.reads_in(sections, state == reference)
-    reads = dict.fromkeys((name, s) for name, which in step.reads for s in states[which]) if looks else {}
+    volumes = [(name, s) for name, which in step.reads for s in states[which] if looks]
+    reads = dict.fromkeys(each for each in volumes if _is_made(each, sections, reference))
     return Unit(key, tuple(needs), tuple(reads), tuple((name, state) for name in step.writes))
+
+
+def _is_made(volume: VolumeKey, sections: Mapping[str, Any], reference: int) -> bool:
+    """Tell whether a step that is asked for makes a volume."""
+    name, state = volume
+    return any(name in step.writes and step.asked(sections, state == reference) for step in REGISTRY.values())
 
 
 def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -> dict[UnitKey, str]:

@@ -261,10 +261,6 @@ def _planned(setting: Setting) -> tuple[Pass, ...]:
     return passes("", setting.dtype, setting.scan, setting.fill, Box.whole(setting.scan))
 
 
-def _of_projections(parameters: Mapping[str, Any], is_reference: bool) -> bool:
-    return parameters["reconstruct"] is not None
-
-
 STEP = Step(
     name="read",
     stage=Stage.SCANS,
@@ -272,7 +268,6 @@ STEP = Step(
     opened=("source",),
     needs=(("reconstruct", Of.ITSELF),),
     reads=(("tomogram", Of.ITSELF),),
-    reads_in=_of_projections,
     writes={"raw": Volume(dtype=None, shaped="scan")},
     passes=_planned,
     walks="slabs",

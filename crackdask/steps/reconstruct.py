@@ -248,7 +248,7 @@ def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Resu
         geometry.moments,
         geometry.degrees,
         block.table("centers")[first : first + len(counts)],
-        None if params.angles == "all" else params.angles,
+        params.between,
         params.rings,
         params.filter,
         params.zinger,
@@ -261,7 +261,7 @@ def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Resu
 
 def _compared(geometry: Geometry, params: ReconstructParams, row: int, block: Block) -> Result:
     counts, references = _counts(block, row)
-    kept = within(geometry.degrees, None if params.angles == "all" else params.angles)
+    kept = within(geometry.degrees, params.between)
     found, flaws = attenuations(counts[:, kept], references, geometry.moments[kept], params.zinger, geometry.saturation)
     both = np.concatenate([found, without_rings(found, flaws.columns, params.rings)])
     center = float(block.table("centers")[row])

@@ -164,6 +164,11 @@ class ReconstructParams(BaseModel):
         return self
 
     @property
+    def between(self) -> tuple[float, float] | None:
+        """Lowest and highest angle that is kept; None for all."""
+        return None if self.angles == "all" else self.angles
+
+    @property
     def zinger(self) -> float:
         """By what part a zinger is brighter; 0 where none is looked for."""
         if isinstance(self.zingers, bool):
