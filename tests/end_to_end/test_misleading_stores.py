@@ -14,17 +14,8 @@ import zarr
 
 import crackdask
 from crackdask.store.root import consolidate
-from tests.support.store_files import copied, unlike, work_folder
+from tests.support.store_files import unlike, work_folder
 from tests.support.tiny import Said, Tiny, scan
-
-
-@pytest.fixture
-def copy(finished: Tiny, tmp_path: Path) -> Tiny:
-    """Return a copy of a finished experiment, to be edited."""
-    shutil.copytree(finished.folder / "scans", tmp_path / "scans")
-    tiny = Tiny(tmp_path)
-    copied(finished.store, tiny.store)
-    return tiny
 
 
 def one_line(text: str) -> str:
@@ -49,11 +40,11 @@ def edited(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         ("voxels", "units", "days since 2020-01-01"),
     ],
 )
-def test_no_attribute_changes_a_number(copy: Tiny, column: str, name: str, value: object) -> None:
-    before = crackdask.open(copy.store)["particles"].to_dataset().load()
-    edited(copy.store / "particles" / column / "zarr.json", lambda own: own["attributes"].update({name: value}))
-    consolidate(copy.store)
-    after = crackdask.open(copy.store)["particles"].to_dataset().load()
+def test_no_attribute_changes_a_number(ran: Tiny, column: str, name: str, value: object) -> None:
+    before = crackdask.open(ran.store)["particles"].to_dataset().load()
+    edited(ran.store / "particles" / column / "zarr.json", lambda own: own["attributes"].update({name: value}))
+    consolidate(ran.store)
+    after = crackdask.open(ran.store)["particles"].to_dataset().load()
     assert after[column].attrs[name] == value
     np.testing.assert_array_equal(after[column].values, before[column].values)
     assert after[column].dtype == before[column].dtype
@@ -73,15 +64,15 @@ def one_more(recipe: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [other_voxel, other_order, one_more])
 def test_a_recipe_in_the_store_of_another_experiment(
-    copy: Tiny, finished: Tiny, change: Callable[[dict[str, Any]], None]
+    ran: Tiny, finished: Tiny, change: Callable[[dict[str, Any]], None]
 ) -> None:
-    edited(copy.store / "zarr.json", lambda root: change(root["attributes"]["recipe"]))
+    edited(ran.store / "zarr.json", lambda root: change(root["attributes"]["recipe"]))
     for words in (["status"], ["export"], ["report"], ["cracks"]):
-        said = copy.crackdask(words[0], copy.store)
+        said = ran.crackdask(words[0], ran.store)
         assert said.code == 2
         assert "its recipe and its identity tell of different experiments" in one_line(said.err)
-    assert "it is restored" in copy.run().out
-    assert unlike(copy.store, finished.store) == []
+    assert "it is restored" in ran.run().out
+    assert unlike(ran.store, finished.store) == []
 
 
 # ---------------------------------------------------------------- notes and results
@@ -101,29 +92,29 @@ def other_units(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [to_folder, other_json, other_units])
-def test_damaged_notes_are_no_notes(copy: Tiny, damage: Callable[[Path], None]) -> None:
+def test_damaged_notes_are_no_notes(ran: Tiny, damage: Callable[[Path], None]) -> None:
     for name in ("failed", "planned", "root"):
-        damage(work_folder(copy.store) / name)
-    said = copy.crackdask("status", copy.store)
+        damage(work_folder(ran.store) / name)
+    said = ran.crackdask("status", ran.store)
     assert said.code == 0, said.err
     assert "(tiny): complete" in said.out
-    assert "nothing to do" in copy.run().out
-    assert json.loads((work_folder(copy.store) / "planned").read_text())["mask-0"]
+    assert "nothing to do" in ran.run().out
+    assert json.loads((work_folder(ran.store) / "planned").read_text())["mask-0"]
 
 
-def test_units_in_the_root_that_are_none(copy: Tiny) -> None:
-    edited(copy.store / "zarr.json", lambda root: root["attributes"].update(steps={"measure": 3, "mask-0": 4}))
-    said = copy.crackdask("status", copy.store)
+def test_units_in_the_root_that_are_none(ran: Tiny) -> None:
+    edited(ran.store / "zarr.json", lambda root: root["attributes"].update(steps={"measure": 3, "mask-0": 4}))
+    said = ran.crackdask("status", ran.store)
     assert said.code == 0, said.err
     assert "(tiny): complete" in said.out
 
 
-def test_a_folder_for_a_result(copy: Tiny, finished: Tiny) -> None:
-    to_folder(work_folder(copy.store) / "results" / "measure-1")
-    assert "not complete" in copy.crackdask("status", copy.store).out
-    said = copy.run()
+def test_a_folder_for_a_result(ran: Tiny, finished: Tiny) -> None:
+    to_folder(work_folder(ran.store) / "results" / "measure-1")
+    assert "not complete" in ran.crackdask("status", ran.store).out
+    said = ran.run()
     assert said.code == 0, said.err
-    assert unlike(copy.store, finished.store) == []
+    assert unlike(ran.store, finished.store) == []
 
 
 # ---------------------------------------------------------------- places that hold other things
@@ -148,19 +139,19 @@ def test_a_scan_in_the_place_of_the_store_is_not_to_be_removed(tiny: Tiny) -> No
             assert_kept(said, tiny.folder / array)
 
 
-def test_a_file_where_a_folder_is_needed(copy: Tiny) -> None:
-    (copy.folder / "file").write_text("important")
-    other = copy.folder / "other.zarr"
-    (copy.folder / "other.zarr.work").write_text("important")
+def test_a_file_where_a_folder_is_needed(ran: Tiny) -> None:
+    (ran.folder / "file").write_text("important")
+    other = ran.folder / "other.zarr"
+    (ran.folder / "other.zarr.work").write_text("important")
     for said in (
-        copy.crackdask("export", copy.store, "--to", copy.folder / "file"),
-        copy.crackdask("export", copy.store, "--labels", "--to", copy.folder / "file"),
-        copy.crackdask("report", copy.store, "--to", copy.folder / "file"),
-        copy.crackdask("run", copy.recipe, "--store", other, "--cluster", "synchronous"),
+        ran.crackdask("export", ran.store, "--to", ran.folder / "file"),
+        ran.crackdask("export", ran.store, "--labels", "--to", ran.folder / "file"),
+        ran.crackdask("report", ran.store, "--to", ran.folder / "file"),
+        ran.crackdask("run", ran.recipe, "--store", other, "--cluster", "synchronous"),
     ):
         assert said.code == 2
         assert "a file lies where a folder is needed" in one_line(said.err)
-    assert (copy.folder / "file").read_text() == (copy.folder / "other.zarr.work").read_text() == "important"
+    assert (ran.folder / "file").read_text() == (ran.folder / "other.zarr.work").read_text() == "important"
 
 
 # ---------------------------------------------------------------- states
