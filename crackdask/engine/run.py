@@ -1,17 +1,14 @@
 """The whole way, in order: from the scans of a recipe to the tables of a store.
 
-How each step is done is in `crackdask.engine.step_runners`. The run is handed an executor and never makes one; it may
-be killed at any moment and called again.
+How each step is done is in `crackdask.engine.step_runners`, what becomes of the store in `crackdask.engine.run_store`.
+The run is handed an executor and never makes one; it may be killed at any moment and called again.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,23 +21,17 @@ from crackdask.engine.executors import Executor
 from crackdask.engine.parallel_units import Lanes
 from crackdask.engine.pass_runner import BlocksFailedError, Failure, Progress
 from crackdask.engine.profile import Cost
+from crackdask.engine.run_store import RunStore
 from crackdask.engine.scans import Scans
-from crackdask.engine.soundness import GROUP, Damage, look
+from crackdask.engine.soundness import Damage, look
 from crackdask.engine.step_runners import PERFORM
-from crackdask.engine.work_units import Unit, dependent, outstanding, stored_volumes, units, upto
-from crackdask.grid import Triple, check_single_writer
+from crackdask.engine.work_units import Unit, dependent, outstanding, units, upto
 from crackdask.recipe.recipe import Recipe
 from crackdask.schema import UnitKey
-from crackdask.steps.registry import GROUPS, GROUPS_IF_ANY, KEPT_ON_REQUEST, REGISTRY
-from crackdask.storage.locations import Place, names, remove
+from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY
+from crackdask.storage.locations import Place
 from crackdask.store import root, seals
-from crackdask.store.arrays import Compression, VolumeLayout
-from crackdask.store.create import COORDINATES, add_coordinates, add_volumes, create
 from crackdask.store.damage import DamagedError
-from crackdask.store.root import StoreError
-
-#: Libraries whose versions a store remembers.
-_LIBRARIES = ("numpy", "dask", "distributed", "zarr", "xarray", "scikit-image", "SimpleITK", "numba", "scipy")
 
 
 @dataclass(frozen=True)
@@ -65,6 +56,7 @@ class Run:
 
     def __init__(self, scans: Scans, path: Place, executor: Executor, progress: Progress) -> None:
         self.context = RunContext(scans, path, executor, progress)
+        self._store = RunStore(self.context)
         self._fitting: set[UnitKey] = set()
         self._found: Damage | None = None
 
@@ -86,9 +78,9 @@ class Run:
 
     def __call__(self, until: str | None = None) -> Outcome:
         """Do what is not done, up to and including a step."""
-        self._check_place()
+        self._store.check_place()
         with self._work.held(partial(self.context.progress.warn, "lock")):
-            self._open_store()
+            self._store.open(self._found)
             self._found = Damage()  # what was amiss is not done any more
             self._work.note("planned", {str(key): fingerprint for key, fingerprint in self._fingerprints.items()})
             todo = self.outstanding(until)
@@ -96,13 +88,13 @@ class Run:
             self._clean({unit.key for unit in todo})  # a run that was killed may not have come to it
             if not todo:
                 if until is None and not root.attributes(self._path).get("complete"):
-                    self._mark(complete=True)
+                    self._store.mark(complete=True)
                 return Outcome((), len(plan), (), ())
-            self._mark(complete=False)
+            self._store.mark(complete=False)
             self._work.note("failed", [])
             outcome = self._perform_mending(todo, len(plan) - len(todo), until)
             if not outcome.failures and until is None:
-                self._mark(complete=True)
+                self._store.mark(complete=True)
             return outcome
 
     def outstanding(self, until: str | None = None) -> list[Unit]:
@@ -208,7 +200,7 @@ class Run:
         }
         in_order = {u.name: steps[u.name] for u in units(self._recipe) if u.name in steps}
         root.set_attributes(self._path, {"steps": in_order})
-        self._keep_root()
+        self._store.keep_root()
         self._work.finish(unit.key, self._fingerprints[unit.key], {**tables, "stored": stored})
         self.context.progress.end(unit.key, seconds)
 
@@ -240,120 +232,6 @@ class Run:
     def _is_done(self, unit: Unit) -> bool:
         result = self._work.result(unit.key)
         return result is not None and result[0] == self._fingerprints[unit.key]
-
-    # ------------------------------------------------------------ the store
-
-    def _open_store(self) -> None:
-        if root.is_there(self._path) or root.has_remains(self._path):
-            if root.broken(self._path) and (kept := root.kept_root(self._path)) is not None:
-                self.context.progress.warn("store", f"{self._path}/zarr.json {root.broken(self._path)}; it is restored")
-                root.restore(self._path, kept)
-                root.consolidate(self._path)
-            self._check_store()
-            root.tidy(self._path)
-            self._mend(self._found or look(self._path, self._recipe))
-        else:
-            self._work.start_anew()  # it may tell of a store that was removed or renamed
-            create(self._path, self.context.axes, self._volumes(), self._layout(), self._facts())
-            self._keep_root()
-        if seals.load(self._path, seals.COORDINATES) is None:
-            folders = [f"volumes/{name}/c" for name in COORDINATES]
-            seals.keep(self._path, seals.COORDINATES, [seals.seals_of(self._path, folders)])
-
-    def _mend(self, found: Damage) -> None:
-        """Make room for what is gone, and let what is spoilt count as not done."""
-        said_complete = bool(root.attributes(self._path).get("complete"))
-        if (found.gone or found.spoilt) and said_complete:
-            root.set_attributes(self._path, {"complete": False})  # first: an empty volume must never count as done
-        told: dict[UnitKey | str, str] = {GROUP: found.gone[GROUP]} if GROUP in found.gone else {}
-        for unit, reason in found.spoilt.items():
-            if said_complete or self._work.fingerprint(unit) is not None:
-                told[unit] = reason
-            self._work.forget(unit)
-            self._work.drop_records(unit)
-        for about, reason in told.items():
-            self.context.progress.warn(about, f"{reason}; it is made anew")
-        if not found.gone:
-            return
-        for name in found.gone:
-            if name in (*GROUPS, *GROUPS_IF_ANY):
-                remove(self._path / name)
-            elif name in KEPT_ON_REQUEST:
-                remove(self._path / "volumes" / name)
-        if GROUP in found.gone:
-            add_coordinates(self._path, self.context.axes)
-            seals.drop(self._path, seals.COORDINATES)
-        volumes = {name: dtype for name, dtype in self._volumes().items() if name in found.gone}
-        add_volumes(self._path, self.context.axes, volumes, self._layout())
-
-    def _check_place(self) -> None:
-        """Refuse a place that holds something else, before anything is made beside it."""
-        for folder in (self._path, self._work.folder):
-            root.refuse_links(folder)
-        if root.is_there(self._path) or root.has_remains(self._path):
-            if root.kept_root(self._path) is None or not root.broken(self._path):
-                root.attributes(self._path)
-        elif root.is_begun(self._path):
-            return
-        elif isinstance(self._path, Path) and self._path.exists() and not self._path.is_dir():
-            raise StoreError(f"{self._path} is a file, not a store; choose another place with --store")
-        elif names(self._path):
-            raise StoreError(f"{self._path} is not empty and not a store; choose another place with --store")
-
-    def _check_store(self) -> None:
-        there = root.attributes(self._path).get("identity")
-        identity = _identity(self._recipe, self.context.scans.shape)
-        if there != identity:
-            there = there or {}
-            differs = "".join(
-                f"\n  {key}: {there.get(key)} in the store, {value} in the recipe"
-                for key, value in identity.items()
-                if there.get(key) != value
-            )
-            raise StoreError(
-                f"{self._path} was made by another recipe:{differs}\nchoose another --store, or remove this one and "
-                f"{Work.beside(self._path).folder.name} beside it"
-            )
-        root.set_attributes(self._path, self._facts())
-
-    def _volumes(self) -> dict[str, str]:
-        return {name: schema.VOLUMES[name].dtype for name in stored_volumes(self._recipe)}
-
-    def _layout(self) -> VolumeLayout:
-        compute = self._recipe.compute
-        check_single_writer(self.context.grid, compute.shard or compute.chunk)
-        return VolumeLayout(compute.chunk, compute.shard, Compression(compute.compression, compute.level))
-
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "format_version": schema.FORMAT_VERSION,
-            "crackdask_version": importlib.metadata.version("crackdask"),
-            "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES}
-            | {"python": platform.python_version()},
-            "recipe": self._recipe.as_dict(),
-            "identity": _identity(self._recipe, self.context.scans.shape),
-        }
-
-    def _mark(self, *, complete: bool) -> None:
-        root.set_attributes(self._path, {"complete": complete})
-        root.consolidate(self._path)
-        self._keep_root()
-
-    def _keep_root(self) -> None:
-        """Keep a copy of what the root of the store tells, from which it can be restored."""
-        self._work.note("root", root.attributes(self._path))
-
-
-def _identity(recipe: Recipe, shape: Triple) -> dict[str, Any]:
-    """Return what makes a store this experiment's: another value is another experiment."""
-    return {
-        "experiment": recipe.experiment.name,
-        "voxel_um": list(recipe.experiment.voxel_um),
-        "states": [state.name for state in recipe.states],
-        "shape": list(shape),
-        "chunk": list(recipe.compute.chunk),
-        "shard": list(recipe.compute.shard) if recipe.compute.shard else None,
-    }
 
 
 def _as_json(failure: Failure) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from crackdask.engine import pass_runner as engine
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.pass_runner import BlockJob, BlockReport
 from crackdask.engine.records import Records
-from crackdask.engine.run import Run
+from crackdask.engine.run_store import RunStore
 from crackdask.schema import STEPS, UnitKey
 from crackdask.storage.locations import Place
 from crackdask.store.root import StoreError, attributes
@@ -352,9 +352,9 @@ def test_a_run_killed_when_all_is_done_is_still_brought_to_its_end(
     basin = Work.beside(store).volume("basin", 1)
     assert isinstance(basin, Path)
     basin.mkdir()
-    mark = Run._mark
+    mark = RunStore.mark
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "_mark", lambda run, complete: killed() if complete else mark(run, complete=complete))
+        patched.setattr(RunStore, "mark", lambda own, complete: killed() if complete else mark(own, complete=complete))
         with pytest.raises(KeyboardInterrupt):
             experiment.run(store, compute)
     assert not attributes(store).get("complete")

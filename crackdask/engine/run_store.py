@@ -1,0 +1,159 @@
+"""The store of a run: made, held against the experiment that it is of, mended where it is damaged, and marked.
+
+What a run knows of its store goes through here; what steps write into it does not.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+from crackdask import schema
+from crackdask.engine.checkpoints import Work
+from crackdask.engine.context import RunContext
+from crackdask.engine.soundness import GROUP, Damage, look
+from crackdask.engine.work_units import stored_volumes
+from crackdask.grid import Triple, check_single_writer
+from crackdask.recipe.recipe import Recipe
+from crackdask.schema import UnitKey
+from crackdask.steps.registry import GROUPS, GROUPS_IF_ANY, KEPT_ON_REQUEST
+from crackdask.storage.locations import names, remove
+from crackdask.store import root, seals
+from crackdask.store.arrays import Compression, VolumeLayout
+from crackdask.store.create import COORDINATES, add_coordinates, add_volumes, create
+from crackdask.store.root import StoreError
+
+#: Libraries whose versions a store remembers.
+_LIBRARIES = ("numpy", "dask", "distributed", "zarr", "xarray", "scikit-image", "SimpleITK", "numba", "scipy")
+
+
+class RunStore:
+    """The store that a run writes into, while the run holds it."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._path, self._work, self._recipe = context.path, context.work, context.recipe
+
+    def check_place(self) -> None:
+        """Refuse a place that holds something else, before anything is made beside it."""
+        for folder in (self._path, self._work.folder):
+            root.refuse_links(folder)
+        if root.is_there(self._path) or root.has_remains(self._path):
+            if root.kept_root(self._path) is None or not root.broken(self._path):
+                root.attributes(self._path)
+        elif root.is_begun(self._path):
+            return
+        elif isinstance(self._path, Path) and self._path.exists() and not self._path.is_dir():
+            raise StoreError(f"{self._path} is a file, not a store; choose another place with --store")
+        elif names(self._path):
+            raise StoreError(f"{self._path} is not empty and not a store; choose another place with --store")
+
+    def open(self, found: Damage | None) -> None:
+        """Make the store, or check that it is this experiment's and mend what is amiss.
+
+        Parameters
+        ----------
+        found
+            What is amiss, if it has been looked for.
+        """
+        if root.is_there(self._path) or root.has_remains(self._path):
+            if root.broken(self._path) and (kept := root.kept_root(self._path)) is not None:
+                self._context.progress.warn(
+                    "store", f"{self._path}/zarr.json {root.broken(self._path)}; it is restored"
+                )
+                root.restore(self._path, kept)
+                root.consolidate(self._path)
+            self._check_identity()
+            root.tidy(self._path)
+            self._mend(found or look(self._path, self._recipe))
+        else:
+            self._work.start_anew()  # it may tell of a store that was removed or renamed
+            create(self._path, self._context.axes, self._volumes(), self._layout(), self._facts())
+            self.keep_root()
+        if seals.load(self._path, seals.COORDINATES) is None:
+            folders = [f"volumes/{name}/c" for name in COORDINATES]
+            seals.keep(self._path, seals.COORDINATES, [seals.seals_of(self._path, folders)])
+
+    def mark(self, *, complete: bool) -> None:
+        """Let the store say whether all of it is done."""
+        root.set_attributes(self._path, {"complete": complete})
+        root.consolidate(self._path)
+        self.keep_root()
+
+    def keep_root(self) -> None:
+        """Keep a copy of what the root of the store tells, from which it can be restored."""
+        self._work.note("root", root.attributes(self._path))
+
+    def _check_identity(self) -> None:
+        there = root.attributes(self._path).get("identity")
+        identity = _identity(self._recipe, self._context.scans.shape)
+        if there != identity:
+            there = there or {}
+            differs = "".join(
+                f"\n  {key}: {there.get(key)} in the store, {value} in the recipe"
+                for key, value in identity.items()
+                if there.get(key) != value
+            )
+            raise StoreError(
+                f"{self._path} was made by another recipe:{differs}\nchoose another --store, or remove this one and "
+                f"{Work.beside(self._path).folder.name} beside it"
+            )
+        root.set_attributes(self._path, self._facts())
+
+    def _mend(self, found: Damage) -> None:
+        """Make room for what is gone, and let what is spoilt count as not done."""
+        said_complete = bool(root.attributes(self._path).get("complete"))
+        if (found.gone or found.spoilt) and said_complete:
+            root.set_attributes(self._path, {"complete": False})  # first: an empty volume must never count as done
+        told: dict[UnitKey | str, str] = {GROUP: found.gone[GROUP]} if GROUP in found.gone else {}
+        for unit, reason in found.spoilt.items():
+            if said_complete or self._work.fingerprint(unit) is not None:
+                told[unit] = reason
+            self._work.forget(unit)
+            self._work.drop_records(unit)
+        for about, reason in told.items():
+            self._context.progress.warn(about, f"{reason}; it is made anew")
+        if not found.gone:
+            return
+        for name in found.gone:
+            if name in (*GROUPS, *GROUPS_IF_ANY):
+                remove(self._path / name)
+            elif name in KEPT_ON_REQUEST:
+                remove(self._path / "volumes" / name)
+        if GROUP in found.gone:
+            add_coordinates(self._path, self._context.axes)
+            seals.drop(self._path, seals.COORDINATES)
+        volumes = {name: dtype for name, dtype in self._volumes().items() if name in found.gone}
+        add_volumes(self._path, self._context.axes, volumes, self._layout())
+
+    def _volumes(self) -> dict[str, str]:
+        return {name: schema.VOLUMES[name].dtype for name in stored_volumes(self._recipe)}
+
+    def _layout(self) -> VolumeLayout:
+        compute = self._recipe.compute
+        check_single_writer(self._context.grid, compute.shard or compute.chunk)
+        return VolumeLayout(compute.chunk, compute.shard, Compression(compute.compression, compute.level))
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "format_version": schema.FORMAT_VERSION,
+            "crackdask_version": importlib.metadata.version("crackdask"),
+            "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES}
+            | {"python": platform.python_version()},
+            "recipe": self._recipe.as_dict(),
+            "identity": _identity(self._recipe, self._context.scans.shape),
+        }
+
+
+def _identity(recipe: Recipe, shape: Triple) -> dict[str, Any]:
+    """Return what makes a store this experiment's: another value is another experiment."""
+    return {
+        "experiment": recipe.experiment.name,
+        "voxel_um": list(recipe.experiment.voxel_um),
+        "states": [state.name for state in recipe.states],
+        "shape": list(shape),
+        "chunk": list(recipe.compute.chunk),
+        "shard": list(recipe.compute.shard) if recipe.compute.shard else None,
+    }
