@@ -15,6 +15,7 @@ import numpy as np
 
 from crackdask import schema
 from crackdask.blocks.passes import Array
+from crackdask.engine.basis import basis, unchanged
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
 from crackdask.engine.executors import Executor
@@ -25,7 +26,7 @@ from crackdask.engine.run_store import RunStore
 from crackdask.engine.scans import Scans
 from crackdask.engine.soundness import Damage, look
 from crackdask.engine.step_runners import PERFORM
-from crackdask.engine.work_units import Unit, dependent, outstanding, units, upto
+from crackdask.engine.work_units import Unit, dependent, outstanding, staying, units, upto
 from crackdask.recipe.recipe import Recipe
 from crackdask.schema import UnitKey
 from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY
@@ -58,6 +59,7 @@ class Run:
         self.context = RunContext(scans, path, executor, progress)
         self._store = RunStore(self.context)
         self._fitting: set[UnitKey] = set()
+        self._unchanged: set[UnitKey] = set()
         self._found: Damage | None = None
 
     @property
@@ -178,6 +180,13 @@ class Run:
         return Outcome(tuple(map(str, done)), skipped, tuple(failures), tuple(u.name for u in blocked), cause)
 
     def _do(self, unit: Unit) -> dict[str, Array]:
+        taken = basis(self.context, unit)
+        if (kept := unchanged(self.context, unit, taken)) is not None:
+            self._unchanged.add(unit.key)
+            return kept
+        return self._made(unit) | taken
+
+    def _made(self, unit: Unit) -> dict[str, Array]:
         self._fitting.discard(unit.key)
         self._work.forget(unit.key)
         for name, state in unit.writes:
@@ -193,11 +202,10 @@ class Run:
         stored = np.array([name for name, _ in unit.writes if self.context.is_stored(name)], "U")
         steps = dict(root.attributes(self._path).get("steps", {}))
         cost = Cost.of(report for key, _, report in self.context.engine.reports if key == unit.key)
-        steps[unit.name] = {
-            "fingerprint": self._fingerprints[unit.key],
-            "seconds": round(seconds, 3),
-            "cost": cost.as_dict(),
-        }
+        spent = {"seconds": round(seconds, 3), "cost": cost.as_dict()}
+        if unit.key in self._unchanged:  # what it cost when it was made
+            spent = {name: steps.get(unit.name, {}).get(name, value) for name, value in spent.items()}
+        steps[unit.name] = {"fingerprint": self._fingerprints[unit.key], **spent}
         in_order = {u.name: steps[u.name] for u in units(self._recipe) if u.name in steps}
         root.set_attributes(self._path, {"steps": in_order})
         self._store.keep_root()
@@ -211,6 +219,7 @@ class Run:
         awaited = {key for u in plan if u.key in undone for key in (*u.reads, *u.writes)}
         # Asked once: in object storage each question is a request.
         there, at_work = set(self._work.volumes()), self._work.at_work()
+        awaited |= staying(self._recipe, self.context.scans.projections(self._recipe.reference) is not None)
         for unit in plan:
             unread = [key for key in unit.writes if key not in awaited and not self.context.is_stored(key[0])]
             if unit.key not in undone:

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from crackdask import schema
+from crackdask.engine import growth
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
+from crackdask.engine.growth import is_longer
 from crackdask.engine.soundness import GROUP, Damage, look
 from crackdask.engine.work_units import stored_volumes
 from crackdask.grid import Triple, check_single_writer
 from crackdask.recipe.recipe import Recipe
 from crackdask.schema import UnitKey
 from crackdask.steps.registry import GROUPS, GROUPS_IF_ANY, KEPT_ON_REQUEST
-from crackdask.storage.locations import names, remove
+from crackdask.storage.locations import Place, names, remove
 from crackdask.store import root, seals
 from crackdask.store.arrays import Compression, VolumeLayout
 from crackdask.store.create import COORDINATES, add_coordinates, add_volumes, create
@@ -65,7 +68,8 @@ class RunStore:
                 )
                 root.restore(self._path, kept)
                 root.consolidate(self._path)
-            self._check_identity()
+            if self._grow():
+                found = None  # it was of a shorter store
             root.tidy(self._path)
             self._mend(found or look(self._path, self._recipe))
         else:
@@ -86,21 +90,21 @@ class RunStore:
         """Keep a copy of what the root of the store tells, from which it can be restored."""
         self._work.note("root", root.attributes(self._path))
 
-    def _check_identity(self) -> None:
-        there = root.attributes(self._path).get("identity")
-        identity = _identity(self._recipe, self._context.scans.shape)
-        if there != identity:
-            there = there or {}
-            differs = "".join(
-                f"\n  {key}: {there.get(key)} in the store, {value} in the recipe"
-                for key, value in identity.items()
-                if there.get(key) != value
-            )
-            raise StoreError(
-                f"{self._path} was made by another recipe:{differs}\nchoose another --store, or remove this one and "
-                f"{Work.beside(self._path).folder.name} beside it"
-            )
-        root.set_attributes(self._path, self._facts())
+    def _grow(self) -> bool:
+        """Refuse a store of another experiment; make room where states were added to this one, and tell whether."""
+        there = root.attributes(self._path).get("identity") or {}
+        facts = self._facts()
+        identity = facts["identity"]
+        longer = is_longer(identity, there)
+        if there != identity and not longer:
+            raise _another_experiment(self._path, identity, there)
+        if longer:
+            growth.begin(self._path, facts)
+        else:
+            root.set_attributes(self._path, facts)
+        if begun := growth.is_begun(self._path):
+            growth.end(self._path, self._context.axes)
+        return begun
 
     def _mend(self, found: Damage) -> None:
         """Make room for what is gone, and let what is spoilt count as not done."""
@@ -145,6 +149,18 @@ class RunStore:
             "recipe": self._recipe.as_dict(),
             "identity": _identity(self._recipe, self._context.scans.shape),
         }
+
+
+def _another_experiment(path: Place, identity: Mapping[str, Any], there: Mapping[str, Any]) -> StoreError:
+    """Return the error of a store that another recipe made."""
+    differ = [key for key, value in identity.items() if there.get(key) != value]
+    if differ == ["states"] and isinstance(there.get("states"), list):
+        return growth.other_states(path, identity["states"], there["states"])
+    differs = "".join(f"\n  {key}: {there.get(key)} in the store, {identity[key]} in the recipe" for key in differ)
+    return StoreError(
+        f"{path} was made by another recipe:{differs}\nchoose another --store, or remove this one and "
+        f"{Work.beside(path).folder.name} beside it"
+    )
 
 
 def _identity(recipe: Recipe, shape: Triple) -> dict[str, Any]:

@@ -171,6 +171,26 @@ def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -
     return by_unit
 
 
+def decided_alone(recipe: Recipe, unit: Unit, known: Mapping[UnitKey, str]) -> str:
+    """Return what decides a unit's result, but for what it takes of all states together; `known` are fingerprints."""
+    step = REGISTRY[unit.step]
+    of_all = {name for name, which in step.needs if which is Of.ALL}
+    needs = [known[key] for key in unit.needs if key.step not in of_all]
+    parameters = _parameters(recipe, recipe.as_dict(), step)
+    return json.dumps({"version": step.version, "parameters": parameters, "needs": needs}, sort_keys=True)
+
+
+def staying(recipe: Recipe, reconstructed: bool) -> set[VolumeKey]:
+    """Return the volumes of the work folder that stay when a run is done: so a state is added at its own price.
+
+    Those are the tables of each state, from which those of the store are written; the depth in the state that hands its
+    labels to the next one; and the reference's slices, where they had to be reconstructed.
+    """
+    last = len(recipe.states) - 1 if recipe.transfer.mode == "chain" else recipe.reference
+    kept = {("tables", state) for state in range(len(recipe.states))} | {("depth", last)}
+    return kept | ({("raw", recipe.reference)} if reconstructed else set())
+
+
 def _parameters(recipe: Recipe, content: Mapping[str, Any], step: Step) -> Mapping[str, Any]:
     """Return what of the recipe decides a step's result (never how the work is cut).
 

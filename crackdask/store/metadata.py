@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -50,6 +50,15 @@ def unlike(path: Place, group: str = "") -> Iterator[tuple[str, str]]:
             yield name, found
         elif differs := [key for key in _DECISIVE if found.get(key) != told[name].get(key)]:
             yield name, f"tells another {', '.join(differs)} than {path}/zarr.json"
+
+
+def same_but_for_length(path: Place, name: str, told: Mapping[str, Any]) -> bool:
+    """Tell whether an array says of itself what the root says of it, but for its length along the first axis."""
+    own = _own(path, name)
+    if isinstance(own, str) or not isinstance(own.get("shape"), list):
+        return False
+    pairs = [(own.get(key), told.get(key)) for key in _DECISIVE if key != "shape"]
+    return all(a == b for a, b in [*pairs, (own["shape"][1:], told["shape"][1:])])
 
 
 def _own(path: Place, name: str) -> dict[str, Any] | str:
