@@ -163,7 +163,7 @@ def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -
         deciding = {
             "step": unit.step,
             "version": step.version,
-            "parameters": _parameters(recipe, content, step),
+            "parameters": _parameters(recipe, content, step, unit.state),
             "needs": [by_unit[key] for key in unit.needs],
         } | {name: opened[name] for name in step.opened}
         text = json.dumps(deciding, sort_keys=True)
@@ -176,7 +176,7 @@ def decided_alone(recipe: Recipe, unit: Unit, known: Mapping[UnitKey, str]) -> s
     step = REGISTRY[unit.step]
     of_all = {name for name, which in step.needs if which is Of.ALL}
     needs = [known[key] for key in unit.needs if key.step not in of_all]
-    parameters = _parameters(recipe, recipe.as_dict(), step)
+    parameters = _parameters(recipe, recipe.as_dict(), step, unit.state)
     return json.dumps({"version": step.version, "parameters": parameters, "needs": needs}, sort_keys=True)
 
 
@@ -191,8 +191,8 @@ def staying(recipe: Recipe, reconstructed: bool) -> set[VolumeKey]:
     return kept | ({("raw", recipe.reference)} if reconstructed else set())
 
 
-def _parameters(recipe: Recipe, content: Mapping[str, Any], step: Step) -> Mapping[str, Any]:
-    """Return what of the recipe decides a step's result (never how the work is cut).
+def _parameters(recipe: Recipe, content: Mapping[str, Any], step: Step, state: int) -> Mapping[str, Any]:
+    """Return what of the recipe decides a step's result for a state (never how the work is cut).
 
     Parameters with a method `deciding` leave out what the chosen method does not read.
     """
@@ -208,6 +208,8 @@ def _parameters(recipe: Recipe, content: Mapping[str, Any], step: Step) -> Mappi
         section, _, key = wanted.partition(".")
         chosen = getattr(sections[section], "deciding", None)
         parameters |= {key: content[section][key]} if key else chosen() if chosen else content[section]
+    if "reconstruct" in step.sections and recipe.reconstruct and recipe.reconstruct.lists_centers(len(recipe.states)):
+        parameters["center"] = parameters["center"][state]  # of the others' it reads nothing
     return parameters
 
 

@@ -175,6 +175,15 @@ class ReconstructParams(BaseModel):
             return USUAL_ZINGER if self.zingers else 0.0
         return self.zingers
 
+    def lists_centers(self, states: int) -> bool:
+        """Tell whether `center` has one entry for each of some states.
+
+        >>> ReconstructParams(center=[850.0, 851.0]).lists_centers(3), ReconstructParams(center=[[85.0]]).lists_centers(1)
+        (False, True)
+        """
+        center = self.center
+        return isinstance(center, tuple) and len(center) == states and not (len(center) == 2 and _are_bare(center))
+
     def axes(self, states: int) -> tuple[Axis, ...]:
         """Return for each state where its axis is seen in the first and last row of the detector, or "auto".
 
@@ -191,7 +200,7 @@ class ReconstructParams(BaseModel):
         center = self.center
         if not isinstance(center, tuple):
             return (_axis(center),) * states
-        bare = len(center) == 2 and all(_is_number(entry) for entry in center)
+        bare = len(center) == 2 and _are_bare(center)
         if bare and states != 2:
             return ((float(center[0]), float(center[1])),) * states
         if bare:
@@ -206,6 +215,10 @@ class ReconstructParams(BaseModel):
                 "one entry a state"
             )
         return tuple(_axis(entry) for entry in center)
+
+
+def _are_bare(center: tuple[Any, ...]) -> bool:
+    return all(_is_number(entry) for entry in center)
 
 
 def _axis(entry: Any) -> Axis:

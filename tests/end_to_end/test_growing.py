@@ -2,46 +2,243 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crackdask.store.root import StoreError, attributes
-from tests.support.experiment import Experiment
-from tests.support.growing import run_first, whole_run
-from tests.support.store_files import copied, unlike
+from crackdask.engine import growth
+from crackdask.engine.checkpoints import Work
+from crackdask.engine.status import status
+from crackdask.schema import STEPS
+from crackdask.store.root import attributes
+from tests.support import forked
+from tests.support.growing import Growing, blurred
+from tests.support.store_files import copied, unlike, work_folder
 
-#: What is done for a state that is added as the third: its own units, the reference's scan read again for registration,
+KILLED = Path(__file__).parents[1] / "support" / "killed.py"
+#: What is done for a state that is added as the third: its own units, the reference's scan read again to compare with,
 #: and what compares all states, of which only the tables of the store are written anew.
-ADDED = {"read-0", "read-2", "register-2", "grey-2", "denoise-2", "mask-2", "transfer-2", "sharpness-2"} | {
-    "measure-0", "measure-1", "measure-2", "track-0"
+STRIDE = int(os.environ.get("CRACKDASK_KILL_STRIDE", "6"))
+ADDED = {f"{step}-2" for step in STEPS if step not in ("reconstruct", "labels", "track")} | {
+    "read-0", "measure-0", "measure-1", "track-0"
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def whole(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return whole_run(experiment, tmp_path_factory.mktemp("whole"), 3)
+def beamtime(tmp_path_factory: pytest.TempPathFactory) -> Growing:
+    """Return an experiment whose store has three states; look, do not touch."""
+    made = Growing(tmp_path_factory.mktemp("whole"))
+    outcome, _ = made.grown(3)
+    assert not outcome.failures
+    return made
 
 
 @pytest.fixture(scope="module")
-def two_states(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_states(beamtime: Growing, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store that is finished with the first two."""
     store = tmp_path_factory.mktemp("two") / "two.zarr"
-    run_first(experiment, store, 2)
+    beamtime.grown(2, store)
     return store
 
 
+def chunks(store: Path) -> Mapping[Path, int]:
+    """Return when the voxels of the first two states were written."""
+    found = {path: path.stat().st_mtime_ns for path in (store / "volumes").rglob("c/[01]/*/*/*")}
+    assert len(found) >= 2 * 2 * 8
+    return found
+
+
+def made(context: Any) -> set[str]:
+    """Return the units of which blocks were done."""
+    return {str(unit) for unit, _, _ in context.engine.reports}
+
+
 def test_a_finished_store_grows_and_nothing_of_the_old_states_is_made_anew(
-    experiment: Experiment, whole: Path, two_states: Path, tmp_path: Path
+    beamtime: Growing, two_states: Path, tmp_path: Path
 ) -> None:
     store = copied(two_states, tmp_path / "a.zarr")
-    before = {path: path.stat().st_mtime_ns for path in (store / "volumes").rglob("c/[01]/*/*/*")}
-    spent = attributes(store)["steps"]["measure-1"]["seconds"]
-    outcome, context = run_first(experiment, store, 3)
-    assert not outcome.failures
+    before, spent = chunks(store), attributes(store)["steps"]["measure-1"]["cost"]
+    outcome, context = beamtime.grown(3, store)
     assert set(outcome.done) == ADDED
-    assert len(before) > 10
-    assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert {str(unit) for unit, _, _ in context.engine.reports} & {"measure-0", "measure-1"} == set()
-    assert attributes(store)["steps"]["measure-1"]["seconds"] == spent
-    assert unlike(store, whole) == []
+    assert before.items() <= chunks(store).items()
+    assert not made(context) & {"measure-0", "measure-1"}
+    assert attributes(store)["steps"]["measure-1"]["cost"] == spent
+    assert unlike(store, beamtime.store) == []
+    outcome, _ = beamtime.grown(3, store)
+    assert outcome.done == ()
+    assert status(store).complete
+
+
+@pytest.mark.parametrize("reached", ["read", "mask", "sharpness", "measure"])
+def test_a_half_finished_store_grows(beamtime: Growing, tmp_path: Path, reached: str) -> None:
+    store = tmp_path / "a.zarr"
+    for states in (1, 2):
+        beamtime.grown(states, store, until=reached)
+    beamtime.grown(3, store)
+    assert unlike(store, beamtime.store) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"transfer": {"mode": "reference"}},
+        {"register": {"transform": "none", "reference": "4.2 V"}},
+        {"compute": {"chunk": 8, "shard": 16, "block": 16, "keep_intermediate": True}},
+    ],
+    ids=["from the reference", "reference amid", "shards"],
+)
+def test_it_grows_under_other_recipes(tmp_path: Path, changed: dict[str, Any]) -> None:
+    growing = Growing(tmp_path, 4, **changed)
+    growing.grown(4)
+    grown = tmp_path / "grown.zarr"
+    for states in (2, 3, 4):
+        _, context = growing.grown(states, grown)
+    assert {unit.rpartition("-")[2] for unit in made(context) - {"read-0", "read-1"}} == {"3"}
+    assert unlike(grown, growing.store) == []
+
+
+def test_a_blurrier_state_has_the_others_measured_anew(tmp_path: Path) -> None:
+    growing = Growing(tmp_path)
+    balls = growing.scan(2, shape := (40, 56, 64))
+    for number, letter in enumerate("abc"):
+        voxels = growing.scan(number, shape)
+        growing.write_slices(tmp_path / "scans" / letter, blurred(voxels, 1.2) if letter == "c" else voxels)
+    assert balls.shape == shape
+    growing.grown(3)
+    grown = tmp_path / "grown.zarr"
+    growing.grown(2, grown)
+    assert set(attributes(grown)["found"]["blurred_by"].values()) == {0.0}
+    before = chunks(grown)
+    outcome, context = growing.grown(3, grown)
+    assert attributes(grown)["found"]["blurred_by"]["pristine"] > 0.5
+    assert made(context) >= {"measure-0", "measure-1"}
+    assert before.items() <= chunks(grown).items()
+    assert unlike(grown, growing.store) == []
+
+
+# ---------------------------------------------------------------- kills
+
+
+def killed(growing: Growing, store: Path, at: int) -> bool:
+    """Run in a process that is killed when it changes its n-th file below the store's folder; tell whether it was."""
+    growing.has(3)
+    words = ["run", growing.recipe, "--store", store, "--cluster", "synchronous"]
+    log = store.with_name("log")
+    with log.open("ab") as said:
+        process = forked.start([str(w) for w in (sys.executable, KILLED, store.parent, at, *words)], said, os.environ)
+        code = process.wait(120)
+    assert code in (0, -signal.SIGKILL), log.read_text()
+    return code != 0
+
+
+def test_a_store_killed_at_any_file_that_its_growth_changes(
+    beamtime: Growing, two_states: Path, tmp_path: Path
+) -> None:
+    store = copied(two_states, tmp_path / "a.zarr")
+    work, at, seen = Work.beside(store), 0, set[str]()
+    while "read-0" not in seen:  # the first unit that is done for the new state
+        at += STRIDE
+        assert killed(beamtime, store, at)
+        seen |= {name for name in ("growing",) if work.noted(name) is not None}
+        seen |= {str(unit) for unit in work.at_work()}
+        told = status(store)
+        assert told.damaged == ()
+        assert told.rerun == () or not told.complete
+    print(f"killed at every {STRIDE}th of {at} changes")
+    assert "growing" in seen
+    beamtime.grown(3, store)
+    assert unlike(store, beamtime.store) == []
+    assert work.noted("growing") is None
+
+
+def test_a_store_killed_in_every_step_of_a_new_state(beamtime: Growing, two_states: Path, tmp_path: Path) -> None:
+    store = copied(two_states, tmp_path / "a.zarr")
+    at, hit = 100, set[str]()
+    while killed(beamtime, store, at):
+        hit |= {unit.step for unit in Work.beside(store).at_work()}
+        at = at * 3 // 2
+    print(f"killed in {sorted(hit)}")
+    assert hit >= {"read", "grey", "transfer"}
+    assert unlike(store, beamtime.store) == []
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("order", "found"),
+    [
+        ((0,), "lacks '4.2 V'."),
+        ((1, 0), "has them in another order."),
+        ((0, 2, 1), "has '3.6 V' before states that are there."),
+        ((0, 2), "lacks '4.2 V' and has '3.6 V'."),
+    ],
+)
+def test_states_that_are_removed_moved_or_renamed_are_refused(
+    beamtime: Growing, two_states: Path, tmp_path: Path, order: tuple[int, ...], found: str
+) -> None:
+    store = copied(two_states, tmp_path / "a.zarr")
+    other = Growing(tmp_path)
+    other.content["states"] = [other.content["states"][number] for number in order]
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    said = other.refused(store)
+    assert said.code == 2
+    words = re.sub(r"\s+", " ", said.err)
+    assert f"holds the states 'pristine', '4.2 V'; the recipe {found}" in words
+    assert "A store grows by states added at the end" in words
+    assert "or choose another --store" in words
+    assert before == {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def test_a_store_that_was_about_to_grow_is_not_gone_back_on(
+    beamtime: Growing, two_states: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = copied(two_states, tmp_path / "a.zarr")
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(growth, "end", dies)
+        with pytest.raises(KeyboardInterrupt):
+            beamtime.grown(3, store)
+    beamtime.has(2)
+    assert "lacks '3.6 V'" in re.sub(r"\s+", " ", beamtime.refused(store).err)
+    beamtime.grown(3, store)
+    assert unlike(store, beamtime.store) == []
+
+
+def test_two_runs_that_would_grow_one_store(beamtime: Growing, two_states: Path, tmp_path: Path) -> None:
+    store = copied(two_states, tmp_path / "a.zarr")
+    with Work.beside(store).held():
+        beamtime.has(3)
+        said = beamtime.refused(store)
+    assert said.code == 2
+    assert "another run is writing" in said.err
+    assert attributes(store)["identity"]["states"] == ["pristine", "4.2 V"]
+
+
+def test_metadata_that_is_damaged_while_a_store_grows_is_made_anew(
+    beamtime: Growing, two_states: Path, tmp_path: Path
+) -> None:
+    store = copied(two_states, tmp_path / "a.zarr")
+    (store / "volumes" / "grey" / "zarr.json").write_text("{")
+    beamtime.grown(3, store)
+    assert unlike(store, beamtime.store) == []
+
+
+def test_it_grows_without_what_its_run_kept(beamtime: Growing, two_states: Path, tmp_path: Path) -> None:
+    store = copied(two_states, tmp_path / "a.zarr")
+    for path in (work_folder(store) / "volumes").rglob("*"):  # as a store of before it could grow
+        if path.is_file():
+            path.unlink()
+    for path in (work_folder(store) / "volumes").iterdir():
+        path.rename(path.with_name(f"x{path.name}"))
+    beamtime.grown(3, store)
+    assert unlike(store, beamtime.store) == []
