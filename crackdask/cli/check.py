@@ -10,7 +10,7 @@ from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOption, RecipePath, WorkersOption
 from crackdask.cluster.worker_settings import check_memory
 from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate
-from crackdask.engine.scans import Scans
+from crackdask.engine.scans import Scans, ScansError
 from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 from crackdask.recipe.recipe import Recipe, load, load_site
 from crackdask.recipe.site import Site, cores_here
@@ -27,7 +27,13 @@ from crackdask.sources.frames import FrameStack, Uniform
 def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOption = None) -> None:
     """Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel."""
     experiment = load(recipe)
-    scans = Scans.of(experiment, recipe.resolve().parent)
+    try:
+        scans = Scans.of(experiment, recipe.resolve().parent)
+    except ScansError as error:
+        if error.absent:
+            waits = "`crackdask run RECIPE --store STORE --watch` waits for them"
+            notice(f"not there yet: {', '.join(error.absent)}; {waits}")
+        raise
     site = load_site(None, experiment.cluster, kind=cluster, workers=workers)
     count = site.workers or cores_here()
     _print_plan(experiment, scans, planned(scans, site, count), count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, signature
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 _WHERE = "Where the work runs"
+_BEAMLINE = "At the beamline"
 _RUNNING = "A scheduler that runs already"
 
 
@@ -142,6 +143,69 @@ class ClusterOptions:
         from crackdask.cluster.tls import Trust
 
         return Trust(self.tls_ca, self.tls_cert, self.tls_key, self.insecure)
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """Whether a run waits for scans that are yet to come; `expanded` makes an option of each field."""
+
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Wait for scans that are not there yet: run, and write the report, whenever one more is.",
+            rich_help_panel=_BEAMLINE,
+        ),
+    ] = False
+    settle: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=86_400,
+            metavar="SECONDS",
+            help="For how long nothing of a scan must have changed before it counts as there; by default 30.",
+            show_default=False,
+            rich_help_panel=_BEAMLINE,
+        ),
+    ] = None
+    until_state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="End when this state is done; by default when all are.",
+            show_default=False,
+            rich_help_panel=_BEAMLINE,
+        ),
+    ] = None
+    on_state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Have the shell do this once for each finished state, whose name is in CRACKDASK_STATE. It may stand "
+            "as on_state in the file of --cluster-config, never in a recipe.",
+            show_default=False,
+            rich_help_panel=_BEAMLINE,
+        ),
+    ] = None
+
+    def check(self, until: str | None, states: Sequence[str]) -> None:
+        """Refuse what would do nothing, and a state that the recipe has not."""
+        for name, value in (("--settle", self.settle), ("--until-state", self.until_state)):
+            if value is not None and not self.watch:
+                raise typer.BadParameter("this goes with --watch", param_hint=name)
+        if self.watch and until is not None:
+            raise typer.BadParameter("a run that watches does all steps; leave out --until", param_hint="--watch")
+        if self.until_state is not None and self.until_state not in states:
+            names = ", ".join(map(repr, states))
+            raise typer.BadParameter(
+                f"no state is named {self.until_state!r}; there are {names}", param_hint="--until-state"
+            )
+
+    @property
+    def words(self) -> list[str]:
+        """The same options, as a job is given them."""
+        given = [("--settle", self.settle), ("--until-state", self.until_state), ("--on-state", self.on_state)]
+        return ["--watch"] * self.watch + [str(w) for pair in given if pair[1] is not None for w in pair]
 
 
 def expanded(command: Callable[..., R]) -> Callable[..., R]:

@@ -15,13 +15,23 @@ from crackdask.cli.common import app, examples, notice, out, shared_folder
 from crackdask.cli.conclusion import conclude, print_profile, say_next
 from crackdask.cli.console import Display
 from crackdask.cli.endings import ending_in_order, mistakes
-from crackdask.cli.options import ClusterOptions, NewStore, RecipePath, UntilOption, check_step, expanded
+from crackdask.cli.options import (
+    ClusterOptions,
+    NewStore,
+    RecipePath,
+    UntilOption,
+    WatchOptions,
+    check_step,
+    expanded,
+)
+from crackdask.cli.watch import PATIENCE, watched
 from crackdask.cluster.launch import connect, recorded
 from crackdask.cluster.tls import Trust
 from crackdask.engine.executors import Executor, Serial
 from crackdask.engine.platform import check_can_run
 from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
+from crackdask.engine.state_hook import StateHook
 from crackdask.recipe.recipe import load, load_site
 from crackdask.recipe.site import Site, cores_here
 from crackdask.storage.locations import Place, place
@@ -36,6 +46,7 @@ _TOLD = "What is told of it"
         "crackdask run recipe.toml --store nmc811.zarr --until mask --profile",
         "crackdask run recipe.toml --store nmc811.zarr --cluster slurm --workers 32",
         "crackdask run recipe.toml --store s3://BUCKET/nmc811.zarr --workers 8",
+        "crackdask run recipe.toml --store nmc811.zarr --watch --settle 60",
     )
 )
 @expanded
@@ -44,6 +55,7 @@ def run(
     recipe: RecipePath,
     store: NewStore,
     options: ClusterOptions,
+    beamline: WatchOptions,
     until: UntilOption = None,
     patience: Annotated[
         str | None,
@@ -70,12 +82,23 @@ def run(
     """Do everything that is not done yet; call it again to continue after any stop."""
     check_step(until)
     check_can_run()
-    where, experiment = place(store), load(recipe)
-    scans = Scans.of(experiment, recipe.resolve().parent)
+    where, experiment, base = place(store), load(recipe), recipe.resolve().parent
+    beamline.check(until, [state.name for state in experiment.states])
     site = load_site(
-        options.cluster_config, experiment.cluster, kind=options.cluster, workers=options.workers, patience=patience
-    )
-    was_done = run_scans(scans, where, until, site, performance_report, options.trust)
+        options.cluster_config, experiment.cluster, kind=options.cluster, workers=options.workers, patience=patience,
+        on_state=beamline.on_state,
+    )  # fmt: skip
+    hook = StateHook(site.on_state, where.resolve(), notice)
+    if beamline.watch:
+
+        def grown(scans: Scans) -> bool:
+            return run_scans(scans, where, None, site, performance_report, options.trust)
+
+        was_done = watched(experiment, base, where, beamline, hook, grown)
+    else:
+        was_done = run_scans(Scans.of(experiment, base), where, until, site, performance_report, options.trust)
+        hook.finished([state.name for state in experiment.states] if until is None else [], {})
+    hook.look(PATIENCE)
     if profile:
         print_profile(where)
     if was_done and until is None:

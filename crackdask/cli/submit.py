@@ -18,11 +18,13 @@ from crackdask.cli.options import (
     RecipePath,
     SiteOption,
     UntilOption,
+    WatchOptions,
     WorkersOption,
     check_step,
+    expanded,
 )
+from crackdask.cli.watch import there_now
 from crackdask.cluster.submit import Submission
-from crackdask.engine.scans import Scans
 from crackdask.recipe.recipe import load, load_site
 from crackdask.storage.locations import place
 
@@ -32,12 +34,15 @@ from crackdask.storage.locations import place
         "crackdask submit recipe.toml --store nmc811.zarr --cluster slurm --workers 32",
         "crackdask submit recipe.toml --store nmc811.zarr --cluster slurm --dry-run",
         "crackdask submit recipe.toml --store nmc811.zarr --cluster pbs --spread",
+        "crackdask submit recipe.toml --store nmc811.zarr --cluster slurm --watch",
     )
 )
+@expanded
 @mistakes
 def submit(
     recipe: RecipePath,
     store: NewStore,
+    beamline: WatchOptions,
     until: UntilOption = None,
     spread: Annotated[
         bool,
@@ -51,10 +56,13 @@ def submit(
     """Submit a job of a batch system that holds the whole run: scheduler, client and workers."""
     check_step(until)
     where, experiment = place(store).resolve(), load(recipe)
-    site = load_site(cluster_config, experiment.cluster, kind=cluster, workers=workers)
+    beamline.check(until, [state.name for state in experiment.states])
+    site = load_site(cluster_config, experiment.cluster, kind=cluster, workers=workers, on_state=beamline.on_state)
     count = site.workers or max(1, site.cores)
-    planned(Scans.of(experiment, recipe.resolve().parent), site, count)  # mistakes are told here, not in the job's log
-    words = ["--until", until] if until else []
+    # Mistakes are told here, not in the job's log.
+    if scans := there_now(experiment, recipe.resolve().parent, watch=beamline.watch):
+        planned(scans, site, count)
+    words = [*(["--until", until] if until else []), *beamline.words]
     words += ["--cluster-config", str(cluster_config.resolve())] if cluster_config else []
     job = Submission(
         site.kind,

@@ -12,10 +12,15 @@ from crackdask.sources import Source, stated_voxel_um
 from crackdask.storage.locations import place
 
 
-def refuse_one_twice(recipe: Recipe, scans: Sequence[Source]) -> None:
-    """Raise if two states have the same scan, under whatever names: it would be compared with itself."""
+def refuse_one_twice(recipe: Recipe, scans: Sequence[Source | None]) -> None:
+    """Raise if two states have the same scan, under whatever names: it would be compared with itself.
+
+    Scans that could not be opened are None.
+    """
     seen: dict[tuple[Any, ...], str] = {}
     for number, (state, scan) in enumerate(zip(recipe.states, scans, strict=True)):
+        if scan is None:
+            continue
         where = place(scan.location)
         if isinstance(where, Path):
             file = where.stat()

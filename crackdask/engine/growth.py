@@ -16,7 +16,7 @@ import zarr
 
 from crackdask import schema
 from crackdask.engine.checkpoints import Work
-from crackdask.storage.locations import Place, flush, forget, zarr_at
+from crackdask.storage.locations import Place, flush, forget, remove, zarr_at
 from crackdask.store import root, seals
 from crackdask.store.arrays import Axes
 from crackdask.store.create import add_coordinates
@@ -98,7 +98,7 @@ def _lengthen(path: Place, name: str, told: Mapping[str, Any], states: int) -> N
     if isinstance(where, Path) and where.is_symlink():
         return  # to an array that has its own turn
     if not same_but_for_length(path, name, told):
-        forget(where / "zarr.json")
+        remove(where)
         return
     array = zarr.open_array(zarr_at(where), mode="r+", zarr_format=3)
     if array.shape[0] != states:

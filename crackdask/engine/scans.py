@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,19 @@ from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError, ScannedState
 from crackdask.schema import UnitKey
-from crackdask.sources import Source, SourceError, open_source
+from crackdask.sources import NotThereError, Source, SourceError, open_source
 from crackdask.sources.projections import Projections, is_projections, open_projections
 from crackdask.steps.reconstruct import slab_bytes, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.storage.locations import PlaceError
+
+
+class ScansError(RecipeError):
+    """Scans of a recipe cannot be used; `absent` are the states whose scan is not there at all, perhaps not yet."""
+
+    def __init__(self, words: str, absent: Sequence[str]) -> None:
+        super().__init__(words)
+        self.absent = tuple(absent)
 
 
 @dataclass(frozen=True)
@@ -41,29 +49,24 @@ class Scans:
         RecipeError
             If a scan cannot be used, naming every one, or two states have the same.
         """
-        opened: list[Source] = []
+        opened: list[Source | None] = []
         wrong: list[str] = []
+        absent: list[str] = []
         for number, state in enumerate(recipe.states):
+            found: Source | None = None
             try:
-                opened.append(_opened(recipe, state, base))
+                found = opened_scan(recipe, state, base)
             except (SourceError, PlaceError) as error:
                 wrong.append(f"  states[{number}].source ({state.name}): {error}")
-        if wrong:
-            raise RecipeError("\n".join([f"{len(wrong)} of {len(recipe.states)} scans cannot be used", *wrong]))
-        shapes = {source.shape for source in opened}
-        if len(shapes) > 1:
-            sizes = "".join(
-                f"\n  {state.name}: {' x '.join(map(str, source.shape))}"
-                for state, source in zip(recipe.states, opened, strict=True)
-            )
-            raise RecipeError(
-                f"the scans have different shapes (z, y, x):{sizes}\ncut or pad them to one shape, or leave a state out"
-            )
-        refuse_one_twice(recipe, opened)
-        _can_be_filled(recipe, opened)
-        limits = recipe.crop_of(opened[0].shape)
-        (z0, z1), (y0, y1), (x0, x1) = limits
-        return cls(recipe, tuple(opened), Box((z0, y0, x0), (z1, y1, x1)))
+                absent += [state.name] if isinstance(error, NotThereError) else []
+            opened.append(found)
+        lines = [f"{len(wrong)} of {len(recipe.states)} scans cannot be used", *wrong] if wrong else []
+        lines += _wrong_together(recipe, opened)
+        if lines:
+            raise ScansError("\n".join(lines), absent)
+        sources = tuple(source for source in opened if source)
+        (z0, z1), (y0, y1), (x0, x1) = recipe.crop_of(sources[0].shape)
+        return cls(recipe, sources, Box((z0, y0, x0), (z1, y1, x1)))
 
     def projections(self, state: int) -> Projections | None:
         """Return a state's projections, or None where its scan is a tomogram already."""
@@ -104,7 +107,7 @@ class Scans:
         return fingerprints(self.recipe, [source.fingerprint() for source in self.sources], self.shape)
 
 
-def _opened(recipe: Recipe, state: ScannedState, base: Path) -> Source:
+def opened_scan(recipe: Recipe, state: ScannedState, base: Path) -> Source:
     """Open a state's scan, projections where the recipe says how they are to be reconstructed."""
     if is_projections(state.source, base, recipe.reconstruct or ReconstructParams()):
         if recipe.reconstruct is None:
@@ -114,6 +117,31 @@ def _opened(recipe: Recipe, state: ScannedState, base: Path) -> Source:
             )
         return open_projections(state.source, base, recipe.reconstruct, state.missing)
     return open_source(state.source, base, state.missing)
+
+
+def _wrong_together(recipe: Recipe, opened: Sequence[Source | None]) -> list[str]:
+    """Return what is wrong with the scans that could be opened, or with the recipe for them."""
+    scans = [scan for scan in opened if scan]
+    shapes = {source.shape for source in scans}
+    lines = []
+    if len(shapes) > 1:
+        sizes = "".join(
+            f"\n  {state.name}: {' x '.join(map(str, source.shape))}"
+            for state, source in zip(recipe.states, opened, strict=True)
+            if source
+        )
+        lines.append(
+            f"the scans have different shapes (z, y, x):{sizes}\ncut or pad them to one shape, or leave a state out"
+        )
+    looks: list[Callable[[], object]] = [partial(refuse_one_twice, recipe, opened)]
+    looks += [partial(_can_be_filled, recipe, scans)] if scans else []
+    looks += [partial(recipe.crop_of, shape) for shape in shapes if len(shapes) == 1]
+    for look in looks:
+        try:
+            look()
+        except RecipeError as error:
+            lines.append(str(error))
+    return lines
 
 
 def _can_be_filled(recipe: Recipe, scans: Sequence[Source]) -> None:

@@ -209,7 +209,7 @@ def _parameters(recipe: Recipe, content: Mapping[str, Any], step: Step, state: i
         chosen = getattr(sections[section], "deciding", None)
         parameters |= {key: content[section][key]} if key else chosen() if chosen else content[section]
     if "reconstruct" in step.sections and recipe.reconstruct and recipe.reconstruct.lists_centers(len(recipe.states)):
-        parameters["center"] = parameters["center"][state]  # of the others' it reads nothing
+        parameters["center"] = recipe.reconstruct.axes(len(recipe.states))[state]  # of the others' it reads nothing
     return parameters
 
 

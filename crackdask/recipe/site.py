@@ -167,6 +167,9 @@ class Site(ClusterParams):
     python: str | None = Field(None, min_length=1, description="python of the jobs; none: the one that runs now")
     prologue: Lines = Field((), description="lines of shell before the work, such as 'module load python'")
     directives: Lines = Field((), description="further directives of the batch system, such as '--constraint=x'")
+    on_state: str | None = Field(
+        None, min_length=1, description="command that a run gives to the shell for each state that it finished"
+    )
     scratch: str | None = Field(None, min_length=1, description="folder of the workers' temporary files")
     folder: str | None = Field(
         None,

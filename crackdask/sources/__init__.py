@@ -4,8 +4,8 @@
 `Source.read` returns one box of voxels, wherever it is called.
 """
 
-from crackdask.sources.base import Source, SourceError
+from crackdask.sources.base import NotThereError, Source, SourceError
 from crackdask.sources.metadata import stated_voxel_um, suggest
 from crackdask.sources.opening import open_source
 
-__all__ = ["Source", "SourceError", "open_source", "stated_voxel_um", "suggest"]
+__all__ = ["NotThereError", "Source", "SourceError", "open_source", "stated_voxel_um", "suggest"]

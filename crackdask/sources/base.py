@@ -28,6 +28,10 @@ class SourceError(ValueError):
     """A scan that cannot be used: what was found, what was wanted, and the way out."""
 
 
+class NotThereError(SourceError):
+    """A scan of which nothing is there."""
+
+
 @dataclass(frozen=True)
 class Source(ABC):
     """One scan on disk, in voxels (z, y, x); no file stays open between reads.

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from crackdask.sources.arrays import is_zarr, open_npy, open_zarr
-from crackdask.sources.base import FORMATS, Source, SourceError, named, refuse_no_file
+from crackdask.sources.base import FORMATS, NotThereError, Source, SourceError, named, refuse_no_file
 from crackdask.sources.completeness import Missing
 from crackdask.sources.hdf5 import HDF5, open_hdf5
 from crackdask.sources.tiff import TIFF, open_slices, open_tiff
@@ -55,7 +55,7 @@ def there(spec: str, base: Path) -> tuple[Place, str]:
 
     Raises
     ------
-    SourceError
+    NotThereError
         If there is none.
     """
     name, _, inner = spec.partition("::")
@@ -66,6 +66,6 @@ def there(spec: str, base: Path) -> tuple[Place, str]:
         exists = path.exists()
     if not exists:
         hint = "" if isinstance(path, Prefix) else f" (source = {spec!r}, taken relative to {base})"
-        raise SourceError(f"{path}: no such file or folder{hint}; correct the path")
+        raise NotThereError(f"{path}: no such file or folder{hint}; correct the path")
     refuse_no_file(path)
     return path, inner

@@ -178,8 +178,8 @@ class ReconstructParams(BaseModel):
     def lists_centers(self, states: int) -> bool:
         """Tell whether `center` has one entry for each of some states.
 
-        >>> ReconstructParams(center=[850.0, 851.0]).lists_centers(3), ReconstructParams(center=[[85.0]]).lists_centers(1)
-        (False, True)
+        >>> [ReconstructParams(center=center).lists_centers(2) for center in (850.0, [[850.0], "auto"])]
+        [False, True]
         """
         center = self.center
         return isinstance(center, tuple) and len(center) == states and not (len(center) == 2 and _are_bare(center))

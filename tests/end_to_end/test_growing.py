@@ -24,10 +24,11 @@ from tests.support.store_files import copied, unlike, work_folder
 KILLED = Path(__file__).parents[1] / "support" / "killed.py"
 #: What is done for a state that is added as the third: its own units, the reference's scan read again to compare with,
 #: and what compares all states, of which only the tables of the store are written anew.
-STRIDE = int(os.environ.get("CRACKDASK_KILL_STRIDE", "6"))
 ADDED = {f"{step}-2" for step in STEPS if step not in ("reconstruct", "labels", "track")} | {
     "read-0", "measure-0", "measure-1", "track-0"
 }  # fmt: skip
+#: Every how many files that a run changes it is killed; 1 for all.
+STRIDE = int(os.environ.get("CRACKDASK_KILL_STRIDE", "9"))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def two_states(beamtime: Growing, tmp_path_factory: pytest.TempPathFactory) -> P
 def chunks(store: Path) -> Mapping[Path, int]:
     """Return when the voxels of the first two states were written."""
     found = {path: path.stat().st_mtime_ns for path in (store / "volumes").rglob("c/[01]/*/*/*")}
-    assert len(found) >= 2 * 2 * 8
+    assert len(found) == 2 * 2 * 2
     return found
 
 
@@ -75,7 +76,7 @@ def test_a_finished_store_grows_and_nothing_of_the_old_states_is_made_anew(
     assert status(store).complete
 
 
-@pytest.mark.parametrize("reached", ["read", "mask", "sharpness", "measure"])
+@pytest.mark.parametrize("reached", ["read", "mask", "measure"])
 def test_a_half_finished_store_grows(beamtime: Growing, tmp_path: Path, reached: str) -> None:
     store = tmp_path / "a.zarr"
     for states in (1, 2):
@@ -89,33 +90,32 @@ def test_a_half_finished_store_grows(beamtime: Growing, tmp_path: Path, reached:
     [
         {"transfer": {"mode": "reference"}},
         {"register": {"transform": "none", "reference": "4.2 V"}},
-        {"compute": {"chunk": 8, "shard": 16, "block": 16, "keep_intermediate": True}},
+        {"compute": {"chunk": [10, 28, 16], "shard": [20, 28, 16], "block": [20, 28, 32], "keep_intermediate": True}},
     ],
     ids=["from the reference", "reference amid", "shards"],
 )
 def test_it_grows_under_other_recipes(tmp_path: Path, changed: dict[str, Any]) -> None:
-    growing = Growing(tmp_path, 4, **changed)
-    growing.grown(4)
+    growing = Growing(tmp_path, **changed)
+    growing.grown(3)
     grown = tmp_path / "grown.zarr"
-    for states in (2, 3, 4):
+    for states in (2, 3):
         _, context = growing.grown(states, grown)
-    assert {unit.rpartition("-")[2] for unit in made(context) - {"read-0", "read-1"}} == {"3"}
+    assert {unit.rpartition("-")[2] for unit in made(context) - {"read-0", "read-1"}} == {"2"}
     assert unlike(grown, growing.store) == []
 
 
 def test_a_blurrier_state_has_the_others_measured_anew(tmp_path: Path) -> None:
     growing = Growing(tmp_path)
-    balls = growing.scan(2, shape := (40, 56, 64))
+    shape = (40, 56, 64)
     for number, letter in enumerate("abc"):
         voxels = growing.scan(number, shape)
         growing.write_slices(tmp_path / "scans" / letter, blurred(voxels, 1.2) if letter == "c" else voxels)
-    assert balls.shape == shape
     growing.grown(3)
     grown = tmp_path / "grown.zarr"
     growing.grown(2, grown)
     assert set(attributes(grown)["found"]["blurred_by"].values()) == {0.0}
     before = chunks(grown)
-    outcome, context = growing.grown(3, grown)
+    _, context = growing.grown(3, grown)
     assert attributes(grown)["found"]["blurred_by"]["pristine"] > 0.5
     assert made(context) >= {"measure-0", "measure-1"}
     assert before.items() <= chunks(grown).items()

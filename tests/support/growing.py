@@ -1,4 +1,4 @@
-"""A beamtime in small: scans of a tiny experiment that come one after the other, and the runs of those that are there."""
+"""A beamtime in small: scans of a tiny experiment that come one after the other, and runs of those that are there."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Growing(Tiny):
         for number in range(2, states):
             if not (folder / "scans" / "abcde"[number]).exists():
                 write_slices(folder / "scans" / "abcde"[number], scan(number))
-        self.content |= sections
+        self.content |= {"compute": {"chunk": [20, 28, 16], "block": [20, 28, 16]}, **sections}
         self.has(states)
 
     def has(self, states: int) -> Growing:

@@ -26,9 +26,8 @@ def kill_at(folder: str, number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def known(event: str, words: tuple[Any, ...]) -> None:
-        if event == "open" or event in _CHANGES:
-            if isinstance(words[0], str | bytes | os.PathLike):
-                heard(event, words)
+        if (event == "open" or event in _CHANGES) and isinstance(words[0], str | bytes | os.PathLike):
+            heard(event, words)
 
     sys.addaudithook(known)
 
