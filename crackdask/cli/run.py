@@ -54,8 +54,8 @@ _TOLD = "What is told of it"
 def run(
     recipe: RecipePath,
     store: NewStore,
-    options: ClusterOptions,
     beamline: WatchOptions,
+    options: ClusterOptions,
     until: UntilOption = None,
     patience: Annotated[
         str | None,

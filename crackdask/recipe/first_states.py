@@ -21,9 +21,12 @@ def first_states(recipe: Recipe, count: int) -> Recipe:
         raise ValueError(f"the reference is state {recipe.reference}, which the first {count} are without")
     states = recipe.states[:count]
     changed: dict[str, Any] = {"states": states, "analyse": _analyse(recipe, {state.name for state in states})}
-    if recipe.reconstruct is not None and recipe.reconstruct.lists_centers(len(recipe.states)):
+    center = recipe.reconstruct.center if recipe.reconstruct else None
+    if recipe.reconstruct and isinstance(center, tuple):
         axes = recipe.reconstruct.axes(len(recipe.states))[:count]
-        changed["reconstruct"] = recipe.reconstruct.model_copy(update={"center": axes})
+        # Top and bottom of an axis that all states have stay so; for two states they could be two centers.
+        if recipe.reconstruct.lists_centers(len(recipe.states)) or count == len(center):
+            changed["reconstruct"] = recipe.reconstruct.model_copy(update={"center": axes})
     return recipe.model_copy(update=changed)
 
 

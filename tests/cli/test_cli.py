@@ -88,10 +88,43 @@ def test_every_help_ends_with_examples_that_the_command_takes(name: str) -> None
 def test_options_stand_in_groups() -> None:
     groups = {name: re.findall(r"^╭─ (.+?) ─+╮$", command(name, "--help").out, re.MULTILINE) for name in COMMANDS}
     place, running = "Where the work runs", "A scheduler that runs already"
-    assert groups["run"] == ["Arguments", "Options", place, "What is told of it", running]
+    assert groups["run"] == ["Arguments", "Options", place, "What is told of it", "At the beamline", running]
     assert groups["export"] == ["Arguments", "Options", "Tables", "Images", place, running]
     assert groups["cracks"] == ["Arguments", "Options", place, running]
     assert groups["status"] == ["Arguments", "Options"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--settle", "5"], "--settle: this goes with --watch"),
+        (["--until-state", "4.2 V"], "--until-state: this goes with --watch"),
+        (["--watch", "--until", "mask"], "a run that watches does all steps; leave out --until"),
+        (["--watch", "--until-state", "4.3 V"], "no state is named '4.3 V'; there are 'pristine', '4.2 V'"),
+        (["--watch", "--settle", "0"], "0.0 is not in the range 0.1<=x<=86400"),
+    ],
+)
+def test_options_of_a_watch_that_would_do_nothing_are_refused(tiny: Tiny, words: list[str], told: str) -> None:
+    for command_ in ("run", "submit"):
+        said = tiny.crackdask(command_, tiny.recipe, "--store", tiny.store, "--cluster", "slurm", *words)
+        assert said.code == 2
+        assert told in re.sub(r"[\s│]+", " ", said.err)
+    assert not tiny.store.exists()
+
+
+def test_check_tells_of_an_absent_scan_together_with_what_is_wrong_with_others(tiny: Tiny) -> None:
+    tiny.content["states"] += [
+        {"name": "3.6 V", "voltage": 3.6, "step": "discharge", "cycle": 1, "source": "scans/later"},
+        {"name": "3.0 V", "voltage": 3.0, "step": "discharge", "cycle": 1, "source": "scans/d"},
+    ]
+    tiny.write_slices(tiny.folder / "scans" / "d", tiny.scan(4, (19, 28, 32)))
+    tiny.change("crop", z=[0, 30])
+    said = tiny.crackdask("check", tiny.recipe)
+    words = re.sub(r"\s+", " ", said.out + said.err)
+    assert said.code == 2
+    assert "not there yet: 3.6 V; `crackdask run RECIPE --store STORE --watch` waits for them" in words
+    assert "1 of 4 scans cannot be used states[2].source (3.6 V)" in words
+    assert "the scans have different shapes (z, y, x): pristine: 20 x 28 x 32 4.2 V: 20 x 28 x 32 3.0 V: 19" in words
 
 
 def test_commands_for_a_cluster_take_the_same_options_for_it() -> None:

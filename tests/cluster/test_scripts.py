@@ -120,6 +120,21 @@ def test_a_submitted_script_is_shell_and_asks_for_a_node(system: str, tiny: Tiny
     assert not tiny.store.with_name("out.zarr.work").exists(), "a dry run leaves nothing"
 
 
+def test_a_run_that_watches_is_submitted_before_its_scans_are_there(tiny: Tiny, site: Path) -> None:
+    tiny.content["states"].append(tiny.content["states"][1] | {"name": "3.6 V", "source": "scans/later"})
+    words = ("submit", tiny.recipe, "--store", tiny.store, "--cluster", "slurm", "--cluster-config", site, "--dry-run")
+    assert "no such file or folder" in tiny.crackdask(*words).err
+    options = ("--watch", "--settle", "5", "--until-state", "3.6 V", "--on-state", "echo $CRACKDASK_STATE")
+    said = tiny.crackdask(*words, *options)
+    assert said.code == 0, said.err
+    asked = "--watch --settle 5.0 --until-state '3.6 V' --on-state 'echo $CRACKDASK_STATE'"
+    assert f" --workers 3 {asked} --cluster-config {site}" in said.out.splitlines()[-1]
+    for state in tiny.content["states"]:
+        state["source"] = f"scans/{state['name']}"
+    tiny.recipe.read_text()
+    assert tiny.crackdask(*words, *options).code == 0, "not even one scan has to be there"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -131,7 +131,10 @@ def test_a_run_killed_in_every_step_gives_the_same_files(
     runs.check_lost(in_flight=len(IN_EVERY_STEP))
     assert unlike(runs.store, cut_store) == []
     left = sorted(path.name for path in runs.work.iterdir() if path.is_file() or any(path.iterdir()))
-    assert set(left) <= {"chunks", "failed", "lock", "planned", "results", "root"}
+    assert set(left) <= {"chunks", "failed", "lock", "planned", "results", "root", "volumes"}
+    # What lets a state be added: tables, and the depth where the next one would take its seeds from.
+    kept = sorted(path.name for path in (runs.work / "volumes").iterdir())
+    assert kept == ["depth-2", "tables-0", "tables-1", "tables-2"]
 
 
 def test_a_cluster_killed_at_random_moments_gives_the_same_files(

@@ -24,6 +24,7 @@ import xarray as xr
 import zarr
 
 import crackdask
+from crackdask.engine import growth
 from crackdask.engine import pass_runner as engine
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.status import status
@@ -38,6 +39,7 @@ from crackdask.storage.locations import Place
 from crackdask.storage.service import PlaceError
 from crackdask.store.root import StoreError
 from tests.support.bucket import SECRET, Server, assert_alike, serving, upload
+from tests.support.growing import Growing
 from tests.support.tiny import Tiny, scan
 
 CHILD = Path(__file__).parents[1] / "support" / "child.py"
@@ -286,6 +288,28 @@ def test_a_chunk_that_was_lost_is_made_anew(local: Tiny, bucket: Prefix) -> None
     assert said.code == 0, said.err
     assert "c/0/0/0/0 is not there as a file); it is made anew" in said.out
     assert_alike(store, local.store)
+
+
+def test_a_store_in_a_bucket_grows(bucket: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    growing, store = Growing(tmp_path, 2), bucket / "grown.zarr"
+    growing.grown(1, store)
+    lengthen, calls = growth._lengthen, Counter[str]()
+
+    def dies(path: Place, name: str, told: Any, states: int) -> None:
+        calls[name] += 1
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        lengthen(path, name, told, states)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(growth, "_lengthen", dies)
+        with pytest.raises(KeyboardInterrupt):
+            growing.grown(2, store)
+    assert status(store).damaged == ()
+    outcome, _ = growing.grown(2, store)
+    assert {"grey-0", "transfer-0", "labels-0"} & set(outcome.done) == set()
+    growing.grown(2)
+    assert_alike(store, growing.store)
 
 
 def test_a_store_whose_making_was_killed_is_made_anew(local: Tiny, bucket: Prefix) -> None:

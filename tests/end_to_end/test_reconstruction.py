@@ -38,6 +38,7 @@ from crackdask.steps import reconstruct
 from crackdask.store.arrays import Axes
 from tests.support.experiment import QUICK, differences, load
 from tests.support.silence import Silent
+from tests.support.store_files import unlike
 from tests.support.tiny import crackdask as crackdask_command
 
 PHANTOM = Phantom(
@@ -178,6 +179,17 @@ def test_another_center_is_another_tomogram(folder: Path, wanted: dict[str, xr.D
     off = run(folder, tmp_path / "off.zarr", until="grey", reconstruct={"center": exact + 6})
     assert not off.failures
     assert np.abs(xr.open_zarr(tmp_path / "off.zarr", group="volumes").grey.values.astype(int) - found).mean() > 5
+
+
+def test_a_state_is_added_without_reconstructing_the_reference_again(folder: Path, store: Path, tmp_path: Path) -> None:
+    both, grown = content(folder), tmp_path / "grown.zarr"
+    for states_ in (both["states"][:1], both["states"]):
+        scans = Scans.of(check(both | {"states": states_}), folder)
+        with connect("synchronous", None, scans.recipe.compute.memory) as executor:
+            outcome = Run(scans, grown, executor, Silent())()
+        assert not outcome.failures
+    assert not {"reconstruct-0", "read-0"} & set(outcome.done)
+    assert unlike(grown, store) == []
 
 
 def test_a_tomogram_beside_projections_is_read_as_it_is(folder: Path, tmp_path: Path) -> None:

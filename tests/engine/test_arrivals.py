@@ -164,7 +164,7 @@ sys.stdin.readline()
 @pytest.mark.parametrize("how", ["swmr", "locked"])
 def test_a_file_that_another_program_writes_is_waited_for(tmp_path: Path, how: str) -> None:
     watching = Watching(tmp_path, ("scan.h5::/data", "b", "c"))
-    words = [sys.executable, "-c", WRITER, tmp_path / "scan.h5", how]
+    words: list[str | Path] = [sys.executable, "-c", WRITER, tmp_path / "scan.h5", how]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdin
         assert writer.stdout

@@ -50,11 +50,11 @@ class Beamtime:
         self.recipe = self.folder / "recipe.toml"
         self.recipe.write_text(self.recorded.recipe.read_text())
         self.store = self.disk / "cell.zarr"
-        words = [sys.executable, "-c", SCANNER, self.folder / "recorded/scans", self.folder / "scans"]
+        words: list[str | Path] = [sys.executable, "-c", SCANNER, self.folder / "recorded/scans", self.folder / "scans"]
         self.scanner = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
     def watch(self, *options: str) -> Process:
-        words = ["run", self.recipe, "--store", self.store, "--cluster", "threads", "--workers", "1"]
+        words: list[str | Path] = ["run", self.recipe, "--store", self.store, "--cluster", "threads", "--workers", "1"]
         said = self.folder / f"run{len(self.runs)}.log"
         run = Process([*CRACKDASK, *words, "--watch", "--settle", str(SETTLE), *options], said, {"COLUMNS": "200"})
         self.runs.append(run)
@@ -146,7 +146,7 @@ def test_one_interrupt_ends_a_run_that_waits(tmp_path: Path) -> None:
     growing = Growing(tmp_path, 2)
     growing.content["states"].append(growing.content["states"][1] | {"name": "3.6 V", "source": "scans/later"})
     told = tmp_path / "told"
-    words = ["run", growing.recipe, "--store", growing.store, "--cluster", "threads", "--workers", "1", "--watch"]
+    words: list[str | Path] = ["run", growing.recipe, "--store", growing.store, "--cluster", "threads", "--watch"]
     command = f'echo "$CRACKDASK_STATE" >> {told}; test "$CRACKDASK_STATE" != "4.2 V"'
     hook = ["--on-state", command]
     run = Process([*CRACKDASK, *words, "--settle", "0.5", *hook], tmp_path / "log", {"COLUMNS": "200"})
