@@ -51,9 +51,9 @@ class StateHook:
             if name in before:
                 continue
             before.append(name)
-            work.note(_NOTE, before)  # first: rather not at all than twice
             env = {**os.environ, **facts, "CRACKDASK_STATE": name, "CRACKDASK_STORE": str(self.store)}
             try:
+                work.note(_NOTE, before)  # first: rather not at all than twice
                 self._begun[name] = subprocess.Popen(self.command, shell=True, env=env, stdin=subprocess.DEVNULL)
             except (OSError, ValueError) as error:
                 self.say(f"{name}: the command for it cannot be started: {error}")

@@ -178,8 +178,8 @@ def refuse_links(path: Place) -> None:
 
 
 def set_attributes(path: Place, values: Mapping[str, Any]) -> None:
-    """Change root attributes of a store."""
-    zarr.open_group(zarr_at(path), mode="r+", zarr_format=3).attrs.update(dict(values))
+    """Change root attributes of a store, all by one write: between two, a reader would find what never was."""
+    zarr.open_group(zarr_at(path), mode="r+", zarr_format=3).update_attributes(dict(values))
     flush(path / "zarr.json")
 
 

@@ -22,9 +22,14 @@ _STEPS = ("pristine", "charge", "discharge", "discharge", "charge")
 _VOLTS = (3.0, 4.2, 3.6, 3.0, 4.2)
 
 
-def blurred(voxels: Voxels, sigma: float) -> Voxels:
-    """Return a scan that is less sharp."""
-    return np.asarray(ndimage.gaussian_filter(voxels.astype(float), sigma)).astype(voxels.dtype)
+def large_balls(seed: int, blur: float) -> Voxels:
+    """Return a scan of balls whose faces are flat enough to tell how sharp it is; `blur` is a sigma in voxels."""
+    grid = np.ogrid[:32, :60, :60]
+    voxels = np.full((32, 60, 60), 1000.0)
+    for y, x in ((16, 16), (16, 44), (44, 16), (44, 44)):
+        voxels[sum((g - c) ** 2 for g, c in zip(grid, (16, y, x), strict=True)) <= 144] = 3000
+    noise = np.random.default_rng(seed).normal(0, 60, voxels.shape)
+    return np.asarray((ndimage.gaussian_filter(voxels, blur) + noise).astype(np.uint16))
 
 
 class Growing(Tiny):
