@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 
 from crackdask import schema
-from crackdask.storage.locations import Place, Prefix, flush, remove, zarr_at
+from crackdask.storage.locations import Place, Prefix, flush, forget, remove, zarr_at
 from crackdask.store.arrays import Axes, VolumeLayout, create_array, write_array, write_state_coordinates
 from crackdask.store.checked import WHOLE
 from crackdask.store.root import begun_mark, consolidate
@@ -84,7 +84,8 @@ def add_coordinates(path: Place, axes: Axes) -> None:
     folder = path / "volumes"
     if isinstance(folder, Path) and (folder.is_symlink() or not folder.is_dir()):
         remove(folder)
-    for name in ("zarr.json", *COORDINATES):
+    forget(folder / "zarr.json")
+    for name in COORDINATES:
         remove(folder / name)
     group = zarr.create_group(zarr_at(folder), zarr_format=3)
     write_state_coordinates(group, axes)

@@ -101,7 +101,7 @@ def test_options_stand_in_groups() -> None:
         (["--until-state", "4.2 V"], "--until-state: this goes with --watch"),
         (["--watch", "--until", "mask"], "a run that watches does all steps; leave out --until"),
         (["--watch", "--until-state", "4.3 V"], "no state is named '4.3 V'; there are 'pristine', '4.2 V'"),
-        (["--watch", "--settle", "0"], "0.0 is not in the range 0.1<=x<=86400"),
+        (["--watch", "--settle", "0"], "Input should be greater than or equal to 0.1"),
     ],
 )
 def test_options_of_a_watch_that_would_do_nothing_are_refused(tiny: Tiny, words: list[str], told: str) -> None:

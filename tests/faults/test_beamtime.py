@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import statistics
 import subprocess
@@ -96,14 +97,14 @@ class Rows:
     def look(self) -> None:
         while not self.stop.wait(0.1):
             text = self.report.read_text() if self.report.exists() else ""
-            for name in NAMES:
-                if name in text:
-                    self.at.setdefault(name, self.report.stat().st_mtime)
+            listed = re.search(r"states?: ([^<]+)", text)
+            for name in (listed[1] if listed else "").split(", "):
+                self.at.setdefault(name, self.report.stat().st_mtime)
 
 
 def test_a_beamtime(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "tmpfs", 48) as disk:
-        beamtime, rows = Beamtime(tmp_path, disk), Rows(disk / "cell-report" / "summary.csv")
+        beamtime, rows = Beamtime(tmp_path, disk), Rows(disk / "cell-report" / "report.html")
         looking = Thread(target=rows.look)
         looking.start()
         try:
