@@ -19,7 +19,7 @@ from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.tables import table_of
 from crackdask.report.summary import Summary, damage_or_reason, summary
 from crackdask.spreadsheet import text_cells
-from crackdask.storage.locations import Place
+from crackdask.storage.locations import Place, write_whole
 from crackdask.store.open import open_store
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def report(store: Place | xr.DataTree, folder: Path) -> Report:
     text_cells(told.frame()).to_csv(folder / "summary.csv", index=False)
     page = folder / "report.html"
     parts += _not_drawn(missing)
-    page.write_text(_page(store, told, parts, damage), encoding="utf-8")
+    write_whole(page, _page(store, told, parts, damage).encode())  # somebody may be looking at the one before
     why = {panel.title: words for panel, words in missing.items()}
     return Report(page, (page, folder / "summary.csv", *files), why, tuple(told.warnings))
 
