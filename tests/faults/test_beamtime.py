@@ -96,9 +96,11 @@ class Rows:
 
     def look(self) -> None:
         while not self.stop.wait(0.1):
-            text = self.report.read_text(errors="replace") if self.report.exists() else ""
-            listed = re.search(r"states?: ([^<]+)", text)
-            for name in (listed[1] if listed else "").split(", "):
+            if not self.report.exists():
+                continue
+            listed = re.search(r"states?: ([^<]+)", self.report.read_text())
+            assert listed
+            for name in listed[1].split(", "):
                 self.at.setdefault(name, self.report.stat().st_mtime)
 
 
