@@ -31,7 +31,7 @@ ADDED = {f"{step}-2" for step in STEPS if step not in ("reconstruct", "labels", 
     "read-0", "measure-0", "measure-1", "track-0"
 }  # fmt: skip
 #: Every how many files that a run changes it is killed; 1 for all.
-STRIDE = int(os.environ.get("CRACKDASK_KILL_STRIDE", "9"))
+STRIDE = int(os.environ.get("CRACKDASK_KILL_STRIDE", "20"))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_finished_store_grows_and_nothing_of_the_old_states_is_made_anew(
     assert status(store).complete
 
 
-@pytest.mark.parametrize("reached", ["read", "mask", "measure"])
+@pytest.mark.parametrize("reached", ["mask", "measure"])
 def test_a_half_finished_store_grows(beamtime: Growing, tmp_path: Path, reached: str) -> None:
     store = tmp_path / "a.zarr"
     for states in (1, 2):
