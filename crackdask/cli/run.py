@@ -16,6 +16,7 @@ from crackdask.cli.conclusion import conclude, print_profile, say_next
 from crackdask.cli.console import Display
 from crackdask.cli.endings import ending_in_order, mistakes
 from crackdask.cli.options import ClusterOptions, NewStore, RecipePath, UntilOption, check_step, expanded
+from crackdask.cli.warm import say_what_is_awaited
 from crackdask.cluster.launch import connect, recorded
 from crackdask.cluster.tls import Trust
 from crackdask.engine.executors import Executor, Serial
@@ -102,6 +103,8 @@ def run_scans(
     if performance_report is None and is_there(where) and not broken(where) and not alone.outstanding(until):
         outcome = alone(until)  # no worker is needed to find that there is nothing to do
     else:
+        if site.kind in ("local", "threads", "synchronous"):
+            say_what_is_awaited()
         with (
             ending_in_order(),
             _workers(scans, where, site, trust) as executor,
