@@ -22,7 +22,6 @@ from crackdask.kernels import compiling
     epilog=examples(
         "crackdask warm",
         "crackdask warm --dtype uint16",
-        "NUMBA_CACHE_DIR=/scratch/kernels crackdask warm",
     )
 )
 @mistakes

@@ -238,7 +238,7 @@ def _voxels(
             names, values, squares = near[z + 1, y + 1, 1 : nx + 1], grey[z, y], depth[z, y]
             for x in range(nx):
                 shell[x] = np.uint16(np.rint(np.sqrt(float(squares[x]) / float(unit))))
-            x = np.int64(0)
+            x = 0
             while x < nx:
                 particle = names[x]
                 begin = x
