@@ -20,6 +20,7 @@ from crackdask.blocks.passes import Pass
 from crackdask.blocks.xarrays import check, each_state, edges, like, number_of, reference_volume
 from crackdask.lazy_import import Later
 from crackdask.schema import GREY_LEVELS, HISTOGRAMS, PARTICLES, SHELLS, Variable
+from crackdask.steps.carried_seeds import CARRIED, start_pass
 from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.labels import LabelsParams
@@ -29,7 +30,7 @@ from crackdask.steps.mask import passes as mask_passes
 from crackdask.steps.measure import MeasureParams, passes_to_tables
 from crackdask.steps.noise import noise_passes
 from crackdask.steps.particle_columns import MEASURED
-from crackdask.steps.transfer import CARRIED, DepthLimits, TransferParams, start_pass
+from crackdask.steps.transfer import DepthLimits, TransferParams
 from crackdask.steps.transfer import passes as transfer_passes
 from crackdask.steps.watershed import depth_pass
 

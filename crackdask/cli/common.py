@@ -29,6 +29,7 @@ COMMANDS = {
     "init": "Write a recipe for some scans, to be completed by hand.",
     "check": "Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel.",
     "run": "Do everything that is not done yet; call it again to continue after any stop.",
+    "warm": "Compile the kernels that a run needs, so that the first run on this machine need not wait for them.",
     "submit": "Submit a job of a batch system that holds the whole run: scheduler, client and workers.",
     "status": "Show what is done, what failed and what a rerun would do.",
     "cracks": "Measure the cracks of every particle, and add them to the store as the table `cracks`.",

@@ -24,6 +24,7 @@ from crackdask.cli.options import (
     check_step,
     expanded,
 )
+from crackdask.cli.warm import say_what_is_awaited
 from crackdask.cli.watch import PATIENCE, watched
 from crackdask.cluster.launch import connect, recorded
 from crackdask.cluster.tls import Trust
@@ -125,6 +126,8 @@ def run_scans(
     if performance_report is None and is_there(where) and not broken(where) and not alone.outstanding(until):
         outcome = alone(until)  # no worker is needed to find that there is nothing to do
     else:
+        if site.kind in ("local", "threads", "synchronous"):
+            say_what_is_awaited()
         with (
             ending_in_order(),
             _workers(scans, where, site, trust) as executor,

@@ -24,6 +24,7 @@ from crackdask.engine.work_units import Unit
 from crackdask.grid import Box
 from crackdask.kernels.thresholds import ThresholdError
 from crackdask.recipe.recipe import Recipe
+from crackdask.steps.carried_seeds import CARRIED
 from crackdask.steps.coarse_registration import Level
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.grey import Resampling, auto_window
@@ -42,7 +43,6 @@ from crackdask.steps.read import passes as read_passes
 from crackdask.steps.register import register
 from crackdask.steps.registration_parameters import RegistrationError
 from crackdask.steps.registration_result import StoredField, registration_tables
-from crackdask.steps.transfer import CARRIED
 from crackdask.steps.transfer import passes as transfer_passes
 
 

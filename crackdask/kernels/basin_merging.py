@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numba
 import numpy as np
 
 from crackdask.arrays import Array
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.union_find import root, roots
 
 _FOLD = 1 << 20  # rows waiting before a table is folded
@@ -128,7 +128,7 @@ def counted_seeds(overlaps: Array, voxels: Array, min_overlap: float) -> Array:
     return np.asarray(voxels >= min_overlap * largest)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _merge_by_height(pairs: Array, saddles: Array, tops: Array, least_rise: int) -> Array:
     parents = np.arange(tops.size)
     for i in range(pairs.size):
@@ -145,7 +145,7 @@ def _merge_by_height(pairs: Array, saddles: Array, tops: Array, least_rise: int)
     return roots(parents)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _merge_by_label(pairs: Array, labels: Array) -> Array:
     parents = np.arange(labels.size)
     merged = labels.copy()

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.arrays import Mask
 from crackdask.grid import Triple
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.masked_correlation import Volume, correlate, padded_shape, spectra
 from crackdask.kernels.translation_fit import fit_shift
 
@@ -28,7 +28,7 @@ MARGIN = 4  # voxels: how much further than a template its surroundings reach, f
 RIM = 2  # voxels of a template whose blur lacks too much of what lies beyond its faces
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pass(grey, weights, axis, out) -> None:  # type: ignore[no-untyped-def]
     """Weigh each voxel and those after it along an axis: row upon row, which the compiler turns into vectors."""
     nz, ny, nx = out.shape
@@ -101,7 +101,7 @@ def shrink(grey: NDArray[Any], valid: Mask | None, factor: Triple) -> tuple[Volu
     return mean, kept
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _bin_sums(grey, fz, fy, fx, out) -> None:  # type: ignore[no-untyped-def]
     """Add up whole bins: along z, then y, then x."""
     nz, ny, nx = out.shape

@@ -6,10 +6,10 @@ A real and its bits, once the sign is turned round, have one order. Three passes
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.arrays import Singles
+from crackdask.kernels import compiling
 
 Order = NDArray[np.int32]
 
@@ -17,7 +17,7 @@ _BITS = 11
 _BINS = 1 << _BITS
 _TILE = 32
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")
+compiled = compiling.compiled(error_model="numpy")
 
 
 @compiled

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import cc3d
-import numba
 import numpy as np
 
 from crackdask.arrays import Array
 from crackdask.grid import Grid
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.union_find import root
 
 FULL, FACES = 26, 6
@@ -85,7 +85,7 @@ def inner_sides(grid: Grid, number: int) -> tuple[bool, ...]:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def join_planes(parent: Array, low: Array, high: Array, diagonal: bool) -> None:
     """Unite the components that touch across one plane between blocks.
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from math import erf, exp, pi, sqrt
 
 import numpy as np
-from numba import njit
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from crackdask.arrays import Array
 from crackdask.grid import Triple
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.depth import squared_depth
 
 _WHOLE = ((True, True),) * 3
@@ -124,7 +124,7 @@ def _with_lost(skeleton: Array, crack: Array, depth: Array) -> Array:
     return whole
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _beyond(
     grey: Array, mine: Array, squared: Array, unit: int, limits: Array, bright: bool, crack: Array
 ) -> int:  # fmt: skip
@@ -158,7 +158,7 @@ def _beyond(
     return pairs
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def graph(skeleton: Array) -> tuple[Array, int, int]:
     """Count the steps of a skeleton by direction, its branch points and its end points.
 
@@ -184,7 +184,7 @@ def graph(skeleton: Array) -> tuple[Array, int, int]:
     return steps, branches, ends
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _step(skeleton: Array, z: int, y: int, x: int, dz: int, dy: int, dx: int) -> bool:
     if not skeleton[z + dz, y + dy, x + dx]:
         return False
@@ -198,7 +198,7 @@ def _step(skeleton: Array, z: int, y: int, x: int, dz: int, dy: int, dx: int) ->
     return between == 2
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def rim_shape(shells: int, radius: Array, spread: float) -> Array:
     """Return, (particle, shell from 0), how much of a blurred ball's brightness is missing at each depth.
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from math import isqrt
 
 import numpy as np
-from numba import njit
 
 from crackdask.arrays import Array
 from crackdask.grid import Triple
+from crackdask.kernels.compiling import compiled
 
 
 def squared_depth(
@@ -43,7 +43,8 @@ def squared_depth(
     dtype = np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32
     (z0, z1), (y0, y1), (x0, x1) = ((s.start, s.stop) for s in core)
     along = np.empty((z1 - z0, *label.shape[1:]), dtype)
-    _along_z(label, z0, edges[0], caps[0], squared[0], along)
+    ny, nx = label.shape[1:]
+    _along_z(label, z0, edges[0], caps[0], squared[0], np.empty((ny, nx), np.uint16), along)
     depth = np.empty((z1 - z0, y1 - y0, x1 - x0), dtype)
     _planes(
         label[z0:z1],
@@ -52,17 +53,22 @@ def squared_depth(
         edges[1:],
         (caps[1], caps[2]),
         (squared[1], squared[2]),
+        np.empty(nx, np.uint16),
+        np.empty((y1 - y0, nx), dtype),
+        np.full(nx + 2 * caps[2], squared[2] * caps[2] * caps[2], dtype),
+        np.empty(nx, dtype),
         depth,
     )
     return depth
 
 
-@njit(cache=True, nogil=True)
-def _along_z(label: Array, z0: int, edges: tuple[bool, bool], cap: int, weight: int, along: Array) -> None:
+@compiled
+def _along_z(label: Array, z0: int, edges: tuple[bool, bool], cap: int, weight: int, run: Array, along: Array) -> None:
     nz, ny, nx = label.shape
     z1 = z0 + along.shape[0]
-    run = np.empty((ny, nx), np.uint16)
-    run[:] = 1 if edges[0] else cap
+    for y in range(ny):
+        for x in range(nx):
+            run[y, x] = 1 if edges[0] else cap
     for z in range(z1):
         for y in range(ny):
             if z > 0:
@@ -71,7 +77,9 @@ def _along_z(label: Array, z0: int, edges: tuple[bool, bool], cap: int, weight: 
             if z >= z0:
                 for x in range(nx):
                     along[z - z0, y, x] = run[y, x]
-    run[:] = 1 if edges[1] else cap
+    for y in range(ny):
+        for x in range(nx):
+            run[y, x] = 1 if edges[1] else cap
     for z in range(nz - 1, z0 - 1, -1):
         for y in range(ny):
             if z < nz - 1:
@@ -83,7 +91,7 @@ def _along_z(label: Array, z0: int, edges: tuple[bool, bool], cap: int, weight: 
                     along[z - z0, y, x] = weight * near * near
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _planes(
     label: Array,
     along: Array,
@@ -91,18 +99,16 @@ def _planes(
     edges: tuple[tuple[bool, bool], ...],
     caps: tuple[int, int],
     weights: tuple[int, int],
+    run: Array,
+    rows: Array,
+    line: Array,
+    lower: Array,
     depth: Array,
 ) -> None:
     nz, ny, nx = along.shape
     y0, x0 = first
     cy, cx = depth.shape[1:]
     margin = caps[1]
-    far = weights[1] * caps[1] * caps[1]
-    run = np.empty(nx, np.uint16)
-    rows = np.empty((cy, nx), along.dtype)
-    line = np.empty(nx + 2 * margin, along.dtype)
-    line[:] = far
-    lower = np.empty(nx, along.dtype)
     for z in range(nz):
         _edge_distance_y(label[z], y0, edges[0], caps[0], weights[0], run, rows)
         for y in range(cy):
@@ -122,7 +128,8 @@ def _planes(
                     cost,
                 )
                 k += 1
-            line[margin : margin + nx] = best
+            for x in range(nx):
+                line[margin + x] = best[x]
             out = depth[z, y]
             names = label[z, y + y0]
             _edge_distance_x(names, edges[1], caps[1], weights[1], x0, run, out)
@@ -135,13 +142,14 @@ def _planes(
                 k += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _edge_distance_y(
     label: Array, y0: int, edges: tuple[bool, bool], cap: int, weight: int, run: Array, rows: Array
 ) -> None:
     ny, nx = label.shape
     y1 = y0 + rows.shape[0]
-    run[:] = 1 if edges[0] else cap
+    for x in range(nx):
+        run[x] = 1 if edges[0] else cap
     for y in range(y1):
         if y > 0:
             for x in range(nx):
@@ -149,7 +157,8 @@ def _edge_distance_y(
         if y >= y0:
             for x in range(nx):
                 rows[y - y0, x] = run[x]
-    run[:] = 1 if edges[1] else cap
+    for x in range(nx):
+        run[x] = 1 if edges[1] else cap
     for y in range(ny - 1, y0 - 1, -1):
         if y < ny - 1:
             for x in range(nx):
@@ -160,7 +169,7 @@ def _edge_distance_y(
                 rows[y - y0, x] = weight * near * near
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _edge_distance_x(
     label: Array, edges: tuple[bool, bool], cap: int, weight: int, x0: int, run: Array, out: Array
 ) -> None:
@@ -180,7 +189,7 @@ def _edge_distance_x(
             out[x - x0] = weight * nearest * nearest
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _start(best: Array, other: Array, label: Array) -> int:
     top = best.dtype.type(0)
     for x in range(best.size):
@@ -191,7 +200,7 @@ def _start(best: Array, other: Array, label: Array) -> int:
     return int(top)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lower(best: Array, low: Array, high: Array, lower: Array, cost: int) -> int:
     for x in range(best.size):
         lower[x] = min(low[x], high[x])

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from math import gcd
 
-import numba
 import numpy as np
 
 from crackdask.arrays import Array
+from crackdask.kernels.compiling import compiled
 
 Weights = tuple[int, int, int]
 
@@ -79,8 +79,9 @@ def squared_distance(mask: Array, weights: Weights, cap: int) -> Array:
     dtype = np.uint16 if 2 * cap < 1 << 16 else np.uint32
     squares = np.empty(mask.shape, dtype)
     z, y, x = weights
-    _spread_plane(np.ascontiguousarray(mask).view(np.uint8), squares, x, y, dtype(cap))
-    _spread_up(squares, z)
+    across, along = np.empty(mask.shape[1:], dtype), np.empty((2, mask.shape[0], mask.shape[2]), dtype)
+    _spread_plane(np.ascontiguousarray(mask).view(np.uint8), squares, x, y, dtype(cap), across)
+    _spread_up(squares, z, along[0], along[1])
     return squares
 
 
@@ -113,11 +114,17 @@ def smooth(depth: Array, mask: Array, taps: tuple[Array, Array, Array], start: W
     """
     smoothed = np.zeros(mask.shape, np.uint16)
     inside = np.ascontiguousarray(mask).view(np.uint8)
-    _smooth(np.ascontiguousarray(depth), inside, taps[0], taps[1], taps[2], start, shift, smoothed)
+    reach, width = taps[1].size - 1, depth.shape[2]
+    lines = min(start[1] + mask.shape[1] + reach, depth.shape[1]) - max(start[1] - reach, 0)
+    _smooth(
+        np.ascontiguousarray(depth), inside, taps[0], taps[1], taps[2], start, shift, smoothed,
+        np.empty((lines, width), np.uint16), np.empty(width, np.uint32),
+        np.empty(width + 2 * (taps[2].size - 1), np.uint16), np.empty(mask.shape[2], np.uint16),
+    )  # fmt: skip
     return smoothed
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _spread_row(mask: Array, row: Array, weight: int, cap: int) -> None:
     """Write squared distances along one line, by runs of mask."""
     n = mask.size
@@ -138,7 +145,7 @@ def _spread_row(mask: Array, row: Array, weight: int, cap: int) -> None:
         i = stop
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _lower(out: Array, side: Array, extra: int) -> None:
     """Keep the smaller of a row and another row plus a constant."""
     kind = out.dtype.type
@@ -148,7 +155,7 @@ def _lower(out: Array, side: Array, extra: int) -> None:
         out[x] = other if other < out[x] else out[x]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _highest(row: Array) -> np.int64:
     kind = row.dtype.type
     top = kind(0)
@@ -157,7 +164,7 @@ def _highest(row: Array) -> np.int64:
     return np.int64(top)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _spread_lines(lines: Array, out: Array, weight: int) -> None:
     """Spread distances across the rows of a plane: the minimum over all rows, each raised by its squared offset."""
     n, width = lines.shape
@@ -165,7 +172,9 @@ def _spread_lines(lines: Array, out: Array, weight: int) -> None:
         x1 = min(x0 + _CHUNK, width)
         for i in range(n):
             best = out[i, x0:x1]
-            best[:] = lines[i, x0:x1]
+            own = lines[i, x0:x1]
+            for x in range(x1 - x0):
+                best[x] = own[x]
             top = _highest(best)
             k = 1
             while weight * k * k < top and (i >= k or i + k < n):
@@ -179,30 +188,31 @@ def _spread_lines(lines: Array, out: Array, weight: int) -> None:
                 k += 1
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _spread_plane(mask: Array, squares: Array, weight_x: int, weight_y: int, cap: int) -> None:
+@compiled(error_model="numpy")
+def _spread_plane(mask: Array, squares: Array, weight_x: int, weight_y: int, cap: int, plane: Array) -> None:
     """Squared distances within each (y, x) plane."""
-    nz, ny, nx = mask.shape
-    plane = np.empty((ny, nx), squares.dtype)
+    nz, ny, _ = mask.shape
     for z in range(nz):
         for y in range(ny):
             _spread_row(mask[z, y], plane[y], weight_x, np.int64(cap))
         _spread_lines(plane, squares[z], weight_y)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _spread_up(squares: Array, weight: int) -> None:
+@compiled(error_model="numpy")
+def _spread_up(squares: Array, weight: int, plane: Array, spread: Array) -> None:
     """Carry squared distances across planes, in place."""
     nz, ny, nx = squares.shape
-    plane = np.empty((nz, nx), squares.dtype)
-    spread = np.empty((nz, nx), squares.dtype)
     for y in range(ny):
-        plane[:] = squares[:, y]
+        for z in range(nz):
+            for x in range(nx):
+                plane[z, x] = squares[z, y, x]
         _spread_lines(plane, spread, weight)
-        squares[:, y] = spread
+        for z in range(nz):
+            for x in range(nx):
+                squares[z, y, x] = spread[z, x]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _root(squares: Array, depth: Array, scale: np.float32) -> None:
     """Root in single precision, which IEEE 754 rounds in one way only; then to the nearest step."""
     half = np.float32(0.5)
@@ -210,30 +220,27 @@ def _root(squares: Array, depth: Array, scale: np.float32) -> None:
         depth[i] = np.uint16(np.int32(np.sqrt(np.float32(squares[i]) * scale) + half))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _add(total: Array, one: Array, other: Array, tap: np.uint32) -> None:
     for x in range(total.size):
         total[x] = np.uint32(total[x] + np.uint32(np.uint32(one[x]) + np.uint32(other[x])) * tap)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _weigh(rows: Array, at: int, taps: Array, total: Array, out: Array, shift: int) -> None:
     """Write the weighted sum of the rows around row `at`, rounded by `shift` binary digits."""
     last = rows.shape[0] - 1
     half = np.uint32((1 << shift) >> 1)
-    total[:] = half
-    nothing = rows[at]
-    for k in range(taps.size):
-        if k == 0:
-            for x in range(total.size):
-                total[x] = np.uint32(total[x] + np.uint32(nothing[x]) * taps[0])
-        else:
-            _add(total, rows[max(at - k, 0)], rows[min(at + k, last)], taps[k])
+    middle = rows[at]
+    for x in range(total.size):
+        total[x] = np.uint32(half + np.uint32(middle[x]) * taps[0])
+    for k in range(1, taps.size):
+        _add(total, rows[max(at - k, 0)], rows[min(at + k, last)], taps[k])
     for x in range(total.size):
         out[x] = np.uint16(total[x] >> np.uint32(shift))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _weigh_along(row: Array, taps: Array, total: Array, out: Array, shift: int) -> None:
     """Write the weighted sum along a row that is longer than `out` by a kernel's reach on both sides."""
     reach = taps.size - 1
@@ -247,7 +254,7 @@ def _weigh_along(row: Array, taps: Array, total: Array, out: Array, shift: int) 
         out[x] = np.uint16(total[x] >> np.uint32(shift))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _smooth(
     depth: Array,
     mask: Array,
@@ -257,6 +264,10 @@ def _smooth(
     start: Weights,
     shift: int,
     smoothed: Array,
+    plane: Array,
+    total: Array,
+    padded: Array,
+    line: Array,
 ) -> None:
     nz, ny, nx = mask.shape
     reach_y = taps_y.size - 1
@@ -264,18 +275,15 @@ def _smooth(
     y0 = max(start[1] - reach_y, 0)
     y1 = min(start[1] + ny + reach_y, depth.shape[1])
     width = depth.shape[2]
-    plane = np.empty((y1 - y0, width), np.uint16)
-    total = np.empty(width, np.uint32)
-    padded = np.empty(width + 2 * reach_x, np.uint16)
-    line = np.empty(nx, np.uint16)
     for z in range(nz):
         for y in range(y0, y1):
             _weigh(depth[:, y], z + start[0], taps_z, total, plane[y - y0], _TAP_BITS)
         for y in range(ny):
             inside = mask[z, y]
             _weigh(plane, y + start[1] - y0, taps_y, total, padded[reach_x : reach_x + width], _TAP_BITS)
-            padded[:reach_x] = padded[reach_x]
-            padded[reach_x + width :] = padded[reach_x + width - 1]
+            for x in range(reach_x):
+                padded[x] = padded[reach_x]
+                padded[reach_x + width + x] = padded[reach_x + width - 1]
             _weigh_along(padded[start[2] : start[2] + nx + 2 * reach_x], taps_x, total, line, _TAP_BITS + shift)
             out = smoothed[z, y]
             for x in range(nx):

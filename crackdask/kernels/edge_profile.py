@@ -9,10 +9,10 @@ the other. Blocks add up exactly: a face belongs to the block of its voxel of th
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from crackdask.arrays import Array
 from crackdask.grid import Triple
+from crackdask.kernels.compiling import compiled
 
 #: Voxels of a line on each side of the face.
 REACH = 3
@@ -54,7 +54,7 @@ def edge_profile(label: Array, grey: Array, own: tuple[slice, slice, slice], sta
     return sums
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lines(label: Array, grey: Array, own: Array, start: Array, outside: int, sums: Array) -> None:
     for z in range(own[0, 0], own[0, 1]):
         for y in range(own[1, 0], own[1, 1]):
@@ -70,7 +70,7 @@ def _lines(label: Array, grey: Array, own: Array, start: Array, outside: int, su
                             _add(grey, z, y, x, axis, side, sums[cube % GROUPS])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_flat(label: Array, z: int, y: int, x: int, axis: int, side: int) -> bool:
     """Tell whether a face and the four beside it are of one particle against background."""
     dz, dy, dx = side * (axis == 0), side * (axis == 1), side * (axis == 2)
@@ -90,7 +90,7 @@ def _is_flat(label: Array, z: int, y: int, x: int, axis: int, side: int) -> bool
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_clear(label: Array, grey: Array, z: int, y: int, x: int, axis: int, side: int, outside: int) -> bool:
     """Tell whether the line through a face stays in one particle, then in background, and inside the scan."""
     dz, dy, dx = side * (axis == 0), side * (axis == 1), side * (axis == 2)
@@ -105,7 +105,7 @@ def _is_clear(label: Array, grey: Array, z: int, y: int, x: int, axis: int, side
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add(grey: Array, z: int, y: int, x: int, axis: int, side: int, sums: Array) -> None:
     dz, dy, dx = side * (axis == 0), side * (axis == 1), side * (axis == 2)
     sums[0] += 1

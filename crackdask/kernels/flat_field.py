@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats
 from crackdask.grid import Triple
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.histogram_peaks import REACH, Peak, peaks_of
 
 Array = NDArray[Any]
@@ -57,7 +57,7 @@ class FlatField(NamedTuple):
 EVEN = FlatField(np.zeros(3), np.ones(3), np.zeros(0), np.zeros(0), np.array([0.0, 1.0]))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def surface(c, z: float, y: float, x: float) -> float:  # type: ignore[no-untyped-def]
     """Return the level of a surface at a place."""
     linear = ((c[0] + c[1] * z) + c[2] * y) + c[3] * x
@@ -66,7 +66,7 @@ def surface(c, z: float, y: float, x: float) -> float:  # type: ignore[no-untype
     return (linear + square) + mixed
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def flattened(value: float, z: float, y: float, x: float, field) -> float:  # type: ignore[no-untyped-def]
     """Return a voxel's raw value without the trend; z, y and x are its place in the scan, in voxels."""
     u = (z - field.middle[0]) / field.half[0]
@@ -77,7 +77,7 @@ def flattened(value: float, z: float, y: float, x: float, field) -> float:  # ty
     return dark_level + (value - dark) * ((bright_level - dark_level) / (bright - dark))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _flatten(scan, start, factor: int, field, out) -> None:  # type: ignore[no-untyped-def]
     nz, ny, nx = scan.shape
     first = (factor - 1) / 2
@@ -110,7 +110,7 @@ def flatten(scan: Array, factor: int, field: FlatField, start: Triple = (0, 0, 0
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sums(scan, valid, factor, field_middle, field_half, c, half):  # type: ignore[no-untyped-def]
     """Return the normal equations of a surface, and how many voxels lie about it; one sum after the other."""
     nz, ny, nx = scan.shape

@@ -11,8 +11,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from crackdask.kernels import compiling
 
 Bytes = NDArray[np.uint8]
 Longs = NDArray[np.int64]
@@ -22,7 +23,7 @@ TOP = 2**13  # weight of the middle
 LARGEST_SIGMA = 8.0
 _TRUNCATE = 4  # standard deviations, as in scipy
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")
+compiled = compiling.compiled(error_model="numpy")
 
 
 def radius(sigma: float) -> int:

@@ -6,13 +6,13 @@ at most half full.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from crackdask.arrays import Array
+from crackdask.kernels.compiling import compiled
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def slot(keys: Array, key: np.uint64) -> np.int64:
     """Return the place of a key in an open table, or the empty place where it belongs."""
     wrap = np.uint64(keys.size - 1)
@@ -23,7 +23,7 @@ def slot(keys: Array, key: np.uint64) -> np.int64:
     return np.int64(at)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def grown(keys: Array, values: Array) -> tuple[Array, Array]:
     """Return the same table with twice the places."""
     more_keys = np.zeros(2 * keys.size, keys.dtype)

@@ -7,19 +7,20 @@ why.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from crackdask.kernels.compiling import compiled
 
 TOLERANCE = 1e-6  # voxels: how far outside the scan still counts as on its border
 NEGLIGIBLE = 1e-6  # linear weight under which a fill voxel does no harm
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _inside(position: float, size: int) -> bool:
     """Say whether a position lies on the scan, its border included."""
     return position >= -TOLERANCE and position <= (size - 1) + TOLERANCE
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def cubic_weights(f: float) -> tuple[float, float, float, float]:
     """Return Keys's four weights (a = -0.5) for the fraction f, exactly 0 1 0 0 for f = 0."""
     return (
@@ -30,7 +31,7 @@ def cubic_weights(f: float) -> tuple[float, float, float, float]:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _taps(index: int, size: int, origin: int, stride: int) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """Return the offsets of four taps along an axis, the border repeated outside the scan."""
     last = size - 1
@@ -42,7 +43,7 @@ def _taps(index: int, size: int, origin: int, stride: int) -> tuple[np.uint64, n
     )
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _beside_fill(flat, tz, ty, tx, fz, fy, fx, fill) -> bool:  # type: ignore[no-untyped-def]
     """Say whether a fill voxel has more than a negligible weight in the linear neighbourhood."""
     for a in range(1, 3):
@@ -59,7 +60,7 @@ def _beside_fill(flat, tz, ty, tx, fz, fy, fx, fill) -> bool:  # type: ignore[no
     return False
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _reaches_fill(flat, tz, ty, tx, fill) -> bool:  # type: ignore[no-untyped-def]
     """Say whether any tap of the cubic is a fill voxel."""
     reaches = False
@@ -72,7 +73,7 @@ def _reaches_fill(flat, tz, ty, tx, fill) -> bool:  # type: ignore[no-untyped-de
     return reaches
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _cubic(flat, tz, ty, tx, fz, fy, fx) -> float:  # type: ignore[no-untyped-def]
     """Return Keys's cubic of 64 taps, always added in the same order."""
     value = 0.0
@@ -89,7 +90,7 @@ def _cubic(flat, tz, ty, tx, fz, fy, fx) -> float:  # type: ignore[no-untyped-de
     return value
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _linear(flat, tz, ty, tx, fz, fy, fx, has_fill, fill) -> float:  # type: ignore[no-untyped-def]
     """Return the trilinear value of the 8 taps around."""
     value = 0.0
@@ -109,7 +110,7 @@ def _linear(flat, tz, ty, tx, fz, fy, fx, has_fill, fill) -> float:  # type: ign
     return value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def interpolate(  # type: ignore[no-untyped-def]
     flat, strides, origin, shape, cz, cy, cx, cubic, has_fill, fill
 ) -> tuple[bool, float]:

@@ -175,8 +175,9 @@ def _block(
                 i = 0
                 for z in range(z0, z0 + nz + 2 * m):
                     for y in range(y0, y0 + ny + 2 * m):
-                        grey[i : i + pitch] = padded[z, y, x0 : x0 + pitch]
-                        i += pitch
+                        for x in range(x0, x0 + pitch):
+                            grey[i] = padded[z, y, x]
+                            i += 1
                 sums[:] = 0
                 norms[:] = top
                 _tile(grey, core.shape, row, patch, law, work, weights, sums, norms)

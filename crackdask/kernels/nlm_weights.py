@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from crackdask.kernels import compiling
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint16]
@@ -23,7 +25,7 @@ CUTOFF = 5  # weights are 0 from here on, in units of h**2
 TOP = 4095  # largest weight: 15 of them (patch_distance 7) still add up in 16 bits
 GREY = 255
 
-compiled = njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
+compiled = compiling.compiled(error_model="numpy", boundscheck=False)
 
 
 def _words(call: Callable[[Any, list[Any]], Any]) -> Any:

@@ -6,11 +6,12 @@ All numbers are whole, so the sums of blocks add up to the same whichever way a 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.interpolation import cubic_weights
+from crackdask.kernels.sorted_search import place_of
 
 #: Sums of a particle: six of the matrix, three of the right side, three of gradients, the difference, the voxels.
 SUMS = 6 + 3 + 3 + 1 + 1
@@ -22,7 +23,7 @@ _FEWEST = 30
 NO_START = -128
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add(label, before, after, ids, sums) -> None:  # type: ignore[no-untyped-def]
     """Add each labelled voxel to the sums of its particle; the grey levels have one more voxel on every side."""
     nz, ny, nx = label.shape
@@ -46,7 +47,7 @@ def _add(label, before, after, ids, sums) -> None:  # type: ignore[no-untyped-de
                 if least == 0:  # outside one of the scans
                     continue
                 if own != last:
-                    last, row = own, np.searchsorted(ids, own)
+                    last, row = own, place_of(ids, own)
                 gz, gy, gx = r1 - r0, r3 - r2, r5 - r4
                 hz, hy, hx = s1 - s0, s3 - s2, s5 - s4
                 mz, my, mx, d = gz + hz, gy + hy, gx + hx, r - s
@@ -98,7 +99,7 @@ _WEIGHTS = np.rint([[_ONE * w for w in cubic_weights(part / PARTS)] for part in 
 _DROPPED, _LEFT = 22, 8
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _tap(after, z: int, y: int, x: int, wz, wy, wx):  # type: ignore[no-untyped-def]
     """Return the least of 64 grey levels, and their sum by weight."""
     least, total = np.int64(255), np.int64(0)
@@ -115,7 +116,7 @@ def _tap(after, z: int, y: int, x: int, wz, wy, wx):  # type: ignore[no-untyped-
     return least, total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # type: ignore[no-untyped-def]
     """Add each labelled voxel of the particles `ids`; `before` has REACH, `after` 1 more voxel on every side."""
     nz, ny, nx = label.shape
@@ -127,7 +128,7 @@ def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # t
                 if own == 0:
                     continue
                 if own != last:
-                    last, row = own, np.searchsorted(ids, own)
+                    last, row = own, place_of(ids, own)
                 if row == ids.size or ids[row] != own:
                     continue
                 z, y, x = k + 1, j + 1, i + 1

@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 import scipy.fft
-from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats, Singles
+from crackdask.kernels import compiling
 from crackdask.kernels.projection_angles import cosines_and_sines
 
 Filter = Literal["ramp", "hann"]
@@ -23,7 +23,7 @@ FILTERS: tuple[Filter, ...] = ("ramp", "hann")
 #: Slices that are computed side by side, so that a vector of the processor holds one value of each.
 LANES = 4
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")
+compiled = compiling.compiled(error_model="numpy")
 
 
 def padded_length(columns: int) -> int:

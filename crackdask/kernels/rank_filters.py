@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from crackdask.kernels import compiling
 
 Bytes = NDArray[np.uint8]
 
-compiled = njit(nogil=True, cache=True)
+compiled = compiling.compiled()
 
 
 @compiled

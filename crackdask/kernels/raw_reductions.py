@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from crackdask.kernels.compiling import compiled
 
-@njit(cache=True, nogil=True)
+
+@compiled
 def count_values(voxels: NDArray[Any], offset: int, counts: NDArray[np.int64]) -> None:
     """Add to `counts` how often each whole number, moved by `offset`, occurs (1-D input).
 
@@ -25,7 +26,7 @@ def count_values(voxels: NDArray[Any], offset: int, counts: NDArray[np.int64]) -
     counts += other
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_bins(
     voxels: NDArray[Any],
     low: float,
@@ -55,7 +56,7 @@ def count_bins(
     return below, above, left_out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_keys(
     voxels: NDArray[Any],
     bits: NDArray[np.uint32],
@@ -78,7 +79,7 @@ def count_keys(
         counts[key >> np.uint32(16)] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def span(voxels: NDArray[Any], fill: float, has_fill: bool) -> tuple[float, float, int, int]:
     """Return least and largest finite value, and the numbers of non-finite and of fill voxels.
 
@@ -98,7 +99,7 @@ def span(voxels: NDArray[Any], fill: float, has_fill: bool) -> tuple[float, floa
     return low, high, nonfinite, left_out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def mean_whole(slab: NDArray[Any], f: int, out: NDArray[Any]) -> None:
     """Write the mean over cubes of f^3 whole numbers, halves rounded up, from int64 sums."""
     nz, ny, nx = slab.shape
@@ -121,7 +122,7 @@ def mean_whole(slab: NDArray[Any], f: int, out: NDArray[Any]) -> None:
                 out[oz, oy, ox] = (2 * sums[ox] + n) // (2 * n)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def mean_real(slab: NDArray[Any], f: int, out: NDArray[Any]) -> None:
     """Write the mean over cubes of f^3 real numbers, float64 sums in raster order of a cube."""
     nz, ny, nx = slab.shape
@@ -144,7 +145,7 @@ def mean_real(slab: NDArray[Any], f: int, out: NDArray[Any]) -> None:
                 out[oz, oy, ox] = sums[ox] / n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def mean_valid(slab: NDArray[Any], f: int, fill: float, whole: bool, out: NDArray[Any]) -> None:
     """Write the mean over the voxels of each cube that are not `fill`; `fill` where none is."""
     nz, ny, nx = slab.shape

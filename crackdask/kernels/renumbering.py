@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from crackdask.arrays import Array
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.hash_table import slot
 
 
@@ -19,7 +19,7 @@ def distinct(label: Array) -> Array:
         size *= 8
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _collect(label: Array, keys: Array) -> bool:
     """Enter every id into a table of `keys`; False where the table is too small."""
     used = 0
@@ -41,7 +41,7 @@ def _collect(label: Array, keys: Array) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def renumber(label: Array, ids: Array) -> Array:
     """Return 1 + the row of each voxel's particle in `ids`; 0 stays 0."""
     size = 1024

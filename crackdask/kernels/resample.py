@@ -14,10 +14,10 @@ from math import floor
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.grid import Box, Triple
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.flat_field import EVEN, FlatField, flattened
 from crackdask.kernels.interpolation import TOLERANCE, interpolate
 from crackdask.kernels.scan_window import ScanWindow
@@ -91,7 +91,7 @@ def source_box(
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _grey(value, window, counts) -> int:  # type: ignore[no-untyped-def]
     """Map one valid value to 1..255 and count it."""
     gain, offset, lo, hi, scale = window
@@ -107,7 +107,7 @@ def _grey(value, window, counts) -> int:  # type: ignore[no-untyped-def]
     return 1 + int(min(np.floor((mapped - lo) * scale + 0.5), 254.0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _resample_grey(  # type: ignore[no-untyped-def]
     flat, strides, origin, shape, matrix, lattice, line, start, cubic, has_fill, fill, field, window, counts, core
 ) -> None:
@@ -127,7 +127,7 @@ def _resample_grey(  # type: ignore[no-untyped-def]
                 core[k, j, i] = _grey(value, window, counts) if valid else 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _resample_values(  # type: ignore[no-untyped-def]
     flat, strides, origin, shape, matrix, lattice, line, start, cubic, has_fill, fill, core, mask
 ) -> None:
@@ -145,7 +145,7 @@ def _resample_values(  # type: ignore[no-untyped-def]
                 mask[k, j, i] = valid
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _shift_grey(source, has_fill, fill, window, counts, core) -> None:  # type: ignore[no-untyped-def]
     """Fill `core` from source voxels that it meets one to one."""
     nz, ny, nx = core.shape

@@ -7,13 +7,13 @@ for all columns, so that one instruction does them for many; no branch depends o
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from crackdask.arrays import Integers, Singles
+from crackdask.kernels import compiling
 
 _LANES = 128
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")
+compiled = compiling.compiled(error_model="numpy")
 
 
 def running_median(matrix: Singles, size: int) -> Singles:

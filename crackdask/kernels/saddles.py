@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from crackdask.arrays import Array
 from crackdask.grid import Triple
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.hash_table import grown, slot
 
 
@@ -32,11 +32,12 @@ def saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[A
         uint16, the largest ``min(depth, depth')`` over the touching voxels of the pair.
     """
     pairs, heights = _saddles(np.ascontiguousarray(nodes), np.ascontiguousarray(depth), start, shape)
-    order = np.argsort(pairs)
+    used = np.flatnonzero(pairs)
+    order = used[np.argsort(pairs[used])]
     return pairs[order], heights[order]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _differ(here: Array, there: Array, seam: Array) -> None:
     """Flag the voxels that touch another node."""
     for x in range(seam.size):
@@ -44,7 +45,7 @@ def _differ(here: Array, there: Array, seam: Array) -> None:
         seam[x] |= apart if here[x] != 0 else np.uint32(0)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _seam(nodes: Array, z: int, y: int, seam: Array) -> None:
     """Flag the voxels of one row whose 13 following neighbours hold another node."""
     nz, ny, nx = nodes.shape
@@ -59,7 +60,7 @@ def _seam(nodes: Array, z: int, y: int, seam: Array) -> None:
             _differ(here[1:], there[: nx - 1], seam[1:])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _raise_saddles(
     nodes: Array, depth: Array, z: int, y: int, x: int, keys: Array, values: Array, last: np.int64
 ) -> tuple[np.int64, int]:
@@ -87,7 +88,7 @@ def _raise_saddles(
     return last, fresh
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _raise_row(nodes: Array, depth: Array, z: int, y: int, first: int, seam: Array, keys: Array, values: Array) -> int:
     """Raise the saddles of one row where it is flagged; return how many pairs are new."""
     last = np.int64(0)
@@ -99,7 +100,7 @@ def _raise_row(nodes: Array, depth: Array, z: int, y: int, first: int, seam: Arr
     return count
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[Array, Array]:
     keys = np.zeros(4096, np.uint64)
     values = np.zeros(4096, np.uint16)
@@ -112,5 +113,4 @@ def _saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[
                 keys, values = grown(keys, values)
             _seam(nodes, z, y, seam)
             count += _raise_row(nodes, depth, z, y, start[2], own, keys, values)
-    used = keys != 0
-    return keys[used], values[used]
+    return keys, values

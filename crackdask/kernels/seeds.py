@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from crackdask.arrays import Array
 from crackdask.grid import Triple
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.hash_table import grown, slot
+from crackdask.kernels.sorted_search import place_of
 
 _BATCH = 4096  # voxels
 
@@ -35,7 +36,8 @@ def overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
     [[4294967301], [2]]
     """
     pairs, voxels = _overlaps(basins.reshape(-1), seeds.reshape(-1))
-    order = np.argsort(pairs)
+    used = np.flatnonzero(pairs)
+    order = used[np.argsort(pairs[used])]
     return pairs[order], voxels[order]
 
 
@@ -90,7 +92,7 @@ def split(basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Arra
     _split(basins, origin, nodes, cut, offsets, rim, weights)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _deep_parts(labels: Array, depth: Array, thresholds: Array, seeds: Array) -> None:
     for z in range(labels.shape[0]):
         for y in range(labels.shape[1]):
@@ -100,7 +102,7 @@ def _deep_parts(labels: Array, depth: Array, thresholds: Array, seeds: Array) ->
                     seeds[z, y, x] = label
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _count(basins: Array, seeds: Array, keys: Array, values: Array) -> int:
     """Count shared voxels of some rows; return how many pairs are new."""
     last = np.int64(0)
@@ -117,7 +119,7 @@ def _count(basins: Array, seeds: Array, keys: Array, values: Array) -> int:
     return fresh
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
     keys = np.zeros(1024, np.uint64)
     values = np.zeros(1024, np.int64)
@@ -126,11 +128,10 @@ def _overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
         while 2 * (count + _BATCH) > keys.size:  # a batch cannot fill the table
             keys, values = grown(keys, values)
         count += _count(basins[i : i + _BATCH], seeds[i : i + _BATCH], keys, values)
-    used = keys != 0
-    return keys[used], values[used]
+    return keys, values
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _is_rim(basins: Array, seeds: Array, z: int, y: int, x: int) -> bool:
     for axis in range(3):
         for side in (-1, 1):
@@ -147,7 +148,7 @@ def _is_rim(basins: Array, seeds: Array, z: int, y: int, x: int) -> bool:
     return False
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Array) -> Array:
     voxels = np.empty((1024, 2), np.int64)
     count = 0
@@ -162,20 +163,21 @@ def _rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Ar
                 key = np.uint64((np.uint64(basins[z, y, x]) << np.uint64(32)) | np.uint64(seeds[z, y, x]))
                 if key != last_key:
                     last_key = key
-                    place = np.int64(np.searchsorted(cutting, key))
+                    place = place_of(cutting, key)
                     known = place < cutting.size and cutting[place] == key
                 if known and _is_rim(basins, seeds, z, y, x):
                     if count == voxels.shape[0]:
                         longer = np.empty((2 * count, 2), np.int64)
-                        longer[:count] = voxels
+                        for k in range(count):
+                            longer[k, 0], longer[k, 1] = voxels[k, 0], voxels[k, 1]
                         voxels = longer
                     voxels[count, 0] = place
                     voxels[count, 1] = (z * basins.shape[1] + y) * basins.shape[2] + x
                     count += 1
-    return voxels[:count].copy()
+    return voxels[:count]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _nearest(rim: Array, first: int, stop: int, at: Triple, weights: Triple, guess: int) -> int:
     """Return the row of the nearest seed voxel, of equally near ones that of the lowest seed.
 
@@ -210,7 +212,7 @@ def _nearest(rim: Array, first: int, stop: int, at: Triple, weights: Triple, gue
     return best
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _split(
     basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Array, rim: Array, weights: Triple
 ) -> None:
@@ -227,7 +229,7 @@ def _split(
                 if nodes[basin + 1] - first > 1:
                     if basin != last:
                         last = basin
-                        place = np.int64(np.searchsorted(cut, np.uint32(basin)))
+                        place = place_of(cut, np.uint32(basin))
                         guess = offsets[place]
                     at = (z + origin[0], y + origin[1], x + origin[2])
                     guess = _nearest(rim, offsets[place], offsets[place + 1], at, weights, guess)

@@ -12,11 +12,11 @@ from math import floor
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats
 from crackdask.grid import Box, Triple
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.interpolation import cubic_weights
 
 Ends = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
@@ -57,7 +57,7 @@ class Lattice(NamedTuple):
 STRAIGHT = Lattice(np.zeros((0, 0, 0, 3)), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def row_positions(matrix, lattice, z: float, y: float, x0: float, line, out) -> None:  # type: ignore[no-untyped-def]
     """Write the source positions (x, axis) of a row of voxels that begins at (z, y, x0).
 
@@ -89,7 +89,7 @@ def row_positions(matrix, lattice, z: float, y: float, x0: float, line, out) -> 
         out[i, 2] = ((matrix[2, 0] * bz + matrix[2, 1] * by) + matrix[2, 2] * bx) + matrix[2, 3]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _nodes_of_row(lattice, z: float, y: float, first: float, last: float, line) -> None:  # type: ignore[no-untyped-def]
     """Interpolate the lattice along z and y at those of its nodes along x that a row from `first` to `last` needs."""
     pz = (z - lattice.origin[0]) / lattice.spacing[0]
@@ -166,7 +166,7 @@ def _extended(values: Floats, axis: int, before: int, after: int) -> Floats:
     return np.moveaxis(np.stack([*head, *lines, *tail]), 0, axis)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _displacements(lattice, points, line, row, out) -> None:  # type: ignore[no-untyped-def]
     still = np.eye(4)
     for n in range(points.shape[0]):

@@ -11,10 +11,10 @@ voxels belongs to the block of its upper voxel.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from crackdask.arrays import Array
 from crackdask.grid import Triple
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.hash_table import slot
 from crackdask.kernels.renumbering import distinct, renumber
 from crackdask.kernels.surface import CELL_CLASS, CELL_MEMBER
@@ -56,9 +56,11 @@ def tally(
     z, y, x = (o + n == s for o, n, s in zip(origin, grey.shape, shape, strict=True))
     cells, pairs, faces = _count_cells(near, ids.size, (z, y, x))
     shells = round(float(np.sqrt(int(depth.max(initial=0)) / unit))) + 1
-    counts = _voxels(near, np.ascontiguousarray(grey), depth, unit, ids.size, shells)
+    counts = _count_voxels(near, np.ascontiguousarray(grey), depth, unit, ids.size, shells)
     voxels, sums, products, low, high, deepest, levels, rings = counts
-    touching = _invalid(near, invalid, ids.size) if invalid is not None else np.zeros(ids.size + 1, bool)
+    touching = np.zeros(ids.size + 1, bool)
+    if invalid is not None:
+        _invalid(near, invalid, touching)
     start = np.array(origin, np.int64)
     border = ((low + start == 0) | (high + start == np.array(shape))).any(axis=1) & (voxels > 0)
     rows = np.flatnonzero(cells[1:].any(axis=1) | (voxels[1:] > 0)) + 1
@@ -127,16 +129,17 @@ def _sorted_contacts(pairs: Array, faces: Array, ids: Array) -> dict[str, Array]
 def _count_cells(near: Array, particles: int, last: tuple[bool, bool, bool]) -> tuple[Array, Array, Array]:
     """Count each particle's 2x2x2 configurations, and the faces between particles by axis."""
     size = 1 << (32 * particles + 1024).bit_length()
+    mixed, corner = np.empty(near.shape[2], np.uint8), np.empty(8, np.int32)
     while True:
         cells = np.zeros((particles + 1, CELL_MEMBER.size), np.uint32)
         pairs = np.zeros(size, np.uint64)
         faces = np.zeros((size, 3), np.uint32)
-        if _cells(near, last, CELL_CLASS, cells, pairs, faces):
+        if _cells(near, last, CELL_CLASS, cells, pairs, faces, mixed, corner):
             return cells, pairs, faces
         size *= 4
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cells(
     near: Array,
     last: tuple[bool, bool, bool],
@@ -144,6 +147,8 @@ def _cells(
     cells: Array,
     pairs: Array,
     faces: Array,
+    mixed: Array,
+    corner: Array,
 ) -> bool:
     """Fill the counts; False where the table of pairs is too small."""
     nz, ny, nx = near.shape
@@ -151,8 +156,6 @@ def _cells(
     y1 = ny if last[1] else ny - 1
     x1 = nx if last[2] else nx - 1
     used = 0
-    mixed = np.empty(nx, np.uint8)
-    corner = np.empty(8, np.int32)
     for z in range(1, z1):
         for y in range(1, y1):
             a, b = near[z - 1, y - 1], near[z - 1, y]
@@ -195,12 +198,10 @@ def _cells(
     return True
 
 
-@njit(cache=True, nogil=True)
-def _voxels(
+def _count_voxels(
     near: Array, grey: Array, depth: Array, unit: int, particles: int, shells: int
 ) -> tuple[Array, Array, Array, Array, Array, Array, Array, Array]:
-    """Count each particle's own voxels, run by run: coordinates, depth, grey levels, shells."""
-    nz, ny, nx = grey.shape
+    """Count each particle's own voxels: number, sums and products of coordinates, box, depth, grey levels, shells."""
     voxels = np.zeros(particles + 1, np.int64)
     sums = np.zeros((particles + 1, 3), np.int64)
     products = np.zeros((particles + 1, 6), np.int64)
@@ -209,7 +210,29 @@ def _voxels(
     deepest = np.zeros(particles + 1, np.int64)
     levels = np.zeros((particles + 1, 256), np.uint32)
     rings = np.zeros((particles + 1, shells, 3), np.uint64)
-    shell = np.empty(nx, np.uint16)
+    shell = np.empty(grey.shape[2], np.uint16)
+    _voxels(near, grey, depth, unit, shell, voxels, sums, products, low, high, deepest, levels, rings)
+    return voxels, sums, products, low, high, deepest, levels, rings
+
+
+@compiled
+def _voxels(
+    near: Array,
+    grey: Array,
+    depth: Array,
+    unit: int,
+    shell: Array,
+    voxels: Array,
+    sums: Array,
+    products: Array,
+    low: Array,
+    high: Array,
+    deepest: Array,
+    levels: Array,
+    rings: Array,
+) -> None:
+    """Count run by run."""
+    nz, ny, nx = grey.shape
     for z in range(nz):
         for y in range(ny):
             names, values, squares = near[z + 1, y + 1, 1 : nx + 1], grey[z, y], depth[z, y]
@@ -240,16 +263,15 @@ def _voxels(
                 deepest[particle] = max(deepest[particle], top)
                 _add_run(sums[particle], products[particle], z, y, n, along, _squares(begin, x))
                 _extend(low[particle], high[particle], z, y, begin, x)
-    return voxels, sums, products, low, high, deepest, levels, rings
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _squares(begin: int, end: int) -> int:
     """Return the sum of squares of the integers from `begin` to `end` - 1."""
     return (end - 1) * end * (2 * end - 1) // 6 - (begin - 1) * begin * (2 * begin - 1) // 6
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_run(sums: Array, products: Array, z: int, y: int, n: int, along: int, squares: int) -> None:
     sums[0] += n * z
     sums[1] += n * y
@@ -262,19 +284,17 @@ def _add_run(sums: Array, products: Array, z: int, y: int, n: int, along: int, s
     products[5] += along * y
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _extend(low: Array, high: Array, z: int, y: int, begin: int, end: int) -> None:
     low[0], low[1], low[2] = min(low[0], z), min(low[1], y), min(low[2], begin)
     high[0], high[1], high[2] = max(high[0], z + 1), max(high[1], y + 1), max(high[2], end)
 
 
-@njit(cache=True, nogil=True)
-def _invalid(near: Array, invalid: Array, particles: int) -> Array:
-    touching = np.zeros(particles + 1, np.bool_)
+@compiled
+def _invalid(near: Array, invalid: Array, touching: Array) -> None:
     nz, ny, nx = invalid.shape
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
                 if invalid[z, y, x]:
                     touching[near[z + 1, y + 1, x + 1]] = True
-    return touching

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from crackdask.arrays import Floats, Mask, Singles
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.interpolation import cubic_weights
 from crackdask.kernels.smooth_curve import MAD
 
@@ -49,7 +49,7 @@ class ShiftFit(NamedTuple):
     middle: Floats
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _weighted(grey, weights, axis, out) -> None:  # type: ignore[no-untyped-def]
     """Weigh each voxel and the three after it along an axis."""
     nz, ny, nx = out.shape
@@ -66,25 +66,26 @@ def _weighted(grey, weights, axis, out) -> None:  # type: ignore[no-untyped-def]
                 target[i] = (w0 * a[i] + w1 * b[i]) + (w2 * c[i] + w3 * d[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _singles(fraction: float) -> tuple[np.float32, np.float32, np.float32, np.float32]:
     a, b, c, d = cubic_weights(fraction)
     return np.float32(a), np.float32(b), np.float32(c), np.float32(d)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _move(grey, start, along_z, along_y, out) -> tuple[int, int, int]:  # type: ignore[no-untyped-def]
     """Fill `out` with Keys's cubic from `start` on; return the whole part of `start`."""
     z, y, x = int(np.floor(start[0])), int(np.floor(start[1])), int(np.floor(start[2]))
     nz, ny, nx = out.shape
     window = grey[z - 1 : z + nz + 2, y - 1 : y + ny + 2, x - 1 : x + nx + 2]
-    _weighted(window, _singles(start[0] - z), 0, along_z)
-    _weighted(along_z, _singles(start[1] - y), 1, along_y)
-    _weighted(along_y, _singles(start[2] - x), 2, out)
+    # Of plain numbers numba would make constants, and compile a function for each.
+    _weighted(window, _singles(start[0] - z), np.int64(0), along_z)
+    _weighted(along_z, _singles(start[1] - y), np.int64(1), along_y)
+    _weighted(along_y, _singles(start[2] - x), np.int64(2), out)
     return z, y, x
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hold(usable, valid, z, y, x, held, mask) -> int:  # type: ignore[no-untyped-def]
     """Mark the voxels of the template that count; return how many they are.
 
@@ -123,7 +124,7 @@ def _hold(usable, valid, z, y, x, held, mask) -> int:  # type: ignore[no-untyped
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_up(fixed, moved, mask, gain, offset, scale, row, lanes, sums) -> None:  # type: ignore[no-untyped-def]
     """Add up the normal equations of (dz, dy, dx, gain, offset); `moved` has one more voxel on every side.
 
@@ -165,11 +166,10 @@ def _add_up(fixed, moved, mask, gain, offset, scale, row, lanes, sums) -> None: 
         sums[place] = total
 
 
-@njit(cache=True, nogil=True)
-def _solve(sums, normal, answer) -> bool:  # type: ignore[no-untyped-def]
+@compiled
+def _solve(sums, normal, answer, right, scale, lower) -> bool:  # type: ignore[no-untyped-def]
     """Solve the normal equations by Cholesky, each unknown on a scale of its own; tell whether they can be."""
     place = 0
-    right, scale, lower = np.empty(5), np.empty(5), np.zeros((5, 5))
     for a in range(5):
         for b in range(a, 5):
             normal[a, b] = normal[b, a] = sums[place]
@@ -203,10 +203,13 @@ def _solve(sums, normal, answer) -> bool:  # type: ignore[no-untyped-def]
         answer[a] = value / lower[a, a]
     for a in range(5):
         answer[a] /= scale[a]
-    return bool(np.isfinite(answer).all()) and answer[3] > 0.0
+    for a in range(5):
+        if not abs(answer[a]) < np.inf:
+            return False
+    return answer[3] > 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _median(fixed, moved, mask, used, gain, offset, rest, counts) -> float:  # type: ignore[no-untyped-def]
     """Return the median of the residuals' size, to a thousandth of the largest."""
     nz, ny, nx = fixed.shape
@@ -234,7 +237,7 @@ def _median(fixed, moved, mask, used, gain, offset, rest, counts) -> float:  # t
     return largest
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _correlate(fixed, moved, mask, middle) -> float:  # type: ignore[no-untyped-def]
     """Return the correlation of the voxels that count, and fill in their mean place."""
     nz, ny, nx = fixed.shape
@@ -262,11 +265,13 @@ def _correlate(fixed, moved, mask, middle) -> float:  # type: ignore[no-untyped-
     return (fg - f * g / used) / np.sqrt(power) if power > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True)
 def _descend(  # type: ignore[no-untyped-def]
     fixed, usable, moving, valid, whole, margin, rounds, settled, runaway, shift, normal, answer, middle
 ) -> tuple[bool, float, float]:
-    """Step until a step is short; return whether that went well, the deviation and the correlation."""
+    """Step until a step is short; return whether that went well, the deviation and the correlation.
+
+    Not compiled: what it calls is, and would be once more in here, which takes seconds.
+    """
     nz, ny, nx = fixed.shape
     along_z = np.empty((nz + 2, ny + 5, nx + 5), np.float32)
     along_y = np.empty((nz + 2, ny + 2, nx + 5), np.float32)
@@ -274,7 +279,8 @@ def _descend(  # type: ignore[no-untyped-def]
     held, mask = np.empty(moved.shape, np.bool_), usable.copy()
     rest, counts = np.empty(fixed.shape), np.empty(_BINS, np.int64)
     row, lanes, sums = np.empty((8, nx)), np.empty((_SUMS, nx)), np.empty(_SUMS)
-    used = np.count_nonzero(mask)
+    right, scale, lower = np.empty(5), np.empty(5), np.empty((5, 5))
+    used = int(np.count_nonzero(mask))
     gain, offset, deviation = 1.0, 0.0, 0.0
     for _ in range(rounds):
         z, y, x = _move(moving, shift + margin, along_z, along_y, moved)
@@ -283,7 +289,7 @@ def _descend(  # type: ignore[no-untyped-def]
         if used < _LEAST_SHARE * mask.size:
             return False, 0.0, 0.0
         _add_up(fixed, moved, mask, gain, offset, 2 * deviation, row, lanes, sums)
-        if sums[20] < _FEWEST or not _solve(sums, normal, answer):
+        if sums[20] < _FEWEST or not _solve(sums, normal, answer, right, scale, lower):
             return False, 0.0, 0.0
         gain, offset = answer[3], answer[4]
         length = 0.0

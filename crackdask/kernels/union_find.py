@@ -5,13 +5,13 @@ Callers choose which of two representatives stays one, so that the answer does n
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from crackdask.arrays import Array
+from crackdask.kernels.compiling import compiled
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def root(parents: Array, node: int) -> int:
     """Return the representative of a node's group; the way there is halved for the next who asks."""
     while parents[node] != node:
@@ -20,7 +20,7 @@ def root(parents: Array, node: int) -> int:
     return node
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def roots(parents: Array) -> Array:
     """Return the representative of every node.
 

@@ -8,11 +8,11 @@ volume would.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from crackdask.arrays import Array
 from crackdask.grid import Triple
+from crackdask.kernels.compiling import compiled
 
 _PEAK = 21  # a pointer is 16 * dz + 4 * dy + dx with steps of 0, 1, 2; this one points to itself
 _HALO = 64  # flag of voxels that belong to other blocks
@@ -38,7 +38,11 @@ def steepest(depth: Array, start: Triple, shape: Triple) -> Array:
     [[[22, 22, 21, 20, 255]]]
     """
     pointers = np.empty(shape, np.uint8)
-    _steepest(np.ascontiguousarray(depth), start, pointers)
+    _, ny, nx = shape
+    _steepest(
+        np.ascontiguousarray(depth), start, pointers, np.zeros(depth.shape[2] + 2, np.uint32),
+        np.zeros((ny + 2, nx), np.uint32), np.zeros((3, ny, nx), np.uint32), np.empty(nx, np.uint32),
+    )  # fmt: skip
     return pointers
 
 
@@ -97,11 +101,12 @@ def tops(codes: Array, depth: Array, count: int) -> Array:
     return highest[1:]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _highest_along(row: Array, padded: Array, out: Array, first: int) -> None:
     """Write the best of three along x as ``depth << 6 | dx``."""
     n = out.size
-    padded[1 : row.size + 1] = row
+    for x in range(row.size):
+        padded[x + 1] = row[x]
     before = padded[first : first + n]
     here = padded[first + 1 : first + 1 + n]
     after = padded[first + 2 : first + 2 + n]
@@ -113,7 +118,7 @@ def _highest_along(row: Array, padded: Array, out: Array, first: int) -> None:
         out[x] = key if key > best else best
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _highest_across(before: Array, here: Array, after: Array, step: int, out: Array) -> None:
     """Write the best of three rows, with the step taken in the digits of `step`."""
     one = np.uint32(step)
@@ -126,7 +131,7 @@ def _highest_across(before: Array, here: Array, after: Array, step: int, out: Ar
         out[x] = key if key > best else best
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _steepest_plane(depth: Array, y0: int, x0: int, padded: Array, rows: Array, out: Array) -> None:
     """Write the best of nine within a plane; `rows` has a row of zeros at each end."""
     ny = out.shape[0]
@@ -135,35 +140,37 @@ def _steepest_plane(depth: Array, y0: int, x0: int, padded: Array, rows: Array, 
         if 0 <= y < depth.shape[0]:
             _highest_along(depth[y], padded, rows[i], x0)
         else:
-            rows[i] = 0
+            for x in range(rows.shape[1]):
+                rows[i, x] = 0
     for i in range(ny):
-        _highest_across(rows[i], rows[i + 1], rows[i + 2], 4, out[i])
+        _highest_across(rows[i], rows[i + 1], rows[i + 2], np.int64(4), out[i])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _steepest(depth: Array, start: Triple, pointers: Array) -> None:
+@compiled(error_model="numpy")
+def _steepest(
+    depth: Array, start: Triple, pointers: Array, padded: Array, rows: Array, planes: Array, line: Array
+) -> None:
     nz, ny, nx = pointers.shape
-    padded = np.zeros(depth.shape[2] + 2, np.uint32)
-    rows = np.zeros((ny + 2, nx), np.uint32)
-    planes = np.zeros((3, ny, nx), np.uint32)
-    line = np.empty(nx, np.uint32)
     for i in range(-1, nz + 1):
         z = start[0] + i
         if 0 <= z < depth.shape[0]:
             _steepest_plane(depth[z], start[1], start[2], padded, rows, planes[(i + 3) % 3])
         else:
-            planes[(i + 3) % 3] = 0
+            beyond = planes[(i + 3) % 3]
+            for y in range(ny):
+                for x in range(nx):
+                    beyond[y, x] = 0
         if i < 1:
             continue
         for y in range(ny):
-            _highest_across(planes[(i + 1) % 3, y], planes[(i + 2) % 3, y], planes[i % 3, y], 16, line)
+            _highest_across(planes[(i + 1) % 3, y], planes[(i + 2) % 3, y], planes[i % 3, y], np.int64(16), line)
             inside = depth[z - 1, start[1] + y, start[2] : start[2] + nx]
             out = pointers[i - 1, y]
             for x in range(nx):
                 out[x] = np.uint8(line[x] & np.uint32(63)) if inside[x] > 0 else np.uint8(_NOWHERE)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _mark_halo(pointers: Array, start: Triple, shape: Triple) -> Array:
     """Flag the halo; return the block's voxels that the halo points to."""
     nz, ny, nx = pointers.shape
@@ -205,7 +212,7 @@ def _mark_halo(pointers: Array, start: Triple, shape: Triple) -> Array:
     return entered
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _follow(pointers: Array, codes: Array, start: Triple, shape: Triple) -> Array:
     ny, nx = pointers.shape[1:]
     flat = pointers.reshape(-1)
@@ -227,7 +234,8 @@ def _follow(pointers: Array, codes: Array, start: Triple, shape: Triple) -> Arra
                 if code[at] == 0:
                     if count == ends.size:
                         longer = np.empty(2 * count, np.int64)
-                        longer[:count] = ends
+                        for k in range(count):
+                            longer[k] = ends[k]
                         ends = longer
                     ends[count] = at
                     count += 1
@@ -237,10 +245,10 @@ def _follow(pointers: Array, codes: Array, start: Triple, shape: Triple) -> Arra
                 while code[at] == 0:
                     code[at] = end
                     at += leap[flat[at]]
-    return ends[:count].copy()
+    return ends[:count]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _look_up(codes: Array, names: Array, out: Array, start: Triple, stop: Triple) -> None:
     for z in range(start[0], stop[0]):
         for y in range(start[1], stop[1]):
@@ -249,7 +257,7 @@ def _look_up(codes: Array, names: Array, out: Array, start: Triple, stop: Triple
                 out[z, y, x] = names[code - 1] if code > 0 else np.uint32(0)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _tops(codes: Array, depth: Array, highest: Array) -> None:
     for i in range(codes.size):
         if depth[i] > highest[codes[i]]:

@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from crackdask.arrays import Floats, Singles
+from crackdask.kernels.compiling import compiled
 from crackdask.phantom import random_particles
 
 
@@ -92,7 +92,7 @@ def packed(
     return Ellipsoids(centres[:kept].copy(), forms, np.ones(kept))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _chords(
     centres: Floats,
     forms: Floats,
@@ -136,7 +136,7 @@ def _chords(
                     out[r, p, column] += attenuations[e] * total / (fine * fine)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _voxels(centres: Floats, forms: Floats, attenuations: Floats, rows: Floats, fine: int, out: Floats) -> None:
     """Add each ellipsoid to the voxels that it reaches."""
     size = out.shape[1]

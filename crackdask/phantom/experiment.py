@@ -9,9 +9,7 @@ scan can be made alone, and blocks fit together bit for bit.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from threading import RLock
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,14 +18,14 @@ from numpy.typing import NDArray
 
 from crackdask.arrays import Floats
 from crackdask.grid import Box, Grid, Triple
-from crackdask.phantom import deformation, packing, random_particles, render, scene
+from crackdask.phantom import random_particles, scene
 from crackdask.phantom.alterations import UNALTERED, Alterations
 from crackdask.phantom.cell_states import (
-    DAMAGE_CHANCE,
     FIVE_STATES,
     PAPER_PATHS,
     State,
 )
+from crackdask.phantom.population import deformation_of, displacement_of, particles_of, view_of
 
 TILE = (64, 96, 320)  # drawn at a time, to bound the memory
 SIXTEEN_BIT = (200.0, 3000.0)  # grey * 200 + 3000 in uint16 scans
@@ -130,7 +128,7 @@ class Phantom:
 
     def particles(self) -> scene.Particles:
         """Return every particle that any scan can show; the first one has the label 1."""
-        return _particles(self)
+        return particles_of(self)
 
     def matrix(self, state: int) -> Floats:
         """Return the 4 x 4 motion of a state, that of the reference being the identity.
@@ -158,7 +156,7 @@ class Phantom:
         jitter. The strain is the divergence; across the plane of the slip it is not defined, and beside it the slip
         adds nothing.
         """
-        bent = _deformation(self, state)
+        bent = deformation_of(self, state)
         return bent.displacement(points), bent.strain(points)
 
     def scan(self, state: int, box: Box) -> NDArray[Any]:
@@ -176,7 +174,7 @@ class Phantom:
     def labels(self, box: Box, state: int = 0) -> NDArray[np.uint32]:
         """Return a box of the true labels in a state's own frame, 0 between particles."""
         _check(self, state, box)
-        table, seen = self.particles(), _view(self, state)
+        table, seen = self.particles(), view_of(self, state)
         out = np.empty(box.shape, np.uint32)
         for tile in Grid(box.shape, TILE):
             start = np.add(box.start, tile.start)
@@ -195,7 +193,7 @@ class Phantom:
         does not count their way out).
         """
         table, numbers = self.particles(), range(len(self.states))
-        views = [_view(self, state) for state in numbers]
+        views = [view_of(self, state) for state in numbers]
         both = ("state", "particle")
         variables = {
             **{f"centre_{a}": ("particle", table.centres[:, k]) for k, a in enumerate("zyx")},
@@ -208,7 +206,7 @@ class Phantom:
                 both,
                 np.array([v.whole(self.shape) & views[0].whole(self.shape) for v in views]),
             ),
-            "displacement": ((*both, "axis"), np.array([_displacement(self, s, table.centres) for s in numbers])),
+            "displacement": ((*both, "axis"), np.array([displacement_of(self, s, table.centres) for s in numbers])),
             "matrix": (("state", "row", "col"), np.array([self.matrix(s) for s in numbers])),
         }
         return xr.Dataset(
@@ -224,97 +222,6 @@ class Phantom:
         )
 
 
-def _motion_reach(phantom: Phantom) -> float:
-    """Return a bound, in voxels, on how far any motion takes any voxel."""
-    diagonal = math.dist((0, 0, 0), phantom.shape)
-    rigid = math.sqrt(3) * phantom.max_shift + math.radians(phantom.max_rotation_deg) * diagonal / 2
-    return rigid + max(phantom.alterations.reach(state, diagonal) for state in range(len(phantom.states)))
-
-
-def _deformation(phantom: Phantom, state: int) -> deformation.Deformation:
-    altered, rng = phantom.alterations, np.random.default_rng([phantom.seed, 4, state])
-    return deformation.deformation(
-        rng, phantom.shape, altered.of("local_motion", state), altered.of("slip", state),
-        (altered.slip_point, altered.slip_normal), altered.of("swelling", state),
-    )  # fmt: skip
-
-
-def _displacement(phantom: Phantom, state: int, centres: Floats) -> Floats:
-    """Return the displacement of every particle of the table, whose centres these are."""
-    rng = np.random.default_rng([phantom.seed, 5, state])
-    own = deformation.jitter(rng, len(centres), phantom.alterations.of("jitter", state))
-    return _deformation(phantom, state).displacement(centres) + own
-
-
-def _mechanics(phantom: Phantom) -> Phantom:
-    """Return the phantom without the numbers that change no particle, so that they are not packed again."""
-    return replace(phantom, noise_sd=0.0, dtype="uint8", alterations=phantom.alterations.mechanics())
-
-
-_lock = RLock()
-
-
-def _particles(phantom: Phantom) -> scene.Particles:
-    with _lock:
-        return _made_once(_mechanics(phantom))
-
-
-@lru_cache(maxsize=2)
-def _made_once(phantom: Phantom) -> scene.Particles:
-    rng = np.random.default_rng([phantom.seed, 0])
-    motion, steps = _motion_reach(phantom), len(phantom.states) - 1
-    pad = phantom.radius_range[1] * 1.4 + motion + 2
-    size = np.array(phantom.shape) + 2 * pad
-    radii = random_particles.radii(
-        rng, phantom.radius_median, phantom.radius_spread, phantom.radius_range,
-        phantom.packing * float(size.prod()),
-    )  # fmt: skip
-    packed = packing.place(rng, radii, size, phantom.asphericity, phantom.roughness, phantom.sink)
-    keep = _seen(phantom, packed.centres - pad, packed.frames, packed.bumps)
-    keep = keep[np.lexsort(packed.centres[keep].T[::-1])]
-    centres, radii = packed.centres[keep] - pad, radii[keep]
-    frames, bumps = packed.frames[keep], packed.bumps[keep]
-    sheets, sharpness = random_particles.sheets(rng, radii)
-    chances = [DAMAGE_CHANCE[state.step] for state in phantom.states[1:]]
-    paths, wanted = random_particles.programme(rng, len(keep), steps, phantom.void_step, phantom.path_weights, chances)
-    gains, void = render.calibrate(centres, frames, radii, sheets, sharpness, wanted)
-    vanishes_at, leaves_at, push = random_particles.losses(
-        rng, centres, random_particles.extents(frames, 1 + np.abs(bumps).sum(axis=1)), phantom.shape, steps,
-        phantom.vanishing, phantom.leaving, motion,
-    )  # fmt: skip
-    return scene.Particles(
-        centres, radii, frames, bumps, sheets, sharpness, gains, void, paths,
-        vanishes_at, leaves_at, push,
-    )  # fmt: skip
-
-
-def _seen(phantom: Phantom, centres: Floats, frames: Floats, bumps: Floats) -> NDArray[np.int64]:
-    """Return the particles that reach into any scan."""
-    reach = random_particles.extents(frames, 1 + np.abs(bumps).sum(axis=1)).max(axis=1) + 2 + scene.MARGIN
-    reach += max(0.0, phantom.alterations.shell + scene.NARROW - scene.MARGIN - 2)
-    seen = np.zeros(len(centres), bool)
-    for state in range(len(phantom.states)):
-        displaced = centres + _deformation(phantom, state).displacement(centres)
-        moved = random_particles.moved(phantom.matrix(state), displaced)
-        # Particles have no number yet, so their own displacements are bounded here.
-        own = deformation.JITTER_CUT * phantom.alterations.of("jitter", state)
-        far = reach[:, None] * max(1.0, phantom.alterations.of("swelling", state)) + math.sqrt(3) * own
-        seen |= ((moved > -far) & (moved < np.array(phantom.shape) + far)).all(axis=1)
-    return np.flatnonzero(seen)
-
-
-def _view(phantom: Phantom, state: int) -> scene.View:
-    with _lock:
-        return _seen_once(_mechanics(phantom), state)
-
-
-@lru_cache(maxsize=16)
-def _seen_once(phantom: Phantom, state: int) -> scene.View:
-    table, altered = phantom.particles(), phantom.alterations
-    displacement = _displacement(phantom, state, table.centres)
-    return scene.view(table, state, phantom.matrix(state), displacement, altered.of("swelling", state), altered.shell)
-
-
 def _check(phantom: Phantom, state: int, box: Box) -> None:
     if not 0 <= state < len(phantom.states):
         raise ValueError(f"state {state} asked for; there are {len(phantom.states)}, from 0")
@@ -325,7 +232,7 @@ def _check(phantom: Phantom, state: int, box: Box) -> None:
 def _draw(phantom: Phantom, state: int, box: Box, noise_sd: float) -> NDArray[Any]:
     """Return a box of a scan, drawn a tile at a time."""
     _check(phantom, state, box)
-    table, seen = phantom.particles(), _view(phantom, state)
+    table, seen = phantom.particles(), view_of(phantom, state)
     still = scene.streaks(np.random.default_rng([phantom.seed, 2]), _ring_levels(phantom))
     optics = _optics(phantom, state, noise_sd)
     key = np.random.default_rng([phantom.seed, 3, state]).integers(0, 2**64, dtype=np.uint64)

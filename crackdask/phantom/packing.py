@@ -11,12 +11,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from crackdask.arrays import Floats, Integers
+from crackdask.kernels.compiling import compiled
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def harmonic(v0: float, v1: float, v2: float, square: float, cubic: float, triple: float) -> float:
     """Return h at v: `cubic` bulges along the axes, `triple` along alternate octants.
 
@@ -27,7 +27,7 @@ def harmonic(v0: float, v1: float, v2: float, square: float, cubic: float, tripl
     return cubic * quartic + triple * 5.196152422706632 * v0 * v1 * v2 / (square * math.sqrt(square))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _toward(frame: Floats, bumps: Floats, n0: float, n1: float, n2: float) -> float:
     """Return the distance from a particle's centre to its surface along a unit vector."""
     v0 = frame[0, 0] * n0 + frame[0, 1] * n1 + frame[0, 2] * n2
@@ -37,7 +37,7 @@ def _toward(frame: Floats, bumps: Floats, n0: float, n1: float, n2: float) -> fl
     return (1.0 + harmonic(v0, v1, v2, square, bumps[0], bumps[1])) / math.sqrt(square)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sort_into_cells(centres: Floats, size: Floats, counts: Integers) -> tuple[Integers, Integers, Integers]:
     """Return each particle's cell, the particles sorted by cell and where each cell starts."""
     n = centres.shape[0]
@@ -60,7 +60,7 @@ def _sort_into_cells(centres: Floats, size: Floats, counts: Integers) -> tuple[I
     return cell, order, start
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _span(home: int, reach: float, edge: float, count: int) -> tuple[int, int]:
     """Return the cells, first and number, along one axis that a distance can touch."""
     side = int(reach / edge) + 1
@@ -69,7 +69,7 @@ def _span(home: int, reach: float, edge: float, count: int) -> tuple[int, int]:
     return home - side, 2 * side + 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _neighbours(centres: Floats, reach: Floats, size: Floats, skin: float) -> tuple[Integers, Integers]:
     """Return, as (first, partner), the particles that may come to touch each particle.
 
@@ -117,7 +117,7 @@ def _neighbours(centres: Floats, reach: Floats, size: Floats, skin: float) -> tu
     return first, partner
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _push_apart(
     centres: Floats,
     frames: Floats,

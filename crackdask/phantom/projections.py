@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 
 from crackdask.arrays import Floats, Singles
 from crackdask.grid import Box
+from crackdask.kernels.compiling import compiled
 from crackdask.phantom.detector import Counts, Detector
 from crackdask.phantom.experiment import SIXTEEN_BIT, Phantom
 
@@ -129,7 +129,7 @@ def line_integrals(volume: Singles, degrees: Floats, columns: int, center: float
     return np.ascontiguousarray(np.moveaxis(out, 2, 0))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _joseph(volume: Singles, cosines: Floats, sines: Floats, center: float, out: Singles) -> None:
     """Step along the axis that a ray is nearer to, and interpolate along the other; rows lie side by side."""
     ny, nx, rows = volume.shape

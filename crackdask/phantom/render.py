@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats, Integers, Singles
+from crackdask.kernels.compiling import compiled
 from crackdask.phantom.packing import harmonic
 
 CRACKED = 0.6  # cracks end at this fraction of the radius
@@ -21,7 +21,7 @@ MOST_VOID = 0.95  # no voxel is emptier than this
 EDGE = 1.3  # voxels beyond the surface that coverage can reach
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _opening(v0: float, v1: float, v2: float, square: float, sheets: Floats, sharpness: float) -> float:
     """Return how readily a point cracks, 0 to 1: the nearest sheet, strongest at the centre."""
     best = 0.0
@@ -33,7 +33,7 @@ def _opening(v0: float, v1: float, v2: float, square: float, sheets: Floats, sha
     return best * best * (1.0 - square / (CRACKED * CRACKED))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _x_range(
     frame: Floats, b0: float, b1: float, b2: float, limit: float, centre: float, lo: int, hi: int
 ) -> tuple[int, int]:
@@ -50,7 +50,7 @@ def _x_range(
     return max(lo, first), min(hi, last)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def paint(
     density: Singles,
     start: Integers,
@@ -113,7 +113,7 @@ def paint(
                             row[x - start[2]] = min(1.0, cover)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def paint_shells(
     cover: Singles,
     start: Integers,
@@ -166,7 +166,7 @@ def paint_shells(
                         row[x - start[2]] = max(row[x - start[2]], covered)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def paint_labels(
     label: NDArray[np.uint32],
     nearness: Floats,
@@ -214,7 +214,7 @@ def paint_labels(
                         label[z, y, x - start[2]] = i + 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def calibrate(
     centres: Floats,
     frames: Floats,

@@ -11,10 +11,10 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats, Integers, Singles
+from crackdask.kernels.compiling import compiled
 
 _QUANTILES = 4096
 
@@ -39,7 +39,7 @@ def gaussian_after(sd: float, radius: int, first_sd: float, first_radius: int) -
     return np.convolve(first, second)[first_radius + radius :]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def blur(block: Singles, side: Singles) -> Singles:
     """Filter a block along x, then y, then z; it comes back smaller by the radius all round."""
     r = side.size - 1
@@ -120,7 +120,7 @@ def quantiles() -> Singles:
     return scaled
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def mix(key: np.uint64) -> np.uint64:
     """Return 64 well mixed bits of a 64-bit key (the splitmix64 finaliser)."""
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -128,7 +128,7 @@ def mix(key: np.uint64) -> np.uint64:
     return key ^ (key >> np.uint64(31))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def expose(
     out: NDArray[Any],
     sharp: Singles,

@@ -31,6 +31,7 @@ from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, c
 from crackdask.grid import Grid, Triple
 from crackdask.kernels import basin_merging, distance, seeds
 from crackdask.kernels import watershed as kernels
+from crackdask.steps.carried_seeds import CARRIED, ReadSeeds, carry, keep, read_seeds, thresholds_of
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step
 from crackdask.steps.watershed import (
     BASIN_TABLES,
@@ -38,7 +39,6 @@ from crackdask.steps.watershed import (
     LABELLED,
     Edges,
     basins_pass,
-    carried_tables,
     corner,
     depth_pass,
     fold_saddles,
@@ -46,9 +46,6 @@ from crackdask.steps.watershed import (
     read_basins,
     tally_saddles,
 )
-
-CARRIED = ("previous_max_depth", "lost_seed_voxel", "lost_seed_label")
-"""Tables that a state hands to the next; the reference's come from the passes of its labels."""
 
 _CUT_TABLES = (*BASIN_TABLES, "node_of_basin", "cut_basin", "cut_offsets", "cut_rim")
 _LOW = np.uint64(0xFFFFFFFF)
@@ -107,7 +104,7 @@ def passes(params: TransferParams, labels_params: DepthParams, voxel_um: Edges) 
     voxel in this state), ``deepest`` and ``capped_voxels``.
     """
     weights, _ = distance.square_weights(voxel_um)
-    deep = partial(_read_seeds, seed_depth=params.seed_depth)
+    deep = partial(read_seeds, seed_depth=params.seed_depth)
     previous = {"previous_label": 1, "previous_depth": 1}
     return (
         depth_pass(labels_params.smoothing, labels_params.max_radius, voxel_um),
@@ -150,23 +147,6 @@ class DepthLimits(NamedTuple):
     max_radius: int
 
 
-def start_pass() -> Pass:
-    """Return the pass from labels and their depth to the tables that a transfer starts from."""
-    return Pass(name="start", kernel=_tally_tops, reads={"label": 0, "depth": 0}, makes=CARRIED, reduce=_start)
-
-
-def _tally_tops(block: Block) -> Result:
-    ids = np.ascontiguousarray(block.read("label"))
-    tops = kernels.tops(ids, block.read("depth"), int(ids.max(initial=0)))
-    present = np.flatnonzero(tops)
-    return Result(tally={"labels": (present + 1).astype(np.uint32), "max_depth": tops[present]})
-
-
-def _start(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    count = max(int(tally["labels"].max(initial=0)) for tally in tallies)
-    return carried_tables(tallies, count)
-
-
 def _relabel_pass(params: TransferParams, weights: Triple) -> Pass:
     chained = params.mode == "chain"
     previous = {"previous_label": 0, "previous_depth": 0} if chained else {}
@@ -178,37 +158,8 @@ def _relabel_pass(params: TransferParams, weights: Triple) -> Pass:
         tables=(*_CUT_TABLES, *CARRIED, "label_of_node", "lost_labels"),
         makes=CARRIED,
         scratch=9,
-        reduce=_carry if chained else _keep,
+        reduce=carry if chained else keep,
     )
-
-
-class _ReadSeeds(Protocol):
-    def __call__(self, block: Block, halo: int) -> Array: ...
-
-
-def _thresholds(block: Block, seed_depth: float) -> Array:
-    """Return the depth that a voxel of each label must exceed to be of its seed."""
-    return np.floor(block.table("previous_max_depth") * np.float64(seed_depth)).astype(np.uint16)
-
-
-def _read_seeds(block: Block, halo: int, *, seed_depth: float) -> Array:
-    """Return the seeds of a block and its halo: the label at each voxel of a seed, 0 elsewhere."""
-    seeded = seeds.deep_parts(
-        block.read("previous_label", halo),
-        block.read("previous_depth", halo),
-        _thresholds(block, seed_depth),
-    )
-    outer = window(block, halo)
-    voxels, labels = block.table("lost_seed_voxel"), block.table("lost_seed_label")
-    plane = block.grid.shape[1] * block.grid.shape[2]
-    first, stop = np.searchsorted(voxels, (outer.start[0] * plane, outer.stop[0] * plane))
-    voxels, lowest = np.unique(voxels[first:stop], return_index=True)
-    z, y, x = np.unravel_index(voxels, block.grid.shape)
-    here = (y >= outer.start[1]) & (y < outer.stop[1]) & (x >= outer.start[2]) & (x < outer.stop[2])
-    places = tuple(a[here] - s for a, s in zip((z, y, x), outer.start, strict=True))
-    lost = labels[first:stop][lowest[here]]
-    seeded[places] = np.where(seeded[places] == 0, lost, seeded[places])
-    return seeded
 
 
 def _read_nodes(block: Block, halo: int, weights: Triple) -> Array:
@@ -226,7 +177,7 @@ def _read_nodes(block: Block, halo: int, weights: Triple) -> Array:
     return nodes
 
 
-def _tally_overlaps(block: Block, *, read_seeds: _ReadSeeds) -> Result:
+def _tally_overlaps(block: Block, *, read_seeds: ReadSeeds) -> Result:
     pairs, voxels = seeds.overlaps(read_basins(block, 0), read_seeds(block, 0))
     return Result(tally={"pairs": pairs, "voxels": voxels})
 
@@ -250,7 +201,7 @@ def _count_seeds(grid: Grid, tallies: Sequence[Tally], tables: Tables, *, min_ov
     }
 
 
-def _tally_rims(block: Block, *, read_seeds: _ReadSeeds) -> Result:
+def _tally_rims(block: Block, *, read_seeds: ReadSeeds) -> Result:
     cutting = block.table("cutting")
     places, voxels = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if cutting.size:
@@ -306,35 +257,12 @@ def _relabel(block: Block, *, weights: Triple, seed_depth: float | None) -> Resu
     lost = block.table("lost_labels")
     if seed_depth is not None and lost.size:
         thresholds = np.full(tops.size + 1, np.iinfo(np.uint16).max, np.uint16)
-        thresholds[lost] = _thresholds(block, seed_depth)[lost]
+        thresholds[lost] = thresholds_of(block, seed_depth)[lost]
         again = seeds.deep_parts(block.read("previous_label"), block.read("previous_depth"), thresholds)
         at = np.flatnonzero(again)
         tally["lost_voxels"] = global_index(at, window(block, 0), block.grid.shape)
         tally["lost_labels"] = again.reshape(-1)[at]
     return Result({"label": labels}, tally)
-
-
-def _carry(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    """Return what the next state starts from."""
-    depths: Array = np.zeros_like(tables["previous_max_depth"])
-    still = np.isin(tables["lost_seed_label"], tables["lost_labels"])
-    voxels, labels = [tables["lost_seed_voxel"][still]], [tables["lost_seed_label"][still]]
-    for tally in tallies:
-        np.maximum.at(depths, tally["labels"], tally["max_depth"])
-        voxels.append(tally["lost_voxels"])
-        labels.append(tally["lost_labels"])
-    voxel, label = np.concatenate(voxels), np.concatenate(labels)
-    order = np.lexsort((label, voxel))
-    return {
-        "previous_max_depth": depths,
-        "lost_seed_voxel": voxel[order],
-        "lost_seed_label": label[order],
-    }
-
-
-def _keep(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    """Return the reference's tables unchanged."""
-    return {name: tables[name] for name in CARRIED}
 
 
 def _planned(setting: Setting) -> tuple[Pass, ...]:

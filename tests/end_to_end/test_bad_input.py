@@ -1,15 +1,11 @@
-"""What can be wrong with input or machine: each is told in words, and once it is mended nothing has suffered."""
+"""What can be wrong with input: each is told in words, and once it is mended nothing has suffered."""
 
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -19,37 +15,8 @@ import tifffile
 import zarr
 from filelock import FileLock
 
-from tests.support.tiny import SHAPE, Said, Tiny, assert_same_store, crackdask, scan, write_slices
-
-
-def one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text)
-
-
-def check_and_run(tiny: Tiny) -> tuple[list[str | Path], list[str | Path]]:
-    """Return the words of the two commands that look at scans."""
-    return ["check", tiny.recipe], ["run", tiny.recipe, "--store", tiny.store]
-
-
-def assert_said(said: Said, code: int, *words: str) -> None:
-    """Assert how a command ended, and that its message has these words and is not a traceback."""
-    assert said.code == code, (said.code, said.out, said.err)
-    assert "Traceback" not in said.err + said.out
-    for word in words:
-        assert word in one_line(said.err), said.err
-
-
-def assert_mended(tiny: Tiny, wanted: Path) -> None:
-    """Assert that the same command now ends well, with the store of a run that never failed."""
-    said = tiny.run()
-    assert said.code == 0, said.err
-    assert_same_store(tiny.store, wanted)
-    assert "nothing to do" in tiny.run().out
-
-
-def assert_nothing_made(tiny: Tiny) -> None:
-    assert not tiny.store.exists()
-    assert not tiny.store.with_name("out.zarr.work").exists()
+from tests.support.refusals import assert_mended, assert_nothing_made, assert_said, check_and_run, one_line
+from tests.support.tiny import SHAPE, Tiny, assert_same_store, crackdask, scan, write_slices
 
 
 @pytest.fixture
@@ -425,106 +392,3 @@ def test_a_store_that_another_run_writes(tiny: Tiny, finished: Tiny) -> None:
         assert_said(tiny.run(), 2, *words)
         assert "being written by process 77 on node12" in one_line(crackdask("status", tiny.store).out)
     assert_mended(tiny, finished.store)
-
-
-# ---------------------------------------------------------------- the machine
-
-
-def mount(place: Path, *options: str) -> None:
-    if os.getuid() or not shutil.which("mount"):
-        pytest.skip("only root can mount a file system of its own for this test")
-    place.mkdir(exist_ok=True)
-    found = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True, check=False)
-    if found.returncode:
-        pytest.skip(f"no permission to mount a file system here: {found.stderr.strip()}")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a disk of half a megabyte."""
-    place = tmp_path / "disk"
-    mount(place, "-t", "tmpfs", "-o", "size=512k", "tmpfs")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-@pytest.mark.parametrize("cluster", ["synchronous", "threads"])
-def test_a_full_disk(tiny: Tiny, finished: Tiny, small_disk: Path, cluster: str) -> None:
-    tiny.store = small_disk / "out.zarr"
-    said = tiny.run("--cluster", cluster)
-    assert_said(said, 1, "the disk is full", "make room, then run the same command again", "finished blocks are kept")
-    assert said.out.count("is tried again") == 0
-    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    assert_mended(tiny, finished.store)
-
-
-def test_a_read_only_disk(tiny: Tiny, finished: Tiny, small_disk: Path) -> None:
-    tiny.store = small_disk / "out.zarr"
-    subprocess.run(["mount", "-o", "remount,size=64m,ro", str(small_disk)], check=True)
-    assert_said(tiny.run(), 2, "cannot be written: the disk is read-only; choose a place you may write to")
-    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    assert_mended(tiny, finished.store)
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    assert "complete" in crackdask("status", tiny.store).out
-    assert crackdask("export", tiny.store, "--to", tiny.folder / "tables").code == 0
-    assert_said(crackdask("export", tiny.store), 2, "the disk is read-only")
-    tiny.change("mask", min_island=60)
-    assert_said(tiny.run(), 2, "the disk is read-only")
-    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-
-
-@contextmanager
-def nobody() -> Iterator[None]:
-    """Be a user whom permissions bind, for they do not bind root."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-
-
-@pytest.fixture
-def open_place() -> Iterator[Path]:
-    """Return a folder that anybody can enter (pytest's own are closed to others)."""
-    with tempfile.TemporaryDirectory() as place:
-        Path(place).chmod(0o755)
-        yield Path(place)
-
-
-def test_no_permission(open_place: Path, finished: Tiny) -> None:
-    tiny = Tiny(open_place)
-    closed = open_place / "closed"
-    closed.mkdir(mode=0o555)
-    tiny.store, recipe = closed / "out.zarr", tiny.recipe
-    with nobody():
-        said = crackdask("run", recipe, "--store", tiny.store, "--cluster", "synchronous")
-    assert_said(said, 2, f"no permission: {closed}", "choose a place you may write to")
-    with nobody():
-        said = crackdask("init", open_place / "scans", "-o", closed / "recipe.toml")
-    assert_said(said, 2, f"no permission: {closed}/recipe.toml")
-    recipe.chmod(0o000)
-    with nobody():
-        said = crackdask("check", recipe)
-    assert_said(said, 2, f"the recipe {recipe} cannot be read: Permission denied")
-    recipe.chmod(0o644)
-    slice_7 = open_place / "scans/b/slice_0007.tif"
-    slice_7.chmod(0o000)
-    with nobody():
-        said = crackdask("check", recipe)
-    assert_said(said, 2, f"{slice_7}: no permission to read it")
-    slice_7.chmod(0o644)
-    closed.chmod(0o755)
-    assert_mended(tiny, finished.store)
-
-
-def test_a_store_that_may_only_be_read(open_place: Path) -> None:
-    tiny = Tiny(open_place)
-    assert tiny.run().code == 0
-    recipe = tiny.recipe
-    with nobody():
-        assert "complete" in crackdask("status", tiny.store).out
-        said = crackdask("run", recipe, "--store", tiny.store, "--cluster", "synchronous")
-    assert_said(said, 2, "no permission: ", "choose a place you may write to")

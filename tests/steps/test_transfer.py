@@ -15,9 +15,10 @@ from scipy import ndimage
 
 from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import compute
+from crackdask.steps.carried_seeds import CARRIED
 from crackdask.steps.labels import LabelsParams
 from crackdask.steps.labels import passes as labels_passes
-from crackdask.steps.transfer import CARRIED, TransferParams, passes
+from crackdask.steps.transfer import TransferParams, passes
 
 CUBE = (1.0, 1.0, 1.0)
 LABELS = LabelsParams(smoothing=0.7, min_depth=0.3, max_radius=12)

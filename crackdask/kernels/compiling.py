@@ -1,0 +1,179 @@
+"""How kernels become machine code: once for all processes of a machine, into a cache that can be written.
+
+numba keeps what it compiled in files, but each of several processes that want a kernel at once compiles it. Here one of
+them does, and the others wait for its file. Where none of numba's places for files can be written, they lie in a
+temporary folder.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from numba import config, njit
+from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
+
+#: All that were ever decorated here.
+_kernels: list[Any] = []
+
+
+def compiled(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    error_model: str = "python",
+    inline: str = "never",
+    boundscheck: bool | None = None,
+) -> Any:
+    """Compile a kernel, which lets go of the interpreter's lock, when it is first called with arguments of some types.
+
+    Parameters
+    ----------
+    function
+        The kernel, where the decorator has no parameters.
+    error_model
+        "numpy" leaves out the test whether a divisor is 0.
+    inline
+        "always" puts its statements into each caller before anything is compiled.
+    boundscheck
+        False leaves indices unchecked, even if NUMBA_BOUNDSCHECK asks for it.
+    """
+    if function is None:
+        return partial(compiled, error_model=error_model, inline=inline, boundscheck=boundscheck)
+    kernel = njit(
+        nogil=True, cache=True, error_model=error_model, inline=inline, boundscheck=boundscheck, no_cfunc_wrapper=True
+    )(function)
+    if hasattr(kernel, "compile"):  # not where NUMBA_DISABLE_JIT leaves it as it is
+        _kernels.append(kernel)
+        kernel.compile = partial(_compile_once, kernel, kernel.compile)
+    return kernel
+
+
+def is_compiled(module: str) -> bool:
+    """Tell whether the cache holds a kernel of a module, as its source now is, for arguments of some types."""
+    own = [kernel for kernel in _kernels if kernel.__module__ == module]
+    return not own or any(kernel._cache._cache_file._load_index() for kernel in own)
+
+
+def folder() -> Path:
+    """Return where the package's kernels are kept."""
+    return Path(config.CACHE_DIR or FunctionCache(_settle).cache_path)
+
+
+def fallback() -> str | None:
+    """Return what a user should know where compiled kernels had to go to a temporary folder."""
+    return _fallback
+
+
+def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -> Any:
+    """Compile a kernel, or load what another process compiled; who comes second waits for the first.
+
+    A kernel that calls others holds its own lock while they are compiled. No kernel calls itself, not by way of others
+    either, so nobody waits in a circle. numba's lock of this process is taken first, as numba itself would take it
+    between the two: threads must not take them in another order. The system lets go of the lock of a process that ends.
+    """
+    with (
+        global_compiler_lock,
+        _turn(Path(kernel._cache.cache_path) / f"{kernel.py_func.__qualname__}.lock"),
+        _uncollected(),
+    ):
+        return compile_(signature)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Collect no garbage: numba makes objects by the million and lets go of few, so that looking is a loss of time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextmanager
+def _turn(file: Path) -> Iterator[None]:
+    """Hold a lock; where there can be none, each process compiles for itself, as numba would have it."""
+    lock = FileLock(file)
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _settle() -> str | None:
+    """See to it that there is a cache, and return what is to be said of it.
+
+    A cache that was named and cannot be written, such as that of an image, is copied: what it holds need not be
+    compiled again, and there is nothing to say. Processes that this one starts find the same folder.
+    """
+    named = config.CACHE_DIR
+    if named and _can_write(Path(named)):
+        return None
+    if not named:
+        try:
+            FunctionCache(_settle)  # which looks beside the source and in the user's cache folder
+            return None
+        except RuntimeError:
+            named = "neither the package's folder nor the user's cache folder"
+    place = _private_folder()
+    config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(place)
+    if Path(named).is_dir():
+        _copy_missing(Path(named), place)
+        return None
+    verb = "can" if named.startswith("neither") else "cannot"
+    return f"{named} {verb} be written: compiled kernels are in {place}; NUMBA_CACHE_DIR names a folder that lasts"
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+def _private_folder() -> Path:
+    """Return the same temporary folder for all processes of a user; nobody else may put machine code into it."""
+    if hasattr(os, "geteuid"):
+        place = Path(tempfile.gettempdir()) / f"crackdask-kernels-{os.geteuid()}"
+        try:
+            place.mkdir(mode=0o700, exist_ok=True)
+            found = place.lstat()
+        except OSError:
+            pass
+        else:
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077:
+                return place
+    return Path(tempfile.mkdtemp(prefix="crackdask-kernels-"))
+
+
+def _copy_missing(source: Path, target: Path) -> None:
+    """Copy files that are not there yet; unlike `shutil.copytree`, into folders that can be written to."""
+    for found in source.rglob("*"):
+        copy = target / found.relative_to(source)
+        if found.is_file() and not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
+            shutil.copyfile(found, fresh)
+            fresh.replace(copy)
+
+
+_fallback = _settle()

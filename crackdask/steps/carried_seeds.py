@@ -1,0 +1,92 @@
+"""The seeds that a state hands to the next: where its labels are deep, and the last seeds of those that it lost.
+
+Tables of a whole state, the same whatever its blocks: largest depths are maxima of integers, and lost seeds are sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window
+from crackdask.grid import Grid
+from crackdask.kernels import seeds
+from crackdask.kernels import watershed as kernels
+from crackdask.steps.watershed import carried_tables
+
+CARRIED = ("previous_max_depth", "lost_seed_voxel", "lost_seed_label")
+"""Tables that a state hands to the next; the reference's come from the passes of its labels."""
+
+
+def start_pass() -> Pass:
+    """Return the pass from labels and their depth to the tables that a transfer starts from."""
+    return Pass(name="start", kernel=_tally_tops, reads={"label": 0, "depth": 0}, makes=CARRIED, reduce=_start)
+
+
+def _tally_tops(block: Block) -> Result:
+    ids = np.ascontiguousarray(block.read("label"))
+    tops = kernels.tops(ids, block.read("depth"), int(ids.max(initial=0)))
+    present = np.flatnonzero(tops)
+    return Result(tally={"labels": (present + 1).astype(np.uint32), "max_depth": tops[present]})
+
+
+def _start(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    count = max(int(tally["labels"].max(initial=0)) for tally in tallies)
+    return carried_tables(tallies, count)
+
+
+class ReadSeeds(Protocol):
+    """Reads the seeds of a block and a halo."""
+
+    def __call__(self, block: Block, halo: int) -> Array:
+        """Return the label at each voxel of a seed, 0 elsewhere."""
+
+
+def thresholds_of(block: Block, seed_depth: float) -> Array:
+    """Return the depth that a voxel of each label must exceed to be of its seed."""
+    return np.floor(block.table("previous_max_depth") * np.float64(seed_depth)).astype(np.uint16)
+
+
+def read_seeds(block: Block, halo: int, *, seed_depth: float) -> Array:
+    """Return the seeds of a block and its halo: the label at each voxel of a seed, 0 elsewhere."""
+    seeded = seeds.deep_parts(
+        block.read("previous_label", halo),
+        block.read("previous_depth", halo),
+        thresholds_of(block, seed_depth),
+    )
+    outer = window(block, halo)
+    voxels, labels = block.table("lost_seed_voxel"), block.table("lost_seed_label")
+    plane = block.grid.shape[1] * block.grid.shape[2]
+    first, stop = np.searchsorted(voxels, (outer.start[0] * plane, outer.stop[0] * plane))
+    voxels, lowest = np.unique(voxels[first:stop], return_index=True)
+    z, y, x = np.unravel_index(voxels, block.grid.shape)
+    here = (y >= outer.start[1]) & (y < outer.stop[1]) & (x >= outer.start[2]) & (x < outer.stop[2])
+    places = tuple(a[here] - s for a, s in zip((z, y, x), outer.start, strict=True))
+    lost = labels[first:stop][lowest[here]]
+    seeded[places] = np.where(seeded[places] == 0, lost, seeded[places])
+    return seeded
+
+
+def carry(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    """Return what the next state starts from."""
+    depths: Array = np.zeros_like(tables["previous_max_depth"])
+    still = np.isin(tables["lost_seed_label"], tables["lost_labels"])
+    voxels, labels = [tables["lost_seed_voxel"][still]], [tables["lost_seed_label"][still]]
+    for tally in tallies:
+        np.maximum.at(depths, tally["labels"], tally["max_depth"])
+        voxels.append(tally["lost_voxels"])
+        labels.append(tally["lost_labels"])
+    voxel, label = np.concatenate(voxels), np.concatenate(labels)
+    order = np.lexsort((label, voxel))
+    return {
+        "previous_max_depth": depths,
+        "lost_seed_voxel": voxel[order],
+        "lost_seed_label": label[order],
+    }
+
+
+def keep(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    """Return the reference's tables unchanged."""
+    return {name: tables[name] for name in CARRIED}
