@@ -40,3 +40,14 @@ def test_the_mirror_image_fits_about_the_true_axis_even_where_the_sample_is_wide
     assert lines[:, [0, -1]].max() > 4  # it reaches beyond the detector
     centers = np.arange(50, 78, 0.5)
     assert centers[np.argmin(mismatch(lines, centers))] == pytest.approx(center, abs=1)
+
+
+def test_how_bright_the_brightest_quarter_is_does_not_matter():
+    lines = packed(0, 40, 100, 12, (4, 8)).projections(np.linspace(0, 180, 60, endpoint=False), np.zeros(1), 48, 23.5)[
+        0
+    ]
+    brightest = np.sort(lines, axis=None)[int(0.75 * lines.size) + 1]
+    centers = np.arange(20, 28, 0.5)
+    dazzling = np.where(lines > brightest, 50 + 9 * lines, lines)
+    assert np.mean(dazzling > lines) > 0.2
+    np.testing.assert_array_equal(mismatch(dazzling, centers), mismatch(lines, centers))
