@@ -48,20 +48,27 @@ def innermost(counts: list[int], means: np.ndarray, share: float) -> float:
     raise AssertionError
 
 
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=7).filter(any), st.integers(0, 2**32 - 1))
-def test_means_and_errors_are_those_of_a_walk_outwards(counts, seed):
-    means = np.random.default_rng(seed).normal(0, 100, len(counts))
-    found, errors = layer_means(np.array(counts)[::-1], (means * counts)[::-1], LAYERS)
-    unit = [shell for shell, size in zip(np.eye(len(counts)), counts, strict=True) if size]
-    for (begin, end), mean, error in zip(LAYERS, found, errors, strict=True):
+PARTICLES = st.integers(1, 7).flatmap(
+    lambda n: st.lists(st.lists(st.integers(0, 40), min_size=n, max_size=n).filter(any), min_size=1, max_size=3)
+)
 
-        def layer(values, begin=begin, end=end):
-            inside = innermost(counts, values, begin) if begin else 0.0
-            return (innermost(counts, values, end) - inside) / (end - begin) / sum(counts)
 
-        assert mean == pytest.approx(layer(means), abs=1e-6)
-        pulls = [layer(shell) ** 2 / size for shell, size in zip(unit, filter(None, counts), strict=True)]
-        assert error == pytest.approx(np.sqrt(sum(pulls)), abs=1e-6)
+@given(PARTICLES, st.integers(0, 2**32 - 1))
+def test_means_and_errors_are_those_of_a_walk_outwards(particles, seed):
+    voxels = np.array(particles)
+    means = np.random.default_rng(seed).normal(0, 100, voxels.shape)
+    found, errors = layer_means(voxels[:, ::-1], (means * voxels)[:, ::-1], LAYERS)
+    for row, counts in enumerate(particles):
+        unit = [shell for shell, size in zip(np.eye(len(counts)), counts, strict=True) if size]
+        for k, (begin, end) in enumerate(LAYERS):
+
+            def layer(values, begin=begin, end=end, counts=counts):
+                inside = innermost(counts, values, begin) if begin else 0.0
+                return (innermost(counts, values, end) - inside) / (end - begin) / sum(counts)
+
+            assert found[row, k] == pytest.approx(layer(means[row]), abs=1e-6)
+            pulls = [layer(shell) ** 2 / size for shell, size in zip(unit, filter(None, counts), strict=True)]
+            assert errors[row, k] == pytest.approx(np.sqrt(sum(pulls)), abs=1e-6)
 
 
 @given(SHELLS, st.integers(0, 2**32 - 1))
