@@ -10,8 +10,8 @@ import pytest
 
 from crackdask.engine.block_plan import estimate, passes_by_step, plan_blocks
 from crackdask.engine.scans import Scans
-from crackdask.engine.work_units import REGISTRY
 from crackdask.recipe.recipe import RecipeError, check
+from crackdask.steps.registry import REGISTRY
 
 FULL_FIELD = (2160, 2560, 2560)
 TWELVE = [

@@ -17,7 +17,8 @@ def test_pairs_add_up_whenever_they_are_settled(monkeypatch, waiting, labels):
     monkeypatch.setattr(tally_sums, "_WAITING", waiting)
     rng = np.random.default_rng(0)
     names = np.array([1, 2, 3, 9, 2**31, 2**32 - 1], np.uint32)
-    pairs, wanted = Pairs(None if labels is None else np.array(labels, np.uint32)), Counter()
+    pairs = Pairs(None if labels is None else np.array(labels, np.uint32))
+    wanted: Counter[tuple[int, int, int]] = Counter()
     for number in (7, 0, 12, 1, 9):
         a, b = np.sort(rng.choice(names, (2, number)), axis=0)
         faces = rng.integers(0, 2**31, (number, 3)).astype(np.uint32)  # two of them are more than 32 bits hold
@@ -33,7 +34,7 @@ def test_pairs_add_up_whenever_they_are_settled(monkeypatch, waiting, labels):
     }
     assert found == wanted
     assert list(found) == sorted(found)
-    assert (first.dtype, second.dtype, faces.dtype) == (np.uint32, np.uint32, np.int64)
+    assert [column.dtype.name for column in (first, second, faces)] == ["uint32", "uint32", "int64"]
 
 
 def test_labels_are_found_among_labels():
