@@ -11,6 +11,7 @@ import pytest
 from crackdask.engine.block_plan import estimate, passes_by_step, plan_blocks
 from crackdask.engine.scans import Scans
 from crackdask.recipe.recipe import RecipeError, check
+from crackdask.steps.registry import REGISTRY
 
 FULL_FIELD = (2160, 2560, 2560)
 TWELVE = [
@@ -45,6 +46,12 @@ def test_a_full_field_of_twelve_states_is_planned_in_seconds(scans: Path) -> Non
     assert cost.source_bytes == 2 * cost.voxels
     assert 0 < cost.store_bytes < 2 * cost.voxels
     assert cost.seconds > 3600
+    # Of a voxel most steps are done once, in every state; what is done for each state is little beside it.
+    at_most = sum(step.seconds_per_megavoxel for step in REGISTRY.values()) * cost.voxels / 1e6
+    by_state = 12 * sum(step.seconds_per_state for step in REGISTRY.values())
+    assert 0.4 * at_most < 2 * cost.seconds < at_most + by_state
+    assert by_state < 0.1 * at_most
+    assert estimate(found, plan, np.dtype("uint16"), 4).seconds == cost.seconds / 2
 
 
 @pytest.mark.parametrize("memory", ["2 GiB", "1 GiB", "768 MiB"])

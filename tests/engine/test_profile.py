@@ -32,3 +32,8 @@ def test_a_profile_goes_by_step_in_the_order_of_the_method() -> None:
 @pytest.mark.parametrize("units", [{}, {"mask-0": {"seconds": 1.0}}])
 def test_units_without_a_cost_are_left_out(units: dict[str, dict[str, float]]) -> None:
     assert profile(units, 1000) == []
+
+
+def test_steps_that_took_no_time_have_no_rate() -> None:
+    (found,) = profile({"mask-0": {"seconds": 0.0, "cost": Cost.of(REPORTS).as_dict()}}, 1000)
+    assert (found.seconds, found.voxels_per_second) == (0, 0)

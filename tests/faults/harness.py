@@ -33,6 +33,8 @@ CRACKDASK = (sys.executable, "-c", "import sys; from crackdask.cli import main; 
 PRELOAD = Path(__file__).with_name("preload.py")
 #: Blocks that divide nothing evenly: 8 of the stored volume.
 CUT = {"block": [16, 20, 24], "chunk": [8, 10, 12]}
+#: The last step, which the run does itself, in less time than a test may need to look.
+LAST = "track-0"
 
 
 def until(ready: Callable[[], Any], seconds: float, why: Callable[[], str] = str) -> Any:
@@ -124,6 +126,7 @@ class Lab:
     processes: list[Process] = field(default_factory=list)
     #: Settings of the workers, for every process that may start some.
     env: dict[str, str] = field(default_factory=dict)
+    holds_last: bool = False
 
     def __post_init__(self) -> None:
         self.log = self.folder / "blocks.log"
@@ -158,7 +161,8 @@ class Lab:
 
     def run(self, *options: str | Path, before: Sequence[str] = ()) -> Process:
         """Start a run, by default on two threads of its own."""
-        command = CRACKDASK if "--cluster" in options else (sys.executable, PRELOAD)
+        is_watched = self.holds_last or "--cluster" not in options
+        command = (sys.executable, PRELOAD) if is_watched else CRACKDASK
         options = options or ("--cluster", "threads", "--workers", "2")
         return self.start(*before, *command, "run", self.recipe, "--store", self.store, *options, name="-run")
 
@@ -174,6 +178,15 @@ class Lab:
         until(there, 90, lambda: run.said)
         self.ask()
         return run
+
+    def hold_last_step(self) -> None:
+        """Have the runs of this test wait before their last step, until `go_on`."""
+        self.holds_last = True
+        self.ask({"block": LAST, "how": "hold", "times": 9, "until": [str(self.folder / "go")] * 9})
+
+    def go_on(self) -> None:
+        """Let go of what is held."""
+        (self.folder / "go").touch()
 
     def fails(self, code: int, *options: str | Path) -> str:
         """Run, see that it ends in an exit code and without a traceback, and return its last line."""
@@ -202,7 +215,7 @@ class Lab:
         return (self.work / "results" / unit).exists()
 
     def lines(self) -> list[tuple[str, int, str]]:
-        """Return what the workers noted: (begin or end, process, block)."""
+        """Return what was noted: (begin or end, process, block), and of the run itself (last, process, unit)."""
         if not self.log.exists():
             return []
         whole = self.log.read_text().rpartition("\n")[0].splitlines()
@@ -388,7 +401,7 @@ class Cluster:
 #: A unit of every step, in the order in which a run of two states comes to them; those of a step are alternatives.
 IN_ORDER = (
     "read-0", "grey-0", "read-1", "register-1", "grey-1", "denoise-0", "mask-0", "labels-0", "sharpness-0",
-    "denoise-1", "mask-1", "transfer-1", "sharpness-1", "measure-0", "measure-1", "track-0",
+    "denoise-1", "mask-1", "transfer-1", "sharpness-1", "measure-0", "measure-1", LAST,
 )  # fmt: skip
 
 
@@ -412,12 +425,15 @@ class Moments:
         return IN_ORDER.index(unit)
 
     def wait(self, unit: str, run: Running) -> None:
-        """Wait for a random moment within a unit; one that was begun ahead by the run before this may be over."""
+        """Wait for a random moment within a unit; one that was begun ahead by the run before this may be over.
+
+        Of the last unit it is the moment before it, at which the run is held.
+        """
+        if unit == LAST:
+            self._until(lambda: "last" in {word for word, _, _ in self.lab.lines()}, run)
+            return
         blocks, lines = self.blocks.get(unit, 0), len(self.lab.lines())
-        if unit.startswith("track"):  # no other block begins
-            self._until(lambda: "worker" in run.said, run)
-        else:
-            self._until(lambda: len(self.lab.lines()) > lines or self._is_over(unit, blocks, run), run)
+        self._until(lambda: len(self.lab.lines()) > lines or self._is_over(unit, blocks, run), run)
         number, delay = self.rng.randint(1, max(1, blocks)), self.rng.random()
         if blocks:
             print(f"{unit}: block {number} of {blocks} and {20 * delay:.0f} ms")

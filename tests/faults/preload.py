@@ -1,7 +1,8 @@
 """What every worker of the fault suite loads first, through dask's own `worker.preload`: it is no part of the package.
 
 It notes each block that begins and ends, with the process that does it, and does to chosen blocks what is asked of it.
-What is asked lies in a JSON file that CRACKDASK_FAULTS names and that may change while the workers run.
+What is asked lies in a JSON file that CRACKDASK_FAULTS names and that may change while the workers run. The last step,
+which the run does itself, is noted and hurt alike, in a run that is started by this file.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from crackdask.engine import pass_runner as engine
+from crackdask.engine import step_runners
+from crackdask.engine.context import RunContext
 from crackdask.engine.pass_runner import BlockJob, BlockReport
+from crackdask.engine.work_units import Unit
 
 
 def dask_setup(worker: Any) -> None:
@@ -26,7 +30,7 @@ def dask_setup(worker: Any) -> None:
     sound = engine.run_block
 
     def watched(job: BlockJob) -> BlockReport:
-        asked = json.loads(Path(os.environ["CRACKDASK_FAULTS"]).read_text())
+        asked = _asked()
         block = f"{job.records.folder.parent.name} {job.pass_.name} {job.number}"
         begun = False
 
@@ -35,9 +39,7 @@ def dask_setup(worker: Any) -> None:
             begun = True
             _note(asked["log"], "begin", block)
             time.sleep(asked["pause"])
-            for fault in asked["faults"]:
-                if fault["block"] == block and (before := _before(asked["log"], fault)) < fault["times"]:
-                    _HURTS[fault["how"]](fault, before)
+            _hurt(asked, block)
             return job.pass_.kernel(own)
 
         try:
@@ -50,6 +52,30 @@ def dask_setup(worker: Any) -> None:
         return report
 
     engine.run_block = watched
+
+
+def watch_last_step() -> None:
+    """Stand before the step that no worker does, in the process of the run."""
+    sound = step_runners.PERFORM["track"]
+
+    def watched(context: RunContext, unit: Unit) -> dict[str, Any]:
+        asked = _asked()
+        _note(asked["log"], "last", unit.name)
+        _hurt(asked, unit.name)
+        return sound(context, unit)
+
+    cast(dict[str, Any], step_runners.PERFORM)["track"] = watched
+
+
+def _asked() -> dict[str, Any]:
+    asked: dict[str, Any] = json.loads(Path(os.environ["CRACKDASK_FAULTS"]).read_text())
+    return asked
+
+
+def _hurt(asked: dict[str, Any], what: str) -> None:
+    for fault in asked["faults"]:
+        if fault["block"] == what and (before := _before(asked["log"], fault)) < fault["times"]:
+            _HURTS[fault["how"]](fault, before)
 
 
 def _note(log: str, word: str, block: str) -> None:
@@ -98,9 +124,11 @@ _HURTS: dict[str, Callable[[dict[str, Any], int], None]] = {
     "hold": _hold,
 }
 
-if __name__ == "__main__":  # a run whose workers are threads of its own
+if __name__ == "__main__":  # a run; its blocks, too, where its workers are threads of its own
     from crackdask.cli import main
 
-    dask_setup(None)
+    watch_last_step()
+    if "threads" in sys.argv:
+        dask_setup(None)
     sys.argv[0] = "crackdask"
     main()

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.faults.harness import Cluster, Lab, Moments, Process, one_of_every_step, until
+from tests.faults.harness import LAST, Cluster, Lab, Moments, Process, one_of_every_step, until
 from tests.support.fault_counts import COUNTS
 
 
@@ -26,10 +26,13 @@ def killed(lab: Lab, run: Process, pids: list[int]) -> None:
 def test_a_worker_in_every_step(lab: Lab, moments: Moments) -> None:
     """The nanny of a worker starts another one; a block that was recorded is not done again."""
     cluster = Cluster(lab)
+    lab.hold_last_step()
     run = lab.run("--cluster", cluster.address)
     for unit in one_of_every_step(moments.rng):
         moments.wait(unit, run)
         killed(lab, run, lab.at_work()[:1] or [moments.rng.choice(cluster.worker_pids())])
+    assert run.alive(), run.said
+    lab.go_on()
     assert run.wait() == 0, run.said
     assert "is set aside" not in run.said
     lab.check_lost(in_flight=9)
@@ -39,16 +42,17 @@ def test_a_worker_in_every_step(lab: Lab, moments: Moments) -> None:
 def test_all_workers_in_every_step(lab: Lab, moments: Moments) -> None:
     """No worker is left, and nothing that would start one: the run waits until others come."""
     cluster = Cluster(lab, nanny=False)
+    lab.hold_last_step()
     run = lab.run("--cluster", cluster.address)
     for unit in one_of_every_step(moments.rng):
         moments.wait(unit, run)
         cluster.kill_workers()
         COUNTS.kills += cluster.workers
         time.sleep(0.2)
-        told = lab.status(run)
-        if not unit.startswith("track"):  # nothing of it is left for workers to do
-            assert not told.complete
-            assert run.alive(), run.said
+        assert not lab.status(run).complete
+        assert run.alive(), run.said
+        if unit == LAST:  # nothing of it is left for workers to do
+            lab.go_on()
         cluster.add(cluster.workers)
     assert run.wait() == 0, run.said
     lab.check_lost(in_flight=9 * 2)
@@ -58,12 +62,15 @@ def test_all_workers_in_every_step(lab: Lab, moments: Moments) -> None:
 def test_the_scheduler_in_every_step(lab: Lab, moments: Moments) -> None:
     """The run ends and says so; with another scheduler it goes on."""
     cluster = Cluster(lab, workers=1, threads=2, nanny=False)
+    lab.hold_last_step()
     for unit in one_of_every_step(moments.rng):
         run = lab.run("--cluster", cluster.address)
         moments.wait(unit, run)
         began = time.monotonic()
         cluster.scheduler.kill()
         COUNTS.kills += 1
+        if unit == LAST:
+            lab.go_on()
         if unit.startswith(("register", "track")) and run.wait() == 0:
             break  # nothing of them is left for workers to do
         assert run.wait(40) == 1, run.said
@@ -81,13 +88,17 @@ def test_the_scheduler_in_every_step(lab: Lab, moments: Moments) -> None:
 def test_the_client_in_every_step(lab: Lab, moments: Moments) -> None:
     """What its workers were at is done by them or by the next run, and not written by both."""
     cluster = Cluster(lab, workers=1, threads=2, nanny=False)
+    lab.hold_last_step()
     for unit in one_of_every_step(moments.rng):
         run = lab.run("--cluster", cluster.address)
         moments.wait(unit, run)
+        if unit == LAST:
+            lab.go_on()
+            time.sleep(0.5 * moments.rng.random() * moments.seconds[unit])
         run.kill()
         COUNTS.kills += 1
         told = lab.status()
-        assert not told.complete
+        assert not told.complete or unit == LAST  # which may be over before it is killed
     promised = list(told.rerun)
     said = lab.finish("--cluster", cluster.address)
     assert lab.said_to_be_done(said) == promised

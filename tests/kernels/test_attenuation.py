@@ -126,6 +126,12 @@ def test_a_row_without_beam_is_dead_and_finite(counts, references):
     assert (found[1] == 0).all()
 
 
+def test_a_single_projection_has_no_stuck_columns(counts, references):
+    found, flaws = attenuations(counts[:, :1], references, MOMENTS[:1], zinger=0)
+    np.testing.assert_allclose(found, plain(counts, references)[:, :1], atol=1e-6)
+    assert not flaws.columns.any()
+
+
 def test_what_does_not_fit_is_refused(counts, references):
     with pytest.raises(ValueError, match=r"counts .* are \(3, 40, 30\), but references \(2, 30\) and 40 moments"):
         attenuations(counts, references.rows(0, 2), MOMENTS)
@@ -133,3 +139,5 @@ def test_what_does_not_fit_is_refused(counts, references):
         attenuations(counts, references, MOMENTS[1:])
     with pytest.raises(ValueError, match=r"both must be \(2, rows, columns\)"):
         References(references.flats[0], references.darks[0])
+    with pytest.raises(ValueError, match=r"flats \(2, 30\) and darks \(2, 30\); both must be"):
+        References(references.flats[:, 0], references.darks[:, 0])

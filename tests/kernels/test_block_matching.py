@@ -47,12 +47,16 @@ def test_smooth_keeps_away_from_invalid_voxels():
     assert not kept[..., 8:].any()
 
 
-def test_masked_correlation_is_that_of_a_plain_loop():
+@pytest.mark.parametrize(
+    ("low", "high"), [((-1, -2, -1), (3, 2, 2)), ((-1, -2, -1), (1, 2, 2)), ((-1, 2, -1), (3, 3, 2))]
+)
+def test_masked_correlation_is_that_of_a_plain_loop(low, high):
+    """The best shift is one of those that may be, also where a better one lies just beside them."""
     random = np.random.default_rng(2)
     fixed, moving = texture((6, 7, 8), 1), texture((8, 9, 9), 2)
     moving[2:, 1:8, :8] = 3 * fixed[:6, :7, :8] + 20
     fixed_valid, moving_valid = (random.random(v.shape) < 0.8 for v in (fixed, moving))
-    low, high, padded = (-1, -2, -1), (3, 2, 2), padded_shape((11, 11, 11))
+    padded = padded_shape((11, 11, 11))
     found, score = correlate(
         spectra(fixed, fixed_valid, padded), spectra(moving, moving_valid, padded), padded, low, high, 60
     )
@@ -70,7 +74,8 @@ def test_masked_correlation_is_that_of_a_plain_loop():
         if len(here) >= 60:
             scores[shift] = np.corrcoef(here, there)[0, 1]
     best = max(scores, key=scores.__getitem__)
-    assert found == best == (2, 1, 0)
+    assert found == best
+    assert (best == (2, 1, 0)) == (low[1] < 1 and high[0] > 1)
     assert score == pytest.approx(scores[best], abs=1e-5)
 
 
@@ -132,6 +137,16 @@ def test_rigid_and_affine_recover_points_exactly():
         np.testing.assert_allclose(found[:3, 3], (1, 2, 3), atol=1e-8)
     stretched = rigid(source, goal * (1, 1, -1), weights)  # a mirror is no rotation
     assert np.linalg.det(stretched[:3, :3]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("kind", "least"), [("rigid", 3), ("affine", 4)])
+def test_as_few_points_as_settle_a_transform_do(kind, least):
+    source = np.array([[0.0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 9]])[:least]
+    found = agree(
+        source, np.add(source, (1, 2, 3)), np.ones(len(source)), np.ones(3), kind=kind, least_scale=0.1, seed=1
+    )
+    np.testing.assert_allclose(found.matrix @ (2, 3, 4, 1), (3, 5, 7, 1), atol=1e-9)
+    assert (found.weight > 0.99).all()
 
 
 @pytest.mark.parametrize("kind", ["rigid", "affine"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crackdask.kernels.grey_drift import drift, shift
-from crackdask.kernels.histogram_peaks import peaks_of
+from crackdask.kernels.grey_drift import Drift, drift, shift
+from crackdask.kernels.histogram_peaks import Peak, peaks_of
 
 LEVELS = np.arange(4096.0)
 
@@ -58,3 +58,34 @@ def test_a_shift_on_the_same_scale_has_an_error():
     moved, error = shift(scan(offset=20.0, seed=1)[-1], scan()[-1])
     assert moved == pytest.approx(20, abs=4 * error)
     assert 0 < error < 10
+
+
+def test_the_error_is_of_both_counts_and_of_half_of_what_a_wider_look_changes():
+    own = [Peak(level, error, wider, 9.0, 0.0, 1.0, 0.5) for level, error, wider in ((10, 3.0, 18), (60, 2.0, 60))]
+    reference = [Peak(level, error, level + 4, 9.0, 0.0, 1.0, 0.5) for level, error in ((100, 2.0), (200, 3.0))]
+    seen = drift(own, reference)
+    assert seen is not None
+    assert (seen.gain, seen.offset, seen.contrast) == (2, 80, 100)
+    assert (seen.background, seen.solid) == (-90, -140)
+    assert seen.background_error == pytest.approx((6**2 + 2**2 + ((16 - 4) / 2) ** 2) ** 0.5)
+    assert seen.solid_error == pytest.approx((4**2 + 3**2 + (4 / 2) ** 2) ** 0.5)
+    moved, error = shift(own[0], reference[0])
+    assert moved == -90
+    assert error == pytest.approx((3**2 + 2**2 + ((8 - 4) / 2) ** 2) ** 0.5)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_one_level_that_moved_is_a_drift(side):
+    moved = {"dark": (20.0, 1.0), "bright": (1.0, 20.0), "both": (20.0, -20.0), "none": (0.1, -0.1)}
+    seen = {
+        name: Drift(side * dark, side * bright, 1.0, 1.0, 1.0, 0.0, 100.0) for name, (dark, bright) in moved.items()
+    }
+    assert {name: each.sure for name, each in seen.items()} == {
+        "dark": True,
+        "bright": True,
+        "both": True,
+        "none": False,
+    }
+    assert [seen[name].share for name in ("dark", "bright", "none")] == [side * 0.2, side * 0.2, side * 0.001]
+    assert not Drift(20.0, 20.0, 15.0, 15.0, 1.0, 0.0, 100.0).sure, "by less than chance"
+    assert not Drift(0.1, 0.1, 1e-6, 1e-6, 1.0, 0.0, 100.0).sure, "by too little to matter"

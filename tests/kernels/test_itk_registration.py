@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from SimpleITK import ProcessObject
 
 from crackdask.kernels.itk_registration import Picture, register_level
 
@@ -56,6 +57,27 @@ def test_a_known_motion_is_found(degrees, spacing):
     assert corner_error(at_origin, 0, spacing) < 0.1
     assert correlation > 0.95
     np.testing.assert_allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3), atol=1e-9)
+
+
+def test_it_goes_on_from_the_turn_that_it_begins_with():
+    expected, near = motion((28, -12, 16), (0.7, -1.3, 0.9)), motion((27, -11, 17), (0.2, -1.0, 0.4))
+    fixed, moving = (Picture(v, (1.0,) * 3, (0.0,) * 3) for v in pair(expected, noise=1.0))
+    one_step, _ = register_level(fixed, moving, near, **OPTIONS | {"iterations": 1})
+    found, correlation = register_level(fixed, moving, near, **OPTIONS)
+    assert 1 < corner_error(near, expected) < 4
+    assert 0 < corner_error(one_step, near) < 3
+    assert corner_error(found, expected) < 0.3
+    assert correlation > 0.95
+
+
+def test_the_same_bits_on_as_many_threads_as_others_want():
+    fixed, moving = (Picture(v, (1.0,) * 3, (0.0,) * 3) for v in pair(motion((2, -1, 3), (0.7, -1.3, 0.9)), noise=1.0))
+    found = []
+    for threads in (1, 2, 5):
+        ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+        matrix, correlation = register_level(fixed, moving, np.eye(4), **OPTIONS | {"iterations": 9})
+        found.append((matrix.tobytes(), correlation))
+    assert found == found[:1] * 3
 
 
 def test_what_does_not_count_does_not_pull():

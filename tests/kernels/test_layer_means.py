@@ -31,6 +31,46 @@ def test_grey_that_is_linear_in_volume_has_exact_means(counts, level, slope):
     np.testing.assert_allclose(found, wanted, atol=1e-6 * max(1.0, total))
 
 
+def innermost(counts: list[int], means: np.ndarray, share: float) -> float:
+    """Return the sum over an innermost share of the volume, walking outwards from the deepest shell."""
+    wanted, whole = share * sum(counts), 0.0
+    ends = np.cumsum(counts)
+    for k, (size, end) in enumerate(zip(counts, ends, strict=True)):
+        if end < wanted:
+            whole += size * means[k]
+            continue
+        beside = [n for n in (k - 1, k + 1) if 0 <= n < len(counts) and counts[n]]
+        low, high = min([k, *beside]), max([k, *beside])
+        apart = (ends[high] - counts[high] / 2) - (ends[low] - counts[low] / 2)
+        slope = (means[high] - means[low]) / apart if apart else 0.0
+        taken = wanted - (end - size)
+        return whole + taken * means[k] + slope * taken * (taken - size) / 2
+    raise AssertionError
+
+
+PARTICLES = st.integers(1, 7).flatmap(
+    lambda n: st.lists(st.lists(st.integers(0, 40), min_size=n, max_size=n).filter(any), min_size=1, max_size=3)
+)
+
+
+@given(PARTICLES, st.integers(0, 2**32 - 1))
+def test_means_and_errors_are_those_of_a_walk_outwards(particles, seed):
+    voxels = np.array(particles)
+    means = np.random.default_rng(seed).normal(0, 100, voxels.shape)
+    found, errors = layer_means(voxels[:, ::-1], (means * voxels)[:, ::-1], LAYERS)
+    for row, counts in enumerate(particles):
+        unit = [shell for shell, size in zip(np.eye(len(counts)), counts, strict=True) if size]
+        for k, (begin, end) in enumerate(LAYERS):
+
+            def layer(values, begin=begin, end=end, counts=counts):
+                inside = innermost(counts, values, begin) if begin else 0.0
+                return (innermost(counts, values, end) - inside) / (end - begin) / sum(counts)
+
+            assert found[row, k] == pytest.approx(layer(means[row]), abs=1e-6)
+            pulls = [layer(shell) ** 2 / size for shell, size in zip(unit, filter(None, counts), strict=True)]
+            assert errors[row, k] == pytest.approx(np.sqrt(sum(pulls)), abs=1e-6)
+
+
 @given(SHELLS, st.integers(0, 2**32 - 1))
 def test_layers_add_up_to_the_whole(counts, seed):
     sums = np.random.default_rng(seed).integers(0, 255, len(counts)) * np.array(counts)

@@ -16,6 +16,7 @@ from crackdask.phantom.ellipsoids import packed
         np.linspace(0, 180, 90, endpoint=False),
         np.linspace(-90, 270, 361),
         np.linspace(0, 180, 2000),
+        np.linspace(5, 184, 180),  # the last of them is one of the half turn
         np.random.default_rng(0).permutation(np.linspace(10, 190, 91)),
     ],
 )
@@ -23,7 +24,10 @@ def test_half_a_turn_is_even_and_begins_at_the_first_angle(degrees):
     chosen = degrees[half_turn(degrees)]
     step = 180 / len(chosen)
     assert 90 <= len(chosen) <= 900
-    np.testing.assert_allclose(chosen, degrees.min() + step * np.arange(len(chosen)), atol=1.01 * step)
+    wanted = degrees.min() + step * np.arange(len(chosen))
+    np.testing.assert_allclose(chosen, wanted, atol=1.01 * step)
+    nearest = np.abs(degrees[:, None] - wanted).min(axis=0)
+    np.testing.assert_allclose(np.abs(chosen - wanted), nearest, atol=1e-9)
 
 
 @pytest.mark.parametrize("degrees", [np.linspace(30, 177, 900), np.delete(np.linspace(0, 180, 91), slice(40, 46))])
@@ -40,3 +44,14 @@ def test_the_mirror_image_fits_about_the_true_axis_even_where_the_sample_is_wide
     assert lines[:, [0, -1]].max() > 4  # it reaches beyond the detector
     centers = np.arange(50, 78, 0.5)
     assert centers[np.argmin(mismatch(lines, centers))] == pytest.approx(center, abs=1)
+
+
+def test_how_bright_the_brightest_quarter_is_does_not_matter():
+    lines = packed(0, 40, 100, 12, (4, 8)).projections(np.linspace(0, 180, 60, endpoint=False), np.zeros(1), 48, 23.5)[
+        0
+    ]
+    brightest = np.sort(lines, axis=None)[int(0.75 * lines.size) + 1]
+    centers = np.arange(20, 28, 0.5)
+    dazzling = np.where(lines > brightest, 50 + 9 * lines, lines)
+    assert np.mean(dazzling > lines) > 0.2
+    np.testing.assert_array_equal(mismatch(dazzling, centers), mismatch(lines, centers))

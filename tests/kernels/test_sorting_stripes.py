@@ -6,7 +6,7 @@ import algotom.prep.removal as peer
 import numpy as np
 import pytest
 
-from crackdask.kernels.fitted_stripes import without_fitted_stripes
+from crackdask.kernels.fitted_stripes import _parabolas, without_fitted_stripes
 from crackdask.kernels.sorting_stripes import (
     interpolate_columns,
     without_all_stripes,
@@ -56,6 +56,31 @@ def test_sinograms_are_those_of_the_authors_program(shape, ours, theirs):
     given = lines.copy()
     np.testing.assert_allclose(ours(lines), wanted, atol=WITHIN)
     np.testing.assert_array_equal(lines, given)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_noise_alone_is_what_the_authors_program_makes_of_it(seed):
+    """The mean of a column is as often below 0 as above, and a negative quotient turns its order round."""
+    lines = np.random.default_rng(seed).normal(0, 0.01, (120, 160)).astype(np.float32)
+    np.testing.assert_allclose(without_all_stripes(lines), peer.remove_all_stripe(lines.copy()), atol=1e-8)
+
+
+@pytest.mark.parametrize("length", [1, 3, 5, 9])
+def test_short_parabolas_are_those_of_numpy(length):
+    """Without what blurs afterwards; of one and of three values the parabola is the value itself."""
+    lines = np.random.default_rng(length).normal(3, 1, (14, 6)).astype(np.float32)
+    reach = length // 2
+    wide = np.pad(lines.astype(float), ((reach, reach), (0, 0)), mode="reflect")
+    wanted = (
+        [
+            np.polynomial.polynomial.polyfit(np.arange(-reach, reach + 1), wide[row : row + length], 2)[0]
+            for row in range(len(lines))
+        ]
+        if length > 1
+        else lines
+    )
+    found = _parabolas(np.ascontiguousarray(lines.T), reach).T
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_equal_values_keep_their_order():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from crackdask.kernels.gridding import gridded
 from crackdask.kernels.stripes import deviant_columns, without_column_stripes
@@ -77,6 +78,23 @@ def test_columns_that_are_known_to_be_dead_do_not_count():
     wanted = without_column_stripes(lines, dead)
     lines[:, dead] = np.random.default_rng(0).normal(size=(len(lines), 3))
     np.testing.assert_array_equal(without_column_stripes(lines, dead), wanted)
+
+
+def test_two_projections_tell_what_is_wrong_with_columns():
+    lines = np.random.default_rng(0).normal(size=(2, 60)).astype(np.float32)
+    lines[1] = lines[0] + np.where(np.arange(60) % 2, 1, -1)
+    lines[1, 20], lines[1, 40] = lines[0, 20], lines[0, 40] + 99
+    found = deviant_columns(lines)
+    assert np.flatnonzero(found.stuck).tolist() == [20]
+    assert np.flatnonzero(found.fluctuating).tolist() == [40]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 9])
+def test_each_column_loses_what_its_mean_has_too_much(columns):
+    lines = np.random.default_rng(columns).normal(size=(300, columns)).astype(np.float32)
+    means = lines.mean(axis=0, dtype=float)
+    usual = ndimage.median_filter(means, min(5, columns - 1 + columns % 2), mode="reflect")
+    np.testing.assert_allclose(without_column_stripes(lines), lines - (means - usual), atol=1e-5)
 
 
 def test_the_smallest_sinograms_are_left():

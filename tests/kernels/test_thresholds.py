@@ -105,6 +105,15 @@ def test_histograms_of_one_level_or_none(threshold):
     assert level in (0.0, 90.0)
 
 
+@pytest.mark.parametrize("threshold", [otsu, li, triangle, next_phase])
+def test_two_levels_are_parted(threshold):
+    counts = np.zeros(256, int)
+    counts[[0, 60, 150]] = 10**6, 100, 50
+    assert 60 <= threshold(counts) < 150
+    counts[[60, 150]] = 5, 500
+    assert 60 <= threshold(counts) < 150
+
+
 def drawn(*phases: tuple[float, int], sd: float = 5.0) -> np.ndarray:
     """Return the counts of phases (level, voxels), and of a few voxels that mix the outer two."""
     rng = np.random.default_rng(0)
