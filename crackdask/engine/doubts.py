@@ -1,4 +1,4 @@
-"""What may be a mistake of a valid recipe: one scan for two states, voxels of another size, states out of order."""
+"""What may be a mistake of a valid recipe: one scan twice, other voxels, states out of order, a section without use."""
 
 from __future__ import annotations
 
@@ -58,3 +58,12 @@ def out_of_order(recipe: Recipe) -> Iterator[str]:
                 f"{state.name}: of cycle {state.cycle}, after {before.name} of cycle {before.cycle}; states stand in "
                 "electrochemical order"
             )
+
+
+def nothing_to_reconstruct(recipe: Recipe, scans: Sequence[Source]) -> Iterator[str]:
+    """Yield that a section is of no use: it says how slices are made, and every scan is slices already."""
+    if recipe.reconstruct is not None and not any(scan.kind == "projections" for scan in scans):
+        yield (
+            "[reconstruct]: no state's source is projections, so nothing is reconstructed; leave the section out, or "
+            'say kind = "projections" in the [[states]] whose source is frames'
+        )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from crackdask.engine.block_plan import PassCost, Plan, Projected, plan_blocks
-from crackdask.engine.doubts import other_voxels, out_of_order, refuse_one_twice
+from crackdask.engine.doubts import nothing_to_reconstruct, other_voxels, out_of_order, refuse_one_twice
 from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError, ScannedState
@@ -83,8 +83,12 @@ class Scans:
         return {state.name: source.unwritten for state, source in states if source.unwritten}
 
     def doubts(self) -> list[str]:
-        """Return what may be a mistake of the recipe's: voxels of another size, states out of order."""
-        return [*other_voxels(self.recipe, self.sources), *out_of_order(self.recipe)]
+        """Return what may be a mistake of the recipe's: other voxels, states out of order, a section without use."""
+        return [
+            *other_voxels(self.recipe, self.sources),
+            *out_of_order(self.recipe),
+            *nothing_to_reconstruct(self.recipe, self.sources),
+        ]
 
     @property
     def shape(self) -> Triple:
@@ -106,14 +110,36 @@ class Scans:
 
 def _opened(recipe: Recipe, state: ScannedState, base: Path) -> Source:
     """Open a state's scan, projections where the recipe says how they are to be reconstructed."""
-    if is_projections(state.source, base, recipe.reconstruct or ReconstructParams()):
-        if recipe.reconstruct is None:
+    keys = recipe.reconstruct or ReconstructParams()
+    if state.kind == "tomogram":
+        return _slices(state, base)
+    if state.kind == "auto" and not is_projections(state.source, base, keys):
+        return open_source(state.source, base, state.missing)
+    if recipe.reconstruct is None:
+        raise SourceError(
+            f"{state.source} holds projections, from which tomograms are yet to be made: add a section "
+            "[reconstruct] to the recipe, which may be empty"
+        )
+    try:
+        return open_projections(state.source, base, keys, state.missing)
+    except SourceError as error:
+        if state.kind == "auto" and not is_projections(state.source, base, ReconstructParams()):
             raise SourceError(
-                f"{state.source} holds projections, from which tomograms are yet to be made: add a section "
-                "[reconstruct] to the recipe, which may be empty"
-            )
-        return open_projections(state.source, base, recipe.reconstruct, state.missing)
-    return open_source(state.source, base, state.missing)
+                f"{error} (taken for projections because [reconstruct] gives rotation_angle; if this state's source is "
+                'a tomogram, say kind = "tomogram" in its [[states]])'
+            ) from error
+        raise
+
+
+def _slices(state: ScannedState, base: Path) -> Source:
+    """Open what the recipe calls a tomogram; frames that a file itself calls projections are none."""
+    source = open_source(state.source, base, state.missing)
+    if source.kind == "hdf5" and is_projections(state.source, base, ReconstructParams()):
+        raise SourceError(
+            f'{source.location}: the file says that these are projections, the recipe kind = "tomogram"; leave kind '
+            "out, or name the slices as FILE::PATH"
+        )
+    return source
 
 
 def _can_be_filled(recipe: Recipe, scans: Sequence[Source]) -> None:
