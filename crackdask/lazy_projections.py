@@ -19,7 +19,8 @@ from crackdask.schema import SPATIAL, TOMOGRAM
 from crackdask.sources.frames import Frames
 from crackdask.sources.projections import Projections, open_projections
 from crackdask.steps.projected_scan import geometry_of, given_centers, mean_references
-from crackdask.steps.reconstruct import passes, slab_rows
+from crackdask.steps.projection_slabs import slab_rows
+from crackdask.steps.reconstruct import passes
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from crackdask.schema import UnitKey
 from crackdask.sources import SourceError
 from crackdask.steps.denoise import NoiseError
 from crackdask.steps.measure import TooDeepError
-from crackdask.steps.reconstruct import sinogram_chunk, slab_rows
+from crackdask.steps.projection_slabs import sinogram_chunk, slab_rows
 from crackdask.steps.registration_parameters import RegistrationError
 from crackdask.steps.registry import KEPT_ON_REQUEST, STORED, VOLUMES
 from crackdask.storage.locations import Place, PlaceError
@@ -134,7 +134,7 @@ class RunContext:
             raise AssertionError(f"{name} is made of projections, and state {state} has none")
         frames = projections.recorded
         if made.shaped == "scan":
-            return source.shape, str(made.dtype), (slab_rows(frames.shape), *self.plan.raw_chunk[1:])
+            return source.shape, str(made.dtype), (slab_rows(frames.shape), self.plan.raw_chunk[1], source.shape[2])
         return frames.shape, frames.dtype.str, sinogram_chunk(frames.shape, frames.dtype.itemsize)
 
     def passes(

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.engine.block_plan import PassCost, Plan, Projected, plan_blocks
+from crackdask.engine.block_plan import PassCost, Plan, plan_blocks
 from crackdask.engine.doubts import nothing_to_reconstruct, other_voxels, out_of_order, refuse_one_twice
+from crackdask.engine.projection_costs import Projected
 from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError, ScannedState
 from crackdask.schema import UnitKey
 from crackdask.sources import Source, SourceError, open_source
 from crackdask.sources.projections import Projections, is_projections, open_projections
-from crackdask.steps.reconstruct import slab_bytes, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.storage.locations import PlaceError
 
@@ -73,8 +73,12 @@ class Scans:
     @property
     def projected(self) -> list[Projected]:
         """What reconstruction takes, of each state whose scan is projections."""
-        found = [self.projections(state) for state in range(len(self.sources))]
-        return [Projected(each.recorded.shape, each.recorded.dtype.itemsize) for each in found if each]
+        rings = (self.recipe.reconstruct or ReconstructParams()).rings
+        return [
+            Projected(each.recorded.shape, each.recorded.dtype.itemsize, len(each.angles), rings)
+            for each in self.sources
+            if isinstance(each, Projections)
+        ]
 
     @property
     def unwritten(self) -> dict[str, str]:
@@ -98,8 +102,7 @@ class Scans:
     def plan(self, workers: int) -> Plan:
         """Return the blocks for a number of workers."""
         widest = max((source.dtype for source in self.sources), key=lambda dtype: dtype.itemsize)
-        frames = [each.recorded.shape for each in self.sources if isinstance(each, Projections)]
-        costs = [PassCost("reconstruct", "slices", slab_bytes(shape, slab_rows(shape))) for shape in frames]
+        costs = [PassCost("reconstruct", *cost) for each in self.projected for cost in each.pass_bytes.items()]
         return plan_blocks(self.recipe, self.sources[0].shape, self.shape, widest, workers, costs)
 
     @cached_property

@@ -15,22 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.arrays import Floats
+from crackdask.arrays import Floats, Singles
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
 from crackdask.grid import Box, Grid, Triple
-from crackdask.kernels.attenuation import References, attenuations
+from crackdask.kernels.attenuation import Flaws, References, attenuations
 from crackdask.kernels.gridding import gridded
-from crackdask.kernels.reconstruction import reconstructed, within, without_rings
+from crackdask.kernels.reconstruction import line_integrals, remove_rings, within
 from crackdask.steps.declaration import Stage, Step, Volume
+from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.steps.rotation_center import CenterSearch, find_center
 
-#: Bytes that the frames of one block of the first pass may take, and one slab of slices with all that makes it.
-FRAME_BYTES, SLAB_BYTES = 96 * 2**20, 512 * 2**20
-#: Most rows of a slab, and most frames of a block: chunks of the sinograms are as large.
-MOST_ROWS, MOST_FRAMES = 16, 64
-#: Rows on which the centre is searched.
-SEARCHED = 5
 #: Most columns and projections of the sinogram that is shown, and most pixels along a side of its slice.
 EXAMPLE_SINOGRAM, EXAMPLE_SLICE = 512, 384
 #: What is counted of a row, in order.
@@ -63,49 +58,6 @@ class Geometry:
         """Shape of the tomogram."""
         _, rows, columns = self.frames
         return rows, columns, columns
-
-
-def frame_grid(frames: Triple, itemsize: int) -> Grid:
-    """Return the blocks of frames in which a scan is read, decided by its shape alone.
-
-    >>> frame_grid((3000, 2160, 2560), 2).block
-    (9, 2160, 2560)
-    """
-    count = FRAME_BYTES // (frames[1] * frames[2] * itemsize)
-    return Grid(frames, (max(1, min(count, MOST_FRAMES, frames[0])), frames[1], frames[2]))
-
-
-def slab_rows(frames: Triple) -> int:
-    """Return the slices that are made at once, decided by the shape alone.
-
-    >>> slab_rows((3000, 2160, 2560)), slab_rows((180, 100, 128))
-    (2, 16)
-    """
-    rows = MOST_ROWS
-    while rows > 1 and slab_bytes(frames, rows) > SLAB_BYTES:
-        rows //= 2
-    return rows
-
-
-def slab_bytes(frames: Triple, rows: int) -> int:
-    """Return what a slab takes: counts, attenuations, those without stripes, slices, and the grid of Fourier space."""
-    projections, _, columns = frames
-    return rows * columns * (10 * projections + 4 * columns) + 4 * 4 * (3 * columns // 2 + 16) ** 2
-
-
-def sinogram_chunk(frames: Triple, itemsize: int) -> Triple:
-    """Return the chunks of the raw sinograms: the frames of one block, the rows of one slab."""
-    return frame_grid(frames, itemsize).block[0], slab_rows(frames), frames[2]
-
-
-def searched_rows(rows: int) -> list[int]:
-    """Return the rows on which the centre is searched, evenly spread and none at an end.
-
-    >>> searched_rows(2160)
-    [360, 720, 1080, 1440, 1800]
-    """
-    count = min(SEARCHED, rows)
-    return [(k + 1) * rows // (count + 1) for k in range(count)]
 
 
 def passes(
@@ -207,7 +159,8 @@ def _counts(block: Block, first: int) -> tuple[Array, References]:
 def _attenuated(geometry: Geometry, params: ReconstructParams, rows: Sequence[int], block: Block) -> Result:
     counts, references = _counts(block, rows[block.number])
     sinogram, flaws = attenuations(counts, references, geometry.moments, params.zinger, geometry.saturation)
-    return Result(tally={"sinogram": without_rings(sinogram, flaws.columns, params.rings)})
+    remove_rings(sinogram, flaws.columns, params.rings)
+    return Result(tally={"sinogram": sinogram})
 
 
 def _searched(
@@ -241,29 +194,36 @@ def _as_tables(found: CenterSearch, rows: Sequence[int]) -> dict[str, Array]:
 
 def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Result:
     first = block.grid.box(block.number).start[0]
+    sinograms, flaws = _line_integrals(geometry, params, first, block)
+    kept = within(geometry.degrees, params.between)
+    centers = block.table("centers")[first : first + len(sinograms)]
+    slices = gridded(sinograms, geometry.degrees[kept], centers, params.filter)
+    columns = (flaws.dead, flaws.stuck, flaws.lost)
+    counted = [flaws.saturated, flaws.starved, flaws.zingers, flaws.missing, *(mask.sum(axis=1) for mask in columns)]
+    return Result({"tomogram": slices}, {"flaws": np.stack(counted, axis=1).astype(np.int64)})
+
+
+def _line_integrals(geometry: Geometry, params: ReconstructParams, first: int, block: Block) -> tuple[Singles, Flaws]:
+    """Return the sinograms of a slab; its counts are let go before the grid takes their place."""
     counts, references = _counts(block, first)
-    slices, flaws = reconstructed(
+    return line_integrals(
         counts,
         references,
         geometry.moments,
         geometry.degrees,
-        block.table("centers")[first : first + len(counts)],
         params.between,
         params.rings,
-        params.filter,
         params.zinger,
         geometry.saturation,
     )
-    columns = (flaws.dead, flaws.stuck, flaws.lost)
-    counted = [flaws.saturated, flaws.starved, flaws.zingers, flaws.missing, *(mask.sum(axis=1) for mask in columns)]
-    return Result({"tomogram": slices}, {"flaws": np.stack(counted, axis=1).astype(np.int64)})
 
 
 def _compared(geometry: Geometry, params: ReconstructParams, row: int, block: Block) -> Result:
     counts, references = _counts(block, row)
     kept = within(geometry.degrees, params.between)
     found, flaws = attenuations(counts[:, kept], references, geometry.moments[kept], params.zinger, geometry.saturation)
-    both = np.concatenate([found, without_rings(found, flaws.columns, params.rings)])
+    both = np.concatenate([found, found])
+    remove_rings(both[1:], flaws.columns, params.rings)
     center = float(block.table("centers")[row])
     slices = gridded(both, geometry.degrees[kept], [center, center], params.filter)
     step, columns = -(-both.shape[1] // EXAMPLE_SINOGRAM), _middle(both.shape[2], EXAMPLE_SINOGRAM)
@@ -300,5 +260,4 @@ STEP = Step(
     internal={"sinograms": Volume(dtype=None, shaped="frames")},
     asked=_asked,
     walks="slabs",
-    seconds_per_megavoxel=0.15,
 )

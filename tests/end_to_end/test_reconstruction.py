@@ -30,7 +30,7 @@ from crackdask.recipe.recipe import RecipeError, check
 from crackdask.recipe.recipe import load as load_recipe
 from crackdask.schema import RECONSTRUCTION, UnitKey
 from crackdask.sources import SourceError
-from crackdask.steps import reconstruct
+from crackdask.steps import projection_slabs, reconstruct
 from crackdask.store.arrays import Axes
 from tests.support.experiment import differences, load
 from tests.support.projected import PHANTOM, PROJECTED, content, run
@@ -77,8 +77,8 @@ def test_the_center_is_found_where_it_is(store: Path) -> None:
 def test_slabs_do_not_show(
     folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, frames: int
 ) -> None:
-    monkeypatch.setattr(reconstruct, "MOST_ROWS", rows)
-    monkeypatch.setattr(reconstruct, "MOST_FRAMES", frames)
+    monkeypatch.setattr(projection_slabs, "MOST_ROWS", rows)
+    monkeypatch.setattr(projection_slabs, "MOST_FRAMES", frames)
     assert not run(folder, tmp_path / "cut.zarr").failures
     assert differences(load(tmp_path / "cut.zarr"), wanted) == []
 

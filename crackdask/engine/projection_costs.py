@@ -1,0 +1,73 @@
+"""What reconstruction takes of a state's projections: memory, disk, tasks, time. Only arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, prod
+
+from crackdask.grid import Triple
+from crackdask.kernels.reconstruction import Rings
+from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_bytes, slab_rows
+
+#: Nanoseconds for each pixel of the sinograms: sorted and read again, turned into attenuations, spread onto the grid;
+#: for each voxel, where the grid becomes a slice that is written. On one core of a 2024 server, measured.
+_SORTED, _ATTENUATED, _SPREAD, _VOXEL = 8.0, 12.0, 24.0, 40.0
+#: The same for rings.
+_RINGS: Mapping[Rings, float] = {"none": 0.0, "column": 8.0, "vo": 40.0}
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Projections of one state.
+
+    Attributes
+    ----------
+    frames
+        Projections, rows and columns that are read.
+    itemsize
+        Bytes of a count.
+    kept
+        Projections of which slices are made.
+    rings
+        How stripes are removed.
+    """
+
+    frames: Triple
+    itemsize: int
+    kept: int
+    rings: Rings
+
+    @property
+    def bytes(self) -> int:
+        """Raw counts, of the scan and of the sinograms."""
+        return prod(self.frames) * self.itemsize
+
+    @property
+    def tomogram_bytes(self) -> int:
+        """Slices as they are made, float32."""
+        _, rows, columns = self.frames
+        return 4 * rows * columns * columns
+
+    @property
+    def tasks(self) -> int:
+        """Blocks of all passes."""
+        slabs = ceil(self.frames[1] / slab_rows(self.frames))
+        return len(frame_grid(self.frames, self.itemsize)) + len(searched_rows(self.frames[1])) + slabs + 1
+
+    @property
+    def pass_bytes(self) -> dict[str, int]:
+        """What one block takes, of the passes that take most."""
+        block = frame_grid(self.frames, self.itemsize).block
+        frames = prod(min(b, n) for b, n in zip(block, self.frames, strict=True))
+        return {
+            "sort": frames * self.itemsize,
+            "slices": slab_bytes(self.frames, slab_rows(self.frames), self.itemsize),
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Time on one core; of slices that are not made side by side each takes as long as all of them."""
+        _, rows, columns = self.frames
+        made = rows * columns * self.kept * (_ATTENUATED + _RINGS[self.rings] + _SPREAD)
+        return 1e-9 * (prod(self.frames) * _SORTED + made + rows * columns * columns * _VOXEL)
