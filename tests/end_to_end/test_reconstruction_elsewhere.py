@@ -129,9 +129,7 @@ def test_a_reconstruction_outlives_its_workers(folder: Path, store: Path, tmp_pa
 
 
 def test_a_local_cluster_killed_twice_gives_the_same_bits(folder: Path, store: Path, tmp_path: Path) -> None:
-    """All processes of a run are killed at once, as by a machine that loses its power, as frames are sorted and as
-    slices are made; `test_reconstruction` stops a run in the other passes.
-    """
+    """All processes are killed at once, as frames are sorted and as slices are made."""
     recipe, log, said = tmp_path / "recipe.toml", tmp_path / "log", tmp_path / "said"
     values = content(folder)
     for state in values["states"]:
