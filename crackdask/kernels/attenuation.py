@@ -20,8 +20,9 @@ from crackdask.kernels.column_sorting import compiled
 DEAD = 0.05
 #: A column of which more than this part is saturated, or no number, is given up.
 LOST = 0.5
-#: What counts less than this above the dark is taken for this: half a count.
-LEAST_COUNTS = 0.5
+#: What counts less than this above the dark is taken for this: half a count. A beam of no more than `FEWEST_COUNTS` is
+#: that of transmissions, of which this part is taken.
+LEAST_COUNTS, FEWEST_COUNTS, LEAST_TRANSMISSION = 0.5, 2.0, 1e-3
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def attenuations(
     -----
     Pixels that are full or missing become what lies on a line between their neighbours in the same
     projection; so do, in all projections, columns that are dead (`DEAD`), stuck at one count, or mostly full or missing
-    (`LOST`). Where no photon came through, half a count is taken.
+    (`LOST`). Where no photon came through, half a count is taken, or a thousandth of a beam that is no counts.
     """
     rows, projections, columns = counts.shape
     if references.flats.shape[1:] != (rows, columns) or len(moments) != projections:
@@ -153,9 +154,10 @@ def _transmission(
                 full[c] += 1
                 out[p, c] = np.nan
             else:
-                if not seen >= LEAST_COUNTS:
+                least = np.float32(LEAST_COUNTS) if beam > FEWEST_COUNTS else np.float32(LEAST_TRANSMISSION) * beam
+                if not seen >= least:
                     tally[1] += 1
-                    seen = np.float32(LEAST_COUNTS)
+                    seen = least
                 out[p, c] = seen / beam
     tally[0] += full.sum()
     tally[3] += missing.sum()

@@ -254,6 +254,7 @@ STEP = Step(
     name="reconstruct",
     stage=Stage.SCANS,
     parameters=ReconstructParams,
+    version=2,
     sections=("reconstruct",),
     opened=("source",),
     writes={"tomogram": Volume("float32", shaped="scan")},
