@@ -15,6 +15,7 @@ from dask.delayed import Delayed
 from crackdask.blocks.dask_arrays import ChunkedGraph, Task, TaskRef, layered, token
 from crackdask.blocks.dask_graph import lazy as lazy_passes
 from crackdask.blocks.passes import Array
+from crackdask.kernels.quantisation import LAST
 from crackdask.schema import SPATIAL, TOMOGRAM
 from crackdask.sources.frames import Frames
 from crackdask.sources.projections import Projections, open_projections
@@ -44,7 +45,8 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Along (z, y, x), float32, attenuation per voxel edge, lazy.
+        Along (z, y, x), attenuation per voxel edge, lazy: float32, or with `window` uint16 levels, which the attributes
+        `scale_factor` and `add_offset` turn into attenuation.
 
     Raises
     ------
@@ -65,7 +67,16 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
         tables["centers"] = given
     _, *made = passes(geometry_of(projections), projections.recorded.dtype, params, given)
     volumes, _ = lazy_passes(made, {"sinograms": _sinograms(projections.recorded, decided)}, tables)
-    return xr.DataArray(volumes["tomogram"], dims=SPATIAL, name="tomogram", attrs=TOMOGRAM.attributes)
+    attrs = {**TOMOGRAM.attributes, **_packed(params)}
+    return xr.DataArray(volumes["tomogram"], dims=SPATIAL, name="tomogram", attrs=attrs)
+
+
+def _packed(params: ReconstructParams) -> dict[str, float]:
+    """Return how levels are turned into attenuation, by the names that the CF conventions have for it."""
+    if params.window is None:
+        return {}
+    low, high = params.window
+    return {"scale_factor": (high - low) / LAST, "add_offset": low}
 
 
 def _sinograms(frames: Frames, decided: str) -> da.Array:

@@ -127,14 +127,15 @@ class RunContext:
         made, source = VOLUMES[name], self.scans.sources[state]
         if made.shaped == "store":
             return self.scans.shape, str(made.dtype), self.plan.chunk
-        if made.shaped == "scan" and made.dtype is None:  # the scan's own
-            return source.shape, source.dtype.newbyteorder("=").str, self.plan.raw_chunk
+        dtype = source.dtype.newbyteorder("=").str if made.dtype is None else str(made.dtype)
+        if made.shaped == "scan":
+            return source.shape, dtype, self.plan.raw_chunk
         projections = self.scans.projections(state)
         if projections is None:
             raise AssertionError(f"{name} is made of projections, and state {state} has none")
         frames = projections.recorded
-        if made.shaped == "scan":
-            return source.shape, str(made.dtype), (slab_rows(frames.shape), self.plan.raw_chunk[1], source.shape[2])
+        if made.shaped == "slabs":
+            return source.shape, dtype, (slab_rows(frames.shape), self.plan.raw_chunk[1], source.shape[2])
         return frames.shape, frames.dtype.str, sinogram_chunk(frames.shape, frames.dtype.itemsize)
 
     def passes(

@@ -10,11 +10,13 @@ from crackdask.grid import Triple
 from crackdask.kernels.reconstruction import Rings
 from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_bytes, slab_rows
 
-#: Nanoseconds for each pixel of the sinograms: sorted and read again, turned into attenuations, spread onto the grid;
-#: for each voxel, where the grid becomes a slice that is written. On one core of a 2024 server, measured.
-_SORTED, _ATTENUATED, _SPREAD, _VOXEL = 8.0, 12.0, 24.0, 40.0
-#: The same for rings.
-_RINGS: Mapping[Rings, float] = {"none": 0.0, "column": 8.0, "vo": 40.0}
+#: Nanoseconds on one core of a 2024 server (measured, `kernels/reconstruction.md`). Of each pixel that was recorded, to
+#: be sorted and read again; of each that is kept, to become attenuation, and to be filtered and spread onto the grid.
+_SORTED, _ATTENUATED, _SPREAD = 8.0, 12.0, 20.0
+#: The same to remove rings.
+_RINGS: Mapping[Rings, float] = {"none": 0.0, "column": 5.5, "vo": 37.0}
+#: Of each voxel, to be transformed and to be written.
+_VOXEL = 40.0
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,15 @@ class Projected:
         Projections of which slices are made.
     rings
         How stripes are removed.
+    voxel_bytes
+        Of the tomogram.
     """
 
     frames: Triple
     itemsize: int
     kept: int
     rings: Rings
+    voxel_bytes: int = 4
 
     @property
     def bytes(self) -> int:
@@ -45,9 +50,9 @@ class Projected:
 
     @property
     def tomogram_bytes(self) -> int:
-        """Slices as they are made, float32."""
+        """Slices as they are made."""
         _, rows, columns = self.frames
-        return 4 * rows * columns * columns
+        return self.voxel_bytes * rows * columns * columns
 
     @property
     def tasks(self) -> int:
@@ -67,7 +72,7 @@ class Projected:
 
     @property
     def seconds(self) -> float:
-        """Time on one core; of slices that are not made side by side each takes as long as all of them."""
+        """Time on one core."""
         _, rows, columns = self.frames
         made = rows * columns * self.kept * (_ATTENUATED + _RINGS[self.rings] + _SPREAD)
         return 1e-9 * (prod(self.frames) * _SORTED + made + rows * columns * columns * _VOXEL)

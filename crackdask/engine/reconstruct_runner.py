@@ -73,6 +73,7 @@ def _findings(name: str, projections: Projections, tables: Mapping[str, Array]) 
     return [
         *findings.of_notes(name, projections.notes),
         *findings.of_pixels(name, counted, projections.frames.shape),
+        *findings.of_levels(name, int(tables["beyond"].sum()) if "beyond" in tables else 0, projections.shape),
         *(findings.of_center(name, projections.degrees) if searched and not len(tables["center_opposite"]) else []),
     ]
 

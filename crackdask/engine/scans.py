@@ -75,7 +75,7 @@ class Scans:
         """What reconstruction takes, of each state whose scan is projections."""
         rings = (self.recipe.reconstruct or ReconstructParams()).rings
         return [
-            Projected(each.recorded.shape, each.recorded.dtype.itemsize, len(each.angles), rings)
+            Projected(each.recorded.shape, each.recorded.dtype.itemsize, len(each.angles), rings, each.dtype.itemsize)
             for each in self.sources
             if isinstance(each, Projections)
         ]

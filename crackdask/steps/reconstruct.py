@@ -20,6 +20,7 @@ from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
 from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels.attenuation import Flaws, References, attenuations
 from crackdask.kernels.gridding import gridded
+from crackdask.kernels.quantisation import quantised
 from crackdask.kernels.reconstruction import line_integrals, remove_rings, within
 from crackdask.steps.declaration import Stage, Step, Volume
 from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_rows
@@ -66,8 +67,8 @@ def passes(
     """Return the step as passes: `frames` to `sinograms` to `tomogram`.
 
     They look up the tables `flats` and `darks`, means (begin and end, row, column), and make `center_*` (what the
-    search found, only where `centers` is None), `flaws` (row, one of `COUNTED`) and, where rings are removed,
-    `example_*` (before and after, ...).
+    search found, only where `centers` is None), `flaws` (row, one of `COUNTED`), `beyond` (voxels of each row beyond a
+    window) and, where rings are removed, `example_*` (before and after, ...).
 
     Parameters
     ----------
@@ -94,9 +95,9 @@ def passes(
         name="slices",
         kernel=partial(_slices, geometry, params),
         reads={"sinograms": partial(_all_projections, frames)},
-        writes={"tomogram": "float32"},
+        writes={"tomogram": params.stored},
         tables=("flats", "darks", "centers"),
-        makes=("flaws",),
+        makes=("flaws",) if params.window is None else ("flaws", "beyond"),
         reduce=_gathered,
         grid=slabs,
     )
@@ -200,7 +201,11 @@ def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Resu
     slices = gridded(sinograms, geometry.degrees[kept], centers, params.filter)
     columns = (flaws.dead, flaws.stuck, flaws.lost)
     counted = [flaws.saturated, flaws.starved, flaws.zingers, flaws.missing, *(mask.sum(axis=1) for mask in columns)]
-    return Result({"tomogram": slices}, {"flaws": np.stack(counted, axis=1).astype(np.int64)})
+    tally = {"flaws": np.stack(counted, axis=1).astype(np.int64)}
+    if params.window is None:
+        return Result({"tomogram": slices}, tally)
+    levels, beyond = quantised(slices, *params.window)
+    return Result({"tomogram": levels}, tally | {"beyond": beyond})
 
 
 def _line_integrals(geometry: Geometry, params: ReconstructParams, first: int, block: Block) -> tuple[Singles, Flaws]:
@@ -243,7 +248,7 @@ def _only(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
 
 
 def _gathered(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    return {"flaws": np.concatenate([tally["flaws"] for tally in tallies])}
+    return {name: np.concatenate([tally[name] for tally in tallies]) for name in tallies[0]}
 
 
 def _asked(parameters: Any, is_reference: bool) -> bool:
@@ -257,7 +262,7 @@ STEP = Step(
     version=2,
     sections=("reconstruct",),
     opened=("source",),
-    writes={"tomogram": Volume("float32", shaped="scan")},
+    writes={"tomogram": Volume(dtype=None, shaped="slabs")},
     internal={"sinograms": Volume(dtype=None, shaped="frames")},
     asked=_asked,
     walks="slabs",

@@ -50,6 +50,17 @@ def _center(value: Any) -> Any:
     return tuple(entries)
 
 
+def _window(value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(_is_number(end) for end in value):
+        raise ValueError(f"should be two attenuations per voxel edge, [lowest, highest], not {_shown(value)}")
+    low, high = (float(end) for end in value)
+    if not low < high:
+        raise ValueError(f"[lowest, highest] needs lowest < highest, not {_shown(value)}")
+    return low, high
+
+
 def _rows(value: Any) -> Any:
     if value is None:
         return None
@@ -134,6 +145,11 @@ class ReconstructParams(BaseModel):
     rows: Annotated[tuple[int, int] | None, BeforeValidator(_rows)] = Field(
         None, description="detector rows [first, end) that are reconstructed; all if not given"
     )
+    window: Annotated[tuple[float, float] | None, BeforeValidator(_window)] = Field(
+        None,
+        description="attenuation per voxel edge, [lowest, highest], on which tomograms are kept as uint16, one for all "
+        "states; float32, of twice the size, if not given",
+    )
     data: str = Field("auto", min_length=1, description="frames: path in the file, or of another file or folder")
     image_key: str = Field(
         "auto",
@@ -162,6 +178,15 @@ class ReconstructParams(BaseModel):
         if not isinstance(self.zingers, bool) and not 0 < self.zingers < 100:
             raise ValueError(f"zingers should be true, false or a part of a pixel's value, not {self.zingers}")
         return self
+
+    def deciding(self) -> dict[str, Any]:
+        """Return what decides the result, as plain values; what came later is left out where it is not used."""
+        return self.model_dump(mode="json", exclude={"window"} if self.window is None else set())
+
+    @property
+    def stored(self) -> str:
+        """Type of the voxels of a tomogram."""
+        return "float32" if self.window is None else "uint16"
 
     @property
     def between(self) -> tuple[float, float] | None:

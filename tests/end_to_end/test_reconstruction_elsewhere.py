@@ -135,7 +135,17 @@ def test_a_local_cluster_killed_twice_gives_the_same_bits(folder: Path, store: P
     for state in values["states"]:
         state["source"] = str(folder / state["source"])
     recipe.write_text(as_toml(values))
-    command = [sys.executable, CHILD, log, "run", recipe, "--store", tmp_path / "s.zarr", "--until", "grey"]
+    command: list[str | Path] = [
+        sys.executable,
+        CHILD,
+        log,
+        "run",
+        recipe,
+        "--store",
+        tmp_path / "s.zarr",
+        "--until",
+        "grey",
+    ]
     command += ["--cluster", "local", "--workers", "2"]
 
     def start() -> subprocess.Popen[bytes]:
