@@ -215,7 +215,7 @@ def estimate(
     stored = _disk_bytes(stored_volumes(recipe)) * voxels * states
     # While a state is carried on, the next one is denoised and masked (`work_units.AHEAD`).
     # While a tomogram is read, the next state is sorted to sinograms and reconstructed.
-    made = max((each.bytes + 2 * each.tomogram_bytes for each in projected), default=0)
+    made = max((each.sinogram_bytes + 2 * each.tomogram_bytes for each in projected), default=0)
     work = max(3.0 * scan * dtype.itemsize + made, voxels * (_disk_bytes(VOLUMES) + _disk_bytes(KEPT_ON_REQUEST)))
     return Estimate(
         voxels * states,

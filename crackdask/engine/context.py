@@ -20,6 +20,7 @@ from crackdask.sources import SourceError
 from crackdask.steps.denoise import NoiseError
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.projection_slabs import sinogram_chunk, slab_rows
+from crackdask.steps.reconstruct import sinogram_type
 from crackdask.steps.registration_parameters import RegistrationError
 from crackdask.steps.registry import KEPT_ON_REQUEST, STORED, VOLUMES
 from crackdask.storage.locations import Place, PlaceError
@@ -136,7 +137,8 @@ class RunContext:
         frames = projections.recorded
         if made.shaped == "slabs":
             return source.shape, dtype, (slab_rows(frames.shape), self.plan.raw_chunk[1], source.shape[2])
-        return frames.shape, frames.dtype.str, sinogram_chunk(frames.shape, frames.dtype.itemsize)
+        counts = sinogram_type(frames.dtype, self.recipe.reconstruct)
+        return frames.shape, counts.str, sinogram_chunk(frames.shape, counts.itemsize)
 
     def passes(
         self,

@@ -67,3 +67,13 @@ def nothing_to_reconstruct(recipe: Recipe, scans: Sequence[Source]) -> Iterator[
             "[reconstruct]: no state's source is projections, so nothing is reconstructed; leave the section out, or "
             'say kind = "projections" in the [[states]] whose source is frames'
         )
+
+
+def other_pixels(recipe: Recipe) -> Iterator[str]:
+    """Yield that phase is retrieved for pixels of another size than the voxels that are made of them."""
+    phase, edges = recipe.reconstruct.phase if recipe.reconstruct else None, recipe.experiment.voxel_um
+    if phase is not None and any(abs(edge - phase.pixel_um) > 0.01 * edge for edge in edges):
+        yield (
+            f"[reconstruct] phase: pixel_um is {phase.pixel_um:g}, but voxel_um is "
+            f"{' x '.join(f'{edge:g}' for edge in edges)}; a voxel is as large as a pixel at the sample: correct one"
+        )

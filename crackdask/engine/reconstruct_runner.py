@@ -22,7 +22,7 @@ from crackdask.steps.reconstruct import COUNTED, passes
 from crackdask.steps.rotation_center import CenterNotFoundError
 
 #: Tables that workers look up and nobody else wants.
-_LOOKED_UP = ("flats", "darks")
+_LOOKED_UP = ("flats", "darks", "mended")
 #: What the store calls the tables of a unit.
 _NAMES = {
     "center": "centers", "flaws": "flaws", "searched_row": "center_rows", "sweep": "center_sweep",

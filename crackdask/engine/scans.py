@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from crackdask.engine.block_plan import PassCost, Plan, plan_blocks
-from crackdask.engine.doubts import nothing_to_reconstruct, other_voxels, out_of_order, refuse_one_twice
+from crackdask.engine.doubts import nothing_to_reconstruct, other_pixels, other_voxels, out_of_order, refuse_one_twice
 from crackdask.engine.projection_costs import Projected
 from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
@@ -73,9 +73,17 @@ class Scans:
     @property
     def projected(self) -> list[Projected]:
         """What reconstruction takes, of each state whose scan is projections."""
-        rings = (self.recipe.reconstruct or ReconstructParams()).rings
+        params = self.recipe.reconstruct or ReconstructParams()
+        phase = params.phase.weight if params.phase else None
         return [
-            Projected(each.recorded.shape, each.recorded.dtype.itemsize, len(each.angles), rings, each.dtype.itemsize)
+            Projected(
+                each.recorded.shape,
+                each.recorded.dtype.itemsize,
+                len(each.angles),
+                params.rings,
+                each.dtype.itemsize,
+                phase,
+            )
             for each in self.sources
             if isinstance(each, Projections)
         ]
@@ -92,6 +100,7 @@ class Scans:
             *other_voxels(self.recipe, self.sources),
             *out_of_order(self.recipe),
             *nothing_to_reconstruct(self.recipe, self.sources),
+            *other_pixels(self.recipe),
         ]
 
     @property

@@ -9,8 +9,9 @@ why nothing depends on how many are made at once. The last shows what ring remov
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from crackdask.kernels.gridding import gridded
 from crackdask.kernels.quantisation import quantised
 from crackdask.kernels.reconstruction import line_integrals, remove_rings, within
 from crackdask.steps.declaration import Stage, Step, Volume
+from crackdask.steps.phase_retrieval import FILTERED, phase_pass
 from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.steps.rotation_center import CenterSearch, find_center
@@ -81,22 +83,17 @@ def passes(
     centers
         Where the axis is seen in each row, detector columns; None to search it.
     """
-    frames, scan = geometry.frames, geometry.scan
+    frames, scan, first = geometry.frames, geometry.scan, _sorting(geometry, stored, params)
+    if params.phase is not None:  # from here on frames are transmissions, whose flaws are mended
+        geometry, params = replace(geometry, saturation=inf), params.model_copy(update={"zingers": False})
     rows = slab_rows(frames)
     slabs = Grid(scan, (rows, *scan[1:]))
-    sorting = Pass(
-        name="sort",
-        kernel=_sorted,
-        reads={"frames": 0},
-        writes={"sinograms": stored.str},
-        grid=frame_grid(frames, stored.itemsize),
-    )
     made = Pass(
         name="slices",
         kernel=partial(_slices, geometry, params),
         reads={"sinograms": partial(_all_projections, frames)},
         writes={"tomogram": params.stored},
-        tables=("flats", "darks", "centers"),
+        tables=("flats", "darks", "centers", *(() if params.phase is None else ("mended",))),
         makes=("flaws",) if params.window is None else ("flaws", "beyond"),
         reduce=_gathered,
         grid=slabs,
@@ -104,7 +101,7 @@ def passes(
     few = searched_rows(frames[1])
     shown = () if params.rings == "none" else (_example(geometry, params, few[len(few) // 2]),)
     if centers is not None:
-        return sorting, made, *shown
+        return first, made, *shown
     searched = Pass(
         name="center",
         kernel=partial(_attenuated, geometry, params, few),
@@ -114,7 +111,27 @@ def passes(
         reduce=partial(_searched, geometry, params, few),
         grid=Grid((len(few), 1, 1), (1, 1, 1)),
     )
-    return sorting, searched, made, *shown
+    return first, searched, made, *shown
+
+
+def sinogram_type(stored: np.dtype[Any], params: ReconstructParams | None) -> np.dtype[Any]:
+    """Return the type of what is sorted: counts as they are stored, or what phase retrieval makes of them."""
+    return stored if params is None or params.phase is None else FILTERED
+
+
+def _sorting(geometry: Geometry, stored: np.dtype[Any], params: ReconstructParams) -> Pass:
+    """Return the pass that reads each frame once, and filters it where phase is to be retrieved."""
+    if params.phase is not None:
+        kept = within(geometry.degrees, params.between)
+        scan = (geometry.frames, geometry.moments, kept, geometry.saturation)
+        return phase_pass(*scan, params.zinger, params.phase.weight)
+    return Pass(
+        name="sort",
+        kernel=_sorted,
+        reads={"frames": 0},
+        writes={"sinograms": stored.str},
+        grid=frame_grid(geometry.frames, stored.itemsize),
+    )
 
 
 def _example(geometry: Geometry, params: ReconstructParams, row: int) -> Pass:
@@ -150,15 +167,18 @@ def _one_row(frames: Triple, rows: Sequence[int], number: Box) -> Box:
     return Box((0, row, 0), (frames[0], row + 1, frames[2]))
 
 
-def _counts(block: Block, first: int) -> tuple[Array, References]:
+def _counts(params: ReconstructParams, block: Block, first: int) -> tuple[Array, References]:
     """Return raw sinograms (row, projection, column), and flats and darks of the same rows."""
     counts = np.ascontiguousarray(block.read("sinograms").transpose(1, 0, 2))
+    if params.phase is not None:
+        beam = np.ones((2, len(counts), counts.shape[2]), np.float32)
+        return counts, References(beam, np.zeros_like(beam))
     flats, darks = (np.array(block.table(name)[:, first : first + len(counts)]) for name in ("flats", "darks"))
     return counts, References(flats, darks)
 
 
 def _attenuated(geometry: Geometry, params: ReconstructParams, rows: Sequence[int], block: Block) -> Result:
-    counts, references = _counts(block, rows[block.number])
+    counts, references = _counts(params, block, rows[block.number])
     sinogram, flaws = attenuations(counts, references, geometry.moments, params.zinger, geometry.saturation)
     remove_rings(sinogram, flaws.columns, params.rings)
     return Result(tally={"sinogram": sinogram})
@@ -210,7 +230,7 @@ def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Resu
 
 def _line_integrals(geometry: Geometry, params: ReconstructParams, first: int, block: Block) -> tuple[Singles, Flaws]:
     """Return the sinograms of a slab; its counts are let go before the grid takes their place."""
-    counts, references = _counts(block, first)
+    counts, references = _counts(params, block, first)
     return line_integrals(
         counts,
         references,
@@ -224,7 +244,7 @@ def _line_integrals(geometry: Geometry, params: ReconstructParams, first: int, b
 
 
 def _compared(geometry: Geometry, params: ReconstructParams, row: int, block: Block) -> Result:
-    counts, references = _counts(block, row)
+    counts, references = _counts(params, block, row)
     kept = within(geometry.degrees, params.between)
     found, flaws = attenuations(counts[:, kept], references, geometry.moments[kept], params.zinger, geometry.saturation)
     both = np.concatenate([found, found])
@@ -248,7 +268,10 @@ def _only(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
 
 
 def _gathered(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    return {name: np.concatenate([tally[name] for tally in tallies]) for name in tallies[0]}
+    found = {name: np.concatenate([tally[name] for tally in tallies]) for name in tallies[0]}
+    if "mended" in tables:
+        found["flaws"][:, : tables["mended"].shape[1]] += tables["mended"]
+    return found
 
 
 def _asked(parameters: Any, is_reference: bool) -> bool:
