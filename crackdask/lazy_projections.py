@@ -15,11 +15,14 @@ from dask.delayed import Delayed
 from crackdask.blocks.dask_arrays import ChunkedGraph, Task, TaskRef, layered, token
 from crackdask.blocks.dask_graph import lazy as lazy_passes
 from crackdask.blocks.passes import Array
+from crackdask.kernels.quantisation import LAST
 from crackdask.schema import SPATIAL, TOMOGRAM
 from crackdask.sources.frames import Frames
 from crackdask.sources.projections import Projections, open_projections
+from crackdask.steps.phase_retrieval import FILTERED
 from crackdask.steps.projected_scan import geometry_of, given_centers, mean_references
-from crackdask.steps.reconstruct import passes, slab_rows
+from crackdask.steps.projection_slabs import frame_grid, slab_rows
+from crackdask.steps.reconstruct import passes
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
 
     Only the slices that are asked for are made, and for each slab of some rows these rows of all frames are read. A
     whole scan is better left to a run, which reads each frame once. With `center` = "auto" a search in five rows comes
-    first, so give the number that it found for more than one look.
+    first, so give the number that it found for more than one look. With `phase` every projection is read and filtered.
 
     Parameters
     ----------
@@ -43,7 +46,8 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Along (z, y, x), float32, attenuation per voxel edge, lazy.
+        Along (z, y, x), attenuation per voxel edge, lazy: float32, or with `window` uint16 levels, which the attributes
+        `scale_factor` and `add_offset` turn into attenuation.
 
     Raises
     ------
@@ -62,9 +66,21 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
     tables: dict[str, Array | Delayed] = {**_references(projections, decided)}
     if given is not None:
         tables["centers"] = given
-    _, *made = passes(geometry_of(projections), projections.recorded.dtype, params, given)
-    volumes, _ = lazy_passes(made, {"sinograms": _sinograms(projections.recorded, decided)}, tables)
-    return xr.DataArray(volumes["tomogram"], dims=SPATIAL, name="tomogram", attrs=TOMOGRAM.attributes)
+    first, *made = passes(geometry_of(projections), projections.recorded.dtype, params, given)
+    if params.phase is None:
+        volumes, _ = lazy_passes(made, {"sinograms": _sinograms(projections.recorded, decided)}, tables)
+    else:  # every projection is filtered whole
+        volumes, _ = lazy_passes([first, *made], {"frames": _frames(projections.recorded, decided)}, tables)
+    attrs = {**TOMOGRAM.attributes, **_packed(params)}
+    return xr.DataArray(volumes["tomogram"], dims=SPATIAL, name="tomogram", attrs=attrs)
+
+
+def _packed(params: ReconstructParams) -> dict[str, float]:
+    """Return how levels are turned into attenuation, by the names that the CF conventions have for it."""
+    if params.window is None:
+        return {}
+    low, high = params.window
+    return {"scale_factor": (high - low) / LAST, "add_offset": low}
 
 
 def _sinograms(frames: Frames, decided: str) -> da.Array:
@@ -77,6 +93,20 @@ def _sinograms(frames: Frames, decided: str) -> da.Array:
         for k, (first, end) in enumerate(pairwise(ends))
     }
     chunks = ((count,), tuple(int(n) for n in np.diff(ends)), (columns,))
+    return ChunkedGraph(name, chunks, frames.dtype, layered(name, layer, [])).array()
+
+
+def _frames(frames: Frames, decided: str) -> da.Array:
+    """Return whole projections, in the blocks in which a run reads them."""
+    count, rows, columns = frames.shape
+    block = frame_grid(frames.shape, FILTERED.itemsize).block[0]
+    ends = [*range(0, count, block), count]
+    name = f"frames-{decided}"
+    layer = {
+        (name, k, 0, 0): Task((name, k, 0, 0), partial(frames.read, first, end))
+        for k, (first, end) in enumerate(pairwise(ends))
+    }
+    chunks = (tuple(int(n) for n in np.diff(ends)), (rows,), (columns,))
     return ChunkedGraph(name, chunks, frames.dtype, layered(name, layer, [])).array()
 
 

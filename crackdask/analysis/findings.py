@@ -125,6 +125,10 @@ KINDS: Mapping[str, Kind] = {
         "many detector columns tell nothing",
         "they are interpolated, which leaves faint rings and blurs what they saw; let the detector be looked at",
     ),
+    "beyond-window": Kind(
+        "attenuation beyond the window of the tomogram",
+        "what is darker or brighter there is lost; widen window under [reconstruct], or leave it out",
+    ),
     "limited-center": Kind(
         "the center was searched in less than half a turn",
         "one method alone found it, and it may be off by columns; look at the labelled slices in the report, and give "

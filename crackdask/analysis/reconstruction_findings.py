@@ -12,6 +12,8 @@ from crackdask.analysis.findings import Finding
 SATURATED, STARVED = 0.01, 0.001
 #: Share of columns that are interpolated in all projections; usual detectors have some tenths of a percent.
 LOST = 0.01
+#: Share of the voxels of a tomogram that lie beyond its window; streaks and the corners beyond the field may.
+BEYOND = 0.001
 _HALF_TURN = 180.0
 
 
@@ -44,6 +46,15 @@ def of_pixels(state: str, counted: Mapping[str, int], frames: tuple[int, int, in
         for code, share, limit, what in kinds
         if share > limit
     ]
+
+
+def of_levels(state: str, beyond: int, shape: tuple[int, int, int]) -> list[Finding]:
+    """Return what is told of voxels that a tomogram of 16-bit levels cannot hold."""
+    share = beyond / prod(shape)
+    if share <= BEYOND:
+        return []
+    text = f"{share:.2%} of the voxels, limit {BEYOND:.1%}"
+    return [Finding("beyond-window", state, share, BEYOND, text)]
 
 
 def of_center(state: str, degrees: Sequence[float]) -> list[Finding]:

@@ -66,8 +66,13 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
         *_projections(scans),
         *(["read as fill value", f"{name}: {what}"] for name, what in scans.unwritten.items()),
         *(
-            [["sinograms, tomogram", f"{size(most.bytes)} and {size(most.tomogram_bytes)} a state, in the work folder"]]
-            if (most := max(projected, key=lambda each: each.bytes + each.tomogram_bytes, default=None))
+            [
+                [
+                    "sinograms, tomogram",
+                    f"{size(most.sinogram_bytes)} and {size(most.tomogram_bytes)} a state, in the work folder",
+                ]
+            ]
+            if (most := max(projected, key=lambda each: each.sinogram_bytes + each.tomogram_bytes, default=None))
             else []
         ),
         ["store", f"about {size(cost.store_bytes)}"],

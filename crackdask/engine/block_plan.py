@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from crackdask.blocks.passes import Pass
+from crackdask.engine.projection_costs import Projected
 from crackdask.engine.work_units import stored_volumes, units
 from crackdask.grid import Grid, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError
 from crackdask.steps.declaration import Setting, Step
 from crackdask.steps.local_motion import tile_bytes
 from crackdask.steps.read import slabs as scan_slabs
-from crackdask.steps.reconstruct import frame_grid, searched_rows, slab_rows
 from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY, VOLUMES
 
 #: A worker with all libraries loaded and kernels compiled, before the first voxel (measured, rounded up).
@@ -90,31 +90,6 @@ class Estimate:
     store_bytes: int
     work_bytes: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class Projected:
-    """Projections of one state, and what reconstructing them takes on the disk."""
-
-    frames: Triple
-    itemsize: int
-
-    @property
-    def bytes(self) -> int:
-        """Raw counts, of the scan and of the sinograms."""
-        return prod(self.frames) * self.itemsize
-
-    @property
-    def tomogram_bytes(self) -> int:
-        """Slices as they are made, float32."""
-        _, rows, columns = self.frames
-        return 4 * rows * columns * columns
-
-    @property
-    def tasks(self) -> int:
-        """Blocks of all passes."""
-        slabs = ceil(self.frames[1] / slab_rows(self.frames))
-        return len(frame_grid(self.frames, self.itemsize)) + len(searched_rows(self.frames[1])) + slabs + 1
 
 
 def passes_by_step(recipe: Recipe, scan: Triple, dtype: np.dtype[Any]) -> Iterator[tuple[str, Pass]]:
@@ -236,10 +211,11 @@ def estimate(
         tasks += per_step.get(step.name, 0) * len(plan.slabs if slabs else plan.grid)
         seconds += step.seconds_per_megavoxel * (scan if slabs else voxels) / 1e6
         seconds += step.seconds_per_state * (unit.state != recipe.reference)
+    seconds += sum(each.seconds for each in projected)
     stored = _disk_bytes(stored_volumes(recipe)) * voxels * states
     # While a state is carried on, the next one is denoised and masked (`work_units.AHEAD`).
     # While a tomogram is read, the next state is sorted to sinograms and reconstructed.
-    made = max((each.bytes + 2 * each.tomogram_bytes for each in projected), default=0)
+    made = max((each.sinogram_bytes + 2 * each.tomogram_bytes for each in projected), default=0)
     work = max(3.0 * scan * dtype.itemsize + made, voxels * (_disk_bytes(VOLUMES) + _disk_bytes(KEPT_ON_REQUEST)))
     return Estimate(
         voxels * states,

@@ -19,7 +19,8 @@ from crackdask.schema import UnitKey
 from crackdask.sources import SourceError
 from crackdask.steps.denoise import NoiseError
 from crackdask.steps.measure import TooDeepError
-from crackdask.steps.reconstruct import sinogram_chunk, slab_rows
+from crackdask.steps.projection_slabs import sinogram_chunk, slab_rows
+from crackdask.steps.reconstruct import sinogram_type
 from crackdask.steps.registration_parameters import RegistrationError
 from crackdask.steps.registry import KEPT_ON_REQUEST, STORED, VOLUMES
 from crackdask.storage.locations import Place, PlaceError
@@ -127,15 +128,17 @@ class RunContext:
         made, source = VOLUMES[name], self.scans.sources[state]
         if made.shaped == "store":
             return self.scans.shape, str(made.dtype), self.plan.chunk
-        if made.shaped == "scan" and made.dtype is None:  # the scan's own
-            return source.shape, source.dtype.newbyteorder("=").str, self.plan.raw_chunk
+        dtype = source.dtype.newbyteorder("=").str if made.dtype is None else str(made.dtype)
+        if made.shaped == "scan":
+            return source.shape, dtype, self.plan.raw_chunk
         projections = self.scans.projections(state)
         if projections is None:
             raise AssertionError(f"{name} is made of projections, and state {state} has none")
         frames = projections.recorded
-        if made.shaped == "scan":
-            return source.shape, str(made.dtype), (slab_rows(frames.shape), *self.plan.raw_chunk[1:])
-        return frames.shape, frames.dtype.str, sinogram_chunk(frames.shape, frames.dtype.itemsize)
+        if made.shaped == "slabs":
+            return source.shape, dtype, (slab_rows(frames.shape), self.plan.raw_chunk[1], source.shape[2])
+        counts = sinogram_type(frames.dtype, self.recipe.reconstruct)
+        return frames.shape, counts.str, sinogram_chunk(frames.shape, counts.itemsize)
 
     def passes(
         self,

@@ -1,4 +1,4 @@
-"""What may be a mistake of a valid recipe: one scan for two states, voxels of another size, states out of order."""
+"""What may be a mistake of a valid recipe: one scan twice, other voxels, states out of order, a section without use."""
 
 from __future__ import annotations
 
@@ -63,3 +63,22 @@ def out_of_order(recipe: Recipe) -> Iterator[str]:
                 f"{state.name}: of cycle {state.cycle}, after {before.name} of cycle {before.cycle}; states stand in "
                 "electrochemical order"
             )
+
+
+def nothing_to_reconstruct(recipe: Recipe, scans: Sequence[Source]) -> Iterator[str]:
+    """Yield that a section is of no use: it says how slices are made, and every scan is slices already."""
+    if recipe.reconstruct is not None and not any(scan.kind == "projections" for scan in scans):
+        yield (
+            "[reconstruct]: no state's source is projections, so nothing is reconstructed; leave the section out, or "
+            'say kind = "projections" in the [[states]] whose source is frames'
+        )
+
+
+def other_pixels(recipe: Recipe) -> Iterator[str]:
+    """Yield that phase is retrieved for pixels of another size than the voxels that are made of them."""
+    phase, edges = recipe.reconstruct.phase if recipe.reconstruct else None, recipe.experiment.voxel_um
+    if phase is not None and any(abs(edge - phase.pixel_um) > 0.01 * edge for edge in edges):
+        yield (
+            f"[reconstruct] phase: pixel_um is {phase.pixel_um:g}, but voxel_um is "
+            f"{' x '.join(f'{edge:g}' for edge in edges)}; a voxel is as large as a pixel at the sample: correct one"
+        )

@@ -22,7 +22,7 @@ from crackdask.steps.reconstruct import COUNTED, passes
 from crackdask.steps.rotation_center import CenterNotFoundError
 
 #: Tables that workers look up and nobody else wants.
-_LOOKED_UP = ("flats", "darks")
+_LOOKED_UP = ("flats", "darks", "mended")
 #: What the store calls the tables of a unit.
 _NAMES = {
     "center": "centers", "flaws": "flaws", "searched_row": "center_rows", "sweep": "center_sweep",
@@ -73,6 +73,7 @@ def _findings(name: str, projections: Projections, tables: Mapping[str, Array]) 
     return [
         *findings.of_notes(name, projections.notes),
         *findings.of_pixels(name, counted, projections.frames.shape),
+        *findings.of_levels(name, int(tables["beyond"].sum()) if "beyond" in tables else 0, projections.shape),
         *(findings.of_center(name, projections.degrees) if searched and not len(tables["center_opposite"]) else []),
     ]
 

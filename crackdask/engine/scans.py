@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.engine.block_plan import PassCost, Plan, Projected, plan_blocks
-from crackdask.engine.doubts import other_voxels, out_of_order, refuse_one_twice
+from crackdask.engine.block_plan import PassCost, Plan, plan_blocks
+from crackdask.engine.doubts import nothing_to_reconstruct, other_pixels, other_voxels, out_of_order, refuse_one_twice
+from crackdask.engine.projection_costs import Projected
 from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError, ScannedState
 from crackdask.schema import UnitKey
 from crackdask.sources import NotThereError, Source, SourceError, open_source
 from crackdask.sources.projections import Projections, is_projections, open_projections
-from crackdask.steps.reconstruct import slab_bytes, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.storage.locations import PlaceError
 
@@ -76,8 +76,20 @@ class Scans:
     @property
     def projected(self) -> list[Projected]:
         """What reconstruction takes, of each state whose scan is projections."""
-        found = [self.projections(state) for state in range(len(self.sources))]
-        return [Projected(each.recorded.shape, each.recorded.dtype.itemsize) for each in found if each]
+        params = self.recipe.reconstruct or ReconstructParams()
+        phase = params.phase.weight if params.phase else None
+        return [
+            Projected(
+                each.recorded.shape,
+                each.recorded.dtype.itemsize,
+                len(each.angles),
+                params.rings,
+                each.dtype.itemsize,
+                phase,
+            )
+            for each in self.sources
+            if isinstance(each, Projections)
+        ]
 
     @property
     def unwritten(self) -> dict[str, str]:
@@ -86,8 +98,13 @@ class Scans:
         return {state.name: source.unwritten for state, source in states if source.unwritten}
 
     def doubts(self) -> list[str]:
-        """Return what may be a mistake of the recipe's: voxels of another size, states out of order."""
-        return [*other_voxels(self.recipe, self.sources), *out_of_order(self.recipe)]
+        """Return what may be a mistake of the recipe's: other voxels, states out of order, a section without use."""
+        return [
+            *other_voxels(self.recipe, self.sources),
+            *out_of_order(self.recipe),
+            *nothing_to_reconstruct(self.recipe, self.sources),
+            *other_pixels(self.recipe),
+        ]
 
     @property
     def shape(self) -> Triple:
@@ -97,8 +114,7 @@ class Scans:
     def plan(self, workers: int) -> Plan:
         """Return the blocks for a number of workers."""
         widest = max((source.dtype for source in self.sources), key=lambda dtype: dtype.itemsize)
-        frames = [each.recorded.shape for each in self.sources if isinstance(each, Projections)]
-        costs = [PassCost("reconstruct", "slices", slab_bytes(shape, slab_rows(shape))) for shape in frames]
+        costs = [PassCost("reconstruct", *cost) for each in self.projected for cost in each.pass_bytes.items()]
         return plan_blocks(self.recipe, self.sources[0].shape, self.shape, widest, workers, costs)
 
     @cached_property
@@ -109,14 +125,36 @@ class Scans:
 
 def opened_scan(recipe: Recipe, state: ScannedState, base: Path) -> Source:
     """Open a state's scan, projections where the recipe says how they are to be reconstructed."""
-    if is_projections(state.source, base, recipe.reconstruct or ReconstructParams()):
-        if recipe.reconstruct is None:
+    keys = recipe.reconstruct or ReconstructParams()
+    if state.kind == "tomogram":
+        return _slices(state, base)
+    if state.kind == "auto" and not is_projections(state.source, base, keys):
+        return open_source(state.source, base, state.missing)
+    if recipe.reconstruct is None:
+        raise SourceError(
+            f"{state.source} holds projections, from which tomograms are yet to be made: add a section "
+            "[reconstruct] to the recipe, which may be empty"
+        )
+    try:
+        return open_projections(state.source, base, keys, state.missing)
+    except SourceError as error:
+        if state.kind == "auto" and not is_projections(state.source, base, ReconstructParams()):
             raise SourceError(
-                f"{state.source} holds projections, from which tomograms are yet to be made: add a section "
-                "[reconstruct] to the recipe, which may be empty"
-            )
-        return open_projections(state.source, base, recipe.reconstruct, state.missing)
-    return open_source(state.source, base, state.missing)
+                f"{error} (taken for projections because [reconstruct] gives rotation_angle; if this state's source is "
+                'a tomogram, say kind = "tomogram" in its [[states]])'
+            ) from error
+        raise
+
+
+def _slices(state: ScannedState, base: Path) -> Source:
+    """Open what the recipe calls a tomogram; frames that a file itself calls projections are none."""
+    source = open_source(state.source, base, state.missing)
+    if source.kind == "hdf5" and is_projections(state.source, base, ReconstructParams()):
+        raise SourceError(
+            f'{source.location}: the file says that these are projections, the recipe kind = "tomogram"; leave kind '
+            "out, or name the slices as FILE::PATH"
+        )
+    return source
 
 
 def _wrong_together(recipe: Recipe, opened: Sequence[Source | None]) -> list[str]:

@@ -19,7 +19,7 @@ from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY, STORED, of_stage
 
 VolumeKey = tuple[str, int]
 #: Keys of a state that say how to read its scan; what was read has a fingerprint of its own.
-_OF_SCANS = ("source", "missing")
+_OF_SCANS = ("source", "missing", "kind")
 
 #: How far a run looks ahead: a unit may begin while at most so many before it are not done. With two lanes it bounds
 #: what lies in the work folder: three raw scans in the first half of a run, the intermediate volumes of two states in

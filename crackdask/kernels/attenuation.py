@@ -20,8 +20,9 @@ from crackdask.kernels.column_sorting import compiled
 DEAD = 0.05
 #: A column of which more than this part is saturated, or no number, is given up.
 LOST = 0.5
-#: What counts less than this above the dark is taken for this: half a count.
-LEAST_COUNTS = 0.5
+#: What counts less than this above the dark is taken for this: half a count. A beam of no more than `FEWEST_COUNTS` is
+#: that of transmissions, of which this part is taken.
+LEAST_COUNTS, FEWEST_COUNTS, LEAST_TRANSMISSION = 0.5, 2.0, 1e-3
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def attenuations(
     -----
     Pixels that are full or missing become what lies on a line between their neighbours in the same
     projection; so do, in all projections, columns that are dead (`DEAD`), stuck at one count, or mostly full or missing
-    (`LOST`). Where no photon came through, half a count is taken.
+    (`LOST`). Where no photon came through, half a count is taken, or a thousandth of a beam that is no counts.
     """
     rows, projections, columns = counts.shape
     if references.flats.shape[1:] != (rows, columns) or len(moments) != projections:
@@ -100,8 +101,7 @@ def attenuations(
             f"counts (row, projection, column) are {counts.shape}, but references {references.flats.shape[1:]} and "
             f"{len(moments)} moments"
         )
-    beam = (references.flats - references.darks).min(axis=0)
-    dead = ~(beam > DEAD * np.nanmedian(beam, axis=1, keepdims=True)) | ~(beam > 0)
+    dead = dead_pixels(references)
     out = np.empty(counts.shape, np.float32)
     stuck, lost = np.zeros((rows, columns), bool), np.zeros((rows, columns), bool)
     tally = np.zeros((4, rows), np.int64)
@@ -117,6 +117,37 @@ def attenuations(
         _mend(out[row], bad)
         _minus_logarithm(out[row].reshape(-1), out[row].reshape(-1).view(np.int32))
     return out, Flaws(dead, stuck & ~dead, lost & ~dead & ~stuck, tally[0], tally[1], tally[2], tally[3])
+
+
+def dead_pixels(references: References) -> Mask:
+    """Return the pixels (row, column) that see next to nothing of the beam."""
+    beam = (references.flats - references.darks).min(axis=0)
+    dead: Mask = ~(beam > DEAD * np.nanmedian(beam, axis=1, keepdims=True)) | ~(beam > 0)
+    return dead
+
+
+def transmitted(
+    frame: NDArray[Any], references: References, dead: Mask, moment: float, saturation: float
+) -> tuple[Singles, Integers]:
+    """Return what of the beam came through to each pixel (row, column) of one projection; what is unknown is NaN.
+
+    `dead` is that of `dead_pixels`. Beside it: how many pixels of each row are saturated, starved, and missing,
+    (3, row).
+    """
+    out = np.empty(frame.shape, np.float32)
+    tally = np.zeros((4, len(frame)), np.int64)
+    moments, stuck = np.array([moment]), np.zeros(frame.shape[1], bool)
+    for row, counts in enumerate(frame):
+        flats, darks = (np.ascontiguousarray(part[:, row], np.float32) for part in (references.flats, references.darks))
+        here = out[row : row + 1]
+        _transmission(counts[None], flats, darks, moments, saturation, dead[row], here, tally[:, row], stuck)
+    return out, tally[[0, 1, 3]]
+
+
+def mended(transmission: Singles) -> Singles:
+    """Return a projection of which each NaN lies on a line between its neighbours in the row, in place."""
+    _mend(transmission, np.zeros(transmission.shape[1], bool))
+    return transmission
 
 
 @compiled
@@ -153,9 +184,10 @@ def _transmission(
                 full[c] += 1
                 out[p, c] = np.nan
             else:
-                if not seen >= LEAST_COUNTS:
+                least = np.float32(LEAST_COUNTS) if beam > FEWEST_COUNTS else np.float32(LEAST_TRANSMISSION) * beam
+                if not seen >= least:
                     tally[1] += 1
-                    seen = np.float32(LEAST_COUNTS)
+                    seen = least
                 out[p, c] = seen / beam
     tally[0] += full.sum()
     tally[3] += missing.sum()

@@ -1,4 +1,4 @@
-"""From raw sinograms to slices, row by row: counts, attenuation, stripes, gridding.
+"""From raw sinograms to those of which slices are made, row by row: counts, attenuation, stripes.
 
 A slice depends on its own row of the detector and on nothing else, so any rows can be done together, in any order.
 `reconstruction.md` tells what was measured.
@@ -14,8 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from crackdask.arrays import Floats, Mask, Singles
 from crackdask.kernels.attenuation import Flaws, References, attenuations
-from crackdask.kernels.gridding import gridded
-from crackdask.kernels.ramp_filter import Filter
 from crackdask.kernels.sorting_stripes import without_all_stripes
 from crackdask.kernels.stripes import without_column_stripes
 
@@ -48,47 +46,55 @@ def within(degrees: ArrayLike, between: tuple[float, float] | None) -> Mask:
     return kept
 
 
-def without_rings(sinograms: Singles, useless: Mask, rings: Rings) -> Singles:
-    """Return sinograms (row, projection, column) without stripes; `useless` (row, column) are known to mean nothing."""
+def remove_rings(sinograms: Singles, useless: Mask, rings: Rings) -> None:
+    """Remove stripes of sinograms (row, projection, column), in place; columns of `useless` mean nothing."""
     if rings not in RINGS:
         raise ValueError(f"rings is {rings!r}; one of {', '.join(map(repr, RINGS))} is needed")
-    out = np.empty_like(sinograms)
-    for row, (sinogram, dead) in enumerate(zip(sinograms, useless, strict=True)):
-        if rings == "column":
-            out[row] = without_column_stripes(sinogram, dead)
-        else:
-            out[row] = without_all_stripes(sinogram) if rings == "vo" else sinogram
-    return out
+    if rings == "none":
+        return
+    for sinogram, dead in zip(sinograms, useless, strict=True):
+        sinogram[:] = without_column_stripes(sinogram, dead) if rings == "column" else without_all_stripes(sinogram)
 
 
-def reconstructed(
+def line_integrals(
     counts: NDArray[Any],
     references: References,
     moments: Floats,
     degrees: ArrayLike,
-    centers: ArrayLike,
     between: tuple[float, float] | None = None,
     rings: Rings = "column",
-    filter_name: Filter = "ramp",
     zinger: float = 0.2,
     saturation: float = math.inf,
 ) -> tuple[Singles, Flaws]:
-    """Return slices (row, y, x) of attenuation per voxel edge from raw sinograms, and what was wrong with the rows.
+    """Return sinograms (row, projection, column) without stripes from raw ones, and what was wrong with the rows.
 
     Parameters
     ----------
     counts, references, moments, zinger, saturation
         As of `crackdask.kernels.attenuation.attenuations`.
-    degrees, centers, filter_name
-        As of `crackdask.kernels.gridding.gridded`.
+    degrees
+        Angle of each projection.
     between
         Angles that are kept. Stripes are looked for in these alone, because a holder that leaves the beam is one too.
     rings
         "column", "vo" (the paper's way) or "none".
+
+    Notes
+    -----
+    Slices are made of what is returned and the kept angles (`within`) by `crackdask.kernels.gridding.gridded`.
     """
     kept = within(degrees, between)
     if counts.shape[1] != kept.size:
         raise ValueError(f"{counts.shape[1]} projections, but {kept.size} angles")
-    found, flaws = attenuations(counts[:, kept], references, np.asarray(moments)[kept], zinger, saturation)
-    sinograms = without_rings(found, flaws.columns, rings)
-    return gridded(sinograms, np.asarray(degrees, np.float64)[kept], centers, filter_name), flaws
+    if not kept.all():
+        counts, moments = _kept(counts, kept), np.asarray(moments)[kept]
+    found, flaws = attenuations(counts, references, np.asarray(moments), zinger, saturation)
+    remove_rings(found, flaws.columns, rings)
+    return found, flaws
+
+
+def _kept(counts: NDArray[Any], kept: Mask) -> NDArray[Any]:
+    """Return some projections, not copied where they follow each other, as they do where angles rise or fall."""
+    numbers = np.flatnonzero(kept)
+    first, end = int(numbers[0]), int(numbers[-1]) + 1
+    return counts[:, first:end] if end - first == numbers.size else counts[:, kept]

@@ -38,6 +38,8 @@ from crackdask.storage.locations import no_file
 LONGEST_NAME = 200
 #: What turns the direction of the text that follows; names that are written from right to left need none of it.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: What a state's source may be said to be.
+Kind = Literal["auto", "projections", "tomogram"]
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -119,6 +121,7 @@ class ScannedState(BaseModel):
     step: Literal["pristine", "charge", "discharge", "aged"] = Field(description="part of the cycle")
     cycle: int = Field(0, ge=0, le=1_000_000, description="number of the cycle")
     missing: Missing = Field("refuse", description="what chunks are that an HDF5 or Zarr source lacks")
+    kind: Kind = Field("auto", description="what the source is: projections or a tomogram; auto: as its headers say")
 
     @field_validator("name")
     @classmethod
@@ -229,8 +232,9 @@ class Recipe(BaseModel):
         if self.reconstruct is None:
             del content["reconstruct"]
         for state in content["states"]:
-            if state["missing"] == "refuse":  # so it was before there was a choice
-                del state["missing"]
+            for key, usual in (("missing", "refuse"), ("kind", "auto")):
+                if state[key] == usual:  # so it was before there was a choice
+                    del state[key]
         return content
 
 

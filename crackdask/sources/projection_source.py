@@ -25,8 +25,8 @@ _MORE_THAN_HALF = 185.0
 class Projections(Source):
     """A scan of projections, and the tomogram that will be made of it.
 
-    `shape` and `dtype` are those of the tomogram, (rows, columns, columns) of float32, `kind` is "projections"; it has
-    no voxels until it is reconstructed.
+    `shape` and `dtype` are those of the tomogram, (rows, columns, columns) of float32 or uint16, `kind` is
+    "projections"; it has no voxels until it is reconstructed.
 
     Attributes
     ----------

@@ -82,7 +82,7 @@ def open_projections(spec: str, base: Path, params: ProjectionKeys, missing: Mis
         notes.append(f"{invalid} of {stack.shape[0]} frames are marked as not valid (image_key 3) and left out")
     columns = stack.shape[2]
     return Projections(
-        (rows[1] - rows[0], columns, columns), np.dtype(np.float32), "projections", str(home.path),
+        (rows[1] - rows[0], columns, columns), np.dtype(params.stored), "projections", str(home.path),
         Frames(stack, runs_of(projections), rows), tuple(degrees.tolist()), kept, tuple(flats), tuple(darks),
         tuple(notes), tuple(dict.fromkeys((*lists, *angles.files))), layout.kind, unwritten=stack.unwritten,
     )  # fmt: skip

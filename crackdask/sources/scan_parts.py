@@ -39,6 +39,10 @@ class ProjectionKeys(Protocol):
         """Detector rows [first, end)."""
 
     @property
+    def stored(self) -> str:
+        """Type of the voxels of the tomogram to come."""
+
+    @property
     def data(self) -> str:
         """Path of the frames, or "auto"."""
 

@@ -57,13 +57,14 @@ class Volume:
         In the store "always", or "on request" (`keep_intermediate`); "never" for what lies in the work folder and goes
         when nobody reads it any more.
     shaped
-        As the "store", a whole "scan", or the "frames" of a scan (projection, row, column).
+        As the "store", a whole "scan", the same in "slabs" as it is reconstructed, or the "frames" of a scan
+        (projection, row, column).
     """
 
     dtype: str | None
     disk_bytes: float = 0.0
     kept: Literal["always", "on request", "never"] = "never"
-    shaped: Literal["store", "scan", "frames"] = "store"
+    shaped: Literal["store", "scan", "slabs", "frames"] = "store"
 
 
 @dataclass(frozen=True)

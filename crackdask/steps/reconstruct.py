@@ -9,28 +9,26 @@ why nothing depends on how many are made at once. The last shows what ring remov
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
 
-from crackdask.arrays import Floats
+from crackdask.arrays import Floats, Singles
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
 from crackdask.grid import Box, Grid, Triple
-from crackdask.kernels.attenuation import References, attenuations
+from crackdask.kernels.attenuation import Flaws, References, attenuations
 from crackdask.kernels.gridding import gridded
-from crackdask.kernels.reconstruction import reconstructed, within, without_rings
+from crackdask.kernels.quantisation import quantised
+from crackdask.kernels.reconstruction import line_integrals, remove_rings, within
 from crackdask.steps.declaration import Stage, Step, Volume
+from crackdask.steps.phase_retrieval import FILTERED, phase_pass
+from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.steps.rotation_center import CenterSearch, find_center
 
-#: Bytes that the frames of one block of the first pass may take, and one slab of slices with all that makes it.
-FRAME_BYTES, SLAB_BYTES = 96 * 2**20, 512 * 2**20
-#: Most rows of a slab, and most frames of a block: chunks of the sinograms are as large.
-MOST_ROWS, MOST_FRAMES = 16, 64
-#: Rows on which the centre is searched.
-SEARCHED = 5
 #: Most columns and projections of the sinogram that is shown, and most pixels along a side of its slice.
 EXAMPLE_SINOGRAM, EXAMPLE_SLICE = 512, 384
 #: What is counted of a row, in order.
@@ -65,57 +63,14 @@ class Geometry:
         return rows, columns, columns
 
 
-def frame_grid(frames: Triple, itemsize: int) -> Grid:
-    """Return the blocks of frames in which a scan is read, decided by its shape alone.
-
-    >>> frame_grid((3000, 2160, 2560), 2).block
-    (9, 2160, 2560)
-    """
-    count = FRAME_BYTES // (frames[1] * frames[2] * itemsize)
-    return Grid(frames, (max(1, min(count, MOST_FRAMES, frames[0])), frames[1], frames[2]))
-
-
-def slab_rows(frames: Triple) -> int:
-    """Return the slices that are made at once, decided by the shape alone.
-
-    >>> slab_rows((3000, 2160, 2560)), slab_rows((180, 100, 128))
-    (2, 16)
-    """
-    rows = MOST_ROWS
-    while rows > 1 and slab_bytes(frames, rows) > SLAB_BYTES:
-        rows //= 2
-    return rows
-
-
-def slab_bytes(frames: Triple, rows: int) -> int:
-    """Return what a slab takes: counts, attenuations, those without stripes, slices, and the grid of Fourier space."""
-    projections, _, columns = frames
-    return rows * columns * (10 * projections + 4 * columns) + 4 * 4 * (3 * columns // 2 + 16) ** 2
-
-
-def sinogram_chunk(frames: Triple, itemsize: int) -> Triple:
-    """Return the chunks of the raw sinograms: the frames of one block, the rows of one slab."""
-    return frame_grid(frames, itemsize).block[0], slab_rows(frames), frames[2]
-
-
-def searched_rows(rows: int) -> list[int]:
-    """Return the rows on which the centre is searched, evenly spread and none at an end.
-
-    >>> searched_rows(2160)
-    [360, 720, 1080, 1440, 1800]
-    """
-    count = min(SEARCHED, rows)
-    return [(k + 1) * rows // (count + 1) for k in range(count)]
-
-
 def passes(
     geometry: Geometry, stored: np.dtype[Any], params: ReconstructParams, centers: Floats | None
 ) -> tuple[Pass, ...]:
     """Return the step as passes: `frames` to `sinograms` to `tomogram`.
 
     They look up the tables `flats` and `darks`, means (begin and end, row, column), and make `center_*` (what the
-    search found, only where `centers` is None), `flaws` (row, one of `COUNTED`) and, where rings are removed,
-    `example_*` (before and after, ...).
+    search found, only where `centers` is None), `flaws` (row, one of `COUNTED`), `beyond` (voxels of each row beyond a
+    window) and, where rings are removed, `example_*` (before and after, ...).
 
     Parameters
     ----------
@@ -128,30 +83,25 @@ def passes(
     centers
         Where the axis is seen in each row, detector columns; None to search it.
     """
-    frames, scan = geometry.frames, geometry.scan
+    frames, scan, first = geometry.frames, geometry.scan, _sorting(geometry, stored, params)
+    if params.phase is not None:  # from here on frames are transmissions, whose flaws are mended
+        geometry, params = replace(geometry, saturation=inf), params.model_copy(update={"zingers": False})
     rows = slab_rows(frames)
     slabs = Grid(scan, (rows, *scan[1:]))
-    sorting = Pass(
-        name="sort",
-        kernel=_sorted,
-        reads={"frames": 0},
-        writes={"sinograms": stored.str},
-        grid=frame_grid(frames, stored.itemsize),
-    )
     made = Pass(
         name="slices",
         kernel=partial(_slices, geometry, params),
         reads={"sinograms": partial(_all_projections, frames)},
-        writes={"tomogram": "float32"},
-        tables=("flats", "darks", "centers"),
-        makes=("flaws",),
+        writes={"tomogram": params.stored},
+        tables=("flats", "darks", "centers", *(() if params.phase is None else ("mended",))),
+        makes=("flaws",) if params.window is None else ("flaws", "beyond"),
         reduce=_gathered,
         grid=slabs,
     )
     few = searched_rows(frames[1])
     shown = () if params.rings == "none" else (_example(geometry, params, few[len(few) // 2]),)
     if centers is not None:
-        return sorting, made, *shown
+        return first, made, *shown
     searched = Pass(
         name="center",
         kernel=partial(_attenuated, geometry, params, few),
@@ -161,7 +111,27 @@ def passes(
         reduce=partial(_searched, geometry, params, few),
         grid=Grid((len(few), 1, 1), (1, 1, 1)),
     )
-    return sorting, searched, made, *shown
+    return first, searched, made, *shown
+
+
+def sinogram_type(stored: np.dtype[Any], params: ReconstructParams | None) -> np.dtype[Any]:
+    """Return the type of what is sorted: counts as they are stored, or what phase retrieval makes of them."""
+    return stored if params is None or params.phase is None else FILTERED
+
+
+def _sorting(geometry: Geometry, stored: np.dtype[Any], params: ReconstructParams) -> Pass:
+    """Return the pass that reads each frame once, and filters it where phase is to be retrieved."""
+    if params.phase is not None:
+        kept = within(geometry.degrees, params.between)
+        scan = (geometry.frames, geometry.moments, kept, geometry.saturation)
+        return phase_pass(*scan, params.zinger, params.phase.weight)
+    return Pass(
+        name="sort",
+        kernel=_sorted,
+        reads={"frames": 0},
+        writes={"sinograms": stored.str},
+        grid=frame_grid(geometry.frames, stored.itemsize),
+    )
 
 
 def _example(geometry: Geometry, params: ReconstructParams, row: int) -> Pass:
@@ -197,17 +167,21 @@ def _one_row(frames: Triple, rows: Sequence[int], number: Box) -> Box:
     return Box((0, row, 0), (frames[0], row + 1, frames[2]))
 
 
-def _counts(block: Block, first: int) -> tuple[Array, References]:
+def _counts(params: ReconstructParams, block: Block, first: int) -> tuple[Array, References]:
     """Return raw sinograms (row, projection, column), and flats and darks of the same rows."""
     counts = np.ascontiguousarray(block.read("sinograms").transpose(1, 0, 2))
+    if params.phase is not None:
+        beam = np.ones((2, len(counts), counts.shape[2]), np.float32)
+        return counts, References(beam, np.zeros_like(beam))
     flats, darks = (np.array(block.table(name)[:, first : first + len(counts)]) for name in ("flats", "darks"))
     return counts, References(flats, darks)
 
 
 def _attenuated(geometry: Geometry, params: ReconstructParams, rows: Sequence[int], block: Block) -> Result:
-    counts, references = _counts(block, rows[block.number])
+    counts, references = _counts(params, block, rows[block.number])
     sinogram, flaws = attenuations(counts, references, geometry.moments, params.zinger, geometry.saturation)
-    return Result(tally={"sinogram": without_rings(sinogram, flaws.columns, params.rings)})
+    remove_rings(sinogram, flaws.columns, params.rings)
+    return Result(tally={"sinogram": sinogram})
 
 
 def _searched(
@@ -241,29 +215,40 @@ def _as_tables(found: CenterSearch, rows: Sequence[int]) -> dict[str, Array]:
 
 def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Result:
     first = block.grid.box(block.number).start[0]
-    counts, references = _counts(block, first)
-    slices, flaws = reconstructed(
+    sinograms, flaws = _line_integrals(geometry, params, first, block)
+    kept = within(geometry.degrees, params.between)
+    centers = block.table("centers")[first : first + len(sinograms)]
+    slices = gridded(sinograms, geometry.degrees[kept], centers, params.filter)
+    columns = (flaws.dead, flaws.stuck, flaws.lost)
+    counted = [flaws.saturated, flaws.starved, flaws.zingers, flaws.missing, *(mask.sum(axis=1) for mask in columns)]
+    tally = {"flaws": np.stack(counted, axis=1).astype(np.int64)}
+    if params.window is None:
+        return Result({"tomogram": slices}, tally)
+    levels, beyond = quantised(slices, *params.window)
+    return Result({"tomogram": levels}, tally | {"beyond": beyond})
+
+
+def _line_integrals(geometry: Geometry, params: ReconstructParams, first: int, block: Block) -> tuple[Singles, Flaws]:
+    """Return the sinograms of a slab; its counts are let go before the grid takes their place."""
+    counts, references = _counts(params, block, first)
+    return line_integrals(
         counts,
         references,
         geometry.moments,
         geometry.degrees,
-        block.table("centers")[first : first + len(counts)],
         params.between,
         params.rings,
-        params.filter,
         params.zinger,
         geometry.saturation,
     )
-    columns = (flaws.dead, flaws.stuck, flaws.lost)
-    counted = [flaws.saturated, flaws.starved, flaws.zingers, flaws.missing, *(mask.sum(axis=1) for mask in columns)]
-    return Result({"tomogram": slices}, {"flaws": np.stack(counted, axis=1).astype(np.int64)})
 
 
 def _compared(geometry: Geometry, params: ReconstructParams, row: int, block: Block) -> Result:
-    counts, references = _counts(block, row)
+    counts, references = _counts(params, block, row)
     kept = within(geometry.degrees, params.between)
     found, flaws = attenuations(counts[:, kept], references, geometry.moments[kept], params.zinger, geometry.saturation)
-    both = np.concatenate([found, without_rings(found, flaws.columns, params.rings)])
+    both = np.concatenate([found, found])
+    remove_rings(both[1:], flaws.columns, params.rings)
     center = float(block.table("centers")[row])
     slices = gridded(both, geometry.degrees[kept], [center, center], params.filter)
     step, columns = -(-both.shape[1] // EXAMPLE_SINOGRAM), _middle(both.shape[2], EXAMPLE_SINOGRAM)
@@ -283,7 +268,10 @@ def _only(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
 
 
 def _gathered(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    return {"flaws": np.concatenate([tally["flaws"] for tally in tallies])}
+    found = {name: np.concatenate([tally[name] for tally in tallies]) for name in tallies[0]}
+    if "mended" in tables:
+        found["flaws"][:, : tables["mended"].shape[1]] += tables["mended"]
+    return found
 
 
 def _asked(parameters: Any, is_reference: bool) -> bool:
@@ -294,11 +282,11 @@ STEP = Step(
     name="reconstruct",
     stage=Stage.SCANS,
     parameters=ReconstructParams,
+    version=2,
     sections=("reconstruct",),
     opened=("source",),
-    writes={"tomogram": Volume("float32", shaped="scan")},
+    writes={"tomogram": Volume(dtype=None, shaped="slabs")},
     internal={"sinograms": Volume(dtype=None, shaped="frames")},
     asked=_asked,
     walks="slabs",
-    seconds_per_megavoxel=0.15,
 )

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from crackdask.kernels.phase_retrieval import strength
+
 #: Of a zinger: by this part a pixel is brighter than in the projections before and after.
 USUAL_ZINGER = 0.2
 #: No detector has more rows or columns, no scan more frames.
@@ -48,6 +50,17 @@ def _center(value: Any) -> Any:
             raise ValueError(f'should hold numbers, pairs [top, bottom] or "auto", one a state, not {_shown(entry)}')
         entries.append(tuple(float(part) for part in entry) if pair else entry)
     return tuple(entries)
+
+
+def _window(value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(_is_number(end) for end in value):
+        raise ValueError(f"should be two attenuations per voxel edge, [lowest, highest], not {_shown(value)}")
+    low, high = (float(end) for end in value)
+    if not low < high:
+        raise ValueError(f"[lowest, highest] needs lowest < highest, not {_shown(value)}")
+    return low, high
 
 
 def _rows(value: Any) -> Any:
@@ -96,6 +109,29 @@ Ranges = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_left_out)]
 Frames = Annotated[str | tuple[str, str], BeforeValidator(_paths)]
 
 
+Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
+
+class PhaseParams(BaseModel):
+    """Phase retrieval of a sample of one material (Paganin et al. 2002), behind which the detector stood some way off.
+
+    >>> round(PhaseParams(delta_beta=100.0, energy_kev=20.0, distance_mm=130.0, pixel_um=0.325).weight, 1)
+    23969.7
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    delta_beta: Positive = Field(description="delta / beta of the material at this energy")
+    energy_kev: Positive = Field(description="energy of the beam, keV")
+    distance_mm: Positive = Field(description="from the sample to the detector, mm")
+    pixel_um: Positive = Field(description="of the detector, at the sample, um")
+
+    @property
+    def weight(self) -> float:
+        """What the square of the frequency is weighed with."""
+        return strength(self.delta_beta, self.energy_kev, self.distance_mm, self.pixel_um)
+
+
 class ReconstructParams(BaseModel):
     """How slices are made of projections, in states whose source is projections.
 
@@ -134,6 +170,14 @@ class ReconstructParams(BaseModel):
     rows: Annotated[tuple[int, int] | None, BeforeValidator(_rows)] = Field(
         None, description="detector rows [first, end) that are reconstructed; all if not given"
     )
+    phase: PhaseParams | None = Field(
+        None, description="phase retrieval before the logarithm: delta_beta, energy_kev, distance_mm, pixel_um"
+    )
+    window: Annotated[tuple[float, float] | None, BeforeValidator(_window)] = Field(
+        None,
+        description="attenuation per voxel edge, [lowest, highest], on which tomograms are kept as uint16, one for all "
+        "states; float32, of twice the size, if not given",
+    )
     data: str = Field("auto", min_length=1, description="frames: path in the file, or of another file or folder")
     image_key: str = Field(
         "auto",
@@ -162,6 +206,17 @@ class ReconstructParams(BaseModel):
         if not isinstance(self.zingers, bool) and not 0 < self.zingers < 100:
             raise ValueError(f"zingers should be true, false or a part of a pixel's value, not {self.zingers}")
         return self
+
+    def deciding(self) -> dict[str, Any]:
+        """Return what decides the result, as plain values; what came later is left out where it is not used."""
+        return self.model_dump(
+            mode="json", exclude={name for name in ("window", "phase") if getattr(self, name) is None}
+        )
+
+    @property
+    def stored(self) -> str:
+        """Type of the voxels of a tomogram."""
+        return "float32" if self.window is None else "uint16"
 
     @property
     def between(self) -> tuple[float, float] | None:

@@ -19,7 +19,7 @@ from crackdask.analysis.findings import (
     sentences,
     unpacked,
 )
-from crackdask.analysis.reconstruction_findings import of_center, of_notes, of_pixels
+from crackdask.analysis.reconstruction_findings import of_center, of_levels, of_notes, of_pixels
 from crackdask.report.page import report
 from tests.support.tiny import Tiny
 
@@ -81,6 +81,13 @@ def test_flawed_pixels_tell_where_they_matter() -> None:
         ("saturated-pixels", 0.0101), ("starved-pixels", 0.0011), ("lost-columns", 0.02),
     ]  # fmt: skip
     assert found[2].text == "2.00% of the columns of all rows: dead, stuck, or mostly full, limit 1.0%"
+
+
+def test_a_window_tells_what_it_cuts_off() -> None:
+    assert of_levels("a", 1, (10, 10, 10)) == []
+    (found,) = of_levels("a", 2, (10, 10, 10))
+    assert (found.code, found.state, found.figure, found.limit) == ("beyond-window", "a", 0.002, 0.001)
+    assert found.text == "0.20% of the voxels, limit 0.1%"
 
 
 def test_projections_tell_what_was_missing_and_a_center_of_one_method() -> None:

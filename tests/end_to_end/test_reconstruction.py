@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +21,22 @@ from crackdask.cluster.launch import connect
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import ResultError
 from crackdask.engine.reconstruct_runner import as_stored
-from crackdask.engine.run import Outcome, Run
+from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
 from crackdask.engine.table_writer import TableWriter
 from crackdask.grid import Box
-from crackdask.phantom import Phantom
-from crackdask.phantom.cell_states import states
 from crackdask.phantom.projected_scans import REFERENCES, write_projections
-from crackdask.phantom.projections import Projections
 from crackdask.recipe.recipe import RecipeError, check
 from crackdask.recipe.recipe import load as load_recipe
 from crackdask.schema import RECONSTRUCTION, UnitKey
 from crackdask.sources import SourceError
-from crackdask.steps import reconstruct
+from crackdask.steps import projection_slabs, reconstruct
 from crackdask.store.arrays import Axes
-from tests.support.experiment import QUICK, differences, load
+from tests.support.experiment import differences, load
+from tests.support.projected import PHANTOM, PROJECTED, content, run
 from tests.support.silence import Silent
 from tests.support.store_files import unlike
 from tests.support.tiny import crackdask as crackdask_command
-
-PHANTOM = Phantom(
-    (20, 48, 48), states(2), seed=2, vanishing=0, leaving=0, max_shift=1.0, radius_median=6.0, radius_range=(4.0, 8.0)
-)
-PROJECTED = Projections(PHANTOM, degrees=tuple(np.linspace(0, 180, 121).tolist()), center=43.13)
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +44,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("projected")
     write_projections(PROJECTED, folder)
     return folder
-
-
-def content(folder: Path, **sections: dict[str, Any]) -> dict[str, Any]:
-    """Return the recipe with some keys changed."""
-    recipe = tomllib.loads((folder / "recipe.toml").read_text()) | {"register": QUICK}
-    recipe["labels"]["max_radius"] = 12
-    for name, values in sections.items():
-        recipe[name] = {**recipe.get(name, {}), **values}
-    return recipe
-
-
-def run(
-    folder: Path, store: Path, cluster: str = "synchronous", until: str | None = None, **sections: dict[str, Any]
-) -> Outcome:
-    scans = Scans.of(check(content(folder, **sections)), folder)
-    with connect(cluster, 2 if cluster == "local" else None, scans.recipe.compute.memory) as executor:
-        return Run(scans, store, executor, Silent())(until)
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +78,8 @@ def test_the_center_is_found_where_it_is(store: Path) -> None:
 def test_slabs_do_not_show(
     folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, frames: int
 ) -> None:
-    monkeypatch.setattr(reconstruct, "MOST_ROWS", rows)
-    monkeypatch.setattr(reconstruct, "MOST_FRAMES", frames)
+    monkeypatch.setattr(projection_slabs, "MOST_ROWS", rows)
+    monkeypatch.setattr(projection_slabs, "MOST_FRAMES", frames)
     assert not run(folder, tmp_path / "cut.zarr").failures
     assert differences(load(tmp_path / "cut.zarr"), wanted) == []
 

@@ -141,3 +141,16 @@ def test_what_does_not_fit_is_refused(counts, references):
         References(references.flats[0], references.darks[0])
     with pytest.raises(ValueError, match=r"flats \(2, 30\) and darks \(2, 30\); both must be"):
         References(references.flats[:, 0], references.darks[:, 0])
+
+
+def test_transmissions_are_as_dark_as_they_are():
+    """Frames that are transmissions already have a beam of one, and half a count would be half of it."""
+    ones = References(np.ones((2, 1, 400), np.float32), np.zeros((2, 1, 400), np.float32))
+    through = np.geomspace(1e-3, 1, 800).reshape(1, 2, 400).astype(np.float32)
+    found, flaws = attenuations(through, ones, np.zeros(2), zinger=0)
+    np.testing.assert_allclose(found, -np.log(through.astype(float)), rtol=1e-6, atol=1e-6)
+    assert not flaws.starved.any()
+    through[0, 1, 5:9] = -0.01
+    found, flaws = attenuations(through, ones, np.zeros(2), zinger=0)
+    np.testing.assert_allclose(found[0, 1, 5:9], np.log(1e3), rtol=1e-5)
+    assert flaws.starved.tolist() == [4]

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crackdask.kernels.attenuation import References
-from crackdask.kernels.reconstruction import reconstructed, within
+from crackdask.kernels.attenuation import Flaws, References
+from crackdask.kernels.gridding import gridded
+from crackdask.kernels.reconstruction import line_integrals, within
 from crackdask.phantom.detector import Detector
 from crackdask.phantom.ellipsoids import Ellipsoids, packed
 
@@ -36,20 +37,26 @@ def scan(sample: Ellipsoids) -> tuple[np.ndarray, References]:
     return detector.exposed(through, 0, MOMENTS), References(flats, darks)
 
 
+def reconstructed(
+    counts: np.ndarray, references: References, centers: Any, between: Any = None, **options: Any
+) -> tuple[np.ndarray, Flaws]:
+    """Return slices, and what was wrong with their rows."""
+    sinograms, flaws = line_integrals(counts, references, MOMENTS, DEGREES, between, **options)
+    return gridded(sinograms, DEGREES[within(DEGREES, between)], centers), flaws
+
+
 @pytest.mark.parametrize("rings", ["column", "vo"])
 def test_bits_do_not_depend_on_the_slab(scan, rings):
     counts, references = scan
     centers = CENTER + np.arange(ROWS) / 100  # of an axis that is tilted
     options = {"between": BETWEEN, "rings": rings, "saturation": 65_535}
-    whole, flaws = reconstructed(counts, references, MOMENTS, DEGREES, centers, **options)
+    whole, flaws = reconstructed(counts, references, centers, **options)
     assert flaws.columns.any(axis=1).all()
     assert len(np.unique(whole[:, 64, 64])) == ROWS
     for size in (1, 7):
         for first in range(0, ROWS, size):
             rows = slice(first, min(first + size, ROWS))
-            part, some = reconstructed(
-                counts[rows], references.rows(rows.start, rows.stop), MOMENTS, DEGREES, centers[rows], **options
-            )
+            part, some = reconstructed(counts[rows], references.rows(rows.start, rows.stop), centers[rows], **options)
             np.testing.assert_array_equal(part, whole[rows])
             np.testing.assert_array_equal(some.columns, flaws.columns[rows])
             np.testing.assert_array_equal(some.zingers, flaws.zingers[rows])
@@ -64,7 +71,7 @@ def test_slices_are_right_with_all_that_was_wrong(scan, sample):
     field = np.hypot(at[:, None], at) < 58
 
     def error(**options: Any) -> float:
-        image, _ = reconstructed(counts[row], references.rows(15, 16), MOMENTS, DEGREES, CENTER, **options)
+        image, _ = reconstructed(counts[row], references.rows(15, 16), CENTER, **options)
         return float(np.sqrt(((image[0] - truth)[field] ** 2).mean())) / PER_VOXEL
 
     assert error(rings="none") > 2 * error(rings="column")
@@ -75,10 +82,10 @@ def test_slices_are_right_with_all_that_was_wrong(scan, sample):
 def test_angles_that_leave_nothing_are_refused(scan):
     counts, references = scan
     with pytest.raises(ValueError, match=r"0 of 181 projections lie between 200 and 300 degrees.*from 0 to 180"):
-        reconstructed(counts, references, MOMENTS, DEGREES, CENTER, between=(200, 300))
+        line_integrals(counts, references, MOMENTS, DEGREES, between=(200, 300))
     with pytest.raises(ValueError, match="181 projections, but 180 angles"):
-        reconstructed(counts, references, MOMENTS, DEGREES[1:], CENTER)
+        line_integrals(counts, references, MOMENTS, DEGREES[1:])
     with pytest.raises(ValueError, match="'column', 'vo', 'none' is needed"):
-        reconstructed(counts[:1], references.rows(0, 1), MOMENTS, DEGREES, CENTER, rings="all")  # type: ignore[arg-type]
+        line_integrals(counts[:1], references.rows(0, 1), MOMENTS, DEGREES, rings="all")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="0 of 0 projections lie, two"):
         within([], None)

@@ -43,6 +43,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "rings": ({"rings": "all"}, "rings: should be 'column', 'vo' or 'none'"),
     "padding": ({"padding": "zero"}, "padding: should be 'edge'"),
     "below_180": ({"below_180": 1}, "below_180: should be true or false, found 1"),
+    "window, one": (
+        {"window": [0.1]},
+        "window: should be two attenuations per voxel edge, [lowest, highest], not [0.1]",
+    ),
+    "window, order": ({"window": [0.1, 0.1]}, "window: [lowest, highest] needs lowest < highest, not [0.1, 0.1]"),
     "unknown": ({"centre": 4.0}, "centre: unknown key; did you mean center?"),
 }
 
@@ -58,6 +63,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "lists": {
         "angles": [30, 177], "center": [850.5, [850.0, 851.5], "auto"], "rows": [100, 300], "zingers": False,
         "rotation_angle": [0, 180], "flats": ["a.tif", "b.tif"], "ignore_flats": [3, [5, 8]],
+        "window": [-0.01, 0.05],
     },
     "paths": {"data": "/raw/data", "image_key": "key.txt", "rotation_angle": "x.h5::/theta", "darks": "none"},
 }  # fmt: skip

@@ -1,0 +1,85 @@
+"""Tomograms that are kept as 16-bit levels: half the disk, the same bits however they are made, next to no error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+import crackdask
+from crackdask.analysis.findings import unpacked
+from crackdask.engine.checkpoints import Work
+from crackdask.engine.scans import Scans
+from crackdask.kernels.quantisation import LAST, quantised
+from crackdask.phantom.projected_scans import write_projections
+from crackdask.recipe.recipe import check
+from crackdask.schema import UnitKey
+from crackdask.steps import projection_slabs
+from tests.support.projected import PROJECTED, content, run
+
+WINDOW = [-0.02, 0.05]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("levels")
+    write_projections(PROJECTED, folder)
+    return folder
+
+
+def tomogram(folder: Path, store: Path, window: list[float] | None) -> np.ndarray:
+    """Return the first state's tomogram as a run leaves it in its work folder."""
+    keys: dict[str, Any] = {"center": PROJECTED.axis} | ({"window": window} if window else {})
+    assert not run(folder, store, until="reconstruct", reconstruct=keys).failures
+    return np.asarray(zarr.open_array(str(Work.beside(store).volume("tomogram", 0)))[...])
+
+
+def test_levels_are_those_of_the_real_numbers_for_any_slab_and_in_a_notebook(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = tomogram(folder, tmp_path / "real.zarr", None)
+    wanted, _ = quantised(real, *WINDOW)
+    np.testing.assert_array_equal(tomogram(folder, tmp_path / "levels.zarr", WINDOW), wanted)
+    keys = content(folder)["reconstruct"] | {"center": PROJECTED.axis, "window": WINDOW}
+    found = crackdask.reconstruct(folder / "scans" / "pristine.nxs", **keys)
+    assert found.dtype == np.dtype("uint16")
+    np.testing.assert_array_equal(found[3:9].values, wanted[3:9])
+    attenuation = found[5].values * found.attrs["scale_factor"] + found.attrs["add_offset"]
+    assert np.abs(attenuation - real[5]).max() < 0.51 * (WINDOW[1] - WINDOW[0]) / LAST
+    monkeypatch.setattr(projection_slabs, "MOST_ROWS", 7)
+    np.testing.assert_array_equal(tomogram(folder, tmp_path / "cut.zarr", WINDOW), wanted)
+
+
+def test_grey_levels_are_those_of_real_numbers_and_half_the_disk_is_planned(folder: Path, tmp_path: Path) -> None:
+    grey, disk = {}, {}
+    for name, keys in (("real", {}), ("levels", {"window": WINDOW})):
+        recipe = check(content(folder, reconstruct=keys))
+        disk[name] = Scans.of(recipe, folder).projected[0].tomogram_bytes
+        assert not run(folder, tmp_path / f"{name}.zarr", until="grey", reconstruct=keys).failures
+        grey[name] = xr.open_zarr(tmp_path / f"{name}.zarr", group="volumes").grey.values.astype(int)
+    assert disk["real"] == 2 * disk["levels"]
+    off = np.abs(grey["levels"] - grey["real"])
+    assert off.max() <= 2
+    assert off.mean() < 0.1
+    _, kept = Work.beside(tmp_path / "levels.zarr").result(UnitKey("reconstruct", 0)) or ("", {})
+    assert not [each for each in unpacked(kept) if each.code == "beyond-window"]
+
+
+def test_a_window_that_is_too_narrow_is_told(folder: Path, tmp_path: Path) -> None:
+    levels = tomogram(folder, tmp_path / "narrow.zarr", [0.0, 0.01])
+    assert levels.max() == LAST
+    _, kept = Work.beside(tmp_path / "narrow.zarr").result(UnitKey("reconstruct", 0)) or ("", {})
+    (found,) = [each for each in unpacked(kept) if each.code == "beyond-window"]
+    beyond = int(kept["beyond"].sum())
+    assert beyond >= np.isin(levels, (0, LAST)).sum() / 2
+    assert found.figure == pytest.approx(beyond / levels.size)
+
+
+def test_a_store_without_a_window_is_as_it_was(folder: Path) -> None:
+    plain, said = (Scans.of(check(content(folder, reconstruct=keys)), folder) for keys in ({}, {"window": WINDOW}))
+    assert "window" not in plain.recipe.reconstruct.deciding()  # type: ignore[union-attr]
+    assert plain.fingerprints[UnitKey("reconstruct", 0)] != said.fingerprints[UnitKey("reconstruct", 0)]

@@ -1,0 +1,62 @@
+"""What reconstruction is said to take before it starts: time by angles, rows, columns and rings; disk by window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crackdask.engine.block_plan import estimate
+from crackdask.engine.projection_costs import Projected
+from crackdask.engine.scans import Scans
+from crackdask.recipe.recipe import check
+from tests.support.projection_scans import Scan, write_nxtomo
+
+FIELD = Projected((3000, 2160, 2560), 2, 3000, "column")
+
+
+def test_time_follows_what_is_done() -> None:
+    row = FIELD.seconds / 2160
+    assert 0.4 < row < 1.5  # the kernels alone take 0.4
+    assert replace(FIELD, frames=(3000, 4320, 2560)).seconds == pytest.approx(2 * FIELD.seconds)
+    assert row < replace(FIELD, rings="vo").seconds / 2160 < row + 0.3
+    assert replace(FIELD, rings="none").seconds < FIELD.seconds
+    twice = replace(FIELD, frames=(6000, 2160, 2560), kept=6000)
+    assert 1.4 * FIELD.seconds < twice.seconds < 2 * FIELD.seconds
+    wide = replace(FIELD, frames=(3000, 2160, 5120))
+    assert 2 * FIELD.seconds < wide.seconds < 4 * FIELD.seconds
+    assert replace(FIELD, kept=2450).seconds < FIELD.seconds
+
+
+def planned(folder: Path, kinds: str, **keys: Any) -> Any:
+    """Return what a run of two states is said to take; each is "p", projections, or "t", a tomogram."""
+    scan, states = Scan(), []
+    for number, kind in enumerate(kinds):
+        source = f"{number}.nxs" if kind == "p" else f"{number}.npy"
+        if kind == "p" and not (folder / source).exists():
+            write_nxtomo(folder / source, scan)
+        if kind == "t":
+            np.save(folder / source, np.zeros((6, 8, 8), np.uint16 if keys.get("window") else np.float32))
+        states.append({"name": f"s{number}", "source": source, "voltage": 3.0, "step": "charge"})
+    content = {"experiment": {"name": "a", "voxel_um": 1.0}, "states": states, "reconstruct": keys}
+    opened = Scans.of(check(content), folder)
+    return estimate(opened.recipe, opened.plan(1), opened.sources[0].dtype, 1, opened.projected)
+
+
+def test_only_states_of_projections_take_time_and_disk(tmp_path: Path) -> None:
+    one, two, none = (planned(tmp_path, kinds) for kinds in ("pt", "pp", "tt"))
+    each = Projected((19, 6, 8), 2, 19, "column")
+    assert two.seconds - one.seconds == pytest.approx(each.seconds)
+    assert one.seconds - none.seconds == pytest.approx(each.seconds)
+    assert two.tasks - none.tasks == 2 * each.tasks
+    assert one.work_bytes == two.work_bytes > none.work_bytes
+
+
+def test_a_window_halves_the_tomograms(tmp_path: Path) -> None:
+    real, levels = planned(tmp_path, "pp"), planned(tmp_path, "pp", window=[-0.01, 0.1])
+    voxels = 6 * 8 * 8
+    # Two tomograms and three raw scans lie there at once.
+    assert real.work_bytes - levels.work_bytes == pytest.approx(5 * 2 * voxels, abs=voxels)
