@@ -1,4 +1,7 @@
-"""How well half a turn of projections and their mirror images make one whole turn (Vo et al. 2014), for a given axis.
+"""How well half a turn of projections and their mirror images make one whole turn, for a given axis.
+
+Two measures. One looks at the whole half turn (Vo et al. 2014), cannot be misled by a few bad projections, and is right
+to about a column. The other looks at the one direction that both ends of the half turn see, and is right to a tenth.
 
 Over a whole turn a point of the sample draws a sine, and a sample within the detector cannot change faster with the
 angle than its edge does. So part of the sinogram's spectrum, two wedges about the axis of angles, is empty. The second
@@ -30,6 +33,8 @@ MOST_PROJECTIONS = 900  # of the half turn; more tell nothing more
 _REACH = 0.5  # radius of the sample over the detector's width
 _CUT = 75  # percentile
 _DROPPED = 20  # lowest frequencies along the angle, which say nothing of breaks
+_FINE, _COARSE = 1.0, 6.0  # columns: what two views share lies between noise and slow changes of the beam
+_SAME = 1e-6  # degrees
 
 
 def half_turn(degrees: Floats) -> np.ndarray:
@@ -80,6 +85,61 @@ def mismatch(sinogram: Singles, centers: Floats) -> Floats:
         spectrum = scipy.fft.rfft2(np.concatenate([smooth, second]))
         out[k] = (np.abs(spectrum) * wedges).sum(dtype=np.float64)
     return out / wedges.size
+
+
+def likeness(sinogram: Singles, degrees: Floats, centers: Floats) -> Floats:
+    """Return, for each axis, the correlation of the first view with its opposite one, mirrored about the axis.
+
+    Both are smoothed by a column, and what changes slowly along them is taken away. Only columns that both see count,
+    those near the ends left out, where a sample that goes on makes a step of its own. A view of exactly half a turn
+    later is taken as it is, or from its two neighbours. Where all projections end before it, as those of a half-open
+    turn do, both ends are carried on to the middle of what is missing.
+
+    Parameters
+    ----------
+    sinogram
+        Attenuations, (projection, column), of half a turn or more.
+    degrees
+        Angle of each projection.
+    centers
+        Columns; each is rounded to a whole or half column, so that nothing is interpolated.
+    """
+    first, second = (
+        ndimage.gaussian_filter1d(view, _FINE) - ndimage.gaussian_filter1d(view, _COARSE)
+        for view in _ends(np.asarray(sinogram, np.float64), np.asarray(degrees, np.float64))
+    )
+    columns, out = first.size, np.zeros(len(centers))
+    margin = min(round(2 * _COARSE), columns // 8)
+    low, high = margin, columns - 1 - margin
+    for k, center in enumerate(centers):
+        fold = round(2 * float(center))
+        at = np.arange(max(low, fold - high), min(high, fold - low) + 1)
+        one, other = first[at] - first[at].mean(), second[fold - at] - second[fold - at].mean()
+        energy = float((one * one).sum() * (other * other).sum())
+        out[k] = float((one * other).sum()) / math.sqrt(energy) if energy > 0 else 0.0
+    return out
+
+
+def _ends(sinogram: Floats, degrees: Floats) -> tuple[Floats, Floats]:
+    """Return two views of one direction, half a turn apart."""
+    order = np.argsort(degrees, kind="stable")
+    angles, views = degrees[order], sinogram[order]
+    opposite = angles[0] + 180
+    last = int(np.searchsorted(angles, opposite + _SAME)) - 1
+    left = opposite - angles[last]
+    if left <= _SAME:
+        return views[0], views[last]
+    if last + 1 < len(angles):
+        return views[0], _line(angles[last : last + 2], views[last : last + 2], opposite)
+    middle = left / 2
+    return _line(angles[:2], views[:2], angles[0] - middle), _line(angles[-2:], views[-2:], angles[-1] + middle)
+
+
+def _line(angles: Floats, views: Floats, at: float) -> Floats:
+    step = angles[1] - angles[0]
+    part = (at - angles[0]) / step if step > 0 else 0.0
+    out: Floats = views[0] + (views[1] - views[0]) * part
+    return out
 
 
 def _wedges(rows: int, columns: int) -> Singles:

@@ -23,7 +23,7 @@ from crackdask.kernels.gridding import gridded
 from crackdask.kernels.reconstruction import reconstructed, within, without_rings
 from crackdask.steps.declaration import Stage, Step, Volume
 from crackdask.steps.reconstruct_parameters import ReconstructParams
-from crackdask.steps.rotation_center import CenterSearch, find_center
+from crackdask.steps.rotation_center import CenterSearch, Curve, find_center
 
 #: Bytes that the frames of one block of the first pass may take, and one slab of slices with all that makes it.
 FRAME_BYTES, SLAB_BYTES = 96 * 2**20, 512 * 2**20
@@ -179,7 +179,7 @@ def _example(geometry: Geometry, params: ReconstructParams, row: int) -> Pass:
 
 _CENTER = (
     "center_rows", "center_sweep", "center_opposite",
-    "center_candidates", "center_negative", "center_absolute", "center_mirrored", "center_mismatch",
+    "center_candidates", "center_spread", "center_mirrored", "center_mismatch", "center_overlaid", "center_likeness",
     "center_strip", "center_strip_at",
 )  # fmt: skip
 
@@ -224,16 +224,18 @@ def _searched(
 
 
 def _as_tables(found: CenterSearch, rows: Sequence[int]) -> dict[str, Array]:
-    mirrored = found.least_mismatch
+    none = Curve(np.empty(0), np.empty(0))
+    mirrored, overlaid = found.mismatch or none, found.likeness or none
     return {
         "center_rows": np.array(rows),
         "center_sweep": found.sweep,
         "center_opposite": found.opposite,
-        "center_candidates": found.least_negative.centers,
-        "center_negative": found.least_negative.values,
-        "center_absolute": found.least_absolute.values,
-        "center_mirrored": np.empty(0) if mirrored is None else mirrored.centers,
-        "center_mismatch": np.empty(0) if mirrored is None else mirrored.values,
+        "center_candidates": found.spread.centers,
+        "center_spread": found.spread.values,
+        "center_mirrored": mirrored.centers,
+        "center_mismatch": mirrored.values,
+        "center_overlaid": overlaid.centers,
+        "center_likeness": overlaid.values,
         "center_strip": found.strip.images,
         "center_strip_at": found.strip.centers,
     }
@@ -298,6 +300,7 @@ STEP = Step(
     opened=("source",),
     writes={"tomogram": Volume("float32", shaped="scan")},
     internal={"sinograms": Volume(dtype=None, shaped="frames")},
+    version=2,  # the center is told by how edges are spread
     asked=_asked,
     walks="slabs",
     seconds_per_megavoxel=0.15,
