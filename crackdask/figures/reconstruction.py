@@ -35,7 +35,7 @@ GROUP = "reconstruction"
 _MEASURES = (
     ("spread", "candidate", "spread of edges\n(share of the largest)"),
     ("mismatch", "mirrored", "mismatch of opposite views\n(share of the largest)"),
-    ("likeness", "overlaid", "correlation of the first\nand the opposite view"),
+    ("likeness", "overlaid", "correlation of the first\nand the opposite view (1)"),
 )
 _PIXELS = {"saturated": VERMILION, "starved": BLUE, "zingers": ORANGE, "missing": GREY}
 _COLUMNS = {"dead": PINK, "stuck": GREEN, "lost": SKY}
@@ -180,7 +180,7 @@ def draw_center_strip(numbers: xr.Dataset) -> Figure:
     page = figure(height=1.65 * down + 0.3)
     panes = page.subplots(down, _ACROSS, squeeze=False).ravel()
     low, high = np.nanpercentile(here.strip.values[there], [0.5, 99.5])
-    found = float(np.nanmedian(here.sweep))
+    found = float(np.nanmedian(here.center))
     nearest = there[int(np.argmin(np.abs(here.strip_center.values[there] - found)))]
     for axes, k in zip(panes, there, strict=False):
         axes.imshow(here.strip.values[k], cmap="gray", vmin=low, vmax=high, interpolation="nearest")

@@ -69,7 +69,8 @@ class CenterSearch:
     Parameters
     ----------
     center
-        Median of what the sweep found in the rows; detector columns, to a hundredth.
+        Mean of the medians over the rows that both methods found, or that of the sweep where opposite views are not
+        alike or there are none; detector columns, to a hundredth.
     sweep, opposite
         What each method found in each row; of opposite views none where the angles are less than half a turn.
     spread, mismatch
@@ -133,22 +134,30 @@ def find_center(
             "searched in less may be wrong by many columns. Give center as a number, or accept what a sweep of "
             "reconstructions finds"
         )
-    found = _opposite_views(sinograms, angles, low, high) if whole else (np.empty(0), None, None)
-    opposite, *mirrored = found
+    none = (np.empty(0), None, None)
+    opposite, wedges, alike = _opposite_views(sinograms, angles, low, high) if whole else none
     if whole:
-        # Over a whole turn a wrong axis blurs points to rings, not half rings, and nothing gets negative.
+        # Over a whole turn a wrong axis makes rings of points, and edges are less faint than arcs.
         first = angles < angles.min() + _HALF_TURN
         sinograms, angles = np.ascontiguousarray(sinograms[:, first]), angles[first]
     sweep, spread = _sweep(sinograms, angles, low, high)
-    center = round(float(np.median(sweep)), 2)
-    about = [center]
-    if whole and abs(float(np.median(opposite)) - center) > AGREEMENT / 2:
-        about.append(float(np.median(opposite)))
+    center = _settled(sweep, opposite, alike)
+    beside = [float(np.median(found)) for found in (sweep, opposite) if found.size]
+    about = [center, *(value for value in beside if abs(value - center) > AGREEMENT / 4)]
     search = CenterSearch(
-        center, sweep, opposite, spread, *mirrored, _strip(sinograms[len(sinograms) // 2], angles, about)
+        center, sweep, opposite, spread, wedges, alike, _strip(sinograms[len(sinograms) // 2], angles, about)
     )  # fmt: skip
     _check(search, low, high)
     return search
+
+
+def _settled(sweep: Floats, opposite: Floats, alike: Curve | None) -> float:
+    """Return the mean of what both methods found; that of the sweep where opposite views are not alike, or far off."""
+    center = float(np.median(sweep))
+    if alike is not None and alike.values.max() >= _LEAST_LIKENESS:
+        apart = float(np.median(opposite)) - center
+        center += apart / 2 if abs(apart) <= AGREEMENT else 0.0
+    return round(center, 2)
 
 
 def _covers_half_a_turn(angles: Floats) -> bool:
@@ -162,7 +171,7 @@ def _covers_half_a_turn(angles: Floats) -> bool:
 def _check(search: CenterSearch, low: float, high: float) -> None:
     """Refuse a center at the end of the range, and one that the other method does not find."""
     way_out = "Look at the slices about these centers, and give center as a number, or another range"
-    found = {"the sweep of reconstructions": search.center}
+    found = {"the sweep of reconstructions": float(np.median(search.sweep))}
     if search.opposite.size:
         found["opposite views"] = float(np.median(search.opposite))
     said = ", ".join(f"{method} {value:.2f}" for method, value in found.items())
