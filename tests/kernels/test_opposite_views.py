@@ -64,4 +64,6 @@ def test_two_opposite_views_are_alike_about_the_true_axis(degrees, radius):
 
 
 def test_views_of_nothing_are_not_alike():
-    assert likeness(np.ones((19, 30)), np.linspace(0, 180, 19), np.arange(10, 20)).tolist() == [0.0] * 10
+    assert (
+        likeness(np.ones((19, 30), np.float32), np.linspace(0, 180, 19), np.arange(10.0, 20.0)).tolist() == [0.0] * 10
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def seen(scan: Projections, first: int, end: int) -> np.ndarray:
     return np.stack([without_column_stripes(a, bad) for a, bad in zip(found, flaws.columns, strict=True)])
 
 
-SURROUNDINGS = {
+SURROUNDINGS: dict[str, dict[str, Any]] = {
     "in air": {},
     "embedded": {"embedded": True},
     "wider than the field": {"embedded": True, "columns": 128},
