@@ -224,10 +224,13 @@ RECONSTRUCTION = {
     "sweep": Variable("float64", _SEARCHED, "pixel", "center by a sweep of reconstructions"),
     "opposite": Variable("float64", _SEARCHED, "pixel", "center by opposite views"),
     "candidate": Variable("float64", ("state", "tried"), "pixel", "center that was tried by reconstruction"),
-    "negative": Variable("float64", ("state", "tried"), "1", "energy of negative attenuation, over its largest value"),
-    "absolute": Variable("float64", ("state", "tried"), "1", "mean of absolute attenuation, over its largest value"),
+    "spread": Variable(
+        "float64", ("state", "tried"), "1", "how evenly edges of slices are spread, over its largest value"
+    ),
     "mirrored": Variable("float64", ("state", "mirror"), "pixel", "center that was tried by opposite views"),
     "mismatch": Variable("float64", ("state", "mirror"), "1", "mismatch of opposite views, over its largest value"),
+    "overlaid": Variable("float64", ("state", "overlay"), "pixel", "center that was tried with two views alone"),
+    "likeness": Variable("float64", ("state", "overlay"), "1", "correlation of the first view and the opposite one"),
     "strip_center": Variable("float64", ("state", "at"), "pixel", "center of a slice of the strip"),
     "strip": Variable("float32", _IMAGE, "1/voxel", "attenuation per voxel edge about centers beside the found one"),
     "example_row": Variable("float64", ("state",), "1", "row of the examples"),

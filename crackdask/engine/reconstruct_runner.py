@@ -26,8 +26,9 @@ _LOOKED_UP = ("flats", "darks", "mended")
 #: What the store calls the tables of a unit.
 _NAMES = {
     "center": "centers", "flaws": "flaws", "searched_row": "center_rows", "sweep": "center_sweep",
-    "opposite": "center_opposite", "candidate": "center_candidates", "negative": "center_negative",
-    "absolute": "center_absolute", "mirrored": "center_mirrored", "mismatch": "center_mismatch",
+    "opposite": "center_opposite", "candidate": "center_candidates", "spread": "center_spread",
+    "mirrored": "center_mirrored", "mismatch": "center_mismatch",
+    "overlaid": "center_overlaid", "likeness": "center_likeness",
     "strip_center": "center_strip_at", "strip": "center_strip", "example_row": "example_row",
     "sinogram": "example_sinogram", "slice": "example_slice",
 }  # fmt: skip

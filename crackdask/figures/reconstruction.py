@@ -33,9 +33,9 @@ from crackdask.figures.volume_slices import bare
 #: The group of the store that all of these draw.
 GROUP = "reconstruction"
 _MEASURES = (
-    ("negative", "candidate", "energy of the negative"),
-    ("absolute", "candidate", "mean of the absolute"),
-    ("mismatch", "mirrored", "mismatch of opposite views"),
+    ("spread", "candidate", "spread of edges\n(share of the largest)"),
+    ("mismatch", "mirrored", "mismatch of opposite views\n(share of the largest)"),
+    ("likeness", "overlaid", "correlation of the first\nand the opposite view (1)"),
 )
 _PIXELS = {"saturated": VERMILION, "starved": BLUE, "zingers": ORANGE, "missing": GREY}
 _COLUMNS = {"dead": PINK, "stuck": GREEN, "lost": SKY}
@@ -139,7 +139,7 @@ def draw_rotation_center(numbers: xr.Dataset) -> Figure:
             here = numbers.isel(state=k)
             axes.plot(here[tried].values, here[measure].values, color=shades[k], label=short(name, 24, 1))
             axes.axvline(float(np.nanmedian(here.center)), color=shades[k], lw=0.7, ls=":")
-        axes.set(xlabel="center (detector column)", ylabel=f"{words}\n(share of the largest)")
+        axes.set(xlabel="center (detector column)", ylabel=words)
     rows = panes[3]
     for k in range(len(names)):
         here = numbers.isel(state=k)
@@ -157,10 +157,12 @@ def draw_rotation_center(numbers: xr.Dataset) -> Figure:
 def _found(numbers: xr.Dataset) -> pd.DataFrame:
     parts = [numbers[["searched_row", "sweep", "opposite"]].to_dataframe().reset_index()]
     parts += [numbers[[tried, *those]].to_dataframe().reset_index() for tried, those in (
-        ("candidate", ["negative", "absolute"]), ("mirrored", ["mismatch"]),
+        ("candidate", ["spread"]), ("mirrored", ["mismatch"]), ("overlaid", ["likeness"]),
     ) if numbers[tried].size]  # fmt: skip
     frame = pd.concat(parts, ignore_index=True)
-    return plain(frame.drop(columns=["searched", "tried", "mirror", "voltage", "step", "cycle"], errors="ignore"))
+    return plain(
+        frame.drop(columns=["searched", "tried", "mirror", "overlay", "voltage", "step", "cycle"], errors="ignore")
+    )
 
 
 def collect_center_strip(store: xr.DataTree, state: str | None = None) -> xr.Dataset:
@@ -178,7 +180,7 @@ def draw_center_strip(numbers: xr.Dataset) -> Figure:
     page = figure(height=1.65 * down + 0.3)
     panes = page.subplots(down, _ACROSS, squeeze=False).ravel()
     low, high = np.nanpercentile(here.strip.values[there], [0.5, 99.5])
-    found = float(np.nanmedian(here.sweep))
+    found = float(np.nanmedian(here.center))
     nearest = there[int(np.argmin(np.abs(here.strip_center.values[there] - found)))]
     for axes, k in zip(panes, there, strict=False):
         axes.imshow(here.strip.values[k], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
@@ -273,8 +275,9 @@ PANELS = (
     Panel(
         "rotation_center",
         "Reconstruction: the center of rotation",
-        "What was tried as the center, before a slice was believed: energy of negative and mean of absolute "
-        "attenuation of slices about it, and the mismatch of opposite views; each is least at the true center. Dotted: "
+        "What was tried as the center, before a slice was believed. Above: how evenly the edges of slices about it are "
+        "spread, and the mismatch of half a turn with its mirror image; both are least at the true center. Below left: "
+        "the correlation of the first view with the opposite one, mirrored, which is greatest there. Dotted: "
         "the center that was taken. Below right: what reconstructions (dots) and opposite views (crosses) found "
         "in each row, and the center that was taken (line).",
         collect_rotation_center,

@@ -27,7 +27,7 @@ from crackdask.steps.declaration import Stage, Step, Volume
 from crackdask.steps.phase_retrieval import FILTERED, phase_pass
 from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
-from crackdask.steps.rotation_center import CenterSearch, find_center
+from crackdask.steps.rotation_center import CenterSearch, Curve, find_center
 
 #: Most columns and projections of the sinogram that is shown, and most pixels along a side of its slice.
 EXAMPLE_SINOGRAM, EXAMPLE_SLICE = 512, 384
@@ -149,7 +149,7 @@ def _example(geometry: Geometry, params: ReconstructParams, row: int) -> Pass:
 
 _CENTER = (
     "center_rows", "center_sweep", "center_opposite",
-    "center_candidates", "center_negative", "center_absolute", "center_mirrored", "center_mismatch",
+    "center_candidates", "center_spread", "center_mirrored", "center_mismatch", "center_overlaid", "center_likeness",
     "center_strip", "center_strip_at",
 )  # fmt: skip
 
@@ -198,16 +198,18 @@ def _searched(
 
 
 def _as_tables(found: CenterSearch, rows: Sequence[int]) -> dict[str, Array]:
-    mirrored = found.least_mismatch
+    none = Curve(np.empty(0), np.empty(0))
+    mirrored, overlaid = found.mismatch or none, found.likeness or none
     return {
         "center_rows": np.array(rows),
         "center_sweep": found.sweep,
         "center_opposite": found.opposite,
-        "center_candidates": found.least_negative.centers,
-        "center_negative": found.least_negative.values,
-        "center_absolute": found.least_absolute.values,
-        "center_mirrored": np.empty(0) if mirrored is None else mirrored.centers,
-        "center_mismatch": np.empty(0) if mirrored is None else mirrored.values,
+        "center_candidates": found.spread.centers,
+        "center_spread": found.spread.values,
+        "center_mirrored": mirrored.centers,
+        "center_mismatch": mirrored.values,
+        "center_overlaid": overlaid.centers,
+        "center_likeness": overlaid.values,
         "center_strip": found.strip.images,
         "center_strip_at": found.strip.centers,
     }
@@ -282,11 +284,11 @@ STEP = Step(
     name="reconstruct",
     stage=Stage.SCANS,
     parameters=ReconstructParams,
-    version=2,
     sections=("reconstruct",),
     opened=("source",),
     writes={"tomogram": Volume(dtype=None, shaped="slabs")},
     internal={"sinograms": Volume(dtype=None, shaped="frames")},
+    version=2,  # the center is told by how edges are spread; dark transmissions are kept
     asked=_asked,
     walks="slabs",
 )

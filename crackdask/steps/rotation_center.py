@@ -1,29 +1,45 @@
 """Where on the detector the axis of rotation is seen: two methods that must agree, and what to look at if they do not.
 
-One mirrors half a turn of projections onto the other (`opposite_views`); it needs 180 degrees, and stands a sample that
-is wider than the field. The other reconstructs a slice about many axes and takes the one with the least negative and
-the least absolute attenuation; it is finer, works with any angles, and fails where the sample is wider than the field.
+One mirrors half a turn of projections onto the other (`opposite_views`); it needs 180 degrees. The other reconstructs a
+slice about many axes and takes the one whose edges are sharpest (`gradient_spread`); it works with any angles, with a
+sample in air as in one that is wider than the field. It looks at all angles of half a turn, even where a holder stands
+in some: slices with a missing wedge tell the axis several times less well. `rotation_center.md` has what was measured.
 A center is believed where both find it within a pixel of each other, inside the range that was searched.
 
-Both take attenuations. Without the logarithm the sums along rays are not those of the sample, and a wrong center wins.
+Both take attenuations, as slices do.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from crackdask.arrays import Floats, Singles
+from crackdask.kernels.gradient_spread import gradient_spread
 from crackdask.kernels.gridding import gridded
-from crackdask.kernels.opposite_views import half_turn, mismatch
+from crackdask.kernels.opposite_views import half_turn, likeness, mismatch
 from crackdask.kernels.projection_angles import angular_weights
+from crackdask.kernels.ramp_filter import LANES
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+else:  # which every command would wait for
+    ndimage = Later("scipy.ndimage")
 
 AGREEMENT = 1.0  # columns
 RANGE = 1 / 16  # of the detector's width, to both sides of its middle
 FINE = 0.25
 _FINE_REACH = 1.5
+#: Columns over which projections are smoothed before a sweep; slices are then smooth by as many voxels.
+_SMOOTHING = 1.5
+#: Radius of what is looked at in slices, over their width: within the field, off what padding does at its border.
+_FIELD = 0.48
+#: Least correlation of two opposite views that are believed, and columns about its best in which each row has its own.
+_LEAST_LIKENESS, _NEAR = 0.5, 3.0
 _COARSE_COLUMNS = 640
 _STRIP = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 _STRIP_SIZE = 256
@@ -32,7 +48,7 @@ _HALF_TURN = 180.0
 
 @dataclass(frozen=True)
 class Curve:
-    """A measure over centers that is least at the true one."""
+    """A measure over centers that is least at the true one, or that is greatest there (`likeness`)."""
 
     centers: Floats
     values: Floats
@@ -53,11 +69,14 @@ class CenterSearch:
     Parameters
     ----------
     center
-        Median of what the sweep found in the rows; detector columns, to a hundredth.
+        Mean of the medians over the rows that both methods found, or that of the sweep where opposite views are not
+        alike or there are none; detector columns, to a hundredth.
     sweep, opposite
         What each method found in each row; of opposite views none where the angles are less than half a turn.
-    least_negative, least_absolute, least_mismatch
-        The measures, means over the rows, each divided by its largest value.
+    spread, mismatch
+        Measures of reconstructions and of opposite views, means over the rows, each divided by its largest value.
+    likeness
+        Correlation of the first view with the opposite one, mean over the rows.
     strip
         Slices of the middle row.
     """
@@ -65,9 +84,9 @@ class CenterSearch:
     center: float
     sweep: Floats
     opposite: Floats
-    least_negative: Curve
-    least_absolute: Curve
-    least_mismatch: Curve | None
+    spread: Curve
+    mismatch: Curve | None
+    likeness: Curve | None
     strip: Strip
 
 
@@ -115,22 +134,30 @@ def find_center(
             "searched in less may be wrong by many columns. Give center as a number, or accept what a sweep of "
             "reconstructions finds"
         )
-    opposite, least_mismatch = _opposite_views(sinograms, angles, low, high) if whole else (np.empty(0), None)
+    none = (np.empty(0), None, None)
+    opposite, wedges, alike = _opposite_views(sinograms, angles, low, high) if whole else none
     if whole:
-        # Over a whole turn a wrong axis blurs points to rings, not half rings, and nothing gets negative.
+        # Over a whole turn a wrong axis makes rings of points, and edges are less faint than arcs.
         first = angles < angles.min() + _HALF_TURN
         sinograms, angles = np.ascontiguousarray(sinograms[:, first]), angles[first]
-    sweep, least_negative, least_absolute = _sweep(sinograms, angles, low, high)
-    center = round(float(np.median(sweep)), 2)
-    about = [center]
-    if whole and abs(float(np.median(opposite)) - center) > AGREEMENT / 2:
-        about.append(float(np.median(opposite)))
+    sweep, spread = _sweep(sinograms, angles, low, high)
+    center = _settled(sweep, opposite, alike)
+    beside = [float(np.median(found)) for found in (sweep, opposite) if found.size]
+    about = [center, *(value for value in beside if abs(value - center) > AGREEMENT / 4)]
     search = CenterSearch(
-        center, sweep, opposite, least_negative, least_absolute, least_mismatch,
-        _strip(sinograms[len(sinograms) // 2], angles, about),
+        center, sweep, opposite, spread, wedges, alike, _strip(sinograms[len(sinograms) // 2], angles, about)
     )  # fmt: skip
     _check(search, low, high)
     return search
+
+
+def _settled(sweep: Floats, opposite: Floats, alike: Curve | None) -> float:
+    """Return the mean of what both methods found; that of the sweep where opposite views are not alike, or far off."""
+    center = float(np.median(sweep))
+    if alike is not None and alike.values.max() >= _LEAST_LIKENESS:
+        apart = float(np.median(opposite)) - center
+        center += apart / 2 if abs(apart) <= AGREEMENT else 0.0
+    return round(center, 2)
 
 
 def _covers_half_a_turn(angles: Floats) -> bool:
@@ -144,7 +171,7 @@ def _covers_half_a_turn(angles: Floats) -> bool:
 def _check(search: CenterSearch, low: float, high: float) -> None:
     """Refuse a center at the end of the range, and one that the other method does not find."""
     way_out = "Look at the slices about these centers, and give center as a number, or another range"
-    found = {"the sweep of reconstructions": search.center}
+    found = {"the sweep of reconstructions": float(np.median(search.sweep))}
     if search.opposite.size:
         found["opposite views"] = float(np.median(search.opposite))
     said = ", ".join(f"{method} {value:.2f}" for method, value in found.items())
@@ -159,54 +186,60 @@ def _check(search: CenterSearch, low: float, high: float) -> None:
         )
 
 
-def _opposite_views(sinograms: Singles, angles: Floats, low: float, high: float) -> tuple[Floats, Curve]:
-    """Return the center of each row by opposite views, and the mean of their curves."""
+def _opposite_views(sinograms: Singles, angles: Floats, low: float, high: float) -> tuple[Floats, Curve, Curve]:
+    """Return the center of each row by opposite views, and the means of both of their curves."""
     turn = half_turn(angles)
     factor = _binning(sinograms.shape[2])
-    found, curves = [], []
-    for sinogram in sinograms[:, turn]:
-        coarse = _binned(sinogram, factor)
-        centers = _steps(low, high, factor)
-        curves.append(mismatch(coarse, _of_binned(centers, factor)))
-        best = centers[int(np.argmin(curves[-1]))]
-        near = np.arange(np.ceil(2 * (best - factor)) - 2, np.floor(2 * (best + factor)) + 3) / 2
-        found.append(_lowest(Curve(near, mismatch(sinogram, near)), 1.5))
-    return np.array(found), Curve(centers, _mean(curves))
+    centers, halves = _steps(low, high, factor), np.arange(np.ceil(2 * low), np.floor(2 * high) + 1) / 2
+    mismatches = [
+        mismatch(_binned(sinogram, factor), _of_binned(centers, factor)) for sinogram in sinograms[:, turn]
+    ]  # fmt: skip
+    likenesses = [likeness(sinogram, angles, halves) for sinogram in sinograms]
+    both = Curve(halves, np.mean(likenesses, axis=0))
+    if both.values.max() >= _LEAST_LIKENESS:
+        near = np.abs(halves - halves[int(np.argmax(both.values))]) <= _NEAR
+        found = [_lowest(Curve(halves[near], 1 - values[near]), 0.5) for values in likenesses]
+    else:  # the first projection or its opposite tells nothing
+        found = [
+            _fine_mismatch(sinogram, float(centers[int(np.argmin(values))]), factor)
+            for sinogram, values in zip(sinograms[:, turn], mismatches, strict=True)
+        ]
+    return np.array(found), Curve(centers, _mean(mismatches)), both
 
 
-def _sweep(sinograms: Singles, angles: Floats, low: float, high: float) -> tuple[Floats, Curve, Curve]:
-    """Return the center of each row by reconstructions, and the means of both curves, coarse and fine."""
+def _fine_mismatch(sinogram: Singles, about: float, factor: int) -> float:
+    near = np.arange(np.ceil(2 * (about - factor)) - 2, np.floor(2 * (about + factor)) + 3) / 2
+    return _lowest(Curve(near, mismatch(sinogram, near)), 1.5)
+
+
+def _sweep(sinograms: Singles, angles: Floats, low: float, high: float) -> tuple[Floats, Curve]:
+    """Return the center of each row by reconstructions, and the mean of the coarse curves."""
     factor = _binning(sinograms.shape[2])
     centers = _steps(low, high, factor)
-    found, negative, absolute = [], [], []
+    found, spreads = [], []
     for sinogram in sinograms:
-        coarse = _measures(_binned(sinogram, factor), angles, _of_binned(centers, factor))
-        negative.append(coarse[0])
-        absolute.append(coarse[1])
-        best = centers[int(np.argmin(coarse[0]))]
+        spreads.append(_spreads(_binned(sinogram, factor), angles, _of_binned(centers, factor)))
+        best = centers[int(np.argmin(spreads[-1]))]
         if factor > 1:
             whole = np.arange(best - factor, best + factor + 1)
-            best = whole[int(np.argmin(_measures(sinogram, angles, whole)[0]))]
+            best = whole[int(np.argmin(_spreads(sinogram, angles, whole)))]
         near = np.arange(best - _FINE_REACH, best + _FINE_REACH + FINE / 2, FINE)
-        fine = _measures(sinogram, angles, near)
-        found.append(float(np.mean([_lowest(Curve(near, values), 1.0) for values in fine])))
-    return np.array(found), Curve(centers, _mean(negative)), Curve(centers, _mean(absolute))
+        found.append(_lowest(Curve(near, _spreads(sinogram, angles, near)), 1.0))
+    return np.array(found), Curve(centers, _mean(spreads))
 
 
-def _measures(sinogram: Singles, angles: Floats, centers: Floats) -> tuple[Floats, Floats]:
-    """Return the energy of negative attenuation, and the mean of the absolute one, about each center."""
+def _spreads(sinogram: Singles, angles: Floats, centers: Floats) -> Floats:
+    """Return how evenly the edges of the slice about each center are spread, in one and the same circle."""
     columns = sinogram.shape[1]
-    at = np.arange(columns) - (columns - 1) / 2
-    reach = min(float(centers.min()), columns - 1 - float(centers.max()), 0.48 * columns)
-    seen = at[:, None] ** 2 + at**2 < reach**2
-    values = np.empty((2, len(centers)))
-    for first in range(0, len(centers), 4):
-        some = centers[first : first + 4]
-        slices = gridded(np.broadcast_to(sinogram, (len(some), *sinogram.shape)), angles, some)
-        for k, image in enumerate(slices, start=first):
-            voxels = image[seen].astype(np.float64)
-            values[:, k] = (np.minimum(voxels, 0) ** 2).mean(), np.abs(voxels).mean()
-    return values[0], values[1]
+    reach = min(float(centers.min()), columns - 1 - float(centers.max()), _FIELD * columns) - 2
+    # Smoothing projections smooths slices alike in all directions, and once is enough for all centers.
+    smooth = ndimage.gaussian_filter1d(sinogram, _SMOOTHING, axis=1, mode="nearest")
+    values = np.empty(len(centers))
+    for first in range(0, len(centers), LANES):
+        some = centers[first : first + LANES]
+        slices = gridded(np.broadcast_to(smooth, (len(some), *smooth.shape)), angles, some)
+        values[first : first + LANES] = [gradient_spread(image, reach) for image in slices]
+    return values
 
 
 def _strip(sinogram: Singles, angles: Floats, about: list[float]) -> Strip:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,20 @@ def test_the_center_is_found_where_it_is(store: Path) -> None:
         np.testing.assert_allclose(found["centers"], PROJECTED.axis, atol=0.1)
         assert found["flaws"].shape == (PHANTOM.shape[0], len(reconstruct.COUNTED))
         assert (found["flaws"][:, reconstruct.COUNTED.index("dead")] >= 1).all()
+
+
+def test_a_sample_without_air_around_it_needs_no_center_of_the_recipe(tmp_path: Path) -> None:
+    embedded = replace(PROJECTED, embedded=True, center=39.4)
+    write_projections(embedded, tmp_path)
+    assert content(tmp_path)["reconstruct"] == {"angles": [30.0, 177.0]}
+    outcome = run(tmp_path, tmp_path / "store.zarr", until="labels")
+    assert not outcome.failures
+    _, found = Work.beside(tmp_path / "store.zarr").result(UnitKey("reconstruct", 0)) or ("", {})
+    np.testing.assert_allclose(found["centers"], embedded.axis, atol=0.1)
+    assert np.median(found["center_opposite"]) == pytest.approx(embedded.axis, abs=0.2)
+    volumes = xr.open_zarr(tmp_path / "store.zarr", group="volumes")
+    label, true = volumes.label.values[0] > 0, PHANTOM.labels(Box.whole(PHANTOM.shape)) > 0
+    assert 2 * np.count_nonzero(label & true) / (np.count_nonzero(label) + np.count_nonzero(true)) > 0.9
 
 
 @pytest.mark.parametrize(("rows", "frames"), [(1, 3), (7, 64), (32, 17)])

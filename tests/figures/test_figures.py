@@ -306,7 +306,7 @@ def test_reconstruction(store: xr.DataTree, drawn: dict[str, Any]) -> None:
     np.testing.assert_array_equal(picture.axes[3].images[0].get_array(), table.strip.values[0, 3])
     numbers, picture = drawn["rotation_center"]
     assert len(numbers.state) == 5  # the last state was a tomogram already
-    np.testing.assert_array_equal(picture.axes[0].lines[0].get_ydata(), table.negative.values[0])
+    np.testing.assert_array_equal(picture.axes[0].lines[0].get_ydata(), table.spread.values[0])
     shown = drawn["ring_removal"][1].axes[2:4]
     for axes, wanted in zip(shown, table.slice.values[0], strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array(), wanted)

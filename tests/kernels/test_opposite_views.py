@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crackdask.kernels.opposite_views import half_turn, mismatch
+from crackdask.kernels.opposite_views import half_turn, likeness, mismatch
 from crackdask.phantom.ellipsoids import packed
 
 
@@ -55,3 +55,30 @@ def test_how_bright_the_brightest_quarter_is_does_not_matter():
     dazzling = np.where(lines > brightest, 50 + 9 * lines, lines)
     assert np.mean(dazzling > lines) > 0.2
     np.testing.assert_array_equal(mismatch(dazzling, centers), mismatch(lines, centers))
+
+
+@pytest.mark.parametrize(
+    "degrees",
+    [
+        np.linspace(0, 180, 181),
+        np.linspace(0, 180, 180, endpoint=False),
+        np.linspace(-10, 220, 300),
+        np.random.default_rng(0).permutation(np.linspace(0, 180, 181)),
+    ],
+    ids=["closed", "half-open", "between neighbours", "in any order"],
+)
+@pytest.mark.parametrize("radius", [50, 100])
+def test_two_opposite_views_are_alike_about_the_true_axis(degrees, radius):
+    lines = packed(0, 200, radius, 12, (4, 8)).projections(degrees, np.zeros(1), 128, 60.25, fine=2)[0]
+    centers = np.arange(50, 78, 0.5)
+    found = likeness(lines, degrees, centers)
+    best = int(np.argmax(found))
+    before, most, after = found[best - 1 : best + 2]
+    assert centers[best] + (before - after) / (before - 2 * most + after) / 4 == pytest.approx(60.25, abs=0.15)
+    assert 0.9 < most <= 1
+
+
+def test_views_of_nothing_are_not_alike():
+    assert (
+        likeness(np.ones((19, 30), np.float32), np.linspace(0, 180, 19), np.arange(10.0, 20.0)).tolist() == [0.0] * 10
+    )

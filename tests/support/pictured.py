@@ -99,8 +99,8 @@ def _reconstruction(along: dict[str, Any], rng: np.random.Generator) -> xr.Datas
     """Return what a run tells of centers, rings and flaws; the last state was a tomogram already."""
     states, rows, tried, strip = len(along["state"]), 12, 9, 10
     sizes = {
-        "state": states, "row": rows, "flaw": 7, "searched": 3, "tried": tried, "mirror": tried, "at": strip,
-        "rings": 2, "strip_y": 16, "strip_x": 16, "angle": 14, "column": 20, "slice_y": 16, "slice_x": 16,
+        "state": states, "row": rows, "flaw": 7, "searched": 3, "tried": tried, "mirror": tried, "overlay": 2 * tried,
+        "at": strip, "rings": 2, "strip_y": 16, "strip_x": 16, "angle": 14, "column": 20, "slice_y": 16, "slice_x": 16,
     }  # fmt: skip
     made = {}
     for name, variable in schema.RECONSTRUCTION.items():
@@ -109,9 +109,10 @@ def _reconstruction(along: dict[str, Any], rng: np.random.Generator) -> xr.Datas
     for name, spread in (("center", 0), ("sweep", 0.1), ("opposite", 0.3)):
         dims, values, attributes = made[name]
         made[name] = (dims, 63.4 + spread * (values - 0.5), attributes)
-    for name, step in (("candidate", 1.0), ("mirrored", 1.0), ("strip_center", 2.0)):
+    for name, step in (("candidate", 1.0), ("mirrored", 1.0), ("overlaid", 0.5), ("strip_center", 2.0)):
         dims, values, attributes = made[name]
-        made[name] = (dims, 63.4 + step * (np.arange(values.shape[1]) - 4) + 0 * values, attributes)
+        beside = step * np.arange(values.shape[1]) - (8.0 if step > 1 else 4.0)
+        made[name] = (dims, 63.4 + beside + 0 * values, attributes)
     for _, values, _ in made.values():
         values[1:][-1:] = np.nan
     flaws = ["saturated", "starved", "zingers", "missing", "dead", "stuck", "lost"]
