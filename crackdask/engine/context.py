@@ -116,7 +116,7 @@ class RunContext:
     def volume(self, name: str, state: int) -> Volume:
         """Return a volume of the store or the work folder, made if it is not there."""
         compute = self.recipe.compute
-        if self.is_stored(name):
+        if "/" in name or self.is_stored(name):
             return volume(self.path, name, state)
         compression = Compression("lz4" if compute.compression != "none" else "none", 1)
         shape, dtype, chunk = self._form(name, state)

@@ -25,7 +25,7 @@ from crackdask.engine.parallel_units import Lanes
 from crackdask.engine.pass_runner import BlocksFailedError, Failure, Progress
 from crackdask.engine.profile import Cost
 from crackdask.engine.scans import Scans
-from crackdask.engine.soundness import GROUP, Damage, look
+from crackdask.engine.soundness import GROUP, Damage, arrays_of, look
 from crackdask.engine.step_runners import PERFORM
 from crackdask.engine.work_units import Unit, dependent, outstanding, stored_volumes, units, upto
 from crackdask.grid import Triple, check_single_writer
@@ -37,6 +37,7 @@ from crackdask.store import root, seals
 from crackdask.store.arrays import Compression, VolumeLayout
 from crackdask.store.create import COORDINATES, add_coordinates, add_volumes, create
 from crackdask.store.damage import DamagedError
+from crackdask.store.levels import add_levels, image, level_arrays, mend_link
 from crackdask.store.root import StoreError
 
 #: Libraries whose versions a store remembers.
@@ -67,6 +68,8 @@ class Run:
         self.context = RunContext(scans, path, executor, progress)
         self._fitting: set[UnitKey] = set()
         self._found: Damage | None = None
+        #: Whether the store alone vouches for all that was done before this run.
+        self._vouched = False
 
     @property
     def _recipe(self) -> Recipe:
@@ -98,7 +101,8 @@ class Run:
                 if until is None and not root.attributes(self._path).get("complete"):
                     self._mark(complete=True)
                 return Outcome((), len(plan), (), ())
-            self._mark(complete=False)
+            if not self._vouched:
+                self._mark(complete=False)
             self._work.note("failed", [])
             outcome = self._perform_mending(todo, len(plan) - len(todo), until)
             if not outcome.failures and until is None:
@@ -111,8 +115,8 @@ class Run:
         if self._found is None:
             self._found = look(self._path, self._recipe)
         spoilt = set(self._found.spoilt)
-        if not self._found.gone and not spoilt and self._says_complete(plan):
-            return []
+        if (lacking := self._alone(plan, self._found)) is not None:
+            return [unit for unit in upto(plan, until) if unit in lacking]
         lying = set(self._work.volumes())
         done = {u.key for u in plan if self._is_done(u)} - spoilt
         there = {
@@ -125,16 +129,22 @@ class Run:
         kept = {key for u in plan for key in u.writes if key[0] in KEPT_ON_REQUEST and self.context.is_stored(key[0])}
         return outstanding(plan, done, there, until, kept)
 
-    def _says_complete(self, plan: Sequence[Unit]) -> bool:
-        """Tell whether the store alone vouches for every unit: its work folder may have been deleted."""
+    def _alone(self, plan: Sequence[Unit], found: Damage) -> list[Unit] | None:
+        """Return what is lacking where the store alone vouches for all units, but perhaps those of its coarser levels.
+
+        Its work folder may have been deleted. None where it does not vouch for that much.
+        """
         facts = root.attributes(self._path)
         steps = facts.get("steps", {})
-        return (
-            bool(facts.get("complete"))
-            and not self._work.has_results()
-            and not self._recipe.compute.keep_intermediate
-            and all(steps.get(u.name, {}).get("fingerprint") == self._fingerprints[u.key] for u in plan)
-        )
+        if not facts.get("complete") or self._work.has_results() or self._recipe.compute.keep_intermediate:
+            return None
+        lacking = [
+            unit
+            for unit in plan
+            if unit.key in found.spoilt or steps.get(unit.name, {}).get("fingerprint") != self._fingerprints[unit.key]
+        ]
+        only_levels = {*found.gone} <= {schema.LEVELS} and all(unit.step == schema.LEVELS for unit in lacking)
+        return lacking if only_levels else None
 
     def _perform_mending(self, todo: Sequence[Unit], skipped: int, until: str | None) -> Outcome:
         """Do units; where the disk damaged what one of them wrote, that one is done again, once."""
@@ -190,8 +200,9 @@ class Run:
         self._work.forget(unit.key)
         for name, state in unit.writes:
             if self.context.is_stored(name):
-                seals.drop(self._path, f"{name}-{state}")
-                seals.clear(self._path, f"volumes/{name}/c/{state}", len(schema.SPATIAL))
+                for array in arrays_of(self._path, name, self.context.scans.shape):
+                    seals.drop(self._path, seals.of_array(array, state))
+                    seals.clear(self._path, f"{array}/c/{state}", len(schema.SPATIAL))
         if REGISTRY[unit.step].groups:
             seals.drop(self._path, seals.TABLES)
         return PERFORM[unit.step](self.context, unit)
@@ -209,7 +220,10 @@ class Run:
         in_order = {u.name: steps[u.name] for u in units(self._recipe) if u.name in steps}
         root.set_attributes(self._path, {"steps": in_order})
         self._keep_root()
-        self._work.finish(unit.key, self._fingerprints[unit.key], {**tables, "stored": stored})
+        if self._vouched:  # results of some units would say that those of the others are lost
+            self._work.drop_records(unit.key)
+        else:
+            self._work.finish(unit.key, self._fingerprints[unit.key], {**tables, "stored": stored})
         self.context.progress.end(unit.key, seconds)
 
     def _clean(self, left: set[UnitKey]) -> None:
@@ -251,7 +265,10 @@ class Run:
                 root.consolidate(self._path)
             self._check_store()
             root.tidy(self._path)
-            self._mend(self._found or look(self._path, self._recipe))
+            found = self._found or look(self._path, self._recipe)
+            self._vouched = self._alone(units(self._recipe), found) is not None
+            self._mend(found)
+            self._mend_levels(found)
         else:
             self._work.start_anew()  # it may tell of a store that was removed or renamed
             create(self._path, self.context.axes, self._volumes(), self._layout(), self._facts())
@@ -263,7 +280,7 @@ class Run:
     def _mend(self, found: Damage) -> None:
         """Make room for what is gone, and let what is spoilt count as not done."""
         said_complete = bool(root.attributes(self._path).get("complete"))
-        if (found.gone or found.spoilt) and said_complete:
+        if (found.gone or found.spoilt) and said_complete and not self._vouched:
             root.set_attributes(self._path, {"complete": False})  # first: an empty volume must never count as done
         told: dict[UnitKey | str, str] = {GROUP: found.gone[GROUP]} if GROUP in found.gone else {}
         for unit, reason in found.spoilt.items():
@@ -285,6 +302,25 @@ class Run:
             seals.drop(self._path, seals.COORDINATES)
         volumes = {name: dtype for name, dtype in self._volumes().items() if name in found.gone}
         add_volumes(self._path, self.context.axes, volumes, self._layout())
+
+    def _mend_levels(self, found: Damage) -> None:
+        """Make room for coarser levels where they are gone, or were never made, as in stores of old."""
+        mine = [unit for unit in units(self._recipe) if unit.step == schema.LEVELS]
+        arrays = level_arrays(self._path, self.context.scans.shape)
+        if not all((self._path / array / "zarr.json").is_file() for array in arrays) or schema.LEVELS in found.gone:
+            add_levels(self._path, self.context.axes, self._layout())
+            root.consolidate(self._path)
+            for unit in mine:
+                self._work.forget(unit.key)
+                self._work.drop_records(unit.key)
+            spoilt = {unit.name for unit in mine}
+        else:
+            mend_link(self._path)
+            spoilt = {str(key) for key in found.spoilt if key.step == schema.LEVELS}
+        steps = root.attributes(self._path).get("steps", {})
+        if spoilt & {*steps}:
+            left = {name: told for name, told in steps.items() if name not in spoilt}
+            root.set_attributes(self._path, {"steps": left})
 
     def _check_place(self) -> None:
         """Refuse a place that holds something else, before anything is made beside it."""
@@ -317,7 +353,7 @@ class Run:
         root.set_attributes(self._path, self._facts())
 
     def _volumes(self) -> dict[str, str]:
-        return {name: schema.VOLUMES[name].dtype for name in stored_volumes(self._recipe)}
+        return {name: schema.VOLUMES[name].dtype for name in stored_volumes(self._recipe) if name in schema.VOLUMES}
 
     def _layout(self) -> VolumeLayout:
         compute = self._recipe.compute
@@ -332,6 +368,7 @@ class Run:
             | {"python": platform.python_version()},
             "recipe": self._recipe.as_dict(),
             "identity": _identity(self._recipe, self.context.scans.shape),
+            "ome": image(self.context.axes),
         }
 
     def _mark(self, *, complete: bool) -> None:

@@ -131,6 +131,7 @@ def _look_at(store: Place, key: str, found: Buffer | None, byte_range: ByteReque
 
 def _misplaced(store: Place, key: str, found: tuple[int, int, int, int]) -> bool:
     """Tell whether a chunk is not the one that is sealed; seals are read again before one is accused."""
+    key = seals.as_written(store, key)
     if _fits(store, key, found):
         return False
     seals.load.cache_clear()

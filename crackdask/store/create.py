@@ -13,6 +13,7 @@ from crackdask import schema
 from crackdask.storage.locations import Place, Prefix, flush, remove, zarr_at
 from crackdask.store.arrays import Axes, VolumeLayout, create_array, write_array, write_state_coordinates
 from crackdask.store.checked import WHOLE
+from crackdask.store.levels import add_levels
 from crackdask.store.root import begun_mark, consolidate
 
 #: Arrays of the group `volumes` that are no volumes.
@@ -50,6 +51,7 @@ def _fill(
 ) -> None:
     """Write what a new store consists of."""
     zarr.create_group(zarr_at(path), zarr_format=3, attributes=dict(values))
+    add_levels(path, axes, layout)
     add_volumes(path, axes, volumes, layout)
 
 
