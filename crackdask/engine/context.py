@@ -77,15 +77,7 @@ class RunContext:
     @property
     def axes(self) -> Axes:
         """Coordinates of the store."""
-        states = self.recipe.states
-        return Axes(
-            tuple(s.name for s in states),
-            tuple(s.voltage for s in states),
-            tuple(s.step for s in states),
-            tuple(s.cycle for s in states),
-            self.scans.shape,
-            self.recipe.experiment.voxel_um,
-        )
+        return axes_of(self.recipe, self.scans.shape)
 
     def is_stored(self, volume: str) -> bool:
         """Tell whether a volume belongs to the store; once it does it stays, or it would fall behind its recipe."""
@@ -156,3 +148,16 @@ class RunContext:
             outputs,
             looked_up or {},
         )
+
+
+def axes_of(recipe: Recipe, shape: Triple) -> Axes:
+    """Return the coordinates of a recipe's store, whose volumes are of some shape."""
+    states = recipe.states
+    return Axes(
+        tuple(s.name for s in states),
+        tuple(s.voltage for s in states),
+        tuple(s.step for s in states),
+        tuple(s.cycle for s in states),
+        shape,
+        recipe.experiment.voxel_um,
+    )

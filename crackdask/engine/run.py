@@ -21,6 +21,7 @@ from crackdask.blocks.passes import Array
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
 from crackdask.engine.executors import Executor
+from crackdask.engine.level_writer import layout_of, make_room
 from crackdask.engine.parallel_units import Lanes
 from crackdask.engine.pass_runner import BlocksFailedError, Failure, Progress
 from crackdask.engine.profile import Cost
@@ -34,10 +35,10 @@ from crackdask.schema import UnitKey
 from crackdask.steps.registry import GROUPS, GROUPS_IF_ANY, KEPT_ON_REQUEST, REGISTRY
 from crackdask.storage.locations import Place, names, remove
 from crackdask.store import root, seals
-from crackdask.store.arrays import Compression, VolumeLayout
+from crackdask.store.arrays import VolumeLayout
 from crackdask.store.create import COORDINATES, add_coordinates, add_volumes, create
 from crackdask.store.damage import DamagedError
-from crackdask.store.levels import add_levels, image, level_arrays, mend_link
+from crackdask.store.levels import image
 from crackdask.store.root import StoreError
 
 #: Libraries whose versions a store remembers.
@@ -201,8 +202,7 @@ class Run:
         for name, state in unit.writes:
             if self.context.is_stored(name):
                 for array in arrays_of(self._path, name, self.context.scans.shape):
-                    seals.drop(self._path, seals.of_array(array, state))
-                    seals.clear(self._path, f"{array}/c/{state}", len(schema.SPATIAL))
+                    seals.make_room(self._path, array, state, len(schema.SPATIAL))
         if REGISTRY[unit.step].groups:
             seals.drop(self._path, seals.TABLES)
         return PERFORM[unit.step](self.context, unit)
@@ -268,7 +268,7 @@ class Run:
             found = self._found or look(self._path, self._recipe)
             self._vouched = self._alone(units(self._recipe), found) is not None
             self._mend(found)
-            self._mend_levels(found)
+            make_room(self._path, self._recipe, self.context.axes, found)
         else:
             self._work.start_anew()  # it may tell of a store that was removed or renamed
             create(self._path, self.context.axes, self._volumes(), self._layout(), self._facts())
@@ -302,25 +302,6 @@ class Run:
             seals.drop(self._path, seals.COORDINATES)
         volumes = {name: dtype for name, dtype in self._volumes().items() if name in found.gone}
         add_volumes(self._path, self.context.axes, volumes, self._layout())
-
-    def _mend_levels(self, found: Damage) -> None:
-        """Make room for coarser levels where they are gone, or were never made, as in stores of old."""
-        mine = [unit for unit in units(self._recipe) if unit.step == schema.LEVELS]
-        arrays = level_arrays(self._path, self.context.scans.shape)
-        if not all((self._path / array / "zarr.json").is_file() for array in arrays) or schema.LEVELS in found.gone:
-            add_levels(self._path, self.context.axes, self._layout())
-            root.consolidate(self._path)
-            for unit in mine:
-                self._work.forget(unit.key)
-                self._work.drop_records(unit.key)
-            spoilt = {unit.name for unit in mine}
-        else:
-            mend_link(self._path)
-            spoilt = {str(key) for key in found.spoilt if key.step == schema.LEVELS}
-        steps = root.attributes(self._path).get("steps", {})
-        if spoilt & {*steps}:
-            left = {name: told for name, told in steps.items() if name not in spoilt}
-            root.set_attributes(self._path, {"steps": left})
 
     def _check_place(self) -> None:
         """Refuse a place that holds something else, before anything is made beside it."""
@@ -356,9 +337,9 @@ class Run:
         return {name: schema.VOLUMES[name].dtype for name in stored_volumes(self._recipe) if name in schema.VOLUMES}
 
     def _layout(self) -> VolumeLayout:
-        compute = self._recipe.compute
-        check_single_writer(self.context.grid, compute.shard or compute.chunk)
-        return VolumeLayout(compute.chunk, compute.shard, Compression(compute.compression, compute.level))
+        layout = layout_of(self._recipe)
+        check_single_writer(self.context.grid, layout.shard or layout.chunk)
+        return layout
 
     def _facts(self) -> dict[str, Any]:
         return {

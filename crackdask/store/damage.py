@@ -43,10 +43,11 @@ def record_of(store: Place, key: str) -> Place:
     """Return the file or folder without which a run makes a chunk's volume, or its table, again."""
     array, _, chunk = key.partition("/c/")
     group, name = array.partition("/")[0], written_as(array)
-    steps, otherwise = ("track",), store / group
+    steps: tuple[str, ...] = ("track",)
+    otherwise = store / group
     if _is_of_state(key):
-        steps = ("labels", "transfer") if name == "label" else (name.replace("denoised", "denoise"),)
-        steps, otherwise = tuple(f"{step}-{chunk.partition('/')[0]}" for step in steps), store / array
+        makers = ("labels", "transfer") if name == "label" else (name.replace("denoised", "denoise"),)
+        steps, otherwise = tuple(f"{step}-{chunk.partition('/')[0]}" for step in makers), store / array
     elif group == "volumes":  # a coordinate, which no step makes
         return store / array
     home = store.resolve()

@@ -286,6 +286,20 @@ def _leads_elsewhere(store: Place, folder: str) -> bool:
     return False
 
 
+def make_room(store: Place, array: str, state: int, depth: int) -> None:
+    """Forget the seals of a state of an array that is about to be written anew, and clear its place.
+
+    Parameters
+    ----------
+    store, array, state
+        The store, an array of it, and an index along its first axis.
+    depth
+        How many axes follow.
+    """
+    drop(store, of_array(array, state))
+    clear(store, f"{array}/c/{state}", depth)
+
+
 def clear(store: Place, folder: str, depth: int) -> None:
     """Remove what stands in the way of chunks that are about to be written: links, files for folders, and the reverse.
 
