@@ -231,7 +231,7 @@ def test_while_a_run_is_at_work_and_after_it_was_stopped(tiny: Tiny, finished: T
     found = as_json(tiny.store)
     assert found["running"] is None
     assert tuple(found["at_work"][0]) == wanted
-    assert "a rerun would do 11 steps, from denoise pristine to track" in crackdask("status", tiny.store).out
+    assert "a rerun would do 13 steps, from denoise pristine to track" in crackdask("status", tiny.store).out
     said = tiny.run()
     assert "denoise pristine: 3 of 8 blocks were done before" in said.out
     assert_same_store(tiny.store, finished.store)
