@@ -35,12 +35,11 @@ def level_arrays(path: Place, shape: Triple) -> list[str]:
 
 def level_layout(layout: VolumeLayout, shape: Triple) -> VolumeLayout:
     """Return how a level of some shape is cut, from how the store's volumes are."""
-    z, y, x = (min(c, _CHUNK, n) for c, n in zip(layout.chunk, shape, strict=True))
+    z, y, x = (min(c, _CHUNK) for c in layout.chunk)
     if layout.shard is None:
-        return VolumeLayout((z, y, x), None, layout.compression)
-    shards = zip(layout.shard, (z, y, x), shape, strict=True)
-    a, b, c = (min(max(1, min(s, _SHARD) // k), -(-n // k)) * k for s, k, n in shards)
-    return VolumeLayout((z, y, x), (a, b, c), layout.compression)
+        return VolumeLayout((z, y, x), None, layout.compression).fitted(shape)
+    a, b, c = (max(1, min(s, _SHARD) // k) * k for s, k in zip(layout.shard, (z, y, x), strict=True))
+    return VolumeLayout((z, y, x), (a, b, c), layout.compression).fitted(shape)
 
 
 def add_levels(path: Place, axes: Axes, layout: VolumeLayout) -> None:
@@ -52,7 +51,7 @@ def add_levels(path: Place, axes: Axes, layout: VolumeLayout) -> None:
     labels = root.create_group("labels", attributes={"ome": {"version": "0.5", "labels": ["particle"]}})
     particle = labels.create_group("particle", attributes={"ome": _label_image(axes)})
     if isinstance(path, Prefix):
-        _add(particle.create_group("0"), "label", axes, axes.shape, layout)
+        _add(particle.create_group("0"), "label", axes, axes.shape, layout.fitted(axes.shape))
     else:
         particle.create_group("0")
         mend_link(path)
@@ -69,7 +68,7 @@ def _add(group: zarr.Group, name: str, axes: Axes, shape: Triple, layout: Volume
         shape=(len(axes.names), *shape),
         dtype=schema.VOLUMES[name].dtype,
         dims=schema.VOLUME,
-        chunks=(1, *(min(c, n) for c, n in zip(layout.chunk, shape, strict=True))),
+        chunks=(1, *layout.chunk),
         shards=None if layout.shard is None else (1, *layout.shard),
         compression=layout.compression,
         attributes=schema.VOLUMES[name].attributes | WHOLE,
