@@ -12,6 +12,8 @@ from math import prod
 
 Triple = tuple[int, int, int]
 Halo = int | Triple
+#: Voxels along the longest axis of the coarsest level of a volume, at most.
+COARSEST = 256
 
 
 def triple(size: Halo) -> Triple:
@@ -142,6 +144,25 @@ class Grid:
         """Return the numbers of the blocks that share voxels with `box`."""
         ranges = [range(a // b, -(-c // b)) for a, c, b in zip(box.start, box.stop, self.block, strict=True)]
         return [self.number((z, y, x)) for z, y, x in product(*ranges)]
+
+
+def coarser(shape: Triple) -> list[Triple]:
+    """Return the shapes of a volume's coarser levels, each of half as many voxels along every axis as the one before.
+
+    The last one has at most `COARSEST` voxels along each axis; there is always one.
+
+    >>> coarser((100, 300, 40)), coarser((5, 1, 8))
+    ([(50, 150, 20)], [(3, 1, 4)])
+    """
+    levels = [_halved(shape)]
+    while max(levels[-1]) > COARSEST:
+        levels.append(_halved(levels[-1]))
+    return levels
+
+
+def _halved(shape: Triple) -> Triple:
+    z, y, x = (-(-n // 2) for n in shape)
+    return (z, y, x)
 
 
 def check_single_writer(grid: Grid, chunk: Triple) -> None:

@@ -21,11 +21,37 @@ STEPS = (
     "labels",
     "transfer",
     "sharpness",
+    "levels",
     "measure",
     "track",
 )
 GREY_LEVELS = 256
 OUTSIDE = 0  # grey level of voxels outside the scan
+#: What the coarser levels of the volumes are called together, as something that a step writes.
+LEVELS = "levels"
+#: The labels under the name by which readers of OME-Zarr look for them; no voxels of its own where a disk has links.
+LABEL_IMAGE = "labels/particle/0/label"
+
+
+def level_array(volume: str, level: int) -> str:
+    """Return which array of a store holds a level of `grey` or `label`; level 0 is the volume itself.
+
+    >>> level_array("grey", 0), level_array("grey", 2), level_array("label", 1)
+    ('volumes/grey', 'levels/2/grey', 'labels/particle/1/label')
+    """
+    if level == 0:
+        return f"volumes/{volume}"
+    return f"{LEVELS if volume == 'grey' else 'labels/particle'}/{level}/{volume}"
+
+
+def written_as(array: str) -> str:
+    """Return what the step that writes an array of a store calls it.
+
+    >>> written_as("volumes/grey"), written_as("levels/2/grey"), written_as("labels/particle/1/label")
+    ('grey', 'levels', 'levels')
+    """
+    group, _, name = array.partition("/")
+    return name if group == "volumes" else LEVELS
 
 
 @dataclass(frozen=True, order=True)

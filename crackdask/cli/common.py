@@ -32,6 +32,7 @@ COMMANDS = {
     "warm": "Compile the kernels that a run needs, so that the first run on this machine need not wait for them.",
     "submit": "Submit a job of a batch system that holds the whole run: scheduler, client and workers.",
     "status": "Show what is done, what failed and what a rerun would do.",
+    "levels": "Add the coarser levels that viewers want to a store which was made without them.",
     "cracks": "Measure the cracks of every particle, and add them to the store as the table `cracks`.",
     "report": "Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV).",
     "export": "Write results for other tools: tables, labels as TIFF, properties as OME-Zarr images.",

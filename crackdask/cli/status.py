@@ -14,9 +14,11 @@ from crackdask.cli.console import columns, duration
 from crackdask.cli.endings import mistakes
 from crackdask.cli.findings import print_findings
 from crackdask.cli.options import StoreName
+from crackdask.cli.viewers import viewer_lines
 from crackdask.engine.status import Status
 from crackdask.engine.status import status as read_status
 from crackdask.storage.locations import Place, place
+from crackdask.store.root import attributes
 
 
 @app.command(
@@ -68,5 +70,7 @@ def _print_status(store: Place, report: Status) -> None:
         count = f"{len(report.rerun)} step{'s' * (len(report.rerun) > 1)}"
         out.print(escape(f"\na rerun would do {count}, from {first[0]} {first[1]} to {last[0]}"))
     print_findings(report.findings)
+    for number, line in enumerate(viewer_lines(store, attributes(store))):
+        out.print(escape(f"\n{line}" if number == 0 else line))
     if report.job and not report.complete:
         out.print(escape(f"\nlast job: {report.job}; its log in {report.job.logs}"))

@@ -17,12 +17,16 @@ import numpy as np
 from crackdask.blocks.passes import Pass
 from crackdask.engine.projection_costs import Projected
 from crackdask.engine.work_units import stored_volumes, units
-from crackdask.grid import Grid, Triple
+from crackdask.grid import Grid, Triple, check_single_writer, coarser
 from crackdask.recipe.recipe import Recipe, RecipeError
+from crackdask.schema import LEVELS
 from crackdask.steps.declaration import Setting, Step
+from crackdask.steps.levels import block_bytes
 from crackdask.steps.local_motion import tile_bytes
 from crackdask.steps.read import slabs as scan_slabs
 from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY, VOLUMES
+from crackdask.store.arrays import VolumeLayout
+from crackdask.store.levels import level_layout
 
 #: A worker with all libraries loaded and kernels compiled, before the first voxel (measured, rounded up).
 BASE_BYTES = 320 * 2**20
@@ -51,6 +55,8 @@ class Plan:
     ----------
     grid, slabs
         Blocks of the stored volume, and the slabs in which a scan is read.
+    levels
+        Blocks of the coarser levels of the stored volume.
     chunk, raw_chunk
         Chunks of the stored volumes and of the raw scan in the work folder.
     costs
@@ -59,6 +65,7 @@ class Plan:
 
     grid: Grid
     slabs: Grid
+    levels: tuple[Grid, ...]
     chunk: Triple
     raw_chunk: Triple
     costs: tuple[PassCost, ...]
@@ -133,13 +140,34 @@ def plan_blocks(
         left = compute.memory - BASE_BYTES
         room = max(left - KEPT_BYTES, 2 * left // 3, 2**24)
         slabs = scan_slabs(scan, dtype.itemsize, (32, 64, 64), room // 8)
-        costs = (*also, *_costs(recipe, scan, dtype, fitted, slabs))
-        plan = Plan(Grid(shape, block), slabs, chunk, raw_chunk, costs)  # type: ignore[arg-type]
+        levels = level_blocks(shape, VolumeLayout(compute.chunk, compute.shard), fitted)
+        most = max(map(block_bytes, levels))
+        costs = (*also, *_costs(recipe, scan, dtype, fitted, slabs), PassCost("levels", "level_1", most))
+        plan = Plan(Grid(shape, block), slabs, levels, chunk, raw_chunk, costs)  # type: ignore[arg-type]
         if plan.worker_bytes <= compute.memory:
             return plan
     if plan is None:
         raise RuntimeError("no block was tried")
     raise RecipeError(_too_little(recipe, plan))
+
+
+def level_blocks(shape: Triple, layout: VolumeLayout, block: Triple) -> tuple[Grid, ...]:
+    """Return the blocks of the coarser levels of a volume: whole files, over no more than a block of it where possible.
+
+    Parameters
+    ----------
+    shape, layout
+        Of the volume.
+    block
+        Of the volume.
+    """
+    grids = []
+    for level in coarser(shape):
+        cut = level_layout(layout, level)
+        z, y, x = (max(u, b // 2 // u * u) for u, b in zip(cut.shard or cut.chunk, block, strict=True))
+        grids.append(Grid(level, (z, y, x)))
+        check_single_writer(grids[-1], cut.shard or cut.chunk)
+    return tuple(grids)
 
 
 def _too_little(recipe: Recipe, plan: Plan) -> str:
@@ -209,6 +237,7 @@ def estimate(
     for unit in units(recipe):
         step, slabs = REGISTRY[unit.step], REGISTRY[unit.step].walks == "slabs"
         tasks += per_step.get(step.name, 0) * len(plan.slabs if slabs else plan.grid)
+        tasks += sum(map(len, plan.levels)) * (step.name == LEVELS)
         seconds += step.seconds_per_megavoxel * (scan if slabs else voxels) / 1e6
         seconds += step.seconds_per_state * (unit.state != recipe.reference)
     seconds += sum(each.seconds for each in projected)

@@ -78,15 +78,7 @@ class RunContext:
     @property
     def axes(self) -> Axes:
         """Coordinates of the store."""
-        states = self.recipe.states
-        return Axes(
-            tuple(s.name for s in states),
-            tuple(s.voltage for s in states),
-            tuple(s.step for s in states),
-            tuple(s.cycle for s in states),
-            self.scans.shape,
-            self.recipe.experiment.voxel_um,
-        )
+        return axes_of(self.recipe, self.scans.shape)
 
     def is_stored(self, volume: str) -> bool:
         """Tell whether a volume belongs to the store; once it does it stays, or it would fall behind its recipe."""
@@ -117,7 +109,7 @@ class RunContext:
     def volume(self, name: str, state: int) -> Volume:
         """Return a volume of the store or the work folder, made if it is not there."""
         compute = self.recipe.compute
-        if self.is_stored(name):
+        if "/" in name or self.is_stored(name):
             return volume(self.path, name, state)
         compression = Compression("lz4" if compute.compression != "none" else "none", 1)
         shape, dtype, chunk = self._form(name, state)
@@ -159,3 +151,16 @@ class RunContext:
             outputs,
             looked_up or {},
         )
+
+
+def axes_of(recipe: Recipe, shape: Triple) -> Axes:
+    """Return the coordinates of a recipe's store, whose volumes are of some shape."""
+    states = recipe.states
+    return Axes(
+        tuple(s.name for s in states),
+        tuple(s.voltage for s in states),
+        tuple(s.step for s in states),
+        tuple(s.cycle for s in states),
+        shape,
+        recipe.experiment.voxel_um,
+    )

@@ -24,7 +24,7 @@ from crackdask.engine.pass_runner import BlocksFailedError, Failure, Progress
 from crackdask.engine.profile import Cost
 from crackdask.engine.run_store import RunStore
 from crackdask.engine.scans import Scans
-from crackdask.engine.soundness import Damage, look
+from crackdask.engine.soundness import Damage, arrays_of, look
 from crackdask.engine.step_runners import PERFORM
 from crackdask.engine.work_units import Unit, dependent, outstanding, staying, units, upto
 from crackdask.recipe.recipe import Recipe
@@ -61,6 +61,8 @@ class Run:
         self._fitting: set[UnitKey] = set()
         self._unchanged: set[UnitKey] = set()
         self._found: Damage | None = None
+        #: Whether the store alone vouches for all that was done before this run.
+        self._vouched = False
 
     @property
     def _recipe(self) -> Recipe:
@@ -82,7 +84,8 @@ class Run:
         """Do what is not done, up to and including a step."""
         self._store.check_place()
         with self._work.held(partial(self.context.progress.warn, "lock")):
-            self._store.open(self._found)
+            plan = units(self._recipe)
+            self._vouched = self._store.open(self._found, lambda found: self._alone(plan, found) is not None)
             self._found = Damage()  # what was amiss is not done any more
             self._work.note("planned", {str(key): fingerprint for key, fingerprint in self._fingerprints.items()})
             todo = self.outstanding(until)
@@ -92,7 +95,8 @@ class Run:
                 if until is None and not root.attributes(self._path).get("complete"):
                     self._store.mark(complete=True)
                 return Outcome((), len(plan), (), ())
-            self._store.mark(complete=False)
+            if not self._vouched:
+                self._store.mark(complete=False)
             self._work.note("failed", [])
             outcome = self._perform_mending(todo, len(plan) - len(todo), until)
             if not outcome.failures and until is None:
@@ -105,8 +109,8 @@ class Run:
         if self._found is None:
             self._found = look(self._path, self._recipe)
         spoilt = set(self._found.spoilt)
-        if not self._found.gone and not spoilt and self._says_complete(plan):
-            return []
+        if (lacking := self._alone(plan, self._found)) is not None:
+            return [unit for unit in upto(plan, until) if unit in lacking]
         lying = set(self._work.volumes())
         done = {u.key for u in plan if self._is_done(u)} - spoilt
         there = {
@@ -119,16 +123,22 @@ class Run:
         kept = {key for u in plan for key in u.writes if key[0] in KEPT_ON_REQUEST and self.context.is_stored(key[0])}
         return outstanding(plan, done, there, until, kept)
 
-    def _says_complete(self, plan: Sequence[Unit]) -> bool:
-        """Tell whether the store alone vouches for every unit: its work folder may have been deleted."""
+    def _alone(self, plan: Sequence[Unit], found: Damage) -> list[Unit] | None:
+        """Return what is lacking where the store alone vouches for all units, but perhaps those of its coarser levels.
+
+        Its work folder may have been deleted. None where it does not vouch for that much.
+        """
         facts = root.attributes(self._path)
         steps = facts.get("steps", {})
-        return (
-            bool(facts.get("complete"))
-            and not self._work.has_results()
-            and not self._recipe.compute.keep_intermediate
-            and all(steps.get(u.name, {}).get("fingerprint") == self._fingerprints[u.key] for u in plan)
-        )
+        if not facts.get("complete") or self._work.has_results() or self._recipe.compute.keep_intermediate:
+            return None
+        lacking = [
+            unit
+            for unit in plan
+            if unit.key in found.spoilt or steps.get(unit.name, {}).get("fingerprint") != self._fingerprints[unit.key]
+        ]
+        only_levels = {*found.gone} <= {schema.LEVELS} and all(unit.step == schema.LEVELS for unit in lacking)
+        return lacking if only_levels else None
 
     def _perform_mending(self, todo: Sequence[Unit], skipped: int, until: str | None) -> Outcome:
         """Do units; where the disk damaged what one of them wrote, that one is done again, once."""
@@ -191,8 +201,8 @@ class Run:
         self._work.forget(unit.key)
         for name, state in unit.writes:
             if self.context.is_stored(name):
-                seals.drop(self._path, f"{name}-{state}")
-                seals.clear(self._path, f"volumes/{name}/c/{state}", len(schema.SPATIAL))
+                for array in arrays_of(self._path, name, self.context.scans.shape):
+                    seals.make_room(self._path, array, state, len(schema.SPATIAL))
         if REGISTRY[unit.step].groups:
             seals.drop(self._path, seals.TABLES)
         return PERFORM[unit.step](self.context, unit)
@@ -209,7 +219,10 @@ class Run:
         in_order = {u.name: steps[u.name] for u in units(self._recipe) if u.name in steps}
         root.set_attributes(self._path, {"steps": in_order})
         self._store.keep_root()
-        self._work.finish(unit.key, self._fingerprints[unit.key], {**tables, "stored": stored})
+        if self._vouched:  # results of some units would say that those of the others are lost
+            self._work.drop_records(unit.key)
+        else:
+            self._work.finish(unit.key, self._fingerprints[unit.key], {**tables, "stored": stored})
         self.context.progress.end(unit.key, seconds)
 
     def _clean(self, left: set[UnitKey]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from crackdask.engine import growth
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
 from crackdask.engine.growth import is_longer
+from crackdask.engine.level_writer import layout_of, make_room
 from crackdask.engine.soundness import GROUP, Damage, look
 from crackdask.engine.work_units import stored_volumes
 from crackdask.grid import Triple, check_single_writer
@@ -24,8 +25,9 @@ from crackdask.schema import UnitKey
 from crackdask.steps.registry import GROUPS, GROUPS_IF_ANY, KEPT_ON_REQUEST
 from crackdask.storage.locations import Place, names, remove
 from crackdask.store import root, seals
-from crackdask.store.arrays import Compression, VolumeLayout
+from crackdask.store.arrays import VolumeLayout
 from crackdask.store.create import COORDINATES, add_coordinates, add_volumes, create
+from crackdask.store.levels import image
 from crackdask.store.root import StoreError
 
 #: Libraries whose versions a store remembers.
@@ -53,14 +55,22 @@ class RunStore:
         elif names(self._path):
             raise StoreError(f"{self._path} is not empty and not a store; choose another place with --store")
 
-    def open(self, found: Damage | None) -> None:
+    def open(self, found: Damage | None, vouches: Callable[[Damage], bool]) -> bool:
         """Make the store, or check that it is this experiment's and mend what is amiss.
 
         Parameters
         ----------
         found
             What is amiss, if it has been looked for.
+        vouches
+            Tells whether the store alone vouches for all that was done before, whatever is amiss.
+
+        Returns
+        -------
+        bool
+            Whether it does.
         """
+        vouched = False
         if root.is_there(self._path) or root.has_remains(self._path):
             if root.broken(self._path) and (kept := root.kept_root(self._path)) is not None:
                 self._context.progress.warn(
@@ -71,7 +81,10 @@ class RunStore:
             if self._grow():
                 found = None  # it was of a shorter store
             root.tidy(self._path)
-            self._mend(found or look(self._path, self._recipe))
+            found = found or look(self._path, self._recipe)
+            vouched = vouches(found)
+            self._mend(found, vouched)
+            make_room(self._path, self._recipe, self._context.axes, found)
         else:
             self._work.start_anew()  # it may tell of a store that was removed or renamed
             create(self._path, self._context.axes, self._volumes(), self._layout(), self._facts())
@@ -79,6 +92,7 @@ class RunStore:
         if seals.load(self._path, seals.COORDINATES) is None:
             folders = [f"volumes/{name}/c" for name in COORDINATES]
             seals.keep(self._path, seals.COORDINATES, [seals.seals_of(self._path, folders)])
+        return vouched
 
     def mark(self, *, complete: bool) -> None:
         """Let the store say whether all of it is done."""
@@ -106,10 +120,10 @@ class RunStore:
             growth.end(self._path, self._context.axes)
         return begun
 
-    def _mend(self, found: Damage) -> None:
+    def _mend(self, found: Damage, vouched: bool) -> None:
         """Make room for what is gone, and let what is spoilt count as not done."""
         said_complete = bool(root.attributes(self._path).get("complete"))
-        if (found.gone or found.spoilt) and said_complete:
+        if (found.gone or found.spoilt) and said_complete and not vouched:
             root.set_attributes(self._path, {"complete": False})  # first: an empty volume must never count as done
         told: dict[UnitKey | str, str] = {GROUP: found.gone[GROUP]} if GROUP in found.gone else {}
         for unit, reason in found.spoilt.items():
@@ -133,12 +147,12 @@ class RunStore:
         add_volumes(self._path, self._context.axes, volumes, self._layout())
 
     def _volumes(self) -> dict[str, str]:
-        return {name: schema.VOLUMES[name].dtype for name in stored_volumes(self._recipe)}
+        return {name: schema.VOLUMES[name].dtype for name in stored_volumes(self._recipe) if name in schema.VOLUMES}
 
     def _layout(self) -> VolumeLayout:
-        compute = self._recipe.compute
-        check_single_writer(self._context.grid, compute.shard or compute.chunk)
-        return VolumeLayout(compute.chunk, compute.shard, Compression(compute.compression, compute.level))
+        layout = layout_of(self._recipe)
+        check_single_writer(self._context.grid, layout.shard or layout.chunk)
+        return layout
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -148,6 +162,7 @@ class RunStore:
             | {"python": platform.python_version()},
             "recipe": self._recipe.as_dict(),
             "identity": _identity(self._recipe, self._context.scans.shape),
+            "ome": image(self._context.axes),
         }
 
 

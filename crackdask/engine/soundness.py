@@ -6,22 +6,24 @@ time; what is inside chunks is read by :func:`verify` alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Any
 
 import zarr
 
 from crackdask.engine import growth
 from crackdask.engine.work_units import Unit, stored_volumes, units
 from crackdask.recipe.recipe import Recipe
+from crackdask.schema import LEVELS, UnitKey
 from crackdask.schema import VOLUMES as EVERY
-from crackdask.schema import UnitKey
 from crackdask.steps.registry import GROUPS, GROUPS_IF_ANY, KEPT_ON_REQUEST, REGISTRY
 from crackdask.storage.locations import Place, zarr_at
 from crackdask.store import seals
 from crackdask.store.checked import WHOLE, layout
 from crackdask.store.create import COORDINATES
+from crackdask.store.levels import level_arrays
 from crackdask.store.metadata import unlike
 from crackdask.store.root import attributes
 
@@ -57,16 +59,20 @@ def look(path: Place, recipe: Recipe, *, chunks: bool = True) -> Damage:
     """
     if growth.is_begun(path):  # its metadata is of two lengths, which the next run sets right
         return Damage()
+    facts = attributes(path)
     volumes = {*stored_volumes(recipe), *(n for n in KEPT_ON_REQUEST if (path / "volumes" / n / "zarr.json").is_file())}
-    gone = _gone(path, volumes)
-    complete = bool(attributes(path).get("complete"))
+    if not has_levels(facts):  # as in stores of old, of which nothing is lost
+        volumes.discard(LEVELS)
+    arrays = {name: arrays_of(path, name, facts["identity"]["shape"]) for name in volumes}
+    gone = _gone(path, arrays)
+    complete = bool(facts.get("complete"))
     spoilt = {}
     for unit in units(recipe):
         wrote = [name for name, _ in unit.writes if name in volumes]
         step = REGISTRY[unit.step]
         reason = next((gone[name] for name in (*wrote, *step.groups, *step.groups_if_any) if name in gone), None)
         if reason is None and chunks:
-            reason = next(_strays(path, unit, wrote, complete), None)
+            reason = next(_strays(path, unit, [array for name in wrote for array in arrays[name]], complete), None)
         if reason:
             spoilt[unit.key] = reason
     folders = [f"volumes/{name}/c" for name in COORDINATES]
@@ -75,14 +81,28 @@ def look(path: Place, recipe: Recipe, *, chunks: bool = True) -> Damage:
     return Damage(gone, spoilt)
 
 
-def _gone(path: Place, volumes: set[str]) -> dict[str, str]:
+def has_levels(facts: Mapping[str, Any]) -> bool:
+    """Tell from the root attributes of a store whether coarser levels were made of any state."""
+    steps = facts.get("steps")
+    return isinstance(steps, dict) and any(name.partition("-")[0] == LEVELS for name in steps)
+
+
+def arrays_of(path: Place, volume: str, shape: Sequence[int]) -> list[str]:
+    """Return the arrays of a store that hold what a step writes as a volume; `shape` is that of the whole."""
+    if volume != LEVELS:
+        return [f"volumes/{volume}"]
+    z, y, x = shape
+    return level_arrays(path, (z, y, x))
+
+
+def _gone(path: Place, arrays: Mapping[str, list[str]]) -> dict[str, str]:
     """Return the volumes and tables that are not in a store, or whose metadata was damaged."""
-    gone = {name: f"{path}/volumes/{name} is gone" for name in volumes if not _is_node(path / "volumes" / name)}
+    gone = {name: f"{path}/{array} is gone" for name in arrays for array in arrays[name] if not _is_node(path / array)}
     gone |= {name: f"{path}/{name} is gone" for name in GROUPS if not _is_node(path / name)}
     for name, reason in unlike(path):
         group, _, array = name.partition("/")
-        what = group if group != GROUP or array not in EVERY else array
-        if what in (GROUP, *volumes, *GROUPS, *GROUPS_IF_ANY):
+        what = LEVELS if group in seals.LEVEL_GROUPS else group if group != GROUP or array not in EVERY else array
+        if what in (GROUP, *arrays, *GROUPS, *GROUPS_IF_ANY):
             gone.setdefault(what, f"{path}/{name}/zarr.json {reason}")
     return gone
 
@@ -91,25 +111,25 @@ def _is_node(place: Place) -> bool:
     return (place / "zarr.json").is_file()
 
 
-def _strays(path: Place, unit: Unit, wrote: list[str], complete: bool) -> Iterator[str]:
+def _strays(path: Place, unit: Unit, arrays: list[str], complete: bool) -> Iterator[str]:
     """Yield what is wrong with the chunks that a unit wrote."""
-    for name in wrote:
-        folder = f"volumes/{name}/c/{unit.state}"
-        expected = _every_chunk(path, name, unit.state) if complete else ()
-        if stray := seals.stray(path, [folder], f"{name}-{unit.state}", expected):
-            yield f"{path}/volumes/{name}: damaged on the disk or by a copy ({stray})"
+    for array in arrays:
+        folder = f"{array}/c/{unit.state}"
+        expected = _every_chunk(path, array, unit.state) if complete else ()
+        if stray := seals.stray(path, [folder], seals.of_array(array, unit.state), expected):
+            yield f"{path}/{array}: damaged on the disk or by a copy ({stray})"
     if REGISTRY[unit.step].groups and (stray := seals.stray(path, seals.table_folders(path), seals.TABLES)):
         yield f"{path}/{stray.partition('/')[0]}: damaged on the disk or by a copy ({stray})"
 
 
 def _every_chunk(path: Place, name: str, state: int) -> Iterator[str]:
-    """Yield the names of all chunks of a state of a volume, where each of them was written."""
-    array = zarr.open_array(zarr_at(path / "volumes" / name), mode="r", zarr_format=3)
+    """Yield the names of all chunks of a state of an array of voxels, where each of them was written."""
+    array = zarr.open_array(zarr_at(path / name), mode="r", zarr_format=3)
     if WHOLE.items() <= array.attrs.asdict().items():
         size = array.shards or array.chunks
         counts = [range(-(-n // c)) for n, c in zip(array.shape[1:], size[1:], strict=True)]
         for at in product([state], *counts):
-            yield f"volumes/{name}/{array.metadata.encode_chunk_key(at)}"
+            yield f"{name}/{array.metadata.encode_chunk_key(at)}"
 
 
 def verify(path: Place) -> Iterator[tuple[str, str]]:
@@ -117,8 +137,12 @@ def verify(path: Place) -> Iterator[tuple[str, str]]:
 
     One chunk is in memory at a time.
     """
+    facts = attributes(path)
     volumes = [f"volumes/{name}/c" for name in (*COORDINATES, *EVERY)]
-    for folder in (*volumes, *seals.table_folders(path)):
+    levels = (
+        [f"{array}/c" for array in arrays_of(path, LEVELS, facts["identity"]["shape"])] if has_levels(facts) else []
+    )
+    for folder in (*volumes, *levels, *seals.table_folders(path)):
         for key, _, _ in seals.lying(path, folder):
             inner, _ = layout(path, key.partition("/c/")[0])
             data = (path / key).read_bytes()

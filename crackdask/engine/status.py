@@ -10,12 +10,13 @@ from typing import Any
 from crackdask.analysis.findings import Finding, of_store
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.job_note import Job, asked_for
-from crackdask.engine.soundness import Damage, look, verify
+from crackdask.engine.soundness import Damage, has_levels, look, verify
 from crackdask.engine.work_units import Unit, outstanding, units
 from crackdask.recipe.recipe import Recipe, RecipeError, check
 from crackdask.schema import STEPS, UnitKey
 from crackdask.storage.locations import Place
 from crackdask.store.damage import damaged_chunk
+from crackdask.store.levels import amiss
 from crackdask.store.root import StoreError, attributes, has_remains, is_there, way_out
 
 
@@ -107,6 +108,8 @@ def status(path: Place, *, content: bool = False) -> Status:
     standing = _standing(found, work, recipe, recorded, bool(facts.get("complete")))
     spoilt = [words for unit, words in found.spoilt.items() if unit in recorded]
     damaged = [words for words in (*found.gone.values(), *spoilt) if facts.get("complete") or words in spoilt]
+    if has_levels(facts) and (words := amiss(path)):
+        damaged.append(words)
     if content:
         damaged += [str(damaged_chunk(path, key, reason)) for key, reason in verify(path)]
     return Status(

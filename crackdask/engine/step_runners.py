@@ -30,6 +30,7 @@ from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.grey import Resampling, auto_window
 from crackdask.steps.grey import passes as grey_passes
 from crackdask.steps.labels import passes as labels_passes
+from crackdask.steps.levels import passes as levels_passes
 from crackdask.steps.local_motion import Scans
 from crackdask.steps.mask import passes as mask_passes
 from crackdask.steps.mask import threshold_of
@@ -44,6 +45,7 @@ from crackdask.steps.register import register
 from crackdask.steps.registration_parameters import RegistrationError
 from crackdask.steps.registration_result import StoredField, registration_tables
 from crackdask.steps.transfer import passes as transfer_passes
+from crackdask.storage.locations import Prefix
 
 
 def _read(context: RunContext, unit: Unit) -> dict[str, Array]:
@@ -70,8 +72,8 @@ def _register(context: RunContext, unit: Unit) -> dict[str, Array]:
     )
     try:
         found = register(
-            _levels(context, ref),
-            _levels(context, unit.state),
+            _pyramid(context, ref),
+            _pyramid(context, unit.state),
             scans,
             shape,
             params,
@@ -84,7 +86,7 @@ def _register(context: RunContext, unit: Unit) -> dict[str, Array]:
     return registration_tables(found, cropped, context.scans.crop)
 
 
-def _levels(context: RunContext, state: int) -> list[Level]:
+def _pyramid(context: RunContext, state: int) -> list[Level]:
     read, fill = context.result("read", state), context.recipe.experiment.fill
     pyramid = []
     for factor in levels(context.scans.sources[state].shape):
@@ -101,7 +103,7 @@ def _grey(context: RunContext, unit: Unit) -> dict[str, Array]:
         low, high = auto_window(reference.percentile(0.1), reference.percentile(99.9))
     else:
         low, high = params.window
-    scan = flattenings(context, lambda state: _levels(context, state)[0])
+    scan = flattenings(context, lambda state: _pyramid(context, state)[0])
     gain, offset, scale = onto_reference(context, unit, scan)
     registered = context.result("register", unit.state)
     resampling = Resampling(
@@ -217,6 +219,13 @@ def _transfer(context: RunContext, unit: Unit) -> dict[str, Array]:
     return {name: tables[name] for name in (*CARRIED, "deepest", "capped_voxels")}
 
 
+def _levels(context: RunContext, unit: Unit) -> dict[str, Array]:
+    copied = isinstance(context.path, Prefix)
+    inputs = {name: context.volume(name, unit.state) for name in ("grey", "label")}
+    context.passes(unit, levels_passes(context.plan.levels, context.grid, copied=copied), inputs)
+    return {}
+
+
 def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
     recipe, state = context.recipe, unit.state
     deepest = max(1, int(context.labels_of(state)["deepest"][0]))
@@ -279,6 +288,7 @@ PERFORM: Mapping[str, Callable[[RunContext, Unit], dict[str, Array]]] = {
     "labels": _labels,
     "transfer": _transfer,
     "sharpness": sharpness.measured,
+    "levels": _levels,
     "measure": _measure,
     "track": tracked,
 }

@@ -128,7 +128,12 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) ->
     names = [state.name for state in context.recipe.states]
     residuals = [float(each["residual_voxels"]) for each in transforms]
     return [
-        *(each for unit in units(context.recipe) if unit.step != "track" for each in _kept(context, unit)),
+        *(
+            each
+            for unit in units(context.recipe)
+            if unit.step not in ("levels", "track")
+            for each in _kept(context, unit)
+        ),
         *findings.of_copies(names, [_digest(context.result("read", s)) for s in range(len(names))]),
         *findings.of_motion(
             names,

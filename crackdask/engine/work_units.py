@@ -160,15 +160,28 @@ def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -
     for unit in units(recipe):
         step = REGISTRY[unit.step]
         opened: dict[str, Any] = {"source": sources[unit.state], "shape": list(shape)}
-        deciding = {
-            "step": unit.step,
-            "version": step.version,
-            "parameters": _parameters(recipe, content, step, unit.state),
-            "needs": [by_unit[key] for key in unit.needs],
-        } | {name: opened[name] for name in step.opened}
-        text = json.dumps(deciding, sort_keys=True)
-        by_unit[unit.key] = hashlib.sha256(text.encode()).hexdigest()
+        needs = [by_unit[key] for key in unit.needs]
+        by_unit[unit.key] = fingerprint(step, _parameters(recipe, content, step, unit.state), needs, opened)
     return by_unit
+
+
+def fingerprint(
+    step: Step, parameters: Mapping[str, Any], needs: Sequence[str | None], opened: Mapping[str, Any]
+) -> str:
+    """Return the fingerprint of a step's result.
+
+    Parameters
+    ----------
+    step, parameters
+        The step, and what of the recipe decides it.
+    needs
+        Fingerprints of what it uses, in order.
+    opened
+        Facts of the opened scans, of which the step takes its own.
+    """
+    deciding = {"step": step.name, "version": step.version, "parameters": parameters, "needs": needs}
+    text = json.dumps(deciding | {name: opened[name] for name in step.opened}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def decided_alone(recipe: Recipe, unit: Unit, known: Mapping[UnitKey, str]) -> str:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from crackdask.arrays import Singles
+from crackdask.kernels.compiling import compiled
 
 
 def gradient_spread(image: Singles, reach: float) -> float:
@@ -42,7 +42,7 @@ def gradient_spread(image: Singles, reach: float) -> float:
     return roots * roots / (count * sizes) if sizes > 0 else 1.0
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sums(image: Singles, reach: float) -> tuple[int, float, float]:
     """Return the voxels within reach, and the sums of the root and of the size of the gradient, row by row."""
     ny, nx = image.shape

@@ -38,6 +38,18 @@ class VolumeLayout:
     shard: Triple | None = None
     compression: Compression = Compression()
 
+    def fitted(self, shape: Triple) -> VolumeLayout:
+        """Return how a volume of some shape is cut: no chunk is larger than it, and none is alone in its shard.
+
+        >>> VolumeLayout((64, 64, 64), (128, 128, 128)).fitted((20, 500, 500)).shard
+        (20, 128, 128)
+        """
+        z, y, x = (min(c, n) for c, n in zip(self.chunk, shape, strict=True))
+        if self.shard is None:
+            return VolumeLayout((z, y, x), None, self.compression)
+        a, b, c = (n if n <= c else s for n, c, s in zip(shape, self.chunk, self.shard, strict=True))
+        return VolumeLayout((z, y, x), None if (a, b, c) == (z, y, x) else (a, b, c), self.compression)
+
 
 @dataclass(frozen=True)
 class Axes:

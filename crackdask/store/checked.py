@@ -104,9 +104,10 @@ def _look_at(store: Place, key: str, found: Buffer | None, byte_range: ByteReque
     array, is_chunk, _ = key.partition("/c/")
     if not is_chunk or "/" not in array:
         return
+    told = seals.as_written(store, key)
     if found is None:
         if reason := _absent(store, key, array):
-            raise damaged_chunk(store, key, reason)
+            raise damaged_chunk(store, told, reason)
         return
     inner, _ = layout(store, array)
     if not inner:
@@ -114,19 +115,19 @@ def _look_at(store: Place, key: str, found: Buffer | None, byte_range: ByteReque
     if byte_range is None:
         data = found.as_numpy_array()
         if not seals.is_whole(data, inner):
-            raise damaged_chunk(store, key, "its checksum does not fit")
-        wrong = _misplaced(store, key, seals.seal_of(data, inner))
+            raise damaged_chunk(store, told, "its checksum does not fit")
+        wrong = _misplaced(store, told, seals.seal_of(data, inner))
     elif isinstance(store, Path):  # a part of a shard
         if not seals.is_whole(found.as_numpy_array(), 1) and not seals.is_whole((store / key).read_bytes(), inner):
-            raise damaged_chunk(store, key, "its checksum does not fit")
+            raise damaged_chunk(store, told, "its checksum does not fit")
         # Its index, which comes first, is where the place is looked at.
         wrong = isinstance(byte_range, SuffixByteRequest) and _misplaced(
-            store, key, seals.seal_of_file(store / key, inner)
+            store, told, seals.seal_of_file(store / key, inner)
         )
     else:
         return
     if wrong:
-        raise damaged_chunk(store, key, "it was written at another place, or at another time")
+        raise damaged_chunk(store, told, "it was written at another place, or at another time")
 
 
 def _misplaced(store: Place, key: str, found: tuple[int, int, int, int]) -> bool:

@@ -13,6 +13,7 @@ from crackdask import schema
 from crackdask.storage.locations import Place, Prefix, flush, forget, remove, zarr_at
 from crackdask.store.arrays import Axes, VolumeLayout, create_array, write_array, write_state_coordinates
 from crackdask.store.checked import WHOLE
+from crackdask.store.levels import add_levels
 from crackdask.store.root import begun_mark, consolidate
 
 #: Arrays of the group `volumes` that are no volumes.
@@ -50,6 +51,7 @@ def _fill(
 ) -> None:
     """Write what a new store consists of."""
     zarr.create_group(zarr_at(path), zarr_format=3, attributes=dict(values))
+    add_levels(path, axes, layout)
     add_volumes(path, axes, volumes, layout)
 
 
@@ -63,6 +65,7 @@ def add_volumes(
     if not (path / "volumes" / "zarr.json").is_file():
         add_coordinates(path, axes)
     group = zarr.open_group(zarr_at(path / "volumes"), mode="r+", zarr_format=3)
+    cut = layout.fitted(axes.shape)
     for name, dtype in volumes.items():
         remove(path / "volumes" / name)  # what is left of one that was damaged
         create_array(
@@ -71,9 +74,9 @@ def add_volumes(
             shape=(len(axes.names), *axes.shape),
             dtype=dtype,
             dims=schema.VOLUME,
-            chunks=(1, *(min(c, n) for c, n in zip(layout.chunk, axes.shape, strict=True))),
-            shards=None if layout.shard is None else (1, *layout.shard),
-            compression=layout.compression,
+            chunks=(1, *cut.chunk),
+            shards=None if cut.shard is None else (1, *cut.shard),
+            compression=cut.compression,
             attributes=schema.VOLUMES[name].attributes | WHOLE,
         )
     consolidate(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from crackdask.schema import written_as
 from crackdask.storage.locations import Place, names
 from crackdask.store.root import StoreError
+from crackdask.store.seals import LEVEL_GROUPS
 
 
 class DamagedError(StoreError):
@@ -19,28 +21,35 @@ class DamagedError(StoreError):
 
 def damaged_chunk(store: Place, key: str, reason: str) -> DamagedError:
     """Return the error of a chunk of a store."""
-    group, name, _, *rest = key.split("/")
-    state = int(rest[0]) if group == "volumes" and len(rest) > 1 else 0
-    reason = f"chunk {'/'.join(['c', *rest])}: {reason}"
+    array, _, chunk = key.partition("/c/")
+    group, name = array.partition("/")[0], written_as(array)
+    state = int(chunk.partition("/")[0]) if _is_of_state(key) else 0
+    reason = f"chunk c/{chunk}: {reason}"
     if group == "cracks":
         remedy = f"to have it made anew, remove {store / group} and run `crackdask cracks {store}`"
     else:
         remedy = f"to have it made anew, remove {record_of(store, key)} and run again"
-    found = f"{store / group / name}: damaged on the disk or by a copy ({reason})"
+    found = f"{store / array}: damaged on the disk or by a copy ({reason})"
     return DamagedError(found, remedy, name, state, reason)
+
+
+def _is_of_state(key: str) -> bool:
+    """Tell whether a chunk holds voxels of a state."""
+    array, _, chunk = key.partition("/c/")
+    return array.partition("/")[0] in ("volumes", *LEVEL_GROUPS) and "/" in chunk
 
 
 def record_of(store: Place, key: str) -> Place:
     """Return the file or folder without which a run makes a chunk's volume, or its table, again."""
-    group, name, _, *rest = key.split("/")
-    steps: tuple[str, ...] = ()
-    if group != "volumes":
-        steps, otherwise = ("track",), store / group
-    elif len(rest) < 2:  # a coordinate, which no step makes
-        return store / group / name
-    else:
-        steps = ("labels", "transfer") if name == "label" else (name.replace("denoised", "denoise"),)
-        steps, otherwise = tuple(f"{step}-{rest[0]}" for step in steps), store / group / name
+    array, _, chunk = key.partition("/c/")
+    group, name = array.partition("/")[0], written_as(array)
+    steps: tuple[str, ...] = ("track",)
+    otherwise = store / group
+    if _is_of_state(key):
+        makers = ("labels", "transfer") if name == "label" else (name.replace("denoised", "denoise"),)
+        steps, otherwise = tuple(f"{step}-{chunk.partition('/')[0]}" for step in makers), store / array
+    elif group == "volumes":  # a coordinate, which no step makes
+        return store / array
     home = store.resolve()
     results = home.with_name(f"{home.name}.work") / "results"
     found = [each for each in sorted(names(results)) if each in steps or each.partition("-")[0] in steps]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from crackdask.schema import LABEL_IMAGE
 from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError
 from crackdask.store.root import StoreError
 
@@ -35,6 +36,8 @@ def unlike(path: Place, group: str = "") -> Iterator[tuple[str, str]]:
     root = json.loads((path / "zarr.json").read_text())
     told = (root.get("consolidated_metadata") or {}).get("metadata", {})
     names = [name for name in told if not group or name == group or name.startswith(f"{group}/")]
+    if LABEL_IMAGE in names and not isinstance(path, Prefix):
+        names.remove(LABEL_IMAGE)  # a link to the labels, without which nothing is lost
     if isinstance(path, Prefix):
         with ThreadPoolExecutor(_AHEAD) as pool:
             own = list(pool.map(lambda name: _own(path, name), names))

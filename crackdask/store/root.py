@@ -168,7 +168,7 @@ def refuse_links(path: Place) -> None:
     if isinstance(path, Prefix):
         return
     home = path.resolve()
-    for pattern in ("*", "*/*", "*/*/*/"):
+    for pattern in ("*", "*/*", "*/*/*/", "labels/*/*/*"):
         for entry in path.glob(pattern):
             if entry.is_symlink() and not entry.resolve().is_relative_to(home):
                 raise StoreError(
@@ -187,6 +187,6 @@ def tidy(path: Place) -> None:
     """Remove what a killed writer of metadata left in a store; an object is there whole or not at all."""
     if isinstance(path, Prefix):
         return
-    for pattern in ("*.partial", "*/*.partial", "*/*/*.partial"):
+    for pattern in ("*.partial", "*/*.partial", "*/*/*.partial", "labels/*/*/*.partial", "labels/*/[!0]*/*/*.partial"):
         for left in path.glob(pattern):
             left.unlink()

@@ -2,7 +2,8 @@
 
 A chunk ends in a checksum of its content, so the last four bytes of its file, with its size, tell whether it is the one
 that was written at this place: a chunk at another's place is as sound as before, but not the one that is sealed there.
-``NAME.zarr.work/chunks/`` holds a table of seals for each state of a volume (``grey-0``), for the tables of particles
+``NAME.zarr.work/chunks/`` holds a table of seals for each state of a volume (``grey-0``) and of a level of it
+(``levels.1.grey-0``), for the tables of particles
 (``tables``) and for the coordinates of the volumes (``coordinates``); a store without its work folder has none.
 """
 
@@ -21,10 +22,13 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
+from crackdask.schema import LABEL_IMAGE, level_array
 from crackdask.storage.locations import Place, Prefix, forget, names, opened, write_whole
 
 #: What is sealed beside the states of volumes.
 TABLES, COORDINATES = "tables", "coordinates"
+#: Groups of the store that hold coarser levels; each state of an array of theirs is sealed by itself.
+LEVEL_GROUPS = ("levels", "labels")
 #: Groups of the store that are sealed with `TABLES`.
 TABLE_GROUPS = ("particles", "shells", "histograms", "contacts", "transforms", "reconstruction")
 #: Size, time of modification (0 where there is none), chunks in the file (more than one in a shard), what it ends in.
@@ -172,11 +176,30 @@ def what_of(key: str) -> str | None:
 
     >>> what_of("volumes/grey/c/1/0/0/2"), what_of("volumes/z/c/0"), what_of("shells/voxels/c/0/0/0")
     ('grey-1', 'coordinates', 'tables')
+    >>> what_of("levels/2/grey/c/1/0/0/0"), what_of("cracks/computed/c/0")
+    ('levels.2.grey-1', None)
     """
-    group, name, *rest = key.split("/")
-    if group != "volumes":
+    array, _, chunk = key.partition("/c/")
+    group = array.partition("/")[0]
+    if group not in ("volumes", *LEVEL_GROUPS):
         return TABLES if group in TABLE_GROUPS else None
-    return f"{name}-{rest[1]}" if len(rest) > 2 else COORDINATES
+    if group == "volumes" and "/" not in chunk:
+        return COORDINATES
+    return of_array(array, chunk.partition("/")[0])
+
+
+def of_array(array: str, state: int | str) -> str:
+    """Return what a state of an array of voxels is sealed with."""
+    group, _, name = array.partition("/")
+    return f"{name if group == 'volumes' else array.replace('/', '.')}-{state}"
+
+
+def as_written(store: Place, key: str) -> str:
+    """Return the name under which a chunk was written: on a disk the labels have another, by a link."""
+    array, _, chunk = key.partition("/c/")
+    if array == LABEL_IMAGE and not isinstance(store, Prefix):
+        return f"{level_array('label', 0)}/c/{chunk}"
+    return key
 
 
 # ---------------------------------------------------------------- what lies on the disk
@@ -261,6 +284,20 @@ def _leads_elsewhere(store: Place, folder: str) -> bool:
         if where.is_symlink() or (where.exists() and not where.is_dir()):
             return True
     return False
+
+
+def make_room(store: Place, array: str, state: int, depth: int) -> None:
+    """Forget the seals of a state of an array that is about to be written anew, and clear its place.
+
+    Parameters
+    ----------
+    store, array, state
+        The store, an array of it, and an index along its first axis.
+    depth
+        How many axes follow.
+    """
+    drop(store, of_array(array, state))
+    clear(store, f"{array}/c/{state}", depth)
 
 
 def clear(store: Place, folder: str, depth: int) -> None:

@@ -46,10 +46,13 @@ class Volume:
         The array's folder, or its URL.
     state
         Index along the first axis of a 4D array, or None for a 3D one.
+    array
+        What the array is called as seen from the store that it is part of; None for work volumes and images.
     """
 
     path: str
     state: int | None = None
+    array: str | None = None
 
     def read(self, box: Box) -> Array:
         """Return the voxels of a box.
@@ -67,7 +70,7 @@ class Volume:
                 raise ValueError(f"{lost} is not there")
             return voxels
         except (ValueError, RuntimeError) as error:
-            name, state = Path(self.path).name, self.state
+            name, state = Path(self.path).name if self.array is None else schema.written_as(self.array), self.state
             if state is None:
                 name, _, number = name.rpartition("-")
                 state = int(number)
@@ -100,8 +103,8 @@ class Volume:
         where = place(self.path)
         try:
             if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
-                return _open(where, self.is_stored, written)
-            return _opened(where, self.is_stored, written, (where / "zarr.json").stat().st_mtime_ns)
+                return _open(where, self.array, written)
+            return _opened(where, self.array, written, (where / "zarr.json").stat().st_mtime_ns)
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{self.path} is gone: something removed it; `crackdask run` makes it anew") from None
         except (ValueError, TypeError, LookupError) as error:
@@ -119,10 +122,9 @@ class Volume:
 
     def _record(self) -> str:
         """Return the file or folder without which a run makes the volume again."""
-        path = place(self.path)
-        if self.state is None:
+        if self.array is None:
             return self.path
-        return str(record_of(path.parent.parent, f"{path.parent.name}/{path.name}/c/{self.state}/0/0/0"))
+        return str(record_of(_store_of(place(self.path), self.array), f"{self.array}/c/{self.state}/0/0/0"))
 
     def write(self, box: Box, voxels: Array) -> Written:
         """Write a box that covers whole chunks and flush it to the disk; return what was written."""
@@ -151,7 +153,7 @@ class Volume:
             written += flush(file)
             folders.setdefault(file.parent, set()).add(file.name)
             if inner:
-                sealed.append((f"{root.parent.name}/{root.name}/{key}", seals.seal_of_file(file, inner)))
+                sealed.append((f"{self.array}/{key}", seals.seal_of_file(file, inner)))
         for folder, own in folders.items():
             if self.state is not None:
                 _sweep(folder, own)
@@ -166,19 +168,24 @@ class Volume:
     @property
     def is_stored(self) -> bool:
         """Tell whether it is a state of a store's volume; work volumes and images are not sealed."""
-        return self.state is not None and place(self.path).parent.name == "volumes"
+        return self.array is not None
 
     def seal(self, parts: Sequence[seals.Seals]) -> None:
         """Write down which chunks were written, so that others in their places are noticed."""
-        where = place(self.path)
-        seals.keep(where.parent.parent, f"{where.name}-{self.state}", parts)
+        if self.array is None or self.state is None:
+            raise AssertionError(f"{self.path} is no state of a store's volume")
+        seals.keep(_store_of(place(self.path), self.array), seals.of_array(self.array, self.state), parts)
 
     def _inner(self) -> int:
         """Return how many chunks are in a file of a store's volume; 0 for others."""
-        where = place(self.path)
-        if not self.is_stored:
-            return 0
-        return layout(where.parent.parent, f"volumes/{where.name}")[0]
+        return 0 if self.array is None else layout(_store_of(place(self.path), self.array), self.array)[0]
+
+
+def _store_of(path: Place, array: str) -> Place:
+    """Return the store of an array."""
+    for _ in array.split("/"):
+        path = path.parent
+    return path
 
 
 def _sweep(folder: Path, own: set[str]) -> None:
@@ -189,16 +196,16 @@ def _sweep(folder: Path, own: set[str]) -> None:
 
 
 @lru_cache(maxsize=64)
-def _opened(path: Place, in_store: bool, written: bool, changed: int) -> zarr.Array[Any]:
-    return _open(path, in_store, written)
+def _opened(path: Place, array: str | None, written: bool, changed: int) -> zarr.Array[Any]:
+    return _open(path, array, written)
 
 
-def _open(path: Place, in_store: bool, written: bool) -> zarr.Array[Any]:
+def _open(path: Place, name: str | None, written: bool) -> zarr.Array[Any]:
     """Open an array; what is read of a store is looked at."""
     mode: Literal["r", "r+"] = "r+" if written else "r"
-    if in_store:
-        store: Any = checked(path.parent.parent, read_only=not written)
-        array = zarr.open_array(store, path=f"volumes/{path.name}", mode=mode, zarr_format=3)
+    if name is not None:
+        store: Any = checked(_store_of(path, name), read_only=not written)
+        array = zarr.open_array(store, path=name, mode=mode, zarr_format=3)
     else:
         array = zarr.open_array(zarr_at(path), mode=mode, zarr_format=3)
     # Chunks of zeros are written too, so that one that was lost can be told from them.
@@ -230,5 +237,6 @@ def make_volume(path: Place, shape: Triple, dtype: str, chunk: Triple, compressi
 
 
 def volume(path: Place, name: str, state: int) -> Volume:
-    """Return one state of one of the store's volumes."""
-    return Volume(str(path / "volumes" / name), state)
+    """Return one state of one of the store's volumes, or of an array that is named as seen from the store."""
+    array = name if "/" in name else f"volumes/{name}"
+    return Volume(str(path / array), state, array)

@@ -36,11 +36,12 @@ CHILD = Path(__file__).parents[1] / "support" / "child.py"
 #: A unit of every step, in the order in which a run comes to them.
 IN_EVERY_STEP = (
     "read-0", "register-1", "grey-1", "denoise-0", "mask-0", "labels-0", "transfer-1", "sharpness-1",
-    "measure-2", "track-0",
+    "levels-1", "measure-2", "track-0",
 )  # fmt: skip
 #: What hangs on the mask of the second state, in the order of a run; sharpness is compared over all states.
 AFTER_MASK_1 = (
-    "transfer-1", "sharpness-1", "transfer-2", "sharpness-2", "measure-0", "measure-1", "measure-2", "track-0",
+    "transfer-1", "sharpness-1", "levels-1", "transfer-2", "sharpness-2", "levels-2",
+    "measure-0", "measure-1", "measure-2", "track-0",
 )  # fmt: skip
 
 
@@ -250,7 +251,7 @@ def test_a_block_that_always_fails_is_set_aside_and_the_rest_goes_on(
 
     outcome, job = experiment.run(store, CUT)
     assert outcome.done == ("mask-1", *outcome_order(outcome.done[1:]))
-    assert outcome.skipped == 16
+    assert outcome.skipped == 17
     assert [n for unit, pass_, n in done_blocks(job) if (unit, pass_) == ("mask-1", "threshold")] == [5]
     assert unlike(store, cut_store) == []
 
@@ -387,7 +388,7 @@ def test_a_run_stops_after_a_step_and_continues(experiment: Experiment, cut_stor
         if until:
             assert steps[-1] == until or until in steps
             assert max(map(STEPS.index, steps)) == STEPS.index(until)
-    assert len(done) == len(set(done)) == 25
+    assert len(done) == len(set(done)) == 28
     assert unlike(store, cut_store) == []
 
 
@@ -398,7 +399,9 @@ def test_a_changed_step_is_done_again_with_what_follows_and_nothing_before(
     for left in ("zarr.0a1b.partial", "volumes/label/zarr.0a1b.partial", "volumes/label/c/0/0/0/0.0a1b.partial"):
         (store / left).write_bytes(b"what a killed writer leaves")
     outcome, _ = experiment.run(store, CUT, labels=changed)
-    assert {unit.split("-")[0] for unit in outcome.done} == {"labels", "transfer", "sharpness", "measure", "track"}
+    assert {unit.split("-")[0] for unit in outcome.done} == {
+        "labels", "transfer", "sharpness", "levels", "measure", "track",
+    }  # fmt: skip
     assert outcome.skipped == 15
     fresh = copied(grey_store, tmp_path / "b.zarr")
     experiment.run(fresh, CUT, labels=changed)

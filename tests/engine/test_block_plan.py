@@ -84,3 +84,5 @@ def test_a_given_block_is_taken() -> None:
 def test_every_step_with_passes_is_planned() -> None:
     found = {step for step, _ in passes_by_step(check(recipe()), FULL_FIELD, np.dtype("uint16"))}
     assert found == {"read", "grey", "denoise", "mask", "labels", "transfer", "sharpness", "measure"}
+    plan = plan_blocks(check(recipe()), FULL_FIELD, FULL_FIELD, np.dtype("uint16"), 2)
+    assert {cost.step for cost in plan.costs} == {*found, "register", "levels"}

@@ -117,12 +117,12 @@ def test_part_of_the_way_and_on(tiny: Tiny, finished: Tiny) -> None:
     assert done(found) == {"read": BOTH, "register": BOTH, "grey": BOTH, "denoise": BOTH}
     assert found["rerun"][0] == ["mask", "pristine"]
     assert found["rerun"][-1] == ["track", "pristine"]
-    assert len(found["rerun"]) == 9
+    assert len(found["rerun"]) == 11
     said = crackdask("status", tiny.store)
-    assert "a rerun would do 9 steps, from mask pristine to track" in said.out
+    assert "a rerun would do 11 steps, from mask pristine to track" in said.out
     said = tiny.run()
     assert said.code == 0
-    assert "9 steps done, 8 done before" in said.out
+    assert "11 steps done, 8 done before" in said.out
     assert "read" not in said.out
     assert_same_store(tiny.store, finished.store)
     assert as_json(tiny.store)["complete"]
@@ -162,7 +162,7 @@ def test_failed_blocks(tiny: Tiny, finished: Tiny, monkeypatch: pytest.MonkeyPat
     assert said.out.count("block 2 is tried again: RuntimeError: a [bad] day") == 1
     assert said.out.count("block 2 is set aside: RuntimeError: a [bad] day") == 1
     assert "denoise-0 (denoise) block 2 [z 0:16 y 16:28 x 0:16]: RuntimeError: a [bad] day" in said.err
-    assert "not done because of them: mask-0, labels-0, sharpness-0, denoise-1," in said.err
+    assert "not done because of them: mask-0, labels-0, sharpness-0, levels-0, denoise-1," in said.err
     assert "everything else is kept; mend the cause and run the same command again" in said.err
     found = as_json(tiny.store)
     assert not found["complete"]
@@ -171,7 +171,7 @@ def test_failed_blocks(tiny: Tiny, finished: Tiny, monkeypatch: pytest.MonkeyPat
     assert ["denoise", "pristine", "denoise", 7, 8] in found["at_work"]
     text = crackdask("status", tiny.store).out
     assert "failed: denoise-0 (denoise) block 2: RuntimeError: a [bad] day" in text
-    assert "a rerun would do 11 steps, from denoise pristine to track" in text
+    assert "a rerun would do 13 steps, from denoise pristine to track" in text
     monkeypatch.setattr(engine, "run_block", sound)
     said = tiny.run()
     assert said.code == 0, said.err
@@ -231,7 +231,7 @@ def test_while_a_run_is_at_work_and_after_it_was_stopped(tiny: Tiny, finished: T
     found = as_json(tiny.store)
     assert found["running"] is None
     assert tuple(found["at_work"][0]) == wanted
-    assert "a rerun would do 11 steps, from denoise pristine to track" in crackdask("status", tiny.store).out
+    assert "a rerun would do 13 steps, from denoise pristine to track" in crackdask("status", tiny.store).out
     said = tiny.run()
     assert "denoise pristine: 3 of 8 blocks were done before" in said.out
     assert_same_store(tiny.store, finished.store)

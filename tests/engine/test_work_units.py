@@ -21,7 +21,7 @@ from crackdask.engine.work_units import (
     units,
 )
 from crackdask.recipe.recipe import Recipe, check
-from crackdask.schema import STEPS, UnitKey
+from crackdask.schema import LEVELS, STEPS, UnitKey
 from crackdask.schema import VOLUMES as STORE_VOLUMES
 from crackdask.steps.declaration import LABELLING
 from crackdask.steps.registry import GROUPS, KEPT_ON_REQUEST, REGISTRY, STORED, VOLUMES
@@ -115,7 +115,7 @@ def test_what_is_read_was_declared_by_a_step_before():
         for name, volume in {**step.internal, **step.writes}.items():
             assert declared.setdefault(name, volume) == volume, f"{name} is declared twice, in two ways"
     assert declared == VOLUMES
-    assert {name: VOLUMES[name].dtype for name in (*STORED, *KEPT_ON_REQUEST)} == {
+    assert {name: VOLUMES[name].dtype for name in (*STORED, *KEPT_ON_REQUEST) if name != LEVELS} == {
         name: variable.dtype for name, variable in STORE_VOLUMES.items()
     }
     assert GROUPS == ("particles", "shells", "histograms", "contacts", "transforms")
@@ -187,8 +187,10 @@ def test_what_depends_on_a_failed_unit_is_left():
     assert [unit.name for unit in dependent(failed, plan)] == [
         "transfer-1",
         "sharpness-1",
+        "levels-1",
         "transfer-2",
         "sharpness-2",
+        "levels-2",
         *(f"measure-{state}" for state in range(3)),
         "track-0",
     ]
@@ -306,10 +308,12 @@ PINNED = {
     "mask-0": "c63cacffea37",
     "labels-0": "261ca7d5cdd9",
     "sharpness-0": "1ca68dc36fc4",
+    "levels-0": "1262594a6564",
     "denoise-1": "646189dc74c1",
     "mask-1": "4fe9c5f97b99",
     "transfer-1": "e757a6dad1bc",
     "sharpness-1": "ee5e8863e39d",
+    "levels-1": "4ef074133908",
     "measure-0": "adbe896c3fb1",
     "measure-1": "5656bb23b354",
     "track-0": "f753c416f981",

@@ -28,7 +28,7 @@ PHANTOM = Phantom(
 
 
 #: Where half-done stores end: all steps up to these are done for both states, and nothing of any other is begun.
-HALF_DONE = ("read", "grey", "denoise", "mask", "labels", "transfer", "sharpness")
+HALF_DONE = ("read", "grey", "denoise", "mask", "labels", "transfer", "sharpness", "levels")
 
 
 @pytest.fixture(scope="session")

@@ -401,7 +401,7 @@ class Cluster:
 #: A unit of every step, in the order in which a run of two states comes to them; those of a step are alternatives.
 IN_ORDER = (
     "read-0", "grey-0", "read-1", "register-1", "grey-1", "denoise-0", "mask-0", "labels-0", "sharpness-0",
-    "denoise-1", "mask-1", "transfer-1", "sharpness-1", "measure-0", "measure-1", LAST,
+    "levels-0", "denoise-1", "mask-1", "transfer-1", "sharpness-1", "levels-1", "measure-0", "measure-1", LAST,
 )  # fmt: skip
 
 

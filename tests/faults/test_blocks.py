@@ -43,7 +43,9 @@ def test_kernels_that_always_fail(lab: Lab) -> None:
     assert re.fullmatch(r"denoise-1 \(denoise\) block 3 \[.*\]: RuntimeError: a kernel that fails", first)
     assert re.fullmatch(r"denoise-1 \(denoise\) block 6 \[.*\]: .*MemoryError: Unable to allocate .*", second)
     blocked, last = run.said.splitlines()[-2:]
-    assert blocked == "not done because of them: mask-1, transfer-1, sharpness-1, measure-0, measure-1, track-0"
+    assert (
+        blocked == "not done because of them: mask-1, transfer-1, sharpness-1, levels-1, measure-0, measure-1, track-0"
+    )
     assert last == "everything else is kept; mend the cause and run the same command again"
     told = lab.status()
     assert [(found["unit"], found["block"]) for found in told.failed] == [("denoise-1", 3), ("denoise-1", 6)]

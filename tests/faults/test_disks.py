@@ -47,7 +47,7 @@ def fill(place: Path, stop: Event) -> None:
 def test_a_disk_that_fills_up(lab: Lab, moments: Moments, kind: str, unit: str, options: tuple[str, ...]) -> None:
     with small_disk(lab.folder / "disk", kind, 48) as disk:
         lab.store = disk / "out.zarr"
-        lab.begin_after({"grey-1": "read", "mask-0": "denoise", "measure-1": "sharpness"}[unit])
+        lab.begin_after({"grey-1": "read", "mask-0": "denoise", "measure-1": "levels"}[unit])
         run, stop = lab.run(*options), Event()
         moments.wait(unit, run)
         filler = Thread(target=fill, args=(disk, stop))
@@ -170,6 +170,7 @@ TORN = (
     ("mask-0 islands 0", "rough-0", empty),
     ("labels-0 basins 0", "depth-0", lose),
     ("sharpness-0 edges 0", "label-0", flip),
+    ("levels-1 level_1 0", "grey-1", halve),
     ("transfer-1 overlaps 0", "depth-0", halve),
     ("transfer-1 rims 0", "label-0", lose),
     ("transfer-1 saddles 0", "basin-1", flip),

@@ -114,7 +114,7 @@ def test_root_attributes(finished: Tiny) -> None:
 
 
 def test_the_tree_has_every_group_lazily(tree: xr.DataTree, finished: Tiny) -> None:
-    assert set(tree.children) == set(GROUPS)
+    assert set(tree.children) == {*GROUPS, "levels", "labels"}
     assert tree["volumes"].grey.chunks is not None
     assert tree["volumes"].grey.sel(state="4.2 V").shape == (20, 28, 32)
     for group in GROUPS:

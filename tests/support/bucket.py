@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -84,7 +85,10 @@ def upload(path: Path, to: Prefix) -> Prefix:
 
 def files(store: Place) -> dict[str, bytes]:
     """Return every file or object of a store by name, without what its steps cost."""
-    there = store.files() if isinstance(store, Prefix) else (p for p in store.rglob("*") if p.is_file())
+    # By links too: what a link leads to is in a bucket as often as it has names.
+    walked = [] if isinstance(store, Prefix) else os.walk(store, followlinks=True)
+    below = (Path(folder) / name for folder, _, names in walked for name in names)
+    there = store.files() if isinstance(store, Prefix) else below
     found = {path.relative_to(store).as_posix(): path.read_bytes() for path in there}  # type: ignore[arg-type]
     root = json.loads(found["zarr.json"])
     root["attributes"]["steps"] = {name: facts["fingerprint"] for name, facts in root["attributes"]["steps"].items()}

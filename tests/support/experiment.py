@@ -36,7 +36,10 @@ SMALL = Phantom(
 QUICK: dict[str, Any] = {"samples": 4000, "iterations": 30, "max_rotation_deg": 2.0, "blocks_per_axis": 2, "rounds": 1}
 #: Blocks that divide nothing evenly.
 CUT: dict[str, Any] = {"block": [24, 40, 48], "chunk": [8, 20, 24], "keep_intermediate": True}
-GROUPS = ("volumes", "particles", "shells", "histograms", "contacts", "transforms")
+GROUPS = (
+    "volumes", "levels/1", "labels/particle/0", "labels/particle/1", "particles", "shells", "histograms", "contacts",
+    "transforms",
+)  # fmt: skip
 
 Sections = Mapping[str, Mapping[str, Any]]
 

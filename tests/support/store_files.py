@@ -31,7 +31,7 @@ def unlike(found: Path, wanted: Path) -> list[str]:
 
 
 def copied(store: Path, to: Path) -> Path:
-    """Copy a store and its work folder."""
-    shutil.copytree(store, to)
+    """Copy a store, its links as links, and its work folder."""
+    shutil.copytree(store, to, symlinks=True)
     shutil.copytree(work_folder(store), work_folder(to))
     return to
