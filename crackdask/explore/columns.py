@@ -164,11 +164,10 @@ class Columns:
 
     def present(self, state: int) -> Array:
         """Tell which particles have a voxel in a state, label after label from 1."""
-        held = self._cache.get(
+        return self._cache.get(
             ("present", state),
             lambda: self.array("particles/voxels")[state] > 0,
         )
-        return held
 
     def _analysed(self, group: str) -> tuple[xr.Dataset, int]:
         """Return a table of the analysis, and the number of its first state."""

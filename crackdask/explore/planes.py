@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -176,7 +176,7 @@ def _parts(
         along.append(
             [
                 (int(numbers[a]), voxels[a:b] - int(numbers[a]) * size, slice(a, b))
-                for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+                for a, b in pairwise(bounds)
                 if b > a
             ]
         )

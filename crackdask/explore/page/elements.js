@@ -66,10 +66,37 @@ export function unit(units) {
   return units === "1" ? "" : units.replace("um", "µm").replace("2", "²").replace("3", "³");
 }
 
+/** Names of columns whose own name does not say enough by itself. */
+const TITLES = /** @type {Record<string, string>} */ ({
+  "damage.standard_error": "error of damage",
+  "damage.severity_number": "class of damage",
+  "damage.radius_um": "radius at first",
+  "changes.change": "change of damage",
+  "changes.standard_error": "error of change",
+  "changes.z": "change over its error",
+  "changes.significant": "significant change",
+  "particles.equivalent_diameter_um": "diameter",
+});
+
 /** The title of a column, with its unit. @param {{key: string, units: string}} column */
 export function titled(column) {
-  const words = column.key.split(".")[1].replace(/_um[23]?$/, "").replaceAll("_", " ");
+  const words = TITLES[column.key] ?? column.key.split(".")[1].replace(/_um[23]?$/, "").replaceAll("_", " ");
   return unit(column.units) ? `${words} (${unit(column.units)})` : words;
+}
+
+/** Classes of damage by their number. */
+export const CLASSES = ["minimal", "moderate", "high"];
+const TRUTHS = /^(changes\.significant|particles\.(tracked|lost|neighbour_lost|on_border|on_invalid|touches_\w+))$/;
+
+/**
+ * A value of a column in words.
+ * @param {string} key
+ * @param {number | null} value
+ */
+export function valued(key, value) {
+  if (value === null) return "–";
+  if (key === "damage.severity_number") return CLASSES[value] ?? String(value);
+  return TRUTHS.test(key) ? (value ? "yes" : "no") : short(value);
 }
 
 /**

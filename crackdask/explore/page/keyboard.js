@@ -34,15 +34,16 @@ export function followKeys(view, settings, others) {
     o: () => next("labels", ["fill", "outline", "off"]),
     "?": () => /** @type {HTMLDialogElement} */ (byId("help")).showModal(),
     Escape: () => settings.change(settings.values.brush.length ? { brush: [] } : { particle: 0 }),
-    ...others,
   };
   for (const [k, plane] of Object.keys(PLANES).entries()) actions[k + 1] = () => settings.change({ plane });
   document.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     const writes = target.matches("input, select, textarea") || target.closest("dialog");
-    if (writes || event.ctrlKey || event.metaKey || event.altKey || !actions[event.key]) return;
+    if (writes || event.ctrlKey || event.metaKey || event.altKey) return;
+    const action = actions[event.key] ?? others[event.key];
+    if (!action) return;
     event.preventDefault();
-    actions[event.key]();
+    action();
   });
   fillHelp();
 }

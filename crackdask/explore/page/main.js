@@ -6,10 +6,14 @@ import { followColouring } from "./colouring.js";
 import { Columns } from "./columns.js";
 import { fillControls } from "./controls.js";
 import { byId } from "./elements.js";
+import { fillFilters, setFilter } from "./filters.js";
 import { followKeys } from "./keyboard.js";
+import { ParticleTable } from "./particle_table.js";
+import { ParticlePanel } from "./particle_panel.js";
 import { followPointer } from "./pointer.js";
 import * as server from "./server.js";
 import { Settings } from "./settings.js";
+import { followTabs, TABS } from "./tabs.js";
 import { followTheme, nextTheme } from "./theme.js";
 import { VolumeView } from "./volume_view.js";
 
@@ -32,13 +36,15 @@ async function begin() {
   const view = new VolumeView(canvas, layout, settings, failed);
   fillControls(view, layout, settings);
   followPointer(view, settings, byId("readout"), failed);
-  followKeys(view, settings, { d: () => nextTheme(settings) });
+  /** @type {Record<string, () => void>} */
+  const keys = { d: () => nextTheme(settings) };
+  followKeys(view, settings, keys);
   window.addEventListener("hashchange", () => settings.read(location.hash.slice(1)));
   settings.addEventListener("change", () => {
     byId("error").hidden = true;
   });
   byId("copy").onclick = () => navigator.clipboard?.writeText(new URL(settings.link(), location.href).href);
-  if (layout.complete) await withTables(view, settings, layout);
+  if (layout.complete) await withTables(view, settings, layout, keys);
 }
 
 /**
@@ -46,11 +52,45 @@ async function begin() {
  * @param {VolumeView} view
  * @param {Settings} settings
  * @param {server.Layout} layout
+ * @param {Record<string, () => void>} keys to be filled with what keys do
  */
-async function withTables(view, settings, layout) {
+async function withTables(view, settings, layout, keys) {
   const columns = new Columns(await server.catalogue(), layout.states.length);
-  new Choosing(view, settings, columns, failed);
+  const choosing = new Choosing(view, settings, columns, failed);
   followColouring(view, settings, columns, failed);
+  followTabs(settings);
+  const go = goTo(view, settings);
+  new ParticlePanel(layout, settings, columns, failed, go);
+  fillFilters(layout, settings, columns, choosing);
+  const table = new ParticleTable(settings, columns, choosing, failed);
+  Object.assign(keys, {
+    c: go,
+    n: () => table.step(1),
+    p: () => table.step(-1),
+    f: () => toggleTracked(settings),
+    t: () => settings.change({ tab: TABS[(TABS.indexOf(settings.values.tab) + 1) % TABS.length] }),
+  });
+}
+
+/**
+ * Return what shows the picked particle in the middle of the picture.
+ * @param {VolumeView} view
+ * @param {Settings} settings
+ */
+function goTo(view, settings) {
+  return async () => {
+    const { particle, state } = settings.values;
+    if (!particle) return;
+    const { boxes } = await server.particle(particle, []);
+    const box = boxes[state] ?? boxes.find((each) => each !== null);
+    if (box) settings.change({ at: box.map(([first, last]) => (first + last) / 2), zoom: settings.values.zoom || view.geometry.zoom });
+  };
+}
+
+/** @param {Settings} settings */
+function toggleTracked(settings) {
+  const on = settings.values.where.some((/** @type {any[]} */ [key]) => key === "particles.tracked");
+  setFilter(settings, "particles.tracked", on ? null : ["particles.tracked", 0, 1, 1]);
 }
 
 begin().catch((error) => failed(error instanceof Error ? error.message : String(error)));
