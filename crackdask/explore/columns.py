@@ -40,10 +40,11 @@ _ANALYSED = {
     "changes.standard_error": ("damage", "standard error of the change"),
     "changes.z": ("1", "change over its standard error"),
     "changes.significant": ("1", "change is more than its error"),
+    "paths.path_number": ("1", "path in the tree: a binary digit a transition, the first one first, 1 damaged, 0 healed"),
 }
 #: Columns that tell something of a particle that is absent, too.
 _EVERYWHERE = ("voxels", "tracked", "lost", "neighbour_lost", "on_border", "on_invalid")
-_FLAGS = ("damage.severity_number", "changes.significant")
+_FLAGS = ("damage.severity_number", "changes.significant", "paths.path_number")
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,9 @@ class Columns:
 
     def _analysed(self, group: str) -> tuple[xr.Dataset, int]:
         """Return a table of the analysis, and the number of its first state."""
-        return (self.changes, 1) if group == "changes" else (self.damage, 0)
+        if group == "changes":
+            return self.changes, 1
+        return (self.paths if group == "paths" else self.damage), 0
 
     @property
     def damage(self) -> xr.Dataset:
@@ -194,7 +197,14 @@ class Columns:
     def _changes(self) -> xr.Dataset:
         return analyse.changes(self._damage).load()
 
-    @cached_property
+    @property
     def paths(self) -> xr.Dataset:
-        """The tree of damaged and healed."""
-        return analyse.paths(self.damage)
+        """The tree of damaged and healed, and for each of its particles the number of its path."""
+        with self._working:
+            return self._paths
+
+    @cached_property
+    def _paths(self) -> xr.Dataset:
+        tree = analyse.paths(self._damage)
+        numbers = [int(path.replace("D", "1").replace("H", "0"), 2) for path in tree.path.values.tolist()]
+        return tree.assign(path_number=("particle", np.array(numbers)))

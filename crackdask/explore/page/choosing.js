@@ -19,6 +19,7 @@ export class Choosing extends EventTarget {
     /** 1 of labels that meet the filters, 2 of those that are brushed too; by label */
     this.marks = new Uint8Array(this.all + 1).fill(1, 1);
     this.asked = 0;
+    view.mark(this.marks, false);
     settings.follow(["where", "brush"], () => this.choose(view, failed));
   }
 

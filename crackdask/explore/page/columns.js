@@ -5,7 +5,7 @@ import { made, titled } from "./elements.js";
 import * as server from "./server.js";
 
 const KEPT = 24; // columns of a state: 2.4 MB each for 600 000 particles
-const GROUPS = { damage: "damage", changes: "change since the state before", particles: "particle", cracks: "cracks" };
+const GROUPS = { damage: "damage", changes: "change since the state before", particles: "particle", cracks: "cracks", paths: "paths" };
 
 export class Columns {
   /** @param {server.Catalogue} catalogue @param {number} states how many there are */
@@ -27,6 +27,11 @@ export class Columns {
   /** @param {string} key @returns {server.Column} */
   get(key) {
     return /** @type {server.Column} */ (this.known.get(key));
+  }
+
+  /** The first of some columns that there is. @param {string[]} keys */
+  first(...keys) {
+    return /** @type {string} */ (keys.find((key) => this.has(key)) ?? this.known.keys().next().value);
   }
 
   /** Options of a selection, by table. */

@@ -56,8 +56,8 @@ export function radio(group, choices, pick) {
  */
 export function short(value, digits = 3) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  if (value !== 0 && (Math.abs(value) >= 1e6 || Math.abs(value) < 1e-4)) return value.toExponential(digits - 1);
-  const text = Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(Math.max(digits, 1))));
+  if (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-4)) return value.toExponential(digits - 1);
+  const text = Number.isInteger(value) ? String(value) : value.toPrecision(digits);
   return text.replace("-", "\u2212");
 }
 
@@ -76,6 +76,7 @@ const TITLES = /** @type {Record<string, string>} */ ({
   "changes.z": "change over its error",
   "changes.significant": "significant change",
   "particles.equivalent_diameter_um": "diameter",
+  "paths.path_number": "path of damaged and healed",
 });
 
 /** The title of a column, with its unit. @param {{key: string, units: string}} column */

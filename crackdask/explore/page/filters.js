@@ -5,7 +5,7 @@ import { address } from "./server.js";
 import { byId, CLASSES, made, short, titled, valued } from "./elements.js";
 
 /** Columns that are the same in every state. */
-const EVERYWHERE = /^(damage\.radius_um|particles\.(tracked|lost|neighbour_lost|on_border|on_invalid))$/;
+const EVERYWHERE = /^(damage\.radius_um|paths\.path_number|particles\.(tracked|lost|neighbour_lost|on_border|on_invalid))$/;
 const DIAMETER = "particles.equivalent_diameter_um";
 
 /** @typedef {import("./settings.js").Condition} Condition */

@@ -1,6 +1,7 @@
 // Where the page begins: it asks what there is, and joins its parts.
 // @ts-check
 
+import { ChartsPanel } from "./charts_panel.js";
 import { Choosing } from "./choosing.js";
 import { followColouring } from "./colouring.js";
 import { Columns } from "./columns.js";
@@ -63,6 +64,7 @@ async function withTables(view, settings, layout, keys) {
   new ParticlePanel(layout, settings, columns, failed, go);
   fillFilters(layout, settings, columns, choosing);
   const table = new ParticleTable(settings, columns, choosing, failed);
+  new ChartsPanel({ layout, settings, columns, choosing, failed });
   Object.assign(keys, {
     c: go,
     n: () => table.step(1),
