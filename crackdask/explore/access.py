@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tornado import web
+from tornado.log import app_log
 
 _HEADERS = {
     # Charts set styles of their elements; scripts come from this server's files alone.
@@ -140,6 +141,11 @@ class Guarded(web.RequestHandler):
         self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{words}\n")
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log what went wrong in the server, without the query: that of the first request is the token."""
+        if not isinstance(value, web.HTTPError):
+            app_log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """Say what was wrong in plain words; never a traceback."""

@@ -6,6 +6,7 @@ The damage factor, from which most of the latter follow, is worked out once, by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from threading import RLock
@@ -15,7 +16,7 @@ import numpy as np
 
 from crackdask import schema
 from crackdask.analysis.damage_definitions import DAMAGE_FACTORS
-from crackdask.analysis.parameters import params_of
+from crackdask.analysis.parameters import AnalysisError, params_of
 from crackdask.arrays import Array
 from crackdask.explore.byte_cache import ByteCache
 from crackdask.lazy_import import Later
@@ -40,7 +41,10 @@ _ANALYSED = {
     "changes.standard_error": ("damage", "standard error of the change"),
     "changes.z": ("1", "change over its standard error"),
     "changes.significant": ("1", "change is more than its error"),
-    "paths.path_number": ("1", "path in the tree: a binary digit a transition, the first one first, 1 damaged, 0 healed"),
+    "paths.path_number": (
+        "1",
+        "path in the tree: a binary digit a transition, the first one first, 1 damaged, 0 healed",
+    ),
 }
 #: Columns that tell something of a particle that is absent, too.
 _EVERYWHERE = ("voxels", "tracked", "lost", "neighbour_lost", "on_border", "on_invalid")
@@ -149,6 +153,16 @@ class Columns:
         if name not in _EVERYWHERE:
             by_label[1:][~self.present(state)] = np.nan
         return by_label
+
+    def makeable(self) -> list[str]:
+        """Return the keys of the columns that this store carries: the analysis may refuse some."""
+        keys = []
+        for key in self.known:
+            with suppress(AnalysisError):
+                if key in _ANALYSED:
+                    self._analysed(key.partition(".")[0])
+                keys.append(key)
+        return keys
 
     def of_particle(self, key: str, label: int) -> list[float]:
         """Return a column of one particle in every state; NaN where there is no value."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 from crackdask.explore.byte_cache import ByteCache
@@ -15,6 +16,7 @@ from crackdask.store.open import open_store
 from crackdask.store.root import StoreError, attributes
 
 _CHUNK_BYTES = 160 * 2**20
+_AGAIN = 0.5  # seconds after which it is looked whether the store has changed
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,15 @@ class Explored:
         self.store = store.resolve()
         self._chunks = ByteCache(_CHUNK_BYTES)
         self._lock = Lock()
-        self._view = self._opened(self._stamp())
+        self._view, self._looked = self._opened(self._stamp()), monotonic()
 
     @property
     def view(self) -> View:
         """The store as it is now."""
         with self._lock:
+            if monotonic() - self._looked < _AGAIN:
+                return self._view
+            self._looked = monotonic()
             if (stamp := self._stamp()) != self._view.stamp:
                 self._chunks.clear()
                 self._view = self._opened(stamp)

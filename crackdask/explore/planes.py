@@ -161,7 +161,8 @@ class Planes:
 def _read(array: zarr.Array[Any], number: tuple[int, ...]) -> Array:
     state, *inner = number
     spans = (slice(k * c, (k + 1) * c) for k, c in zip(inner, array.chunks[1:], strict=True))
-    return np.asarray(array[(state, *spans)])
+    box: Any = (state, *spans)
+    return np.asarray(array[box])
 
 
 def _parts(
@@ -174,11 +175,7 @@ def _parts(
         edges = np.flatnonzero(np.diff(numbers)) + 1
         bounds = [0, *edges.tolist(), len(voxels)]
         along.append(
-            [
-                (int(numbers[a]), voxels[a:b] - int(numbers[a]) * size, slice(a, b))
-                for a, b in pairwise(bounds)
-                if b > a
-            ]
+            [(int(numbers[a]), voxels[a:b] - int(numbers[a]) * size, slice(a, b)) for a, b in pairwise(bounds) if b > a]
         )
     for parts in product(*along):
         yield tuple(p[0] for p in parts), np.ix_(*(p[1] for p in parts)), tuple(p[2] for p in parts)

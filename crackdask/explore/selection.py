@@ -41,12 +41,7 @@ def conditions(text: str, columns: Columns, states: int) -> tuple[Condition, ...
         If it is none.
     """
     try:
-        listed = json.loads(text or "[]")
-        parts = [(str(c), int(s), *(_limit(v) for v in ends)) for c, s, *ends in listed]
-        made = tuple(
-            Condition(c, s, -np.inf if low is None else low, np.inf if high is None else high)
-            for c, s, low, high in parts
-        )
+        made = tuple(_condition(*each) for each in json.loads(text or "[]"))
     except (ValueError, TypeError) as error:
         raise SelectionError("conditions are a JSON list of [column, state, lowest, highest]") from error
     for each in made:
@@ -59,8 +54,10 @@ def conditions(text: str, columns: Columns, states: int) -> tuple[Condition, ...
     return made
 
 
-def _limit(value: object) -> float | None:
-    return None if value is None else float(value)  # type: ignore[arg-type]
+def _condition(column: object, state: object, low: float | None, high: float | None) -> Condition:
+    if not isinstance(column, str) or not isinstance(state, int):
+        raise TypeError
+    return Condition(column, state, -np.inf if low is None else float(low), np.inf if high is None else float(high))
 
 
 def chosen(columns: Columns, where: Sequence[Condition]) -> Array:
@@ -83,8 +80,8 @@ def ordered(columns: Columns, labels: Array, by: str, state: int, *, descending:
 
 
 def as_csv(columns: Columns, labels: Array, names: Sequence[str]) -> Iterator[str]:
-    """Yield a table of labels as CSV, a row for each in each state, with every column; `names` are the states'."""
-    keys, header = list(columns.known), True
+    """Yield a table of labels as CSV, a row for each in each state, with every column that there is; `names` are the states'."""
+    keys, header = columns.makeable(), True
     for number, name in enumerate(names):
         for first in range(0, len(labels), _ROWS):
             rows = labels[first : first + _ROWS]

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from tornado import web
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 from crackdask.explore.access import Access, Guarded, is_loopback
 from crackdask.explore.errors import ExploreError
@@ -91,8 +90,8 @@ class Served:
         self.access = Access.of(host, secure=context is not None)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="explore")
         explored = Explored(store)
-        sockets = _listening(host, port)
-        self.port = int(sockets[0].getsockname()[1])
+        listening = _listening(host, port)
+        self.port = int(listening.getsockname()[1])
         name = "127.0.0.1" if is_loopback(host) and host != "::1" else host
         if host in ("0.0.0.0", "::"):
             name = socket.gethostname()
@@ -102,7 +101,7 @@ class Served:
         self._server = HTTPServer(
             application(explored, self.access, self._pool, self.port), ssl_options=context, max_body_size=0
         )
-        self._server.add_sockets(sockets)
+        self._server.add_socket(listening)
 
     async def close(self) -> None:
         """Answer nobody any more."""
@@ -140,16 +139,21 @@ def _keep_quiet(_: web.RequestHandler) -> None:
     """Log no request: the first of a browser carries the token."""
 
 
-def _listening(host: str, port: int) -> list[socket.socket]:
-    """Return sockets at a port, or at the next one that is free."""
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket at a port, or at the next one that is free."""
+    name = "127.0.0.1" if host.lower() == "localhost" else host
     for tried in range(port, min(port + _TRIES, 65_536)):
         try:
-            return bind_sockets(tried, host)
+            family, _, _, _, address = socket.getaddrinfo(name, tried, type=socket.SOCK_STREAM)[0]
+            listening = socket.create_server(address[:2], family=family, backlog=128)
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise ExploreError(
                     f"--host {host}: {error.strerror or error}; give an address of this machine"
                 ) from None
+        else:
+            listening.setblocking(False)
+            return listening
     raise ExploreError(f"no port from {port} to {min(port + _TRIES, 65_536) - 1} is free; choose another --port")
 
 

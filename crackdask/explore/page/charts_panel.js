@@ -21,6 +21,8 @@ export class ChartsPanel {
     this.pane = byId("charts");
     this.stale = true;
     this.drawing = 0;
+    /** @type {Promise<void> | null} */
+    this.making = null;
     const again = () => {
       this.stale = true;
       this.draw();

@@ -14,6 +14,7 @@ import { ParticlePanel } from "./particle_panel.js";
 import { followPointer } from "./pointer.js";
 import * as server from "./server.js";
 import { Settings } from "./settings.js";
+import { followRun } from "./running.js";
 import { followTabs, TABS } from "./tabs.js";
 import { followTheme, nextTheme } from "./theme.js";
 import { VolumeView } from "./volume_view.js";
@@ -46,6 +47,7 @@ async function begin() {
   });
   byId("copy").onclick = () => navigator.clipboard?.writeText(new URL(settings.link(), location.href).href);
   if (layout.complete) await withTables(view, settings, layout, keys);
+  else followRun(view, layout);
 }
 
 /**

@@ -69,6 +69,7 @@ export function groupMeans(by, values, marks, limits) {
  * @param {(label: number) => boolean} has
  */
 export function sampled(marks, most, has) {
+  /** @type {number[]} */
   const all = [];
   for (let k = 1; k < marks.length; k++) if (marks[k] && has(k)) all.push(k);
   if (all.length <= most) return { labels: all, count: all.length };

@@ -31,6 +31,8 @@ export class ParticlePanel {
     /** @type {server.Particle | null} */
     this.told = null;
     this.asked = 0;
+    /** @type {Promise<void> | null} */
+    this.making = null;
     this.pane = byId("particle");
     this.empty = made("p", { className: "soft" }, "No particle is picked: click one in the picture, or a row of the table.");
     this.title = made("h2", { id: "picked" });

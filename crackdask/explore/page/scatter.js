@@ -18,6 +18,9 @@ export class Scatter extends Chart {
       title: "", x: "", y: "", file: "scatter.csv", tools: "box_select,pan,wheel_zoom,reset", height: 280, numbers: () => this.numbers(),
     });
     this.shared = shared;
+    this.x = this.y = new Float32Array();
+    /** @type {number[]} */
+    this.labels = [];
     const { settings, columns } = shared;
     const [up, across] = ["up", "across"].map((name) => {
       const select = made("select", { "aria-label": `column drawn ${name}` }, ...columns.options());
@@ -77,7 +80,7 @@ export class Scatter extends Chart {
   /** Ring the picked particle. */
   mark() {
     const label = this.shared.settings.values.particle;
-    const there = label && this.x && Number.isFinite(this.x[label]) && Number.isFinite(this.y[label]);
+    const there = label && Number.isFinite(this.x[label]) && Number.isFinite(this.y[label]);
     this.ring.data_source.data = there ? { x: [this.x[label]], y: [this.y[label]] } : { x: [], y: [] };
   }
 
@@ -85,7 +88,7 @@ export class Scatter extends Chart {
   pick(x, y) {
     const { x_range, y_range } = this.figure;
     let [nearest, least] = [0, 0.0006];
-    for (const label of this.labels ?? []) {
+    for (const label of this.labels) {
       const far = ((this.x[label] - x) / (x_range.end - x_range.start)) ** 2 + ((this.y[label] - y) / (y_range.end - y_range.start)) ** 2;
       if (far < least) [nearest, least] = [label, far];
     }
@@ -104,6 +107,6 @@ export class Scatter extends Chart {
   numbers() {
     const { across, up } = this.keys;
     const { marks } = this.shared.choosing;
-    return [["particle", across, up, "drawn_round"], (this.labels ?? []).map((/** @type {number} */ label) => [label, this.x[label], this.y[label], Number(marks[label] > 1)])];
+    return [["particle", across, up, "drawn_round"], this.labels.map((label) => [label, this.x[label], this.y[label], Number(marks[label] > 1)])];
   }
 }

@@ -19,7 +19,8 @@ export class Refusal extends Error {}
  */
 /** @typedef {{shape: number[], first: number[], step: number, index: number, data: ArrayBuffer}} Strip */
 /**
- * @typedef {{level: number[], count: number[], share: number[], mean_change: (number | null)[], branch: string[],
+ * @typedef {{level: number[], count: number[], share: number[], mean_change: (number | null)[],
+ *   standard_error: (number | null)[], branch: string[],
  *   before: string[], after: string[], labels: number[], path: string[]}} Paths
  */
 

@@ -101,7 +101,7 @@ export class VolumeView {
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.clearColor(this.background[0], this.background[1], this.background[2], 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    this.setLook(geometry);
+    this.setLook();
     const now = `${state} ${plane} ${index}`;
     if (!whole) {
       // What was whole before stays until the new one is there; of the new one, what other levels have of it.
@@ -137,8 +137,7 @@ export class VolumeView {
     for (const tile of fitting.sort((a, b) => b.level - a.level)) this.drawTile(geometry, tile);
   }
 
-  /** @param {import("./plane_geometry.js").Geometry} geometry */
-  setLook(geometry) {
+  setLook() {
     const { gl, places, settings: { values: chosen } } = this;
     gl.uniform2f(places.window, chosen.window[0], chosen.window[1]);
     gl.uniform2f(places.range, this.range[0], this.range[1]);
