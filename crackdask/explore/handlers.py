@@ -259,8 +259,12 @@ class Paths(Asked):
     """The tree of damaged and healed."""
 
     def answer(self, view: View) -> None:
-        """Answer with JSON."""
-        tree = view.columns.paths
+        """Answer with JSON; with the `reason` alone, where the states of the store make no tree."""
+        try:
+            tree = view.columns.paths
+        except AnalysisError as error:
+            self.write_json({"reason": str(error)})
+            return
         names = ("level", "count", "share", "mean_change", "standard_error")
         told: dict[str, Any] = {name: [_number(v) for v in tree[name].values.astype(float)] for name in names}
         self.write_json(

@@ -80,7 +80,7 @@ def ordered(columns: Columns, labels: Array, by: str, state: int, *, descending:
 
 
 def as_csv(columns: Columns, labels: Array, names: Sequence[str]) -> Iterator[str]:
-    """Yield a table of labels as CSV, a row for each in each state, with every column that there is; `names` are the states'."""
+    """Yield a table of labels as CSV, a row for each in each state (`names`), with every column that there is."""
     keys, header = columns.makeable(), True
     for number, name in enumerate(names):
         for first in range(0, len(labels), _ROWS):

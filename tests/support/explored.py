@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
@@ -67,11 +68,8 @@ class Asker:
             url, method, {"Cookie": self.cookie} | (headers or {}), allow_nonstandard_methods=True,
             follow_redirects=False, request_timeout=60, decompress_response=True,
         )  # fmt: skip
-        client = HTTPClient()
-        try:
-            return client.fetch(request, raise_error=False)
-        finally:
-            client.close()
+        with ThreadPoolExecutor(1) as elsewhere:  # in this thread a browser's loop may run
+            return elsewhere.submit(_fetched, request).result()
 
     def json(self, path: str, **words: Any) -> Any:
         """Return an answer in JSON."""
@@ -85,3 +83,11 @@ class Asker:
         assert answer.code == 200, answer.body
         shape = tuple(int(n) for n in answer.headers["X-Shape"].split(","))
         return np.frombuffer(answer.body, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+
+def _fetched(request: HTTPRequest) -> HTTPResponse:
+    client = HTTPClient()
+    try:
+        return client.fetch(request, raise_error=False)
+    finally:
+        client.close()

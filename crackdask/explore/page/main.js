@@ -32,7 +32,7 @@ async function begin() {
   byId("name").textContent = layout.name;
   byId("name").title = layout.store;
   document.title = `${layout.name} – crackdask`;
-  settings.values.state = Math.min(layout.states.length - 1, Math.max(0, settings.values.state));
+  settings.fit(layout.states.length);
   followTheme(settings);
   const canvas = /** @type {HTMLCanvasElement} */ (byId("view"));
   const view = new VolumeView(canvas, layout, settings, failed);
@@ -41,7 +41,10 @@ async function begin() {
   /** @type {Record<string, () => void>} */
   const keys = { d: () => nextTheme(settings) };
   followKeys(view, settings, keys);
-  window.addEventListener("hashchange", () => settings.read(location.hash.slice(1)));
+  window.addEventListener("hashchange", () => {
+    settings.read(location.hash.slice(1));
+    settings.fit(layout.states.length);
+  });
   settings.addEventListener("change", () => {
     byId("error").hidden = true;
   });

@@ -31,6 +31,10 @@ export class PathTree {
       return;
     }
     const { told } = this;
+    if (told.reason) {
+      this.words.textContent = told.reason;
+      return;
+    }
     this.save.disabled = false;
     const steps = Math.max(...told.level);
     const brushed = this.shared.settings.values.brush.find((/** @type {any[]} */ [key]) => key === KEY);

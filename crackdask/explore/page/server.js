@@ -21,7 +21,7 @@ export class Refusal extends Error {}
 /**
  * @typedef {{level: number[], count: number[], share: number[], mean_change: (number | null)[],
  *   standard_error: (number | null)[], branch: string[],
- *   before: string[], after: string[], labels: number[], path: string[]}} Paths
+ *   before: string[], after: string[], labels: number[], path: string[], reason?: string}} Paths
  */
 
 /**

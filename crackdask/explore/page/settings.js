@@ -65,6 +65,19 @@ export class Settings extends EventTarget {
     this.change({ ...structuredClone(DEFAULTS), ...parsed(text) });
   }
 
+  /** Put right what an address told that cannot be. @param {number} states how many there are */
+  fit(states) {
+    const { state, plane, labels, map, opacity, zoom } = this.values;
+    this.change({
+      state: Math.min(states - 1, Math.max(0, Math.trunc(state) || 0)),
+      plane: ["xy", "xz", "yz"].includes(plane) ? plane : DEFAULTS.plane,
+      labels: ["fill", "outline", "off"].includes(labels) ? labels : DEFAULTS.labels,
+      map: ["viridis", "cividis", "diverging"].includes(map) ? map : DEFAULTS.map,
+      opacity: Math.min(1, Math.max(0.1, opacity)),
+      zoom: Math.min(64, Math.max(0, zoom)),
+    });
+  }
+
   /** The address of what is looked at. */
   link() {
     const written = new URLSearchParams();
