@@ -70,7 +70,7 @@ class Watched:
         """Open an empty page that may ask for nothing but what begins with `home`."""
         watched = cls(context.new_page())
         page = watched.page
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(30_000)
         page.on("console", lambda said: watched.wrong.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: watched.wrong.append(str(error)))
 
