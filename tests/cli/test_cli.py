@@ -31,7 +31,7 @@ from crackdask.schema import UnitKey
 from tests.support.tiny import Tiny, assert_same_store
 from tests.support.tiny import crackdask as command
 
-COMMANDS = ("demo", "init", "check", "run", "submit", "status", "cracks", "report", "export")
+COMMANDS = ("demo", "init", "check", "run", "submit", "status", "cracks", "report", "explore", "export")
 
 
 def words(text: str) -> str:
