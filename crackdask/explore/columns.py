@@ -1,6 +1,6 @@
 """Columns of the particles as numbers by label: those of the store, and those that the analysis makes of them.
 
-The damage factor, from which most of the latter follow, is worked out once, by whoever asks first.
+The latter are worked out once, when the first of them is asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,16 +17,11 @@ from crackdask import schema
 from crackdask.analysis.damage_definitions import DAMAGE_FACTORS
 from crackdask.analysis.parameters import AnalysisError, params_of
 from crackdask.arrays import Array
+from crackdask.explore.analysed import Analysed
 from crackdask.explore.byte_cache import ByteCache
-from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from crackdask import analyse
-else:
-    xr = Later("xarray")
-    analyse = Later("crackdask.analyse")
 
 _COLUMN_BYTES = 96 * 2**20
 #: Of the analysis: unit ("damage" for that of the damage factor) and meaning; None for the state: one for all states.
@@ -84,14 +78,15 @@ class Columns:
         What ``crackdask.open`` returns, of a finished store.
     array
         Opens an array of the same store by its path: a row of it is read sooner than through xarray.
+    analysed
+        What the analysis makes of it.
     """
 
-    def __init__(self, tree: xr.DataTree, array: Callable[[str], Any]) -> None:
-        self.tree, self.array = tree, array
+    def __init__(self, tree: xr.DataTree, array: Callable[[str], Any], analysed: Analysed) -> None:
+        self.tree, self.array, self.analysed = tree, array, analysed
         self.count = int(tree["particles"].sizes["particle"])
         self.params = params_of(tree, {})
         self._cache = ByteCache(_COLUMN_BYTES)
-        self._working = RLock()
 
     @cached_property
     def known(self) -> dict[str, Column]:
@@ -139,13 +134,8 @@ class Columns:
         group, _, name = column.key.partition(".")
         by_label = np.full(self.count + 1, np.nan, np.float32)
         if column.key in _ANALYSED:
-            table, offset = self._analysed(group)
-            found = table[name]
-            rows = table.particle.values.astype(np.int64)
-            if "state" not in found.dims:
-                by_label[rows] = found.values
-            elif state >= offset:
-                by_label[rows] = found.values[state - offset]
+            labels, values = self.analysed.column(column.key, state)
+            by_label[labels] = values
             return by_label
         if group == "cracks" and not self.array("cracks/computed")[state]:
             return by_label
@@ -160,7 +150,7 @@ class Columns:
         for key in self.known:
             with suppress(AnalysisError):
                 if key in _ANALYSED:
-                    self._analysed(key.partition(".")[0])
+                    self.analysed.column(key, 0)
                 keys.append(key)
         return keys
 
@@ -183,42 +173,3 @@ class Columns:
             ("present", state),
             lambda: self.array("particles/voxels")[state] > 0,
         )
-
-    def _analysed(self, group: str) -> tuple[xr.Dataset, int]:
-        """Return a table of the analysis, and the number of its first state."""
-        if group == "changes":
-            return self.changes, 1
-        return (self.paths if group == "paths" else self.damage), 0
-
-    @property
-    def damage(self) -> xr.Dataset:
-        """The damage factor of every tracked particle in every state, and its class."""
-        with self._working:
-            return self._damage
-
-    @property
-    def changes(self) -> xr.Dataset:
-        """What damage did from state to state."""
-        with self._working:
-            return self._changes
-
-    @cached_property
-    def _damage(self) -> xr.Dataset:
-        damages = analyse.damage(self.tree)
-        return damages.assign(severity_number=analyse.classes(damages).severity_number).transpose("state", "particle")
-
-    @cached_property
-    def _changes(self) -> xr.Dataset:
-        return analyse.changes(self._damage).load()
-
-    @property
-    def paths(self) -> xr.Dataset:
-        """The tree of damaged and healed, and for each of its particles the number of its path."""
-        with self._working:
-            return self._paths
-
-    @cached_property
-    def _paths(self) -> xr.Dataset:
-        tree = analyse.paths(self._damage)
-        numbers = [int(path.replace("D", "1").replace("H", "0"), 2) for path in tree.path.values.tolist()]
-        return tree.assign(path_number=("particle", np.array(numbers)))

@@ -8,6 +8,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
+from crackdask.explore.analysed import Analysed
 from crackdask.explore.byte_cache import ByteCache
 from crackdask.explore.columns import Columns
 from crackdask.explore.planes import TILE, Planes
@@ -31,16 +32,19 @@ class View:
         Its root attributes.
     planes
         Its volumes.
+    analysed
+        What the analysis makes of its tables.
     """
 
     place: Place
     stamp: str
     facts: dict[str, Any]
     planes: Planes
+    analysed: Analysed
 
     @cached_property
     def _columns(self) -> Columns:
-        return Columns(open_store(self.place), self.planes.array)
+        return Columns(open_store(self.place), self.planes.array, self.analysed)
 
     @property
     def columns(self) -> Columns:
@@ -90,8 +94,13 @@ class Explored:
             self._looked = monotonic()
             if (stamp := self._stamp()) != self._view.stamp:
                 self._chunks.clear()
+                self._view.analysed.close()
                 self._view = self._opened(stamp)
             return self._view
+
+    def close(self) -> None:
+        """End what is at work for it."""
+        self._view.analysed.close()
 
     def _stamp(self) -> str:
         _, size, changed = stamps([("zarr.json", self.store / "zarr.json")])[0]
@@ -100,7 +109,8 @@ class Explored:
     def _opened(self, stamp: str) -> View:
         facts = attributes(self.store)
         complete = bool(facts.get("complete"))
-        return View(self.store, stamp, facts, Planes(self.store, complete=complete, cache=self._chunks))
+        planes = Planes(self.store, complete=complete, cache=self._chunks)
+        return View(self.store, stamp, facts, planes, Analysed(self.store))
 
 
 def layout(view: View) -> dict[str, Any]:

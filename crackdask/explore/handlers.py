@@ -6,7 +6,7 @@ import gzip
 import json
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from tornado import web
@@ -22,7 +22,8 @@ from crackdask.explore.files import File
 from crackdask.explore.planes import PLANES, TILE
 from crackdask.store.root import StoreError
 
-T = TypeVar("T")
+#: Threads for pictures, and for what may wait for the analysis.
+Pools: TypeAlias = tuple[Executor, Executor]
 _MOST_ROWS, _PACKED_FROM = 500, 2_000
 
 
@@ -54,12 +55,14 @@ class Asked(Guarded):
     """A request for something of the store."""
 
     explored: Explored
-    pool: Executor
+    pools: Pools
+    #: Whether it may wait for the analysis, in which case it keeps no picture waiting.
+    slow = True
 
     async def get(self) -> None:
         """Answer, or say what was wrong with the question."""
         try:
-            await IOLoop.current().run_in_executor(self.pool, self._made)
+            await IOLoop.current().run_in_executor(self.pools[self.slow], self._made)
         except (selection.SelectionError, KeyError) as error:
             raise web.HTTPError(400, reason=_one_line(error)) from error
         except (AnalysisError, StoreError) as error:
@@ -137,6 +140,8 @@ def _one_line(error: Exception) -> str:
 class Layout(Asked):
     """States, shape, voxel size, levels."""
 
+    slow = False
+
     def answer(self, view: View) -> None:
         """Answer with JSON."""
         self.write_json(layout(view))
@@ -152,6 +157,8 @@ class Catalogue(Asked):
 
 class Tile(Asked):
     """A tile of a plane: grey levels as they are, labels compressed, which makes them 20 to 100 times smaller."""
+
+    slow = False
 
     def answer(self, view: View) -> None:
         """Answer with voxels."""
@@ -174,6 +181,8 @@ class Tile(Asked):
 
 class Voxel(Asked):
     """Grey level and label of a voxel of the finest level."""
+
+    slow = False
 
     def answer(self, view: View) -> None:
         """Answer with JSON."""
@@ -261,29 +270,16 @@ class Paths(Asked):
     def answer(self, view: View) -> None:
         """Answer with JSON; with the `reason` alone, where the states of the store make no tree."""
         try:
-            tree = view.columns.paths
+            self.write_json(view.columns.analysed.tree)
         except AnalysisError as error:
             self.write_json({"reason": str(error)})
-            return
-        names = ("level", "count", "share", "mean_change", "standard_error")
-        told: dict[str, Any] = {name: [_number(v) for v in tree[name].values.astype(float)] for name in names}
-        self.write_json(
-            told
-            | {
-                "branch": tree.branch.values.tolist(),
-                "before": tree.before.values.tolist(),
-                "after": tree.after.values.tolist(),
-                "labels": tree.particle.values.tolist(),
-                "path": tree.path.values.tolist(),
-            }
-        )
 
 
 class SelectionCsv(Guarded):
     """The particles that meet conditions, as CSV, with every column in every state."""
 
     explored: Explored
-    pool: Executor
+    pools: Pools
 
     async def get(self) -> None:
         """Answer a piece at a time, so that no number of particles takes much memory."""
@@ -296,13 +292,13 @@ class SelectionCsv(Guarded):
             return selection.as_csv(view.columns, labels, view.state_names)
 
         try:
-            parts = await loop.run_in_executor(self.pool, begin)
+            parts = await loop.run_in_executor(self.pools[True], begin)
         except (selection.SelectionError, AnalysisError, StoreError) as error:
             raise web.HTTPError(400, reason=_one_line(error)) from error
         self.set_header("Content-Type", "text/csv; charset=utf-8")
         self.set_header("Content-Disposition", 'attachment; filename="selection.csv"')
         step: Callable[[], str | None] = lambda: next(parts, None)  # noqa: E731
-        while (part := await loop.run_in_executor(self.pool, step)) is not None:
+        while (part := await loop.run_in_executor(self.pools[True], step)) is not None:
             self.write(part)
             await self.flush()
 

@@ -20,7 +20,7 @@ from crackdask.explore.access import Access, Guarded, is_loopback
 from crackdask.explore.errors import ExploreError
 from crackdask.explore.explored import Explored
 from crackdask.explore.files import page_files
-from crackdask.explore.handlers import ANSWERS, PageFile
+from crackdask.explore.handlers import ANSWERS, PageFile, Pools
 from crackdask.storage.locations import Place
 
 #: Where it listens by itself, and how many ports are tried from there.
@@ -88,8 +88,8 @@ class Served:
             )
         context = certificate.context() if certificate else None
         self.access = Access.of(host, secure=context is not None)
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="explore")
-        explored = Explored(store)
+        self._pools = (ThreadPoolExecutor(_THREADS), ThreadPoolExecutor(_THREADS))
+        self._explored = Explored(store)
         listening = _listening(host, port)
         self.port = int(listening.getsockname()[1])
         name = "127.0.0.1" if is_loopback(host) and host != "::1" else host
@@ -99,7 +99,7 @@ class Served:
         self.address = f"{'https' if context else 'http'}://{shown}:{self.port}/"
         self.link = f"{self.address}?token={self.access.token}"
         self._server = HTTPServer(
-            application(explored, self.access, self._pool, self.port), ssl_options=context, max_body_size=0
+            application(self._explored, self.access, self._pools, self.port), ssl_options=context, max_body_size=0
         )
         self._server.add_socket(listening)
 
@@ -107,13 +107,15 @@ class Served:
         """Answer nobody any more."""
         self._server.stop()
         await self._server.close_all_connections()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._explored.close()
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def application(explored: Explored, access: Access, pool: ThreadPoolExecutor, port: int) -> web.Application:
+def application(explored: Explored, access: Access, pools: Pools, port: int) -> web.Application:
     """Return what answers requests."""
     given = {"access": access}
-    asked = {**given, "explored": explored, "pool": pool}
+    asked = {**given, "explored": explored, "pools": pools}
     return web.Application(
         [
             *((f"/api/{name}", answer, asked) for name, answer in ANSWERS.items()),

@@ -87,7 +87,7 @@ def _chunks(rng: np.random.Generator, particles: int) -> dict[str, list[np.ndarr
 
 def _fill(array: Path, shape: Triple, states: int, chunks: list[np.ndarray]) -> None:
     """Write each chunk once, and link it to all places that are to hold it."""
-    held = zarr.open_array(str(array), mode="r+")
+    held = zarr.open_array(str(array), mode="r+").with_config({"write_empty_chunks": True})
     counts = [-(-n // c) for n, c in zip(shape, held.chunks[1:], strict=True)]
     first: dict[int, Path] = {}
     for state, z, y in product(range(states), range(counts[0]), range(counts[1])):
@@ -107,7 +107,7 @@ def _fill(array: Path, shape: Triple, states: int, chunks: list[np.ndarray]) -> 
 
 def _levels(store: Path, axes: Axes, chunks: dict[str, list[np.ndarray]]) -> None:
     """Add coarser levels, as the store's OME metadata tells them."""
-    root = zarr.open_group(str(store), mode="r+")
+    root = zarr.open_group(str(store), mode="r+", use_consolidated=False)
     paths = {"grey": ["volumes/grey"], "label": ["../../volumes/label"]}
     shape, level = axes.shape, 0
     while max(shape) > CHUNK:
@@ -137,7 +137,7 @@ def _levels(store: Path, axes: Axes, chunks: dict[str, list[np.ndarray]]) -> Non
 
 
 def _tables(store: Path, axes: Axes, particles: int, rng: np.random.Generator) -> None:
-    root, states = zarr.open_group(str(store), mode="r+"), len(axes.names)
+    root, states = zarr.open_group(str(store), mode="r+", use_consolidated=False), len(axes.names)
     radius = np.clip(rng.lognormal(np.log(7), 0.3, particles), 4, _SHELLS - 0.5)
     deepest = np.ceil(radius).astype(int)
     shell = np.arange(1, _SHELLS + 1)
@@ -147,7 +147,9 @@ def _tables(store: Path, axes: Axes, particles: int, rng: np.random.Generator) -
     middle = [rng.uniform(12, n - 12, particles) for n in axes.shape]
     for group in ("particles", "shells"):
         write_state_coordinates(root.require_group(group), axes)
-    arrays = {name: _column(root["particles"], name, schema.PARTICLES[name], axes, particles) for name in schema.PARTICLES}
+    arrays = {
+        name: _column(root["particles"], name, schema.PARTICLES[name], axes, particles) for name in schema.PARTICLES
+    }
     rings = {name: _column(root["shells"], name, schema.SHELLS[name], axes, particles) for name in schema.SHELLS}
     ids = np.arange(1, particles + 1, dtype=np.uint32)
     for group in ("particles", "shells"):

@@ -40,6 +40,7 @@ export class VolumeView {
     this.waiting = 0;
     /** @type {(() => void)[]} */
     this.drawn = [];
+    this.resize();
     new ResizeObserver(() => this.resize()).observe(canvas);
     settings.follow(["state", "plane", "at", "zoom", "window", "labels", "opacity", "particle"], () => this.draw());
   }
