@@ -87,6 +87,7 @@ def measure(store: Path) -> None:
             listening = time.perf_counter() - begun
             context = browser.new_context(viewport={"width": 1280, "height": 800})
             watched = Watched.of(context, link.partition("?")[0])
+            watched.page.set_default_timeout(180_000)
             watched.page.goto(link)
             watched.ready()
             _told("start to listening", [1e3 * listening], 2000)

@@ -62,6 +62,10 @@ async function begin() {
  */
 async function withTables(view, settings, layout, keys) {
   const columns = new Columns(await server.catalogue(), layout.states.length);
+  byId("note").textContent = "working out the damage …";
+  columns.values("damage.damage", settings.values.state).catch(() => {}).finally(() => {
+    byId("note").textContent = "";
+  });
   const choosing = new Choosing(view, settings, columns, failed);
   followColouring(view, settings, columns, failed);
   followTabs(settings);
