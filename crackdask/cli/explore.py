@@ -21,18 +21,18 @@ from crackdask.storage.locations import place
     epilog=examples(
         "crackdask explore nmc811.zarr",
         "crackdask explore s3://BUCKET/nmc811.zarr --particle 17",
-        "ssh -L 8470:127.0.0.1:8470 beamline crackdask explore nmc811.zarr --no-browser",
-        "crackdask explore nmc811.zarr --host 0.0.0.0 --certfile me.pem --keyfile me.key",
+        "crackdask explore nmc811.zarr --no-browser --port 8500",
+        "crackdask explore nmc811.zarr --host lab7 --certfile me.pem --keyfile me.key",
     )
 )
 @mistakes
 def explore(
     store: StoreName,
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Where to listen; the next one if it is taken, 0 for any.")
+        int, typer.Option(min=0, max=65_535, help="At this port, or the next one if it is taken; 0 for any.")
     ] = PORT,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Who may connect: by default programs of this machine alone.")
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; by default for programs of this machine alone.")
     ] = "127.0.0.1",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the link, and open no browser.")] = False,
     particle: Annotated[

@@ -51,7 +51,7 @@ export class Chart {
     this.box = made("figure", {}, this.head, this.place);
     parent.append(this.box);
     this.figure = Bokeh.Plotting.figure({
-      height: look.height ?? 230, sizing_mode: "stretch_width", tools: look.tools ?? "", toolbar_location: look.tools ? "right" : null,
+      height: Math.round((look.height ?? 230) * (window.innerHeight >= 1200 ? 1.45 : 1)), sizing_mode: "stretch_width", tools: look.tools ?? "", toolbar_location: look.tools ? "right" : null,
       x_axis_label: look.x, y_axis_label: look.y, min_border: 4, output_backend: "canvas",
     });
     if (this.figure.toolbar) this.figure.toolbar.logo = null;

@@ -28,7 +28,7 @@ export function fillFilters(layout, settings, columns, choosing) {
   );
   const show = () => {
     const { where, brush } = settings.values;
-    const marked = brush.length ? `, ${choosing.brushed} of them drawn round` : "";
+    const marked = brush.length ? `, ${choosing.brushed} of them marked in a chart` : "";
     count.textContent = `${choosing.count} of ${choosing.all} particles${marked}`;
     chips.replaceChildren(
       ...where.map((/** @type {Condition} */ each) => chip(layout, settings, columns, "where", each)),

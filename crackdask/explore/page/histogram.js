@@ -81,6 +81,6 @@ export class Histogram extends Chart {
   /** @returns {[string[], any[][]]} */
   numbers() {
     const { edges = [], counted = [[], []] } = this;
-    return [[`${this.key}_from`, `${this.key}_to`, "particles", "drawn_round"], counted[0].map((count, k) => [edges[k], edges[k + 1], count, counted[1][k]])];
+    return [[`${this.key}_from`, `${this.key}_to`, "particles", "marked"], counted[0].map((count, k) => [edges[k], edges[k + 1], count, counted[1][k]])];
   }
 }

@@ -60,7 +60,7 @@ const KEYS = [
   ["f", "only tracked particles, or all"],
   ["t", "particle, table, charts"],
   ["d", "light or dark"],
-  ["Esc", "forget what was drawn in a chart; then, the picked particle"],
+  ["Esc", "forget what was marked in a chart; then, the picked particle"],
   ["?", "this page"],
 ];
 

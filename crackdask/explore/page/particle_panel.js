@@ -60,6 +60,7 @@ export class ParticlePanel {
     this.empty.hidden = Boolean(label);
     this.pane.dataset.shown = "";
     if (!label) return;
+    this.title.textContent = `particle ${label}`;
     try {
       const [told] = await Promise.all([server.particle(label, this.keys), this.ready()]);
       if (mine !== this.asked) return;
@@ -154,7 +155,6 @@ export class ParticlePanel {
     const { told } = this;
     if (!told) return;
     const { state } = this.settings.values;
-    this.title.textContent = `particle ${told.label}`;
     this.reason.hidden = !told.reason;
     this.reason.textContent = told.reason ?? "";
     if (this.now) this.now.location = state;

@@ -107,6 +107,6 @@ export class Scatter extends Chart {
   numbers() {
     const { across, up } = this.keys;
     const { marks } = this.shared.choosing;
-    return [["particle", across, up, "drawn_round"], this.labels.map((label) => [label, this.x[label], this.y[label], Number(marks[label] > 1)])];
+    return [["particle", across, up, "marked"], this.labels.map((label) => [label, this.x[label], this.y[label], Number(marks[label] > 1)])];
   }
 }

@@ -60,7 +60,7 @@ void main() {
     }
     float much = brushed && mark < 2u ? 0.2 * opacity : opacity;
     if (told && mode == 1) colour = mix(colour, paint * (0.45 + 0.55 * shade), much);
-    if (told && mode == 2 && edge(id, max(1.5 * pixel, 0.5 * pixel))) colour = mix(colour, paint, max(much, 0.3));
+    if (told && mode == 2 && edge(id, 2.0 * pixel)) colour = mix(colour, paint, brushed && mark < 2u ? 0.35 : 1.0);
   }
   if (picked > 0u && id == picked && edge(id, 2.5 * pixel)) {
     colour = edge(id, 1.25 * pixel) ? vec3(1.0) : vec3(0.85, 0.1, 0.35);
