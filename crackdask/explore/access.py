@@ -109,6 +109,11 @@ class Guarded(web.RequestHandler):
         self.clear_header("Server")
 
     @property
+    def takes_gzip(self) -> bool:
+        """Whether the answer may be compressed."""
+        return "gzip" in self.request.headers.get("Accept-Encoding", "")
+
+    @property
     def cookie(self) -> str:
         """The cookie's name; browsers send cookies to all ports of a host, so it tells this server from others."""
         return f"crackdask-explore-{self.settings['port']}"

@@ -103,7 +103,10 @@ class Explored:
         self._view.analysed.close()
 
     def _stamp(self) -> str:
-        _, size, changed = stamps([("zarr.json", self.store / "zarr.json")])[0]
+        try:
+            _, size, changed = stamps([("zarr.json", self.store / "zarr.json")])[0]
+        except (FileNotFoundError, NotADirectoryError):
+            return ""  # what is wrong is told by who reads it
         return f"{size:x}-{changed}"
 
     def _opened(self, stamp: str) -> View:

@@ -43,6 +43,9 @@ class PageFile(Guarded):
         if self.check_etag_header():
             self.set_status(304)
             return
+        if not self.takes_gzip:
+            self.write(gzip.decompress(file.packed))
+            return
         self.set_header("Content-Encoding", "gzip")
         self.write(file.packed)
 
@@ -126,7 +129,7 @@ class Asked(Guarded):
         self._write_packed(raw) if pack else self.write(raw)
 
     def _write_packed(self, data: bytes) -> None:
-        if len(data) > _PACKED_FROM and "gzip" in self.request.headers.get("Accept-Encoding", ""):
+        if len(data) > _PACKED_FROM and self.takes_gzip:
             self.set_header("Content-Encoding", "gzip")
             data = gzip.compress(data, 1, mtime=0)
         self.write(data)

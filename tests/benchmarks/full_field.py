@@ -87,7 +87,7 @@ def _chunks(rng: np.random.Generator, particles: int) -> dict[str, list[np.ndarr
 
 def _fill(array: Path, shape: Triple, states: int, chunks: list[np.ndarray]) -> None:
     """Write each chunk once, and link it to all places that are to hold it."""
-    held = zarr.open_array(str(array), mode="r+").with_config({"write_empty_chunks": True})
+    held: Any = zarr.open_array(str(array), mode="r+").with_config({"write_empty_chunks": True})
     counts = [-(-n // c) for n, c in zip(shape, held.chunks[1:], strict=True)]
     first: dict[int, Path] = {}
     for state, z, y in product(range(states), range(counts[0]), range(counts[1])):
@@ -137,7 +137,8 @@ def _levels(store: Path, axes: Axes, chunks: dict[str, list[np.ndarray]]) -> Non
 
 
 def _tables(store: Path, axes: Axes, particles: int, rng: np.random.Generator) -> None:
-    root, states = zarr.open_group(str(store), mode="r+", use_consolidated=False), len(axes.names)
+    root: Any = zarr.open_group(str(store), mode="r+", use_consolidated=False)
+    states = len(axes.names)
     radius = np.clip(rng.lognormal(np.log(7), 0.3, particles), 4, _SHELLS - 0.5)
     deepest = np.ceil(radius).astype(int)
     shell = np.arange(1, _SHELLS + 1)

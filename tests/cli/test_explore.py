@@ -31,8 +31,9 @@ def test_it_serves_until_it_is_asked_to_stop(finished: Tiny, ending: signal.Sign
                 assert b'<canvas id="view"' in answer.read()
             with browser.open(f"{answer.url}api/column?column=damage.damage&state=0", timeout=60) as answer:
                 assert len(answer.read()) == 4 * 4
-            with pytest.raises(urllib.error.HTTPError, match="403"):
+            with pytest.raises(urllib.error.HTTPError, match="403") as refused:
                 urllib.request.urlopen(page.partition("?")[0], timeout=60)
+            refused.value.close()
             server.send_signal(ending)
             said, wrong = server.communicate(timeout=60)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -194,7 +195,7 @@ def test_the_selection_is_saved_as_csv(asker: Asker) -> None:
         ("selection.csv", {"where": "["}, "conditions are a JSON list"),
     ],
 )  # fmt: skip
-def test_questions_that_make_no_sense_are_refused(asker: Asker, path: str, words: dict[str, object], said: str) -> None:
+def test_questions_that_make_no_sense_are_refused(asker: Asker, path: str, words: dict[str, Any], said: str) -> None:
     answer = asker(f"api/{path}", **words)
     assert answer.code == 400
     assert said in answer.body.decode()
@@ -220,7 +221,7 @@ def test_a_damaged_chunk_is_said_and_not_shown_as_background(ran: Tiny) -> None:
         if file.is_file():
             file.unlink()
     with served(ran.store) as held:
-        words = {"plane": "xy", "index": 10, "level": 0, "row": 0, "column": 0, "volume": "grey"}
+        words: dict[str, Any] = {"plane": "xy", "index": 10, "level": 0, "row": 0, "column": 0, "volume": "grey"}
         assert Asker(held)("api/tile", state=0, **words).code == 200
         answer = Asker(held)("api/tile", state=1, **words)
         assert answer.code == 409
