@@ -23,7 +23,7 @@ from crackdask.explore.byte_cache import ByteCache
 if TYPE_CHECKING:
     import xarray as xr
 
-_COLUMN_BYTES = 96 * 2**20
+_COLUMN_BYTES = 48 * 2**20
 #: Of the analysis: unit ("damage" for that of the damage factor) and meaning; None for the state: one for all states.
 _ANALYSED = {
     "damage.damage": ("damage", "damage factor"),

@@ -16,7 +16,7 @@ from crackdask.storage.locations import Place, stamps
 from crackdask.store.open import open_store
 from crackdask.store.root import StoreError, attributes
 
-_CHUNK_BYTES = 160 * 2**20
+_CHUNK_BYTES = 96 * 2**20
 _AGAIN = 0.5  # seconds after which it is looked whether the store has changed
 
 

@@ -151,18 +151,19 @@ class Planes:
         taken = [np.minimum(np.arange(a, b) * step, n - 1) for a, b, n in zip(first, last, shape, strict=True)]
         out = np.empty(tuple(map(len, taken)), array.dtype)
         for number, inside, place in _parts(taken, chunk):
-            out[place] = self._chunk(path, array, (state, *number))[inside]
+            out[place] = self._voxels(path, array, (state, *number), inside)
         return out
 
-    def _chunk(self, path: str, array: zarr.Array[Any], number: tuple[int, ...]) -> Array:
+    def _voxels(self, path: str, array: zarr.Array[Any], number: tuple[int, ...], inside: tuple[Any, ...]) -> Array:
+        """Return some voxels of a chunk."""
         if not self.complete:
-            return _read(array, number)
+            return _read(array, number)[inside]
         if array.dtype.itemsize == 1:
-            return self._cache.get((path, number), lambda: _read(array, number))
+            return self._cache.get((path, number), lambda: _read(array, number))[inside]
         # Labels are four times the bytes of grey levels, and fifty times fewer when they are packed.
         packed = self._cache.get((path, number), lambda: _packed(_read(array, number)))
         shape = [min(c, n - k * c) for k, c, n in zip(number[1:], array.chunks[1:], array.shape[1:], strict=True)]
-        return np.frombuffer(_PACKER.decode(packed), array.dtype).reshape(shape)
+        return np.frombuffer(_PACKER.decode(packed), array.dtype).reshape(shape)[inside]
 
 
 def _packed(chunk: Array) -> Array:

@@ -40,6 +40,7 @@ export function followColouring(view, settings, columns, failed) {
     }
     view.canvas.dataset.coloured = "";
     try {
+      columns.spread(colour, SIGNED.test(colour)).catch(() => {}); // asked for at the same time
       const values = await columns.values(colour, state);
       if (mine !== asked) return;
       view.colourBy(values);

@@ -8,6 +8,7 @@ import { colourTexture, markTexture, valueTexture, WIDE } from "./textures.js";
 import { Tiles } from "./tiles.js";
 
 const MODES = { off: 0, fill: 1, outline: 2 };
+const PATIENCE = 3000; // ms
 const AHEAD = 1; // slices fetched beside the one that is shown, once that is there
 
 export class VolumeView {
@@ -80,6 +81,16 @@ export class VolumeView {
     colourTexture(this.gl, this.map, colours(map));
     this.range = range;
     this.draw();
+  }
+
+  /** Wait until a picture was whole, or for a while. */
+  firstPicture() {
+    return new Promise((resolve) => {
+      setTimeout(resolve, PATIENCE);
+      this.drawn.push(() => {
+        if (this.canvas.dataset.ready === "true") resolve(null);
+      });
+    });
   }
 
   /** Draw at the next frame. */
