@@ -69,7 +69,7 @@ def test_names_of_the_package_that_are_named_are_there(page: str) -> None:
 
 def test_each_kind_of_change_names_what_its_files_hold() -> None:
     kinds = sections("CONTRIBUTING.md", "###")
-    assert len(kinds) == 11
+    assert len(kinds) == 12
     for kind, recipe in kinds.items():
         files = [ROOT / path for path in _PATH.findall(recipe)]
         assert any(path.is_relative_to(ROOT / "tests") for path in files), f"{kind}: no test is named"
@@ -226,7 +226,8 @@ def test_a_wheel_carries_the_package_its_type_hints_and_decisions_and_nothing_el
 ) -> None:
     files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "crackdask").rglob("*") if path.is_file()]
     wanted = {name for name in files if Path(name).suffix in (".py", ".md")} | {"crackdask/py.typed"}
-    assert "crackdask/store/decisions.md" in wanted
+    wanted |= {name for name in files if name.startswith("crackdask/explore/page/")}
+    assert {"crackdask/store/decisions.md", "crackdask/explore/page/main.js"} <= wanted
     about = {name for name in archives["wheel"] if re.match(r"crackdask-[^/]*\.dist-info/", name)}
     assert archives["wheel"] - about == wanted
     assert any(name.endswith("licenses/LICENSE") for name in about)

@@ -35,6 +35,7 @@ COMMANDS = {
     "levels": "Add the coarser levels that viewers want to a store which was made without them.",
     "cracks": "Measure the cracks of every particle, and add them to the store as the table `cracks`.",
     "report": "Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV).",
+    "explore": "Look at a store in a browser: any plane and state, every particle with its numbers. Ctrl-C ends it.",
     "export": "Write results for other tools: tables, labels as TIFF, properties as OME-Zarr images.",
 }
 

@@ -89,6 +89,7 @@ def say_next(store: Place) -> None:
         f"crackdask status {place}",
         f"crackdask cracks {place}",
         f"crackdask report {place}",
+        f"crackdask explore {place}",
         f"crackdask export {place}",
         f"python -c {look}",
     ):

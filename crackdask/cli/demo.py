@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -72,6 +73,7 @@ def demo(
     out.print(columns("", ["state", "found", "programmed"], rows))
     _report_if_it_can(where)
     say_next(where)
+    out.print(escape(f"\nto look at it in a browser, type\n  crackdask explore {shlex.quote(str(where))}"))
 
 
 def _report_if_it_can(store: Place) -> None:

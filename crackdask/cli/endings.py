@@ -98,10 +98,11 @@ def _is_mistake(error: Exception) -> bool:
 
     if isinstance(error, (*USER_ERRORS, ClusterError, AnalysisError, PlatformError)):
         return True
+    from crackdask.explore.errors import ExploreError
     from crackdask.export import ExportError
     from crackdask.report.page import ReportError
 
-    return isinstance(error, ExportError | ReportError)
+    return isinstance(error, ExportError | ReportError | ExploreError)
 
 
 class _Ended(BaseException):

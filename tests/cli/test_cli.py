@@ -31,7 +31,7 @@ from crackdask.schema import UnitKey
 from tests.support.tiny import Tiny, assert_same_store
 from tests.support.tiny import crackdask as command
 
-COMMANDS = ("demo", "init", "check", "run", "warm", "submit", "status", "cracks", "report", "export")
+COMMANDS = ("demo", "init", "check", "run", "warm", "submit", "status", "cracks", "report", "explore", "export")
 
 
 def words(text: str) -> str:
@@ -306,11 +306,12 @@ def test_run_ends_with_what_was_found_and_what_to_type_next(tiny: Tiny) -> None:
     assert heads in words(said.out)
     assert re.search(r"pristine +3\.00 +3 +4\.99 +\d+\.\d\d +0\.000 +\d+\.\d\d%\n", said.out)
     assert "3 particles found, 3 tracked through all states" in said.out
-    tail = [line.strip() for line in said.out.splitlines()[-5:]]
-    assert tail[:4] == [f"crackdask {command} '{tiny.store}'" for command in ("status", "cracks", "report", "export")]
-    for line in (tail[0], tail[3]):
+    tail = [line.strip() for line in said.out.splitlines()[-6:]]
+    names = ("status", "cracks", "report", "explore", "export")
+    assert tail[:5] == [f"crackdask {command} '{tiny.store}'" for command in names]
+    for line in (tail[0], tail[4]):
         assert command(*shlex.split(line)[1:]).code == 0
-    name, option, code = shlex.split(tail[4])
+    name, option, code = shlex.split(tail[5])
     assert (name, option) == ("python", "-c")
     assert repr(str(tiny.store)).strip("'") in code
     exec(code, {})  # what is to be copied works
@@ -362,8 +363,9 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "state found programmed" in words(said.out)
         assert f"the report is {tmp_path / 'demo-report' / 'report.html'}\n" in said.out
         assert f"the store is {store}" in said.out
-        wanted = [f"  crackdask {command} {store}" for command in ("status", "cracks", "report", "export")]
+        wanted = [f"  crackdask {command} {store}" for command in ("status", "cracks", "report", "explore", "export")]
         assert "\n".join(wanted) in said.out
+        assert said.out.endswith(f"to look at it in a browser, type\n  crackdask explore {store}\n")
         assert max(len(line) for line in said.out.splitlines() if str(tmp_path) not in line) < 80
     assert "<h1>crackdask report: phantom</h1>" in (tmp_path / "demo-report" / "report.html").read_text(
         encoding="utf-8"

@@ -1,0 +1,175 @@
+"""Columns of the particles as numbers by label: those of the store, and those that the analysis makes of them.
+
+The latter are worked out once, when the first of them is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crackdask import schema
+from crackdask.analysis.damage_definitions import DAMAGE_FACTORS
+from crackdask.analysis.parameters import AnalysisError, params_of
+from crackdask.arrays import Array
+from crackdask.explore.analysed import Analysed
+from crackdask.explore.byte_cache import ByteCache
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_COLUMN_BYTES = 48 * 2**20
+#: Of the analysis: unit ("damage" for that of the damage factor) and meaning; None for the state: one for all states.
+_ANALYSED = {
+    "damage.damage": ("damage", "damage factor"),
+    "damage.standard_error": ("damage", "standard error of the damage factor"),
+    "damage.severity_number": ("1", "class of damage: 0 minimal, 1 moderate, 2 high"),
+    "damage.core_grey": ("1", "mean grey level of the innermost eighth"),
+    "damage.radius_um": ("um", "radius of the sphere of the same volume, in the reference state"),
+    "changes.change": ("damage", "change of the damage factor since the state before"),
+    "changes.standard_error": ("damage", "standard error of the change"),
+    "changes.z": ("1", "change over its standard error"),
+    "changes.significant": ("1", "change is more than its error"),
+    "paths.path_number": (
+        "1",
+        "path in the tree: a binary digit a transition, the first one first, 1 damaged, 0 healed",
+    ),
+}
+#: Columns that tell something of a particle that is absent, too.
+_EVERYWHERE = ("voxels", "tracked", "lost", "neighbour_lost", "on_border", "on_invalid")
+_FLAGS = ("damage.severity_number", "changes.significant", "paths.path_number")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column is.
+
+    Attributes
+    ----------
+    key
+        ``TABLE.NAME``, as in the store and in what is exported.
+    units, long_name
+        Of its values.
+    whole
+        Whether its values are whole numbers or truths.
+    """
+
+    key: str
+    units: str
+    long_name: str
+    whole: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self)
+
+
+class Columns:
+    """Columns of the particles of a finished store.
+
+    Parameters
+    ----------
+    tree
+        What ``crackdask.open`` returns, of a finished store.
+    array
+        Opens an array of the same store by its path: a row of it is read sooner than through xarray.
+    analysed
+        What the analysis makes of it.
+    """
+
+    def __init__(self, tree: xr.DataTree, array: Callable[[str], Any], analysed: Analysed) -> None:
+        self.tree, self.array, self.analysed = tree, array, analysed
+        self.count = int(tree["particles"].sizes["particle"])
+        self.params = params_of(tree, {})
+        self._cache = ByteCache(_COLUMN_BYTES)
+
+    @cached_property
+    def known(self) -> dict[str, Column]:
+        """Every column by its key."""
+        return {column.key: column for column in self._all()}
+
+    def _all(self) -> Iterator[Column]:
+        unit = DAMAGE_FACTORS[self.params.damage].units if self.params.damage in DAMAGE_FACTORS else "1"
+        for key, (units, words) in _ANALYSED.items():
+            yield Column(key, unit if units == "damage" else units, words, key in _FLAGS)
+        for group, variables in (("particles", schema.PARTICLES), ("cracks", schema.CRACKS)):
+            if group not in self.tree.children:
+                continue
+            held = self.tree[group].to_dataset()
+            names = [name for name in held.data_vars if held[name].dims == ("state", "particle")]
+            for name in sorted(names, key=lambda n: list(variables).index(n) if n in variables else len(variables)):
+                told = held[name].attrs
+                yield Column(
+                    f"{group}.{name}",
+                    str(told.get("units", "1")),
+                    str(told.get("long_name", name)),
+                    held[name].dtype.kind in "biu",
+                )
+
+    def values(self, key: str, state: int) -> Array:
+        """Return a column in a state, by label.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, one more than there are particles: its place is the label. NaN where there is no value: at 0, and
+            where a particle is absent or not tracked.
+
+        Raises
+        ------
+        KeyError
+            If there is no such column.
+        AnalysisError
+            If the analysis cannot make it; the message says why.
+        """
+        column = self.known[key]
+        return self._cache.get((key, state), lambda: self._by_label(column, state))
+
+    def _by_label(self, column: Column, state: int) -> Array:
+        group, _, name = column.key.partition(".")
+        by_label = np.full(self.count + 1, np.nan, np.float32)
+        if column.key in _ANALYSED:
+            labels, values = self.analysed.column(column.key, state)
+            by_label[labels] = values
+            return by_label
+        if group == "cracks" and not self.array("cracks/computed")[state]:
+            return by_label
+        by_label[1:] = self.array(f"{group}/{name}")[state]
+        if name not in _EVERYWHERE:
+            by_label[1:][~self.present(state)] = np.nan
+        return by_label
+
+    def makeable(self) -> list[str]:
+        """Return the keys of the columns that this store carries: the analysis may refuse some."""
+        keys = []
+        for key in self.known:
+            with suppress(AnalysisError):
+                if key in _ANALYSED:
+                    self.analysed.column(key, 0)
+                keys.append(key)
+        return keys
+
+    def of_particle(self, key: str, label: int) -> list[float]:
+        """Return a column of one particle in every state; NaN where there is no value."""
+        group, _, name = self.known[key].key.partition(".")
+        states = range(int(self.tree["particles"].sizes["state"]))
+        if key in _ANALYSED:
+            return [float(self.values(key, state)[label]) for state in states]
+        row = self.array(f"{group}/{name}")[:, label - 1].astype(float)
+        if name not in _EVERYWHERE:
+            row[self.array("particles/voxels")[:, label - 1] == 0] = np.nan
+        if group == "cracks":
+            row[~self.array("cracks/computed")[...]] = np.nan
+        return [float(value) for value in row]
+
+    def present(self, state: int) -> Array:
+        """Tell which particles have a voxel in a state, label after label from 1."""
+        return self._cache.get(
+            ("present", state),
+            lambda: self.array("particles/voxels")[state] > 0,
+        )

@@ -1,0 +1,96 @@
+"""One particle through all states: its numbers, its grey level shell by shell, and a picture of it in each state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from crackdask.analysis.parameters import AnalysisError
+from crackdask.arrays import Array
+from crackdask.explore.columns import Columns
+from crackdask.explore.planes import PLANES, Planes
+
+#: Longest edge of a picture, in pixels; and voxels around the particle.
+STRIP, _MARGIN = 128, 4
+
+
+def numbers(columns: Columns, label: int, keys: Sequence[str]) -> dict[str, Any]:
+    """Return what is known of a particle, in every state: null where there is no value.
+
+    `columns` by key, those asked for; `profile`: mean grey level of each shell, the outermost first, and
+    `shell_voxels`; `boxes`: where it lies, in voxels, null where it is absent; `reason`: why the analysis says nothing,
+    or null.
+    """
+    told: dict[str, list[float | None]] = {}
+    reason = None
+    for key in keys:
+        try:
+            told[key] = [_number(value) for value in columns.of_particle(key, label)]
+        except AnalysisError as error:
+            reason = str(error)
+    voxels, sums = (columns.array(f"shells/{name}")[:, label - 1] for name in ("voxels", "grey_sum"))
+    deepest = int((voxels > 0).any(axis=0).sum())
+    voxels, sums = voxels[:, :deepest], sums[:, :deepest]
+    means = np.where(voxels > 0, sums / np.maximum(voxels, 1), np.nan)
+    return {
+        "label": label,
+        "columns": told,
+        "profile": [[_number(value) for value in row] for row in means],
+        "shell_voxels": voxels.tolist(),
+        "boxes": [box if box[0][1] > box[0][0] else None for box in boxes(columns, label)],
+        "reason": reason,
+    }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def boxes(columns: Columns, label: int) -> list[list[list[int]]]:
+    """Return the first voxel and one past the last along z, y and x in every state; 0 and 0 where it is absent."""
+    rows = [columns.array(f"particles/bbox_{axis}{end}")[:, label - 1] for axis in "zyx" for end in "01"]
+    ends = np.stack(rows, axis=-1).reshape(-1, 3, 2)
+    return [[[int(a), int(b)] for a, b in state] for state in ends]
+
+
+def strip(planes: Planes, columns: Columns, label: int, plane: str, index: int | None) -> dict[str, Any]:
+    """Return a picture of a particle in every state, all of the same box, so that states can be compared.
+
+    Parameters
+    ----------
+    planes, columns
+        Of the store.
+    label
+        Of the particle.
+    plane
+        Of `PLANES`.
+    index
+        Of the plane, or None for the middle of the particle.
+
+    Returns
+    -------
+    dict
+        `grey` and `label`, (state, row, column); `first`, the corner of the box in voxels; `step`, voxels a pixel;
+        `index` of the plane.
+    """
+    there = np.array([box for box in boxes(columns, label) if box[0][1] > box[0][0]])
+    axis = PLANES[plane]
+    first = np.maximum(there[:, :, 0].min(axis=0) - _MARGIN, 0)
+    last = np.minimum(there[:, :, 1].max(axis=0) + _MARGIN, planes.shape)
+    if index is None:
+        index = int(first[axis] + last[axis]) // 2
+    across = [k for k in range(3) if k != axis]
+    level = max(0, int(np.ceil(np.log2(max(int(last[k] - first[k]) for k in across) / STRIP))))
+    level = min(level, planes.count - 1)
+    low, high = first >> level, -(-last >> level)
+    size = planes.shape_at(level)
+    low[axis] = min(index >> level, size[axis] - 1)
+    high = np.minimum(high, size)
+    high[axis] = low[axis] + 1
+    cut: dict[str, Array] = {
+        volume: np.stack([planes.box(volume, state, level, low, high).squeeze(axis) for state in range(planes.states)])
+        for volume in ("grey", "label")
+    }
+    return {**cut, "first": [int(low[k] << level) for k in across], "step": 1 << level, "index": index}

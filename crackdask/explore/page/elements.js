@@ -1,0 +1,126 @@
+// Elements of the page: found, made and filled, always as text, never as markup.
+// @ts-check
+
+/**
+ * The element of an id.
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @returns {T}
+ */
+export function byId(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no #${id}`);
+  return /** @type {T} */ (found);
+}
+
+/**
+ * Make an element.
+ * @param {string} kind
+ * @param {Record<string, any>} [properties] and attributes, where they have a hyphen or are `role`
+ * @param {(Node | string)[]} inside
+ * @returns {any}
+ */
+export function made(kind, properties = {}, ...inside) {
+  const element = document.createElement(kind);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-") || name === "role" || name === "for") element.setAttribute(name, value);
+    else /** @type {any} */ (element)[name] = value;
+  }
+  element.append(...inside);
+  return element;
+}
+
+/**
+ * Fill a group of buttons of which one is chosen.
+ * @param {HTMLElement} group
+ * @param {{value: any, words: string, title?: string}[]} choices
+ * @param {(value: any) => void} pick
+ * @returns {(value: any) => void} shows which one is chosen
+ */
+export function radio(group, choices, pick) {
+  const role = group.getAttribute("role") === "tablist" ? "tab" : "radio";
+  const mark = role === "tab" ? "aria-selected" : "aria-checked";
+  const buttons = choices.map(({ value, words, title }) =>
+    made("button", { role, type: "button", title: title ?? "", onclick: () => pick(value), "data-value": String(value) }, words),
+  );
+  group.replaceChildren(...buttons);
+  return (value) => {
+    for (const [k, button] of buttons.entries()) button.setAttribute(mark, String(choices[k].value === value));
+  };
+}
+
+/**
+ * A number in few digits.
+ * @param {number | null | undefined} value
+ * @param {number} digits
+ */
+export function short(value, digits = 3) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  if (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-4)) return value.toExponential(digits - 1);
+  const text = Number.isInteger(value) ? String(value) : value.toPrecision(digits);
+  return text.replace("-", "\u2212");
+}
+
+/** A unit as it is printed. @param {string} units */
+export function unit(units) {
+  return units === "1" ? "" : units.replace("um", "µm").replace("2", "²").replace("3", "³");
+}
+
+/** Names of columns whose own name does not say enough by itself. */
+const TITLES = /** @type {Record<string, string>} */ ({
+  "damage.standard_error": "error of damage",
+  "damage.severity_number": "class of damage",
+  "damage.radius_um": "radius at first",
+  "changes.change": "change of damage",
+  "changes.standard_error": "error of change",
+  "changes.z": "change over its error",
+  "changes.significant": "significant change",
+  "particles.equivalent_diameter_um": "diameter",
+  "paths.path_number": "path of damaged and healed",
+});
+
+/** The title of a column, with its unit. @param {{key: string, units: string}} column */
+export function titled(column) {
+  const words = TITLES[column.key] ?? column.key.split(".")[1].replace(/_um[23]?$/, "").replaceAll("_", " ");
+  return unit(column.units) ? `${words} (${unit(column.units)})` : words;
+}
+
+/** Classes of damage by their number. */
+export const CLASSES = ["minimal", "moderate", "high"];
+const TRUTHS = /^(changes\.significant|particles\.(tracked|lost|neighbour_lost|on_border|on_invalid|touches_\w+))$/;
+
+/**
+ * A value of a column in words.
+ * @param {string} key
+ * @param {number | null} value
+ */
+export function valued(key, value) {
+  if (value === null) return "–";
+  if (key === "damage.severity_number") return CLASSES[value] ?? String(value);
+  return TRUTHS.test(key) ? (value ? "yes" : "no") : short(value);
+}
+
+/**
+ * Hand the user a file.
+ * @param {string} name
+ * @param {string} text
+ */
+export function saved(name, text) {
+  const link = made("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+/**
+ * Rows as CSV; what a spreadsheet would take for a formula is made text.
+ * @param {string[]} heads
+ * @param {any[][]} rows
+ */
+export function csv(heads, rows) {
+  const cell = (/** @type {any} */ value) => {
+    if (value === null || value === undefined || Number.isNaN(value)) return "";
+    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return `${[heads, ...rows].map((row) => row.map(cell).join(",")).join("\n")}\n`;
+}

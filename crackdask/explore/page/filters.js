@@ -1,0 +1,130 @@
+// Filters: conditions that a particle must meet, each shown as a chip that a click takes away.
+// @ts-check
+
+import { address } from "./server.js";
+import { byId, CLASSES, made, short, titled, valued } from "./elements.js";
+
+/** Columns that are the same in every state. */
+const EVERYWHERE = /^(damage\.radius_um|paths\.path_number|particles\.(tracked|lost|neighbour_lost|on_border|on_invalid))$/;
+const DIAMETER = "particles.equivalent_diameter_um";
+
+/** @typedef {import("./settings.js").Condition} Condition */
+
+/**
+ * @param {import("./server.js").Layout} layout
+ * @param {import("./settings.js").Settings} settings
+ * @param {import("./columns.js").Columns} columns
+ * @param {import("./choosing.js").Choosing} choosing
+ */
+export function fillFilters(layout, settings, columns, choosing) {
+  const count = made("output", { id: "count" });
+  const chips = made("div", { className: "chips" });
+  const save = made("a", { id: "save", download: "selection.csv" }, "save selection (CSV)");
+  const clear = made("button", { type: "button", onclick: () => settings.change({ where: [], brush: [] }) }, "clear");
+  byId("filters").replaceChildren(
+    made("div", { className: "bar" }, ...quick(settings, columns)),
+    adder(settings, columns),
+    made("div", { className: "bar" }, count, chips, clear, save),
+  );
+  const show = () => {
+    const { where, brush } = settings.values;
+    const marked = brush.length ? `, ${choosing.brushed} of them marked in a chart` : "";
+    count.textContent = `${choosing.count} of ${choosing.all} particles${marked}`;
+    chips.replaceChildren(
+      ...where.map((/** @type {Condition} */ each) => chip(layout, settings, columns, "where", each)),
+      ...brush.map((/** @type {Condition} */ each) => chip(layout, settings, columns, "brush", each)),
+    );
+    clear.hidden = !where.length && !brush.length;
+    save.href = address("selection.csv", { where: choosing.conditions });
+  };
+  choosing.addEventListener("change", show);
+  settings.follow(["where", "brush"], show);
+}
+
+/**
+ * Put a condition in the place of those on the same column (null: take them away).
+ * @param {import("./settings.js").Settings} settings
+ * @param {string} column
+ * @param {Condition | null} condition
+ */
+export function setFilter(settings, column, condition) {
+  const others = settings.values.where.filter((/** @type {Condition} */ [key]) => key !== column);
+  settings.change({ where: condition ? [...others, condition] : others, first: 0 });
+}
+
+/**
+ * @param {import("./settings.js").Settings} settings
+ * @param {string} column
+ * @returns {Condition | undefined}
+ */
+const filterOn = (settings, column) => settings.values.where.find((/** @type {Condition} */ [key]) => key === column);
+
+/**
+ * @param {import("./settings.js").Settings} settings
+ * @param {import("./columns.js").Columns} columns
+ */
+function quick(settings, columns) {
+  const here = () => settings.values.state;
+  const box = (/** @type {string} */ column, /** @type {string} */ words, /** @type {string} */ title) => {
+    const input = made("input", { type: "checkbox" });
+    input.onchange = () => setFilter(settings, column, input.checked ? [column, EVERYWHERE.test(column) ? 0 : here(), 1, 1] : null);
+    settings.follow(["where"], () => {
+      input.checked = Boolean(filterOn(settings, column));
+    });
+    return made("label", { title, hidden: !columns.has(column) }, input, words);
+  };
+  const choice = made("select", {}, made("option", { value: "" }, "any"), ...CLASSES.map((words, value) => made("option", { value }, words)));
+  const classes = "damage.severity_number";
+  choice.onchange = () => setFilter(settings, classes, choice.value ? [classes, here(), Number(choice.value), Number(choice.value)] : null);
+  const [least, most] = ["least", "most"].map((words) => made("input", { type: "number", min: 0, step: "any", "aria-label": `${words} diameter in µm` }));
+  least.onchange = most.onchange = () => {
+    const [low, high] = [least, most].map(({ value }) => (value === "" ? null : Number(value)));
+    setFilter(settings, DIAMETER, low === null && high === null ? null : [DIAMETER, here(), low, high]);
+  };
+  settings.follow(["where"], () => {
+    choice.value = String(filterOn(settings, classes)?.[2] ?? "");
+    const [, , low, high] = filterOn(settings, DIAMETER) ?? ["", 0, null, null];
+    [least.value, most.value] = [low, high].map((value) => (value === null ? "" : String(value)));
+  });
+  return [
+    box("particles.tracked", "tracked", "whole and present in every state (key f)"),
+    box("changes.significant", "significant", "changed by more than its error, in the state that is shown"),
+    made("label", { title: "class of damage, in the state that is shown" }, "class", choice),
+    made("label", { title: "diameter of the sphere of the same volume, in the state that is shown" }, "diameter", least, "to", most, "µm"),
+  ];
+}
+
+/**
+ * @param {import("./settings.js").Settings} settings
+ * @param {import("./columns.js").Columns} columns
+ */
+function adder(settings, columns) {
+  const column = made("select", { "aria-label": "column of a further filter" }, ...columns.options());
+  const [low, high] = ["from", "to"].map((placeholder) => made("input", { type: "number", step: "any", placeholder, "aria-label": `${placeholder}, for the further filter` }));
+  const add = () => {
+    const ends = [low, high].map(({ value }) => (value === "" ? null : Number(value)));
+    if (ends[0] === null && ends[1] === null) return;
+    settings.change({ where: [...settings.values.where, [column.value, EVERYWHERE.test(column.value) ? 0 : settings.values.state, ...ends]], first: 0 });
+    low.value = high.value = "";
+  };
+  const form = made("form", { className: "bar add", onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
+    made("label", {}, "any column", column), low, high, made("button", { type: "submit", onclick: add }, "add filter"));
+  return form;
+}
+
+/**
+ * @param {import("./server.js").Layout} layout
+ * @param {import("./settings.js").Settings} settings
+ * @param {import("./columns.js").Columns} columns
+ * @param {"where" | "brush"} list
+ * @param {Condition} condition
+ */
+function chip(layout, settings, columns, list, condition) {
+  const [key, state, low, high] = condition;
+  const column = columns.get(key);
+  const where = EVERYWHERE.test(key) ? "" : ` in ${layout.states[state]?.name ?? state}`;
+  const limits =
+    low === high ? ` ${valued(key, low)}` : low === null ? ` ≤ ${short(high)}` : high === null ? ` ≥ ${short(low)}` : ` ${short(low)} to ${short(high)}`;
+  const away = () => settings.change({ [list]: settings.values[list].filter((/** @type {Condition} */ each) => each !== condition), first: 0 });
+  return made("button", { type: "button", className: `chip ${list}`, title: "take this filter away", onclick: away }, `${column ? titled(column) : key}${limits}${where} ×`);
+}

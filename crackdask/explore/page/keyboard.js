@@ -1,0 +1,83 @@
+// What the keys do, and the page that tells it.
+// @ts-check
+
+import { middle } from "./controls.js";
+import { byId, made } from "./elements.js";
+import { PLANES } from "./plane_geometry.js";
+import { stepSlice, zoomAt } from "./pointer.js";
+
+/**
+ * @param {import("./volume_view.js").VolumeView} view
+ * @param {import("./settings.js").Settings} settings
+ * @param {Record<string, () => void>} others what keys do that the picture does not know
+ */
+export function followKeys(view, settings, others) {
+  const { layout } = view;
+  const state = (/** @type {number} */ step) =>
+    settings.change({ state: Math.min(layout.states.length - 1, Math.max(0, settings.values.state + step)) });
+  const next = (/** @type {string} */ name, /** @type {string[]} */ all) =>
+    settings.change({ [name]: all[(all.indexOf(settings.values[name]) + 1) % all.length] });
+  /** @type {Record<string, () => void>} */
+  const actions = {
+    ArrowLeft: () => state(-1),
+    ArrowRight: () => state(1),
+    ",": () => state(-1),
+    ".": () => state(1),
+    ArrowUp: () => stepSlice(view, settings, 1),
+    ArrowDown: () => stepSlice(view, settings, -1),
+    PageUp: () => stepSlice(view, settings, 10),
+    PageDown: () => stepSlice(view, settings, -10),
+    "+": () => zoomAt(view, settings, Math.SQRT2),
+    "=": () => zoomAt(view, settings, Math.SQRT2),
+    "-": () => zoomAt(view, settings, Math.SQRT1_2),
+    0: () => settings.change({ zoom: 0, at: middle(view) }),
+    o: () => next("labels", ["fill", "outline", "off"]),
+    "?": () => /** @type {HTMLDialogElement} */ (byId("help")).showModal(),
+    Escape: () => settings.change(settings.values.brush.length ? { brush: [] } : { particle: 0 }),
+  };
+  for (const [k, plane] of Object.keys(PLANES).entries()) actions[k + 1] = () => settings.change({ plane });
+  document.addEventListener("keydown", (event) => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    const writes = target.matches("input, select, textarea") || target.closest("dialog");
+    if (writes || event.ctrlKey || event.metaKey || event.altKey) return;
+    const action = actions[event.key] ?? others[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+  fillHelp();
+}
+
+const KEYS = [
+  ["← →", "state before, state after (also , and .)"],
+  ["↑ ↓", "next slice, slice before; Page up and down: ten slices"],
+  ["1 2 3", "plane xy, xz, yz"],
+  ["+ −", "closer, farther"],
+  ["0", "the whole plane"],
+  ["c", "go to the picked particle"],
+  ["n p", "next particle, particle before, in the order of the table"],
+  ["o", "particles filled, outlined, not drawn"],
+  ["f", "only tracked particles, or all"],
+  ["t", "particle, table, charts"],
+  ["d", "light or dark"],
+  ["Esc", "forget what was marked in a chart; then, the picked particle"],
+  ["?", "this page"],
+];
+
+const MOUSE = [
+  ["click", "pick the particle; click beside all to pick none"],
+  ["drag", "move the picture"],
+  ["wheel", "closer, farther; with Shift: slice by slice"],
+];
+
+function fillHelp() {
+  const help = /** @type {HTMLDialogElement} */ (byId("help"));
+  const list = (/** @type {string[][]} */ rows) =>
+    made("dl", {}, ...rows.flatMap(([key, words]) => [made("dt", {}, key), made("dd", {}, words)]));
+  help.replaceChildren(
+    made("h2", {}, "Keys"), list(KEYS), made("h2", {}, "Mouse, in the picture"), list(MOUSE),
+    made("p", { className: "soft" }, "The address of this page holds all that is chosen: a copied link shows the same to whoever may open it."),
+    made("form", { method: "dialog" }, made("button", {}, "close")),
+  );
+  byId("keys").onclick = () => help.showModal();
+}

@@ -1,0 +1,108 @@
+// Where the page begins: it asks what there is, and joins its parts.
+// @ts-check
+
+import { ChartsPanel } from "./charts_panel.js";
+import { Choosing } from "./choosing.js";
+import { followColouring } from "./colouring.js";
+import { Columns } from "./columns.js";
+import { fillControls } from "./controls.js";
+import { byId } from "./elements.js";
+import { fillFilters, setFilter } from "./filters.js";
+import { followKeys } from "./keyboard.js";
+import { ParticleTable } from "./particle_table.js";
+import { ParticlePanel } from "./particle_panel.js";
+import { followPointer } from "./pointer.js";
+import * as server from "./server.js";
+import { Settings } from "./settings.js";
+import { followRun } from "./running.js";
+import { followTabs, TABS } from "./tabs.js";
+import { followTheme, nextTheme } from "./theme.js";
+import { VolumeView } from "./volume_view.js";
+
+/** Say what went wrong, until something else is done. @param {string} words */
+function failed(words) {
+  const error = byId("error");
+  error.textContent = words;
+  error.hidden = false;
+}
+
+async function begin() {
+  const settings = new Settings(location.hash.slice(1));
+  const layout = await server.layout();
+  byId("name").textContent = layout.name;
+  byId("name").title = layout.store;
+  document.title = `${layout.name} – crackdask`;
+  settings.fit(layout.states.length);
+  followTheme(settings);
+  const canvas = /** @type {HTMLCanvasElement} */ (byId("view"));
+  const view = new VolumeView(canvas, layout, settings, failed);
+  fillControls(view, layout, settings);
+  followPointer(view, settings, byId("readout"), failed);
+  /** @type {Record<string, () => void>} */
+  const keys = { d: () => nextTheme(settings) };
+  followKeys(view, settings, keys);
+  window.addEventListener("hashchange", () => {
+    settings.read(location.hash.slice(1));
+    settings.fit(layout.states.length);
+  });
+  settings.addEventListener("change", () => {
+    byId("error").hidden = true;
+  });
+  byId("copy").onclick = () => navigator.clipboard?.writeText(new URL(settings.link(), location.href).href);
+  await view.firstPicture(); // before numbers, of which there may be many
+  if (layout.complete) await withTables(view, settings, layout, keys);
+  else followRun(view, layout);
+}
+
+/**
+ * Add what tables tell, which are made at the end of a run.
+ * @param {VolumeView} view
+ * @param {Settings} settings
+ * @param {server.Layout} layout
+ * @param {Record<string, () => void>} keys to be filled with what keys do
+ */
+async function withTables(view, settings, layout, keys) {
+  const columns = new Columns(await server.catalogue(), layout.states.length);
+  byId("note").textContent = "working out the damage …";
+  columns.values("damage.damage", settings.values.state).catch(() => {}).finally(() => {
+    byId("note").textContent = "";
+  });
+  const choosing = new Choosing(view, settings, columns, failed);
+  followColouring(view, settings, columns, failed);
+  followTabs(settings);
+  const go = goTo(view, settings);
+  new ParticlePanel(layout, settings, columns, failed, go);
+  fillFilters(layout, settings, columns, choosing);
+  const table = new ParticleTable(settings, columns, choosing, failed);
+  new ChartsPanel({ layout, settings, columns, choosing, failed });
+  Object.assign(keys, {
+    c: go,
+    n: () => table.step(1),
+    p: () => table.step(-1),
+    f: () => toggleTracked(settings),
+    t: () => settings.change({ tab: TABS[(TABS.indexOf(settings.values.tab) + 1) % TABS.length] }),
+  });
+}
+
+/**
+ * Return what shows the picked particle in the middle of the picture.
+ * @param {VolumeView} view
+ * @param {Settings} settings
+ */
+function goTo(view, settings) {
+  return async () => {
+    const { particle, state } = settings.values;
+    if (!particle) return;
+    const { boxes } = await server.particle(particle, []);
+    const box = boxes[state] ?? boxes.find((each) => each !== null);
+    if (box) settings.change({ at: box.map(([first, last]) => (first + last) / 2), zoom: settings.values.zoom || view.geometry.zoom });
+  };
+}
+
+/** @param {Settings} settings */
+function toggleTracked(settings) {
+  const on = settings.values.where.some((/** @type {any[]} */ [key]) => key === "particles.tracked");
+  setFilter(settings, "particles.tracked", on ? null : ["particles.tracked", 0, 1, 1]);
+}
+
+begin().catch((error) => failed(error instanceof Error ? error.message : String(error)));

@@ -1,0 +1,213 @@
+// The picked particle: its pictures, its numbers, its damage state by state, its grey level from edge or centre.
+// @ts-check
+
+import { bokeh, Chart, pageColours } from "./bokeh.js";
+import { ramp } from "./colour_maps.js";
+import { byId, made, radio, titled, unit, valued } from "./elements.js";
+import { filmstrip } from "./filmstrip.js";
+import * as server from "./server.js";
+import { isDark } from "./theme.js";
+
+const SHOWN = [
+  "damage.damage", "damage.standard_error", "damage.severity_number", "changes.change", "changes.z", "changes.significant",
+  "particles.equivalent_diameter_um", "particles.volume_um3", "particles.sphericity", "particles.grey_mean", "particles.tracked",
+  "cracks.crack_volume_partial_um3", "cracks.skeleton_length_um",
+];
+
+export class ParticlePanel {
+  /**
+   * @param {server.Layout} layout
+   * @param {import("./settings.js").Settings} settings
+   * @param {import("./columns.js").Columns} columns
+   * @param {(words: string) => void} failed
+   * @param {() => void} go to the particle in the picture
+   */
+  constructor(layout, settings, columns, failed, go) {
+    this.layout = layout;
+    this.settings = settings;
+    this.columns = columns;
+    this.failed = failed;
+    this.keys = SHOWN.filter((key) => columns.has(key));
+    /** @type {server.Particle | null} */
+    this.told = null;
+    this.asked = 0;
+    /** @type {Promise<void> | null} */
+    this.making = null;
+    this.pane = byId("particle");
+    this.empty = made("p", { className: "soft" }, "No particle is picked: click one in the picture, or a row of the table.");
+    this.title = made("h2", { id: "picked" });
+    this.full = made("div", { hidden: true });
+    this.pane.replaceChildren(this.empty, this.full);
+    const find = made("button", { type: "button", title: "Show it in the middle of the picture (key c)", onclick: go }, "go there");
+    this.numbers = made("table", { className: "numbers" });
+    this.reason = made("p", { className: "soft", hidden: true });
+    this.full.append(made("div", { className: "bar" }, this.title, find));
+    filmstrip(this.full, layout, settings, failed);
+    this.charts = made("div", { className: "pair" });
+    this.full.append(this.reason, this.charts, this.numbers);
+    settings.follow(["particle"], () => this.ask());
+    settings.follow(["state"], () => this.fill());
+    settings.follow(["from"], () => this.fillProfile());
+    settings.addEventListener("change", (event) => {
+      if (/** @type {CustomEvent<Set<string>>} */ (event).detail.has("theme")) this.repaint();
+    });
+  }
+
+  async ask() {
+    const label = this.settings.values.particle;
+    const mine = ++this.asked;
+    this.full.hidden = !label;
+    this.empty.hidden = Boolean(label);
+    this.pane.dataset.shown = "";
+    if (!label) return;
+    this.title.textContent = `particle ${label}`;
+    try {
+      const [told] = await Promise.all([server.particle(label, this.keys), this.ready()]);
+      if (mine !== this.asked) return;
+      this.told = told;
+      this.fill();
+      this.fillProfile();
+      this.pane.dataset.shown = String(label);
+    } catch (error) {
+      if (mine === this.asked) {
+        this.full.hidden = true;
+        this.failed(error instanceof Error ? error.message : String(error));
+      }
+    }
+  }
+
+  /** Make the charts, once. */
+  ready() {
+    this.making ??= this.make();
+    return this.making;
+  }
+
+  async make() {
+    const Bokeh = await bokeh();
+    const names = this.layout.states.map(({ name }) => name);
+    const has = this.columns.has("damage.damage");
+    const { units } = has ? this.columns.get("damage.damage") : { units: "1" };
+    this.damage = new Chart(Bokeh, this.charts, {
+      title: "Damage, ± 2 SE", x: "", y: unit(units) ? `damage factor (${unit(units)})` : "damage factor", file: "particle_damage.csv",
+      numbers: () => this.damageNumbers(),
+    });
+    this.profile = new Chart(Bokeh, this.charts, {
+      title: "Grey by depth", x: "depth (µm)", y: "mean grey level", file: "particle_profile.csv", numbers: () => this.profileNumbers(),
+    });
+    this.makeDamage(Bokeh, names);
+    this.makeProfile(names);
+    const group = made("span", { className: "choice", role: "radiogroup", "aria-label": "where profiles begin" });
+    const show = radio(group, [{ value: "edge", words: "edge" }, { value: "centre", words: "centre" }], (from) => this.settings.change({ from }));
+    this.settings.follow(["from"], () => show(this.settings.values.from));
+    this.profile.head.insertBefore(group, this.profile.head.lastChild);
+    this.repaint();
+    await Promise.all([this.damage.show(), this.profile.show()]);
+  }
+
+  /** @param {any} Bokeh @param {string[]} names */
+  makeDamage(Bokeh, names) {
+    const chart = /** @type {Chart} */ (this.damage);
+    const { figure } = chart;
+    this.bars = chart.source("state", "damage", "low", "high");
+    const voltages = chart.source("state", "voltage");
+    voltages.data = { state: names.map((_, k) => k), voltage: this.layout.states.map(({ voltage }) => voltage) };
+    const around = this.layout.states.map(({ voltage }) => voltage);
+    const [least, most] = [Math.min(...around), Math.max(...around)];
+    figure.extra_y_ranges = { voltage: new Bokeh.Range1d({ start: least - 0.1, end: most + 0.1 }) };
+    const axis = new Bokeh.LinearAxis({ y_range_name: "voltage", axis_label: "voltage (V)" });
+    figure.add_layout(axis, "right");
+    this.voltage = figure.line({ field: "state" }, { field: "voltage" }, { source: voltages, line_width: 1.5, line_dash: [2, 3], y_range_name: "voltage" });
+    this.stem = figure.segment({ field: "state" }, { field: "low" }, { field: "state" }, { field: "high" }, { source: this.bars, line_width: 2 });
+    this.curve = figure.line({ field: "state" }, { field: "damage" }, { source: this.bars, line_width: 1.5 });
+    this.dots = figure.scatter({ field: "state" }, { field: "damage" }, { source: this.bars, size: 8 });
+    this.limits = this.columns.catalogue.class_limits.map((location) => chart.span("width", { location, line_dash: [5, 4], line_width: 1 }));
+    this.now = chart.span("height", { location: 0, line_width: 14, line_alpha: 0.18 });
+    figure.y_range.renderers = [this.stem];
+    figure.x_range.setv({ start: -0.5, end: names.length - 0.5 });
+    chart.named(figure.xaxis, names);
+  }
+
+  /** @param {string[]} names */
+  makeProfile(names) {
+    const chart = /** @type {Chart} */ (this.profile);
+    this.lines = names.map(() => chart.source("depth", "grey"));
+    this.glyphs = names.map((_, k) =>
+      chart.figure.line({ field: "depth" }, { field: "grey" }, { source: this.lines?.[k], line_width: 2 }),
+    );
+  }
+
+  repaint() {
+    if (!this.damage || !this.profile) return;
+    const { accent, soft, picked } = pageColours();
+    for (const glyph of [this.stem, this.curve]) glyph.glyph.line_color = accent;
+    this.dots.glyph.setv({ fill_color: accent, line_color: accent });
+    this.voltage.glyph.line_color = soft;
+    for (const span of this.limits ?? []) span.line_color = soft;
+    this.now.line_color = picked;
+    const all = ramp(this.layout.states.length, isDark(this.settings));
+    for (const [k, glyph] of (this.glyphs ?? []).entries()) glyph.glyph.line_color = all[k];
+    for (const [k, name] of this.pane.querySelectorAll(".film span").entries()) /** @type {HTMLElement} */ (name).style.borderColor = all[k];
+    this.damage.painted();
+    this.profile.painted();
+  }
+
+  fill() {
+    const { told } = this;
+    if (!told) return;
+    const { state } = this.settings.values;
+    this.reason.hidden = !told.reason;
+    this.reason.textContent = told.reason ?? "";
+    if (this.now) this.now.location = state;
+    const absent = told.boxes[state] === null;
+    this.numbers.replaceChildren(
+      made("caption", {}, `in ${this.layout.states[state].name}${absent ? ": it is absent" : ""}`),
+      ...this.keys.filter((key) => told.columns[key]).map((key) => {
+        const column = this.columns.get(key);
+        return made("tr", { title: column.long_name }, made("th", { scope: "row" }, titled(column)), made("td", {}, valued(key, told.columns[key][state])));
+      }),
+    );
+    const damage = told.columns["damage.damage"];
+    if (!this.bars || !damage) return;
+    const error = told.columns["damage.standard_error"] ?? [];
+    const there = damage.map((_, k) => k).filter((k) => damage[k] !== null);
+    const at = (/** @type {number} */ k, /** @type {number} */ times) => /** @type {number} */ (damage[k]) + times * (error[k] ?? 0);
+    this.bars.data = {
+      state: there, damage: there.map((k) => damage[k]), low: there.map((k) => at(k, -2)), high: there.map((k) => at(k, 2)),
+    };
+  }
+
+  fillProfile() {
+    const { told, lines, profile } = this;
+    if (!told || !lines || !profile) return;
+    for (const [k, line] of lines.entries()) {
+      const [depth, grey] = this.profileOf(k);
+      line.data = { depth, grey };
+    }
+    profile.figure.xaxis.axis_label = this.settings.values.from === "edge" ? "depth below the edge (µm)" : "distance from the centre (µm)";
+  }
+
+  /** Depth and mean grey level of the shells of a state. @param {number} state @returns {[number[], number[]]} */
+  profileOf(state) {
+    const greys = /** @type {server.Particle} */ (this.told).profile[state].filter((value) => value !== null);
+    const step = Math.min(...this.layout.voxel_um);
+    const depth = greys.map((_, k) => (this.settings.values.from === "edge" ? k + 0.5 : greys.length - k - 0.5) * step);
+    return [depth, /** @type {number[]} */ (greys)];
+  }
+
+  /** @returns {[string[], any[][]]} */
+  damageNumbers() {
+    const told = /** @type {server.Particle} */ (this.told);
+    const keys = this.keys.filter((key) => told.columns[key]);
+    return [["particle", "state", "voltage", ...keys], this.layout.states.map(({ name, voltage }, k) => [told.label, name, voltage, ...keys.map((key) => told.columns[key][k])])];
+  }
+
+  /** @returns {[string[], any[][]]} */
+  profileNumbers() {
+    const told = /** @type {server.Particle} */ (this.told);
+    const rows = this.layout.states.flatMap(({ name }, k) => {
+      const [depth, grey] = this.profileOf(k);
+      return depth.map((um, shell) => [told.label, name, shell + 1, um, grey[shell], told.shell_voxels[k][shell]]);
+    });
+    return [["particle", "state", "shell", this.settings.values.from === "edge" ? "depth_um" : "from_centre_um", "mean_grey", "voxels"], rows];
+  }
+}

@@ -1,0 +1,151 @@
+// The table of particles: sorted and filtered by the server, a page at a time; a row is picked by a click.
+// @ts-check
+
+import { byId, made, titled, valued } from "./elements.js";
+import * as server from "./server.js";
+
+const USUAL = [
+  "damage.damage", "damage.standard_error", "damage.severity_number", "changes.change", "changes.significant",
+  "particles.equivalent_diameter_um", "particles.grey_mean", "particles.tracked",
+];
+const PAGE = 50;
+
+export class ParticleTable {
+  /**
+   * @param {import("./settings.js").Settings} settings
+   * @param {import("./columns.js").Columns} columns
+   * @param {import("./choosing.js").Choosing} choosing
+   * @param {(words: string) => void} failed
+   */
+  constructor(settings, columns, choosing, failed) {
+    this.settings = settings;
+    this.columns = columns;
+    this.choosing = choosing;
+    this.failed = failed;
+    this.asked = 0;
+    /** @type {server.Rows} */
+    this.held = { count: 0, first: 0, labels: [], columns: {} };
+    this.head = made("tr");
+    this.body = made("tbody");
+    this.told = made("output", { id: "rows" });
+    const turn = (/** @type {string} */ words, /** @type {string} */ title, /** @type {number} */ pages) =>
+      made("button", { type: "button", title, onclick: () => this.turn(pages) }, words);
+    this.back = turn("‹", "page before", -1);
+    this.on = turn("›", "next page", 1);
+    const goto = made("input", { type: "number", min: 1, max: columns.catalogue.particles, placeholder: "label", "aria-label": "pick the particle of this label" });
+    goto.onchange = () => {
+      const label = Number(goto.value);
+      if (label >= 1 && label <= columns.catalogue.particles) settings.change({ particle: label });
+    };
+    byId("table").replaceChildren(
+      made("div", { className: "bar" }, this.back, this.told, this.on, made("label", {}, "go to", goto), this.chooser()),
+      made("div", { className: "rows" }, made("table", {}, made("thead", {}, this.head), this.body)),
+    );
+    settings.follow(["state", "sort", "descending", "first", "shown", "where", "brush"], () => this.ask());
+    settings.follow(["particle"], () => this.follow());
+  }
+
+  get keys() {
+    const { shown } = this.settings.values;
+    return (shown ? shown.split(",") : USUAL).filter((/** @type {string} */ key) => this.columns.has(key));
+  }
+
+  /** Ask for the page that begins at `first`, or for the one where a label stands. @param {number} [label] */
+  async ask(label) {
+    const mine = ++this.asked;
+    const { state, sort, descending, first } = this.settings.values;
+    const { keys } = this;
+    const words = { state, sort, descending: Number(descending), first, count: PAGE, columns: keys.join(), where: this.choosing.conditions };
+    try {
+      const rows = await server.rows(label ? { ...words, label } : words);
+      if (mine !== this.asked) return;
+      this.held = rows;
+      this.settings.values.first = rows.first;
+      this.fill(keys);
+    } catch (error) {
+      if (mine === this.asked) this.failed(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** @param {string[]} keys */
+  fill(keys) {
+    const { count, first, labels, columns } = this.held;
+    const { sort, descending } = this.settings.values;
+    this.head.replaceChildren(...["label", ...keys].map((key) => {
+      const arrow = key === sort ? (descending ? " ▼" : " ▲") : "";
+      const column = this.columns.get(key);
+      const button = made("button", { type: "button", title: column?.long_name ?? "label of the particle", onclick: () => this.sort(key) }, (column ? titled(column) : "label") + arrow);
+      return made("th", { scope: "col", "aria-sort": key === sort ? (descending ? "descending" : "ascending") : "none" }, button);
+    }));
+    this.body.replaceChildren(...labels.map((label, k) =>
+      made("tr", { "data-label": String(label), onclick: () => this.settings.change({ particle: label }) },
+        made("td", {}, String(label)), ...keys.map((key) => made("td", {}, valued(key, columns[key][k]))))));
+    this.told.textContent = count ? `${first + 1} to ${first + labels.length} of ${count}` : "no particle meets the filters";
+    this.back.disabled = first === 0;
+    this.on.disabled = first + labels.length >= count;
+    byId("table").dataset.shown = `${this.settings.values.state} ${sort} ${Number(descending)} ${first} ${count}`;
+    this.mark();
+  }
+
+  /** @param {string} key */
+  sort(key) {
+    const { sort, descending } = this.settings.values;
+    this.settings.change({ sort: key, descending: key === sort ? !descending : key !== "label", first: 0 });
+  }
+
+  /** @param {number} pages */
+  turn(pages) {
+    const first = Math.max(0, this.held.first + pages * PAGE);
+    if (first < this.held.count) this.settings.change({ first });
+  }
+
+  /** Show the picked particle's row. */
+  async follow() {
+    const { particle } = this.settings.values;
+    if (particle && !this.held.labels.includes(particle)) await this.ask(particle);
+    this.mark();
+  }
+
+  mark() {
+    const picked = String(this.settings.values.particle);
+    for (const row of this.body.children) {
+      const mine = /** @type {HTMLElement} */ (row).dataset.label === picked;
+      row.setAttribute("aria-selected", String(mine));
+      if (mine) row.scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  /** Pick the particle before or after, in the order of the table. @param {number} step */
+  async step(step) {
+    const { labels, first, count } = this.held;
+    const at = labels.indexOf(this.settings.values.particle);
+    const next = at < 0 ? 0 : at + step;
+    if (next >= 0 && next < labels.length) {
+      this.settings.change({ particle: labels[next] });
+    } else if (first + next >= 0 && first + next < count) {
+      this.settings.values.first = Math.max(0, first + step * PAGE);
+      await this.ask();
+      this.settings.change({ particle: this.held.labels.at(step > 0 ? 0 : -1) });
+    }
+  }
+
+  /** What chooses the columns that are shown. */
+  chooser() {
+    const list = made("div");
+    const details = made("details", { className: "columns" }, made("summary", {}, "columns"), list);
+    details.ontoggle = () => {
+      if (!details.open) return;
+      const now = new Set(this.keys);
+      list.replaceChildren(...[...this.columns.known.values()].map((column) => {
+        const box = made("input", { type: "checkbox", checked: now.has(column.key) });
+        box.onchange = () => {
+          if (box.checked) now.add(column.key);
+          else now.delete(column.key);
+          this.settings.change({ shown: [...now].join() });
+        };
+        return made("label", { title: column.long_name }, box, ` ${titled(column)}`);
+      }));
+    };
+    return details;
+  }
+}

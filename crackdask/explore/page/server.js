@@ -1,0 +1,136 @@
+// What is asked of the server: everything the page knows comes from here.
+// @ts-check
+
+/** An answer that says no. */
+export class Refusal extends Error {}
+
+/** @typedef {{name: string, voltage: number, step: string, cycle: number}} State */
+/**
+ * @typedef {{name: string, store: string, stamp: string, complete: boolean, done: string[], states: State[],
+ *   shape: number[], voxel_um: number[], volumes: Record<string, string>, levels: number, stored_levels: number,
+ *   tile: number}} Layout
+ */
+/** @typedef {{key: string, units: string, long_name: string, whole: boolean}} Column */
+/** @typedef {{particles: number, columns: Column[], class_limits: number[], significance: number}} Catalogue */
+/** @typedef {{count: number, first: number, labels: number[], columns: Record<string, (number | null)[]>}} Rows */
+/**
+ * @typedef {{label: number, columns: Record<string, (number | null)[]>, profile: (number | null)[][],
+ *   shell_voxels: number[][], boxes: ([number, number][] | null)[], reason: string | null}} Particle
+ */
+/** @typedef {{shape: number[], first: number[], step: number, index: number, data: ArrayBuffer}} Strip */
+/**
+ * @typedef {{level: number[], count: number[], share: number[], mean_change: (number | null)[],
+ *   standard_error: (number | null)[], branch: string[],
+ *   before: string[], after: string[], labels: number[], path: string[], reason?: string}} Paths
+ */
+
+/**
+ * @param {string} what
+ * @param {Record<string, any>} [words]
+ */
+export function address(what, words = {}) {
+  const told = new URLSearchParams();
+  for (const [name, value] of Object.entries(words)) {
+    told.set(name, typeof value === "object" ? JSON.stringify(value) : String(value));
+  }
+  return `api/${what}?${told}`;
+}
+
+/**
+ * @param {string} what
+ * @param {Record<string, any>} [words]
+ * @param {AbortSignal} [signal]
+ */
+async function asked(what, words, signal) {
+  let answer;
+  try {
+    answer = await fetch(address(what, words), { signal, credentials: "same-origin" });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Refusal("the server does not answer: was `crackdask explore` ended?");
+  }
+  if (!answer.ok) throw new Refusal((await answer.text()).trim());
+  return answer;
+}
+
+/** @returns {Promise<Layout>} */
+export const layout = async () => (await asked("layout")).json();
+/** @returns {Promise<Catalogue>} */
+export const catalogue = async () => (await asked("columns")).json();
+
+/**
+ * A tile's voxels, and how many rows and columns it has.
+ * @param {Record<string, any>} words
+ * @param {AbortSignal} signal
+ */
+export async function tile(words, signal) {
+  const answer = await asked("tile", words, signal);
+  const [rows, columns] = shape(answer);
+  return { rows, columns, data: await answer.arrayBuffer() };
+}
+
+/**
+ * A column by label; NaN where there is no value.
+ * @param {string} column
+ * @param {number} state
+ */
+export async function column(column, state) {
+  return new Float32Array(await (await asked("column", { column, state })).arrayBuffer());
+}
+
+/**
+ * Which labels meet conditions.
+ * @param {any[]} where
+ */
+export async function chosen(where) {
+  const answer = await asked("chosen", { where });
+  return { count: Number(answer.headers.get("X-Count")), marks: new Uint8Array(await answer.arrayBuffer()) };
+}
+
+/**
+ * @param {number} state
+ * @param {number[]} at
+ * @returns {Promise<{grey: number, label: number}>}
+ */
+export async function voxel(state, [z, y, x]) {
+  return (await asked("voxel", { state, z, y, x })).json();
+}
+
+/**
+ * @param {Record<string, any>} words
+ * @returns {Promise<Rows>}
+ */
+export const rows = async (words) => (await asked("rows", words)).json();
+
+/**
+ * @param {number} label
+ * @param {string[]} columns
+ * @returns {Promise<Particle>}
+ */
+export const particle = async (label, columns) => (await asked("particle", { label, columns: columns.join() })).json();
+
+/**
+ * @param {number} label
+ * @param {string} plane
+ * @param {number} index of the plane, or -1 for the particle's middle
+ * @returns {Promise<Strip>}
+ */
+export async function strip(label, plane, index) {
+  const answer = await asked("strip", { label, plane, index });
+  const number = (/** @type {string} */ name) => Number(answer.headers.get(name));
+  return {
+    shape: shape(answer),
+    first: (answer.headers.get("X-First") ?? "").split(",").map(Number),
+    step: number("X-Step"),
+    index: number("X-Index"),
+    data: await answer.arrayBuffer(),
+  };
+}
+
+/** @returns {Promise<Paths>} */
+export const paths = async () => (await asked("paths")).json();
+
+/** @param {Response} answer */
+function shape(answer) {
+  return (answer.headers.get("X-Shape") ?? "").split(",").map(Number);
+}

@@ -1,0 +1,193 @@
+"""Pictures cut out of a store's volumes: tiles of a plane, from the level whose voxels fit the picture.
+
+A level halves the one before. Where the store has no levels (an older one, or one whose run is under way) every second,
+fourth, ... voxel of the finest is taken instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import zarr
+from numcodecs import Blosc
+
+from crackdask.arrays import Array
+from crackdask.explore.byte_cache import ByteCache
+from crackdask.grid import Triple
+from crackdask.storage.locations import Place, zarr_at
+from crackdask.store.checked import checked
+
+_PACKER = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
+#: Edge of a tile in pixels.
+TILE = 256
+#: Planes by name, with the axis that each cuts (of z, y, x); rows and columns are the other two, in their order.
+PLANES = {"xy": 0, "xz": 1, "yz": 2}
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Where the levels of a volume lie in a store: paths of its arrays, the finest first."""
+
+    paths: tuple[str, ...]
+
+    def nearest(self, level: int) -> tuple[str, int]:
+        """Return the array to take a level from, and how many of its voxels make a step.
+
+        >>> Levels(("volumes/grey", "levels/1/grey")).nearest(3)
+        ('levels/1/grey', 4)
+        """
+        there = min(level, len(self.paths) - 1)
+        return self.paths[there], 2 ** (level - there)
+
+
+def levels_of(store: Place) -> dict[str, Levels]:
+    """Return the levels of each volume of a store, as its OME metadata tells; one level where there is none."""
+    finest = {
+        name: (f"volumes/{name}",)
+        for name in ("grey", "label", "denoised", "mask")
+        if (store / "volumes" / name / "zarr.json").is_file()
+    }
+    coarser = {"grey": _datasets(store, ""), "label": _datasets(store, "labels/particle/")}
+    return {name: Levels((*finest[name], *coarser.get(name, ())[1:])) for name in finest}
+
+
+def _datasets(store: Place, group: str) -> tuple[str, ...]:
+    """Return the paths of a multiscale image's levels that are there; none that leads out of the store."""
+    where = store / group.rstrip("/") if group else store
+    try:
+        told = json.loads((where / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]["datasets"]
+        paths = [f"{group}{each['path']}" for each in told]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ()
+    safe = [
+        p for p in paths if ".." not in p.split("/") and not p.startswith("/") and (store / p / "zarr.json").is_file()
+    ]
+    return tuple(safe) if len(safe) == len(paths) else ()
+
+
+class Planes:
+    """Planes of a store's volumes.
+
+    Parameters
+    ----------
+    store
+        The store.
+    complete
+        Whether its run is at its end: then a chunk that is not there was lost, and is an error; before, it is yet to
+        be made, and taken for background.
+    cache
+        Keeps decoded chunks.
+    """
+
+    def __init__(self, store: Place, *, complete: bool, cache: ByteCache) -> None:
+        self.store, self.complete, self._cache = store, complete, cache
+        self.levels = levels_of(store)
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+        finest = self.array("volumes/grey")
+        self.states = int(finest.shape[0])
+        self.shape: Triple = (int(finest.shape[1]), int(finest.shape[2]), int(finest.shape[3]))
+        made = max((len(each.paths) for each in self.levels.values()), default=1)
+        wide = -(-max(self.shape) // TILE)
+        self.count = max(made, 1 + (wide - 1).bit_length())
+
+    def array(self, path: str) -> zarr.Array[Any]:
+        """Return an array of the store, opened once."""
+        if path not in self._arrays:
+            source: Any = checked(self.store) if self.complete else zarr_at(self.store, read_only=True)
+            self._arrays[path] = zarr.open_array(source, path=path, mode="r", zarr_format=3)
+        return self._arrays[path]
+
+    def shape_at(self, level: int) -> Triple:
+        """Return the shape of a state at a level.
+
+        Lengths are rounded up, as whatever halves a volume keeps its last voxel.
+        """
+        z, y, x = (-(-n // 2**level) for n in self.shape)
+        return z, y, x
+
+    def tile(self, volume: str, state: int, plane: str, index: int, level: int, row: int, column: int) -> Array:
+        """Return a tile of a plane.
+
+        Parameters
+        ----------
+        volume
+            Its name.
+        state
+            Its number.
+        plane
+            Of `PLANES`.
+        index
+            Of the plane along the axis that it cuts, in voxels of the finest level.
+        level
+            0 is the finest.
+        row, column
+            Of the tile.
+
+        Returns
+        -------
+        numpy.ndarray
+            At most `TILE` x `TILE`, less at the end of the volume.
+        """
+        axis = PLANES[plane]
+        first, last = [0, 0, 0], list(self.shape_at(level))
+        first[axis] = min(index >> level, last[axis] - 1)
+        last[axis] = first[axis] + 1
+        for along, number in zip((k for k in range(3) if k != axis), (row, column), strict=True):
+            first[along] = TILE * number
+            last[along] = min(last[along], first[along] + TILE)
+        return self.box(volume, state, level, first, last).squeeze(axis)
+
+    def box(self, volume: str, state: int, level: int, first: Sequence[int], last: Sequence[int]) -> Array:
+        """Return a box of a volume, from `first` to before `last`, in voxels of a level."""
+        path, step = self.levels[volume].nearest(level)
+        array = self.array(path)
+        shape, chunk = array.shape[1:], array.chunks[1:]
+        # A level that somebody else made may be a voxel shorter: its last voxel then stands for the one beyond.
+        taken = [np.minimum(np.arange(a, b) * step, n - 1) for a, b, n in zip(first, last, shape, strict=True)]
+        out = np.empty(tuple(map(len, taken)), array.dtype)
+        for number, inside, place in _parts(taken, chunk):
+            out[place] = self._voxels(path, array, (state, *number), inside)
+        return out
+
+    def _voxels(self, path: str, array: zarr.Array[Any], number: tuple[int, ...], inside: tuple[Any, ...]) -> Array:
+        """Return some voxels of a chunk."""
+        if not self.complete:
+            return _read(array, number)[inside]
+        if array.dtype.itemsize == 1:
+            return self._cache.get((path, number), lambda: _read(array, number))[inside]
+        # Labels are four times the bytes of grey levels, and fifty times fewer when they are packed.
+        packed = self._cache.get((path, number), lambda: _packed(_read(array, number)))
+        shape = [min(c, n - k * c) for k, c, n in zip(number[1:], array.chunks[1:], array.shape[1:], strict=True)]
+        return np.frombuffer(_PACKER.decode(packed), array.dtype).reshape(shape)[inside]
+
+
+def _packed(chunk: Array) -> Array:
+    return np.frombuffer(_PACKER.encode(np.ascontiguousarray(chunk)), np.uint8)
+
+
+def _read(array: zarr.Array[Any], number: tuple[int, ...]) -> Array:
+    state, *inner = number
+    spans = (slice(k * c, (k + 1) * c) for k, c in zip(inner, array.chunks[1:], strict=True))
+    box: Any = (state, *spans)
+    return np.asarray(array[box])
+
+
+def _parts(
+    taken: Sequence[Array], chunk: Sequence[int]
+) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...], tuple[slice, ...]]]:
+    """Yield, chunk by chunk, its number, the voxels taken of it, and where they go."""
+    along = []
+    for voxels, size in zip(taken, chunk, strict=True):
+        numbers = voxels // size
+        edges = np.flatnonzero(np.diff(numbers)) + 1
+        bounds = [0, *edges.tolist(), len(voxels)]
+        along.append(
+            [(int(numbers[a]), voxels[a:b] - int(numbers[a]) * size, slice(a, b)) for a, b in pairwise(bounds) if b > a]
+        )
+    for parts in product(*along):
+        yield tuple(p[0] for p in parts), np.ix_(*(p[1] for p in parts)), tuple(p[2] for p in parts)

@@ -1,0 +1,399 @@
+"""The page in a real browser: everything on it is clicked, and it complains about nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from crackdask import analyse
+from crackdask.arrays import Array
+from tests.support import browser as browsers
+from tests.support.browser import Watched
+from tests.support.explored import Asker, served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+if lacks := browsers.missing():
+    pytest.skip(lacks, allow_module_level=True)
+
+Open = Callable[..., Watched]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browsers.chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(chromium: Browser, asker: Asker) -> Iterator[Open]:
+    """Open the page, in a browser that has never seen it; afterwards nothing may have gone wrong in it."""
+    opened, contexts = [], []
+
+    def go(words: str = "", width: int = 1280, height: int = 900, to: Asker = asker) -> Watched:
+        context = chromium.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+        contexts.append(context)
+        watched = Watched.of(context, to.served.address)
+        opened.append(watched)
+        watched.page.goto(f"{to.served.link}#{words}")
+        watched.ready()
+        return watched
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert [watched.wrong for watched in opened] == [[] for _ in opened]
+
+
+@pytest.fixture(scope="module")
+def volumes(tree: xr.DataTree) -> xr.Dataset:
+    return tree["volumes"].to_dataset().load()
+
+
+def largest_in(volumes: xr.Dataset, tree: xr.DataTree, state: int) -> tuple[int, tuple[int, int, int]]:
+    """Return the largest tracked particle that the middle slice shows, and a voxel of it there."""
+    labels = volumes.label.values[state]
+    z = labels.shape[0] // 2
+    counts = np.bincount(labels[z].ravel())
+    tracked = tree["particles"].to_dataset().tracked.values[0]
+    counts[0] = 0
+    counts[1:] *= tracked[: len(counts) - 1]
+    label = int(counts.argmax())
+    rows, columns = np.nonzero(labels[z] == label)
+    middle = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
+    return label, (z, int(rows[middle]), int(columns[middle]))
+
+
+def plane_of(picture: Array, shape: tuple[int, int]) -> Array:
+    """Return the voxels of a picture that shows a plane whole: the pixel in the middle of each."""
+    height, width = picture.shape[:2]
+    zoom = 0.96 * min(height / shape[0], width / shape[1])
+    rows = (height / 2 + (np.arange(shape[0]) + 0.5 - shape[0] / 2) * zoom).astype(int)
+    columns = (width / 2 + (np.arange(shape[1]) + 0.5 - shape[1] / 2) * zoom).astype(int)
+    return picture[np.ix_(rows, columns)]
+
+
+@pytest.mark.parametrize(("plane", "axis"), [("xy", 0), ("xz", 1), ("yz", 2)])
+def test_the_picture_is_the_plane(visit: Open, volumes: xr.Dataset, plane: str, axis: int) -> None:
+    watched = visit(f"labels=off&state=1&plane={plane}")
+    grey = volumes.grey.values[1]
+    wanted = grey.take(grey.shape[axis] // 2, axis)
+    seen = plane_of(watched.picture(), wanted.shape)
+    assert np.ptp(wanted) > 100
+    np.testing.assert_allclose(seen, np.repeat(wanted[..., None], 3, axis=2), atol=1)
+
+
+def test_the_grey_window_stretches_the_picture(visit: Open, volumes: xr.Dataset) -> None:
+    watched = visit("labels=off")
+    page = watched.page
+    page.locator("#black").fill("60")
+    page.locator("#white").fill("160")
+    page.locator("#white").press("Tab")
+    grey = volumes.grey.values[0, volumes.sizes["z"] // 2].astype(float)
+    wanted = np.clip((grey - 60) / 100, 0, 1) * 255
+    np.testing.assert_allclose(plane_of(watched.picture(), wanted.shape)[..., 0], wanted, atol=1)
+
+
+def test_states_planes_and_slices_by_button_and_key(visit: Open, volumes: xr.Dataset) -> None:
+    watched = visit()
+    page, (depth, height, _) = watched.page, (volumes.sizes[axis] for axis in "zyx")
+    watched.shown("#view", f"0 xy {depth // 2}")
+    page.locator("#states button").nth(2).click()
+    watched.shown("#view", f"2 xy {depth // 2}")
+    page.keyboard.press("ArrowLeft")
+    watched.shown("#view", f"1 xy {depth // 2}")
+    page.keyboard.press("ArrowUp")
+    watched.shown("#view", f"1 xy {depth // 2 + 1}")
+    page.keyboard.press("PageDown")
+    watched.shown("#view", f"1 xy {depth // 2 - 9}")
+    page.locator("#planes button").nth(1).click()
+    watched.shown("#view", f"1 xz {height // 2}")
+    page.keyboard.press("3")
+    watched.ready()
+    assert page.locator("#planes [aria-checked=true]").text_content() == "yz"
+    assert page.locator("#states [aria-checked=true]").text_content() == str(volumes.state.values[1])
+    for _ in range(9):
+        page.keyboard.press(".")  # and no further than the last one
+    watched.ready()
+    assert page.locator("#view").get_attribute("data-shown", timeout=1000).startswith("2 yz")  # type: ignore[union-attr]
+
+
+def test_a_particle_is_picked_in_the_picture(visit: Open, volumes: xr.Dataset, tree: xr.DataTree) -> None:
+    label, (_, row, column) = largest_in(volumes, tree, 0)
+    watched = visit("tab=table")
+    page = watched.page
+    watched.click_voxel(row, column, volumes.label.shape[2:])
+    watched.shown("#particle", str(label))
+    assert page.locator("#picked").text_content() == f"particle {label}"
+    page.locator(f'#table tr[data-label="{label}"][aria-selected=true]').wait_for()
+    page.locator("#tabs button", has_text="particle").click()
+    watched.shown("#filmstrip", f"{label} xy")
+    films = page.locator(".film canvas")
+    assert films.count() == volumes.sizes["state"]
+    assert all(film.evaluate("each => each.width") > 4 for film in films.all())
+    row_of = page.locator(".numbers tr", has_text="damage").first
+    damage = float(analyse.damage(tree).damage.sel(particle=label)[0])
+    assert float(str(row_of.locator("td").text_content()).replace("−", "-")) == pytest.approx(damage, abs=0.01)
+    page.locator(".film").nth(1).click()
+    watched.shown("#view", f"1 xy {volumes.sizes['z'] // 2}")
+    page.locator("#view").focus()
+    page.keyboard.press("Escape")
+    page.get_by_text("No particle is picked").wait_for()
+
+
+def test_a_particle_is_picked_in_the_table_and_found_in_the_picture(
+    visit: Open, volumes: xr.Dataset, tree: xr.DataTree
+) -> None:
+    watched = visit("tab=table&labels=outline")
+    page = watched.page
+    last = page.locator("#table tbody tr").last
+    label = int(str(last.get_attribute("data-label")))
+    last.click()
+    watched.shown("#particle", str(label))
+    page.locator("#view").focus()
+    page.keyboard.press("c")
+    one = tree["particles"].to_dataset().sel(particle=label).load()
+    present = int((one.voxels.values > 0).argmax())
+    box = one.isel(state=0 if one.voxels.values[0] else present)
+    watched.shown("#view", f"0 xy {(int(box.bbox_z0) + int(box.bbox_z1)) // 2}")
+    page.keyboard.press("p")
+    before = int(str(page.locator("#table tr[aria-selected=true]").get_attribute("data-label")))
+    page.locator(f'#table tr[data-label="{before}"][aria-selected=true]').wait_for()
+    page.locator("#table input[type=number]").fill(str(label))
+    page.locator("#table input[type=number]").press("Enter")
+    page.locator(f'#table tr[data-label="{label}"][aria-selected=true]').wait_for()
+
+
+def test_the_table_is_sorted_and_its_columns_chosen(visit: Open, asker: Asker) -> None:
+    watched = visit("tab=table&state=2")
+    page = watched.page
+    page.locator("#table th button", has_text="damage").first.click()
+    count = asker.json("api/columns")["particles"]
+    watched.shown("#table", f"2 damage.damage 1 0 {count}")
+    values = asker.array("api/column", "float32", column="damage.damage", state=2)
+    best = int(np.nanargmax(values))
+    assert page.locator("#table tbody tr").first.get_attribute("data-label") == str(best)
+    page.locator("#table th button", has_text="damage ▼").click()
+    watched.shown("#table", f"2 damage.damage 0 0 {count}")
+    assert page.locator("#table tbody tr").first.get_attribute("data-label") == str(int(np.nanargmin(values)))
+    page.locator("summary", has_text="columns").click()
+    page.locator("details.columns label", has_text="sphericity").click()
+    page.locator("#table th", has_text="sphericity").wait_for()
+
+
+def test_filters_hold_for_picture_table_and_file(visit: Open, asker: Asker, tree: xr.DataTree, tmp_path: Path) -> None:
+    watched = visit("tab=table&colour=damage.damage&state=1")
+    page = watched.page
+    tracked = tree["particles"].to_dataset().tracked.values[0]
+    everything = watched.picture()
+    page.get_by_label("tracked", exact=True).check()
+    page.get_by_text(f"{tracked.sum()} of {tracked.size} particles").wait_for()
+    page.get_by_label("least diameter in µm").fill("4.5")
+    page.get_by_label("least diameter in µm").press("Tab")
+    diameter = tree["particles"].to_dataset().equivalent_diameter_um.values[1]
+    kept = np.flatnonzero(tracked & (diameter >= 4.5)) + 1
+    assert 0 < len(kept) < tracked.sum()
+    page.get_by_text(f"{len(kept)} of {tracked.size} particles").wait_for()
+    page.locator("#rows", has_text=f"of {len(kept)}").wait_for()
+    assert not np.array_equal(watched.picture(), everything)  # those that are left out have lost their colour
+    rows = list(csv.DictReader(io.StringIO(watched.saved("#save", tmp_path))))
+    assert sorted({int(row["particle"]) for row in rows}) == kept.tolist()
+    page.locator(".chip", has_text="diameter").click()
+    page.get_by_text(f"{tracked.sum()} of {tracked.size} particles").wait_for()
+    page.get_by_role("button", name="clear").click()
+    page.get_by_text(f"{tracked.size} of {tracked.size} particles").wait_for()
+
+
+def test_any_column_makes_a_filter(visit: Open, tree: xr.DataTree) -> None:
+    watched = visit()
+    page = watched.page
+    page.get_by_label("column of a further filter").select_option("particles.sphericity")
+    page.get_by_label("from, for the further filter").fill("0.9")
+    page.get_by_role("button", name="add filter").click()
+    round_ones = (tree["particles"].to_dataset().sphericity.values[0].astype("f4") >= np.float32(0.9)).sum()
+    page.locator("#count", has_text=f"{round_ones} of").wait_for()
+    assert "sphericity" in str(page.locator(".chip").text_content())
+
+
+def test_particles_take_the_colour_of_a_column(visit: Open, volumes: xr.Dataset, tree: xr.DataTree) -> None:
+    label, (_, row, column) = largest_in(volumes, tree, 1)
+    watched = visit("state=1&opacity=1")
+    page = watched.page
+    page.locator("#colour").select_option("particles.equivalent_diameter_um")
+    page.locator("#map").select_option("cividis")
+    page.locator('#view[data-coloured="particles.equivalent_diameter_um 1"]').wait_for()
+    value = float(tree["particles"].to_dataset().equivalent_diameter_um.sel(particle=label)[1])
+    ends = {"low": ((0x00, 0x22, 0x4E), (value, value + 1)), "high": ((0xFE, 0xE8, 0x38), (value - 1, value))}
+    grey = float(volumes.grey.values[1, volumes.sizes["z"] // 2, row, column]) / 255
+    for colour, (low, high) in ends.values():
+        page.locator("#low").fill(f"{low - 1e-3:.4f}")
+        page.locator("#high").fill(f"{high + 1e-3:.4f}")
+        page.locator("#high").press("Tab")
+        seen = plane_of(watched.picture(), volumes.label.shape[2:])[row, column]
+        np.testing.assert_allclose(seen, np.array(colour) * (0.45 + 0.55 * grey), atol=3)
+    page.get_by_role("button", name="auto").click()
+    assert float(page.locator("#high").input_value()) != pytest.approx(value, abs=2e-3)
+
+
+def test_charts_are_drawn_and_brushed(visit: Open, asker: Asker, tmp_path: Path) -> None:
+    watched = visit('tab=charts&where=[["particles.tracked",0,1,1]]&histogram=particles.equivalent_diameter_um')
+    page = watched.page
+    count = int(asker("api/chosen", where=[["particles.tracked", 0, 1, 1]]).headers["X-Count"])
+    watched.shown("#charts", f"0 {count} 0")
+    text = watched.saved("#charts figure >> nth=0 >> text=save CSV", tmp_path)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert sum(int(row["particles"]) for row in rows) == count
+    assert "median" in str(page.locator(".quantiles").text_content())
+    page.get_by_text("deciles", exact=True).click()
+    page.get_by_text("Means in deciles of").wait_for()
+    plot = page.locator("#charts .chart").first
+    box = plot.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + box["width"] / 3, y, steps=4)
+    page.mouse.up()
+    page.locator("#count", has_text="of them marked in a chart").wait_for()
+    chip = str(page.locator(".chip.brush").text_content())
+    assert chip.startswith("diameter (µm)")
+    page.locator("#view").focus()
+    page.keyboard.press("Escape")
+    page.locator(".chip.brush").wait_for(state="detached")
+    points = list(csv.DictReader(io.StringIO(watched.saved("#charts figure >> nth=1 >> text=save CSV", tmp_path))))
+    assert len(points) == count
+    page.get_by_text("the tree needs").wait_for()  # the states of this store are not the paper's, and it says so
+
+
+def test_a_link_shows_the_same_to_another_browser(visit: Open, volumes: xr.Dataset, tree: xr.DataTree) -> None:
+    label, (_, row, column) = largest_in(volumes, tree, 1)
+    watched = visit()
+    page = watched.page
+    page.keyboard.press("ArrowRight")
+    watched.shown("#view", f"1 xy {volumes.sizes['z'] // 2}")
+    watched.click_voxel(row, column, volumes.label.shape[2:])
+    watched.shown("#particle", str(label))
+    page.locator("#colour").select_option("particles.sphericity")
+    page.get_by_label("tracked", exact=True).check()
+    page.locator("#tabs button", has_text="table").click()
+    page.locator("#labels button", has_text="outlined").click()
+    page.locator("#view").hover()
+    page.mouse.wheel(0, -300)
+    page.keyboard.press("d")
+    page.locator('#view[data-coloured="particles.sphericity 1"]').wait_for()
+    page.wait_for_timeout(400)
+    words = page.url.partition("#")[2]
+    assert "token" not in page.url
+    other = visit(words)
+    other.shown("#particle", str(label))
+    other.page.locator('#view[data-coloured="particles.sphericity 1"]').wait_for()
+    assert other.page.locator("html").get_attribute("data-theme") == page.locator("html").get_attribute("data-theme")
+    assert other.page.locator("#tabs [aria-selected=true]").text_content() == "table"
+    assert other.page.get_by_label("tracked", exact=True).is_checked()
+    for each in (watched, other):
+        each.page.mouse.move(1, 1)
+    np.testing.assert_array_equal(other.picture(), watched.picture())
+
+
+def test_an_address_that_makes_no_sense_is_shown_as_far_as_it_does(visit: Open, volumes: xr.Dataset) -> None:
+    watched = visit("state=99&plane=aa&zoom=x&at=[1]&nothing=1&labels=&range=[null,null]")
+    last = volumes.sizes["state"] - 1
+    watched.ready()
+    assert str(watched.page.locator("#view").get_attribute("data-shown")).startswith(f"{last} ")
+    assert watched.page.locator("#error").is_hidden()
+
+
+def test_two_browsers_and_two_servers_do_not_disturb_each_other(
+    visit: Open, ran_store: Path, volumes: xr.Dataset
+) -> None:
+    first, second = visit("state=0"), visit("state=2&plane=yz")
+    with served(ran_store) as held:
+        third = visit("state=1", to=Asker(held))
+        first.page.keyboard.press("ArrowRight")
+        first.shown("#view", f"1 xy {volumes.sizes['z'] // 2}")
+        assert str(second.page.locator("#view").get_attribute("data-shown")).startswith("2 yz")
+        assert third.page.locator("#name").text_content() == "tiny"
+        assert first.page.locator("#name").text_content() != "tiny"
+        third.page.context.close()
+
+
+@pytest.fixture
+def ran_store(finished: object) -> Path:
+    store = finished.store  # type: ignore[attr-defined]
+    assert isinstance(store, Path)
+    return store
+
+
+@pytest.mark.parametrize("token", ["", "?token=wrong"])
+def test_without_the_token_the_page_is_not_there(chromium: Browser, asker: Asker, token: str) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    answer = page.goto(f"{asker.served.address}{token}")
+    assert answer is not None
+    assert answer.status == 403
+    assert "open the link that `crackdask explore` printed" in str(page.locator("body").text_content())
+    context.close()
+
+
+def test_the_keys_are_told(visit: Open) -> None:
+    watched = visit()
+    page = watched.page
+    page.keyboard.press("?")
+    page.locator("#help[open]").wait_for()
+    assert "state before" in str(page.locator("#help").text_content())
+    page.get_by_role("button", name="close").click()
+    page.locator("#help[open]").wait_for(state="detached")
+
+
+OUT_OF_PLACE = """all => {
+  const seen = all.filter(each => each.offsetParent && !each.closest(".rows"));
+  const name = each => each.id || each.textContent.slice(0, 30) || each.outerHTML.slice(0, 60);
+  const part = each => each.closest(".pane, header, #picture, #filters");
+  const found = [];
+  for (const each of seen) {
+    const box = each.getBoundingClientRect();
+    if (each.tagName !== "INPUT" && each.scrollWidth > each.clientWidth + 1) found.push(`${name(each)} is cut off`);
+    const beyond = box.right > innerWidth + 0.5 || box.bottom > innerHeight + 0.5;
+    if (beyond && !each.closest(".pane")) found.push(`${name(each)} is beyond the window`);
+    for (const other of seen) {
+      if (other === each || other.contains(each) || each.contains(other) || part(each) !== part(other)) continue;
+      const its = other.getBoundingClientRect();
+      const wide = Math.min(box.right, its.right) - Math.max(box.left, its.left);
+      const high = Math.min(box.bottom, its.bottom) - Math.max(box.top, its.top);
+      if (wide > 2 && high > 2) found.push(`${name(each)} lies over ${name(other)}`);
+    }
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("tab", "width", "height"),
+    [
+        *((tab, 1280, 800) for tab in ("particle", "table", "charts")),
+        ("charts", 1920, 1080),  # where all of them are seen
+        ("charts", 2560, 1440),
+    ],
+)
+def test_nothing_is_cut_off_or_lies_over_another(
+    visit: Open, volumes: xr.Dataset, tree: xr.DataTree, tab: str, width: int, height: int
+) -> None:
+    label, _ = largest_in(volumes, tree, 0)
+    words = f'tab={tab}&particle={label}&colour=damage.damage&where=[["particles.tracked",0,1,1]]'
+    watched = visit(words, width, height)
+    page = watched.page
+    watched.shown("#particle", str(label))
+    page.locator("#count", has_text="of").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    kinds = "button, select, input, .bar > label, h1, h2, output, .chart, #frame, .film"
+    wrong = page.locator(kinds).evaluate_all(OUT_OF_PLACE)
+    assert wrong == []

@@ -1,0 +1,256 @@
+"""What the server answers is what the store holds."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from crackdask import analyse
+from crackdask.explore.planes import PLANES, TILE
+from tests.support.explored import Asker, served
+from tests.support.tiny import Tiny
+
+
+def test_the_layout_is_that_of_the_store(asker: Asker, tree: xr.DataTree) -> None:
+    told = asker.json("api/layout")
+    volumes = tree["volumes"].to_dataset()
+    assert [state["name"] for state in told["states"]] == volumes.state.values.tolist()
+    assert [state["voltage"] for state in told["states"]] == volumes.voltage.values.tolist()
+    assert told["shape"] == [volumes.sizes[axis] for axis in "zyx"]
+    assert told["voxel_um"] == tree.attrs["recipe"]["experiment"]["voxel_um"]
+    assert told["volumes"] == {"grey": "uint8", "label": "uint32", "denoised": "uint8", "mask": "bool"}
+    assert told["complete"]
+    assert not any("/" in str(value) for value in told.values())  # no path of this machine
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_tile_is_a_plane_of_the_volume(asker: Asker, tree: xr.DataTree, plane: str) -> None:
+    volumes = tree["volumes"].to_dataset()
+    for volume in ("grey", "label"):
+        values = volumes[volume].values
+        index = values.shape[1 + PLANES[plane]] // 2
+        wanted = values[1].take(index, PLANES[plane])
+        assert len(np.unique(wanted)) > 3
+        found = asker.array(
+            "api/tile", str(values.dtype), volume=volume, state=1, plane=plane, index=index, level=0, row=0, column=0
+        )
+        np.testing.assert_array_equal(found, wanted[:TILE, :TILE])
+
+
+def test_a_voxel_is_that_of_the_store(asker: Asker, tree: xr.DataTree) -> None:
+    volumes = tree["volumes"].to_dataset()
+    labels = volumes.label.values
+    state, z, y, x = (int(k[-1]) for k in np.nonzero(labels))
+    assert asker.json("api/voxel", state=state, z=z, y=y, x=x) == {
+        "grey": int(volumes.grey.values[state, z, y, x]),
+        "label": int(labels[state, z, y, x]),
+    }
+
+
+def test_columns_stand_at_their_labels(asker: Asker, tree: xr.DataTree) -> None:
+    particles = tree["particles"].to_dataset().load()
+    damage = analyse.damage(tree)
+    change = analyse.changes(damage).change
+    for state in range(particles.sizes["state"]):
+        mean = asker.array("api/column", "float32", column="particles.grey_mean", state=state)
+        there = particles.voxels.values[state] > 0
+        np.testing.assert_array_equal(mean[1:], np.where(there, particles.grey_mean.values[state], np.nan).astype("f4"))
+        assert np.isnan(mean[0])
+        for key, table, first in (("damage.damage", damage.damage, 0), ("changes.change", change, 1)):
+            found = asker.array("api/column", "float32", column=key, state=state)
+            rows = table.particle.values
+            assert 1 < len(rows) < len(found) - 1  # some are not tracked
+            wanted = table.values[state - first] if state >= first else np.full(len(rows), np.nan)
+            np.testing.assert_array_equal(found[rows], wanted.astype("f4"))
+            assert np.isnan(np.delete(found, rows)).all()
+
+
+def test_every_column_that_is_listed_is_there(asker: Asker) -> None:
+    told = asker.json("api/columns")
+    assert {"damage.damage", "changes.significant", "particles.tracked"} <= {each["key"] for each in told["columns"]}
+    for column in told["columns"]:
+        answer = asker("api/column", column=column["key"], state=1)
+        if answer.code == 409:  # the paper's states are not among those of this store
+            assert column["key"] == "paths.path_number"
+            assert b"4.4" in answer.body
+            continue
+        assert len(answer.body) == 4 * (told["particles"] + 1), column["key"]
+
+
+def test_conditions_choose_what_lies_within_their_limits(asker: Asker, tree: xr.DataTree) -> None:
+    particles = tree["particles"].to_dataset().load()
+    diameter = particles.equivalent_diameter_um.values[1]
+    low, high = np.nanquantile(diameter, [0.3, 0.8])
+    where = [["particles.equivalent_diameter_um", 1, low, high], ["particles.tracked", 0, 1, None]]
+    answer = asker("api/chosen", where=where)
+    marks = np.frombuffer(answer.body, np.uint8)
+    single = diameter.astype("f4")
+    wanted = (single >= np.float32(low)) & (single <= np.float32(high)) & particles.tracked.values[0]
+    assert 0 < wanted.sum() < len(wanted)
+    np.testing.assert_array_equal(marks[1:], wanted)
+    assert marks[0] == 0
+    assert int(answer.headers["X-Count"]) == wanted.sum()
+
+
+def test_rows_are_sorted_and_paged(asker: Asker, tree: xr.DataTree) -> None:
+    damage = asker.array("api/column", "float32", column="damage.damage", state=2)
+    count = len(damage) - 1
+    for descending in (0, 1):
+        words = {"state": 2, "sort": "damage.damage", "descending": descending, "columns": "damage.damage", "count": 5}
+        pages = [asker.json("api/rows", first=first, **words) for first in range(0, count, 5)]
+        labels = [label for page in pages for label in page["labels"]]
+        assert sorted(labels) == list(range(1, count + 1))
+        values = [value for page in pages for value in page["columns"]["damage.damage"]]
+        np.testing.assert_array_equal(np.array(values, float), damage[labels])
+        known = [value for value in values if value is not None]
+        assert known == sorted(known, reverse=bool(descending))
+        assert values[len(known) :] == [None] * (count - len(known))  # those without a value come last
+        assert {page["count"] for page in pages} == {count}
+        last = labels[-1]
+        assert last in asker.json("api/rows", label=last, **words)["labels"]
+
+
+def test_one_particle_is_told_in_every_state(asker: Asker, tree: xr.DataTree) -> None:
+    particles, shells = (tree[name].to_dataset().load() for name in ("particles", "shells"))
+    label = int(np.argmax(particles.tracked.values[0] * particles.voxels.values[0])) + 1
+    told = asker.json("api/particle", label=label, columns="damage.damage,particles.grey_mean,particles.tracked")
+    one, rings = particles.sel(particle=label), shells.sel(particle=label)
+    np.testing.assert_allclose(told["columns"]["particles.grey_mean"], one.grey_mean.values)
+    assert told["columns"]["particles.tracked"] == [1.0] * 3
+    np.testing.assert_allclose(
+        told["columns"]["damage.damage"], analyse.damage(tree).damage.sel(particle=label).values, rtol=1e-6
+    )
+    for state, profile in enumerate(told["profile"]):
+        depth = int((rings.voxels.values[state] > 0).sum())
+        means = rings.grey_sum.values[state, :depth] / rings.voxels.values[state, :depth]
+        np.testing.assert_allclose([value for value in profile if value is not None], means)
+        for axis, (low, high) in zip("zyx", told["boxes"][state], strict=True):
+            assert (low, high) == (int(one[f"bbox_{axis}0"][state]), int(one[f"bbox_{axis}1"][state]))
+
+
+def test_a_particle_that_is_lost_has_no_box(asker: Asker, tree: xr.DataTree) -> None:
+    voxels = tree["particles"].to_dataset().voxels.values
+    state, row = (int(k[0]) for k in np.nonzero(voxels == 0))
+    told = asker.json("api/particle", label=row + 1, columns="particles.voxels,particles.grey_mean")
+    assert told["boxes"][state] is None
+    assert told["columns"]["particles.voxels"][state] == 0
+    assert told["columns"]["particles.grey_mean"][state] is None
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_strip_shows_the_same_box_in_every_state(asker: Asker, tree: xr.DataTree, plane: str) -> None:
+    particles = tree["particles"].to_dataset().load()
+    label = int(np.argmax(particles.voxels.values[0])) + 1
+    answer = asker("api/strip", label=label, plane=plane)
+    states, rows, columns = (int(n) for n in answer.headers["X-Shape"].split(","))
+    row, column = (int(n) for n in answer.headers["X-First"].split(","))
+    assert answer.headers["X-Step"] == "1"
+    volumes = tree["volumes"].to_dataset()
+    pixels = states * rows * columns
+    for volume, data in (("grey", answer.body[:pixels]), ("label", answer.body[pixels:])):
+        values = volumes[volume].values
+        cut = values.take(int(answer.headers["X-Index"]), 1 + PLANES[plane])[
+            :, row : row + rows, column : column + columns
+        ]
+        np.testing.assert_array_equal(np.frombuffer(data, cut.dtype).reshape(cut.shape), cut)
+    assert (cut == label).any(axis=(1, 2)).all()
+
+
+def test_the_selection_is_saved_as_csv(asker: Asker) -> None:
+    where = [["particles.tracked", 0, 1, 1]]
+    table = pd.read_csv(io.BytesIO(asker("api/selection.csv", where=where).body))
+    chosen = np.flatnonzero(np.frombuffer(asker("api/chosen", where=where).body, np.uint8))
+    assert len(chosen) > 1
+    names = [state["name"] for state in asker.json("api/layout")["states"]]
+    for number, name in enumerate(names):
+        mine = table[table.state == name]
+        assert mine.particle.tolist() == chosen.tolist()
+        for key in ("damage.damage", "particles.grey_mean"):
+            column = asker.array("api/column", "float32", column=key, state=number)
+            np.testing.assert_allclose(mine[key], column[chosen], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("path", "words", "said"),
+    [
+        ("tile", {"volume": "raw", "plane": "xy"}, "volume is one of"),
+        ("tile", {"volume": "grey", "plane": "../x"}, "plane is one of: xy, xz, yz"),
+        ("tile", {"volume": "grey", "plane": "xy", "level": 99}, "level goes from 0 to 0"),
+        ("column", {"column": "particles.nothing", "state": 0}, "column is one of"),
+        ("column", {"column": "particles.voxels", "state": 3}, "state goes from 0 to 2"),
+        ("column", {"column": "particles.voxels", "state": "x"}, "state is a whole number"),
+        ("particle", {"label": 0}, "label goes from 1 to"),
+        ("particle", {"label": 1, "columns": "nope"}, "there is no column 'nope'"),
+        ("chosen", {"where": "[[1]]"}, "conditions are a JSON list"),
+        ("chosen", {"where": '[["nope", 0, 1, 2]]'}, "there is no column 'nope'"),
+        ("chosen", {"where": '[["particles.voxels", 7, 1, 2]]'}, "there is no state 7"),
+        ("chosen", {"where": "{"}, "conditions are a JSON list"),
+        ("rows", {"state": 0, "sort": "label", "count": 501}, "count goes from 1 to 500"),
+        ("selection.csv", {"where": "["}, "conditions are a JSON list"),
+    ],
+)  # fmt: skip
+def test_questions_that_make_no_sense_are_refused(asker: Asker, path: str, words: dict[str, Any], said: str) -> None:
+    answer = asker(f"api/{path}", **words)
+    assert answer.code == 400
+    assert said in answer.body.decode()
+
+
+def test_a_store_on_its_way_shows_what_is_done(tiny: Tiny) -> None:
+    assert tiny.run("--until", "mask").code == 0
+    with served(tiny.store) as held:
+        ask = Asker(held)
+        told = ask.json("api/layout")
+        assert not told["complete"]
+        assert {"grey-0", "grey-1"} <= set(told["done"])
+        words = {"plane": "xy", "index": 10, "level": 0, "row": 0, "column": 0, "state": 1}
+        assert ask.array("api/tile", "uint8", volume="grey", **words).max() > 100
+        assert not ask.array("api/tile", "uint32", volume="label", **words).any()  # nothing of it is made yet
+        answer = ask("api/columns")
+        assert answer.code == 409
+        assert b"tables are made at its end" in answer.body
+
+
+def test_a_damaged_chunk_is_said_and_not_shown_as_background(ran: Tiny) -> None:
+    for file in (ran.store / "volumes" / "grey" / "c" / "1").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    with served(ran.store) as held:
+        words: dict[str, Any] = {"plane": "xy", "index": 10, "level": 0, "row": 0, "column": 0, "volume": "grey"}
+        assert Asker(held)("api/tile", state=0, **words).code == 200
+        answer = Asker(held)("api/tile", state=1, **words)
+        assert answer.code == 409
+        assert b"it is not there" in answer.body
+
+
+def test_a_store_that_changes_is_opened_anew(ran: Tiny) -> None:
+    with served(ran.store) as held:
+        ask = Asker(held)
+        before = ask.json("api/layout")["stamp"]
+        ran.change("analyse", significance=3.0)
+        assert ran.run().code == 0
+        import time
+
+        time.sleep(0.6)
+        assert ask.json("api/layout")["stamp"] != before
+
+
+def test_nothing_is_written(whole_store: Path) -> None:
+    def stamps() -> dict[str, tuple[int, int]]:
+        return {
+            str(path): (path.stat().st_mtime_ns, path.stat().st_size)
+            for path in whole_store.parent.rglob("*")
+            if path.is_file()
+        }
+
+    before = stamps()
+    with served(whole_store) as held:
+        ask = Asker(held)
+        for name in ("layout", "columns", "selection.csv"):
+            assert ask(f"api/{name}").code == 200
+    assert stamps() == before

@@ -1,0 +1,119 @@
+"""A headless Chromium, and a page of the explorer in it that is watched: what it asks for, what it complains about."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import imagecodecs
+import numpy as np
+
+from crackdask.arrays import Array
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+#: WebGL by the processor; no background services, which ask for things of their own.
+_ARGUMENTS = (
+    "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+)  # fmt: skip
+
+
+def missing() -> str | None:
+    """Return what is missing to drive a browser, or None."""
+    if CHROMIUM is None:
+        return "no chromium is installed (Debian: apt-get install chromium)"
+    if find_spec("playwright") is None:
+        return "no playwright: pip install playwright"
+    return None
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start a browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(_ARGUMENTS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Watched:
+    """A page, and what went wrong in it.
+
+    Attributes
+    ----------
+    page
+        Playwright's.
+    wrong
+        Messages of its console, errors of its scripts, and requests to elsewhere.
+    """
+
+    page: Page
+    wrong: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, context: BrowserContext, home: str) -> Watched:
+        """Open an empty page that may ask for nothing but what begins with `home`."""
+        watched = cls(context.new_page())
+        page = watched.page
+        page.set_default_timeout(30_000)
+        page.on("console", lambda said: watched.wrong.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: watched.wrong.append(str(error)))
+
+        def look(route: Any) -> None:
+            if route.request.url.startswith((home, "data:", "blob:")):
+                route.continue_()
+            else:
+                watched.wrong.append(f"asked for {route.request.url}")
+                route.abort()
+
+        page.route("**/*", look)
+        return watched
+
+    def shown(self, what: str, value: str) -> None:
+        """Wait until an element says that it shows something."""
+        self.page.locator(f'{what}[data-shown="{value}"]').wait_for(state="attached")
+
+    def ready(self) -> None:
+        """Wait until the picture is whole."""
+        self.page.locator('#view[data-ready="true"]').wait_for()
+
+    def picture(self) -> Array:
+        """Return the picture of the plane, (row, column, 3)."""
+        self.ready()
+        self.page.locator("#scale, #readout").evaluate_all(
+            "all => all.forEach(each => each.style.visibility = 'hidden')"
+        )
+        pixels: Array = imagecodecs.png_decode(self.page.locator("#view").screenshot())
+        return np.asarray(pixels[..., :3])
+
+    def click_voxel(self, row: float, column: float, shape: tuple[int, int]) -> None:
+        """Click at a voxel of the plane, which is shown whole."""
+        box = self.page.locator("#view").bounding_box()
+        assert box is not None
+        zoom = 0.96 * min(box["height"] / shape[0], box["width"] / shape[1])
+        x = box["width"] / 2 + (column + 0.5 - shape[1] / 2) * zoom
+        y = box["height"] / 2 + (row + 0.5 - shape[0] / 2) * zoom
+        self.page.locator("#view").click(position={"x": x, "y": y})
+
+    def saved(self, click: str, folder: Path) -> str:
+        """Return the text of the file that a click hands out."""
+        with self.page.expect_download() as download:
+            self.page.locator(click).click()
+        path = folder / download.value.suggested_filename
+        download.value.save_as(path)
+        return path.read_text(encoding="utf-8")
