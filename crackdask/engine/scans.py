@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from crackdask.engine.block_plan import PassCost, Plan, Projected, plan_blocks
+from crackdask.engine.cycler import Cycler
 from crackdask.engine.doubts import other_voxels, out_of_order, refuse_one_twice
 from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
@@ -31,6 +32,7 @@ class Scans:
     recipe: Recipe
     sources: tuple[Source, ...]
     crop: Box
+    cycler: Cycler | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, base: Path) -> Scans:
@@ -48,6 +50,10 @@ class Scans:
                 opened.append(_opened(recipe, state, base))
             except (SourceError, PlaceError) as error:
                 wrong.append(f"  states[{number}].source ({state.name}): {error}")
+        try:
+            cycler = Cycler.of(recipe, base, tuple(opened))
+        except (SourceError, PlaceError) as error:
+            raise RecipeError(f"  {error}") from None
         if wrong:
             raise RecipeError("\n".join([f"{len(wrong)} of {len(recipe.states)} scans cannot be used", *wrong]))
         shapes = {source.shape for source in opened}
@@ -63,7 +69,7 @@ class Scans:
         _can_be_filled(recipe, opened)
         limits = recipe.crop_of(opened[0].shape)
         (z0, z1), (y0, y1), (x0, x1) = limits
-        return cls(recipe, tuple(opened), Box((z0, y0, x0), (z1, y1, x1)))
+        return cls(recipe, tuple(opened), Box((z0, y0, x0), (z1, y1, x1)), cycler)
 
     def projections(self, state: int) -> Projections | None:
         """Return a state's projections, or None where its scan is a tomogram already."""
@@ -101,7 +107,8 @@ class Scans:
     @cached_property
     def fingerprints(self) -> dict[UnitKey, str]:
         """Fingerprint of every unit."""
-        return fingerprints(self.recipe, [source.fingerprint() for source in self.sources], self.shape)
+        cycler = self.cycler.fingerprint() if self.cycler else ""
+        return fingerprints(self.recipe, [source.fingerprint() for source in self.sources], self.shape, cycler)
 
 
 def _opened(recipe: Recipe, state: ScannedState, base: Path) -> Source:

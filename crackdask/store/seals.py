@@ -26,7 +26,7 @@ from crackdask.storage.locations import Place, Prefix, forget, names, opened, wr
 #: What is sealed beside the states of volumes.
 TABLES, COORDINATES = "tables", "coordinates"
 #: Groups of the store that are sealed with `TABLES`.
-TABLE_GROUPS = ("particles", "shells", "histograms", "contacts", "transforms", "reconstruction")
+TABLE_GROUPS = ("particles", "shells", "histograms", "contacts", "transforms", "reconstruction", "electrochemistry")
 #: Size, time of modification (0 where there is none), chunks in the file (more than one in a shard), what it ends in.
 _FIELDS = [("size", "<u8"), ("stamp", "<i8"), ("inner", "<u4"), ("mark", "<u4")]
 _ABSENT = 2**64 - 1
