@@ -239,7 +239,7 @@ def _at_a_rest(record: Record, quiet: Sequence[Rest], state: Scanned, sought: _S
     near = min((rest.cut_off, rest.relaxed), key=lambda v: abs(v - state.voltage))
     charge = float(np.interp(rest.begin, record.time, record.charge))
     lasted = f"{(rest.end - rest.begin) / 60:.0f} min" if rest.end > rest.begin else "the record's end or beginning"
-    reason = f"the only rest {doing} at {near:.3f} V in this order, at {rest.begin / 3600:.2f} h ({lasted})"
+    reason = f"the only rest {doing} that fits: {near:.3f} V at {rest.begin / 3600:.2f} h ({lasted})"
     return Link("rest", reason, rest.begin, rest.end, near, charge)
 
 

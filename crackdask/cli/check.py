@@ -86,10 +86,8 @@ def _print_cell(recipe: Recipe, cycler: Cycler) -> None:
     record, links = cycler.linked()
     began = f" from {record.start:%Y-%m-%d %H:%M}" if record.start else ""
     low, high, most = record.voltage.min(), record.voltage.max(), np.ptp(record.charge)
-    out.print(
-        f"\nthe cell: {record.rows} rows, {record.time[-1] / 3600:.4g} h{began}, {low:.3f} to {high:.3f} V, charge over "
-        f"{most:.4g} mAh"
-    )
+    what = f"{record.rows} rows, {record.time[-1] / 3600:.4g} h{began}, {low:.3f} to {high:.3f} V, {most:.4g} mAh"
+    out.print(f"\nthe cell: {what}")
     out.print(
         facts([[state.name, link.reason if link.by else f"not linked: {link.reason}"]
                for state, link in zip(recipe.states, links, strict=True)])
