@@ -8,6 +8,7 @@ the recipe's section ``[analyse]``; each function lets them be changed by name. 
 
 from __future__ import annotations
 
+from crackdask.analysis.cell import cell_record, damage_of_cell, incremental_capacity
 from crackdask.analysis.changes import changes, classes, damaged_on_charge, extremes, healed_on_discharge
 from crackdask.analysis.damage import damage
 from crackdask.analysis.damage_definitions import DAMAGE_FACTORS, DamageFactor, define_damage
@@ -23,15 +24,18 @@ __all__ = [
     "AnalysisError",
     "By",
     "DamageFactor",
+    "cell_record",
     "changes",
     "classes",
     "damage",
+    "damage_of_cell",
     "damaged_on_charge",
     "define_damage",
     "evidence",
     "extremes",
     "groups",
     "healed_on_discharge",
+    "incremental_capacity",
     "intensity",
     "paths",
     "profiles",

@@ -23,6 +23,7 @@ STEPS = (
     "sharpness",
     "levels",
     "measure",
+    "electrochemistry",
     "track",
 )
 GREY_LEVELS = 256
@@ -273,6 +274,21 @@ RECONSTRUCTION_COORDINATES = {
     "row": Variable("int64", ("row",), "1", "row of the tomogram, 0 at the first one that was reconstructed"),
     "flaw": Variable("str", ("flaw",), "1", "what is counted"),
     "rings": Variable("str", ("rings",), "1", "before or after ring removal"),
+}
+#: What the cell did, from a cycler's files, and which moment of it each state belongs to; NaN where none is known.
+ELECTROCHEMISTRY = {
+    "time": Variable("float64", ("record",), "s", "time since the record began"),
+    "cell_voltage": Variable("float64", ("record",), "V", "measured voltage of the cell"),
+    "current": Variable("float64", ("record",), "mA", "current, positive on charge"),
+    "charge": Variable("float64", ("record",), "mAh", "charge put in since the record began, less what came out"),
+    "linked_by": Variable(
+        "str", ("state",), "1", "what links the state to the record: time, metadata, rest, or nothing"
+    ),
+    "link_reason": Variable("str", ("state",), "1", "why the state is linked there, or why it is not"),
+    "scan_begin": Variable("float64", ("state",), "s", "beginning of the scan, or of the rest that it was taken in"),
+    "scan_end": Variable("float64", ("state",), "s", "end of the scan, or of the rest that it was taken in"),
+    "scan_voltage": Variable("float64", ("state",), "V", "measured voltage of the cell there"),
+    "scan_charge": Variable("float64", ("state",), "mAh", "charge put in since the record began, there"),
 }
 #: A tomogram that is made of projections.
 TOMOGRAM = Variable("float32", SPATIAL, "1/voxel", "attenuation per voxel edge")

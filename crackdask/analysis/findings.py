@@ -106,6 +106,23 @@ KINDS: Mapping[str, Kind] = {
         "reconstruction remove them",
     ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
+    "cycler-notes": Kind(
+        "how the cycler's files were read",
+        'if it is otherwise, say so under [electrochemistry], such as dates = "day first"',
+        note=True,
+    ),
+    "current-reversed": Kind(
+        "the current looks turned round",
+        'if it is positive on discharge in these files, set positive = "discharge" under [electrochemistry]',
+    ),
+    "not-linked": Kind(
+        "a state is linked to no moment of the cell's record",
+        "no capacity is told for it; give the `time` of its scan in the recipe",
+    ),
+    "other-cell": Kind(
+        "no state is linked to the cell's record",
+        "look whether the files are of this cell, and give the `time` of each scan in the recipe",
+    ),
     "projection-notes": Kind(
         "how projections were taken",
         "if it was meant otherwise, name the parts of the scan under [reconstruct]: flats, darks, image_key",

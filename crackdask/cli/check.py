@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
+from crackdask.analysis import cycler_findings as findings
+from crackdask.analysis.findings import KINDS
 from crackdask.cli.common import app, examples, notice, out
 from crackdask.cli.console import duration, facts, size
 from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOption, RecipePath, WorkersOption
 from crackdask.cluster.worker_settings import check_memory
 from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate
+from crackdask.engine.cycler import Cycler
 from crackdask.engine.scans import Scans, ScansError
 from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 from crackdask.recipe.recipe import Recipe, load, load_site
@@ -80,9 +85,27 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
         ["likely time", f"{duration(cost.seconds)} on {workers} worker{'s' * (workers > 1)}"],
     ]
     out.print(facts(rows))
+    if scans.cycler:
+        _print_cell(recipe, scans.cycler)
     for words in scans.doubts():
         notice(words)
     out.print("\nthe recipe is valid")
+
+
+def _print_cell(recipe: Recipe, cycler: Cycler) -> None:
+    """Say what the cycler recorded, and which moment of it each state is linked to, and why."""
+    record, links = cycler.linked()
+    began = f" from {record.start:%Y-%m-%d %H:%M}" if record.start else ""
+    low, high, most = record.voltage.min(), record.voltage.max(), np.ptp(record.charge)
+    what = f"{record.rows} rows, {record.time[-1] / 3600:.4g} h{began}, {low:.3f} to {high:.3f} V, {most:.4g} mAh"
+    out.print(f"\nthe cell: {what}")
+    out.print(
+        facts([[state.name, link.reason if link.by else f"not linked: {link.reason}"]
+               for state, link in zip(recipe.states, links, strict=True)])
+    )  # fmt: skip
+    for finding in (*findings.of_record(record), *findings.of_links([state.name for state in recipe.states], links)):
+        if finding.code != "not-linked":
+            notice(f"{KINDS[finding.code].title}: {finding.text}")
 
 
 def _projections(scans: Scans) -> Iterator[list[str]]:

@@ -28,6 +28,7 @@ COMMANDS = {
     "demo": "Make a small operando experiment with known truth, run everything on it, and write the report.",
     "init": "Write a recipe for some scans, to be completed by hand.",
     "check": "Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel.",
+    "preview": "Show one crop under each value of a key: outlines, counts, sizes, and how the answers differ.",
     "run": "Do everything that is not done yet; call it again to continue after any stop.",
     "warm": "Compile the kernels that a run needs, so that the first run on this machine need not wait for them.",
     "submit": "Submit a job of a batch system that holds the whole run: scheduler, client and workers.",

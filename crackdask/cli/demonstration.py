@@ -11,6 +11,7 @@ import pandas as pd
 
 from crackdask.analysis.regions import regions
 from crackdask.phantom import Phantom, hard, write
+from crackdask.phantom.cell_record import cell_record, write_mpt
 from crackdask.phantom.projected_scans import write_projections
 from crackdask.phantom.projections import Projections
 from crackdask.store.open import open_store
@@ -52,6 +53,9 @@ def prepare(
     shape = " x ".join(map(str, phantom.shape))
     say(f"making {len(phantom.states)} scans of {shape} voxels in {folder}")
     write(phantom, folder, workers=workers)
+    write_mpt(cell_record(phantom.states), folder / "cell.mpt")
+    with recipe.open("a", encoding="utf-8") as file:
+        file.write('\n[electrochemistry]\nfiles = ["cell.mpt"]\n')
     return recipe
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from crackdask.engine.block_plan import PassCost, Plan, plan_blocks
+from crackdask.engine.cycler import Cycler
 from crackdask.engine.doubts import nothing_to_reconstruct, other_pixels, other_voxels, out_of_order, refuse_one_twice
 from crackdask.engine.projection_costs import Projected
 from crackdask.engine.work_units import fingerprints
@@ -39,6 +40,7 @@ class Scans:
     recipe: Recipe
     sources: tuple[Source, ...]
     crop: Box
+    cycler: Cycler | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, base: Path) -> Scans:
@@ -62,11 +64,16 @@ class Scans:
             opened.append(found)
         lines = [f"{len(wrong)} of {len(recipe.states)} scans cannot be used", *wrong] if wrong else []
         lines += _wrong_together(recipe, opened)
+        cycler = None
+        try:
+            cycler = Cycler.of(recipe, base, opened)
+        except (SourceError, PlaceError) as error:
+            lines.append(f"  {error}")
         if lines:
             raise ScansError("\n".join(lines), absent)
         sources = tuple(source for source in opened if source)
         (z0, z1), (y0, y1), (x0, x1) = recipe.crop_of(sources[0].shape)
-        return cls(recipe, sources, Box((z0, y0, x0), (z1, y1, x1)))
+        return cls(recipe, sources, Box((z0, y0, x0), (z1, y1, x1)), cycler)
 
     def projections(self, state: int) -> Projections | None:
         """Return a state's projections, or None where its scan is a tomogram already."""
@@ -120,7 +127,8 @@ class Scans:
     @cached_property
     def fingerprints(self) -> dict[UnitKey, str]:
         """Fingerprint of every unit."""
-        return fingerprints(self.recipe, [source.fingerprint() for source in self.sources], self.shape)
+        cycler = self.cycler.fingerprint() if self.cycler else ""
+        return fingerprints(self.recipe, [source.fingerprint() for source in self.sources], self.shape, cycler)
 
 
 def opened_scan(recipe: Recipe, state: ScannedState, base: Path) -> Source:

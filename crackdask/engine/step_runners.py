@@ -14,6 +14,7 @@ import numpy as np
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
 from crackdask.engine.context import ResultError, RunContext
+from crackdask.engine.cycler_runner import recorded
 from crackdask.engine.flattening import flattenings
 from crackdask.engine.grey_levels import onto_reference
 from crackdask.engine.pass_runner import Readable
@@ -290,5 +291,6 @@ PERFORM: Mapping[str, Callable[[RunContext, Unit], dict[str, Array]]] = {
     "sharpness": sharpness.measured,
     "levels": _levels,
     "measure": _measure,
+    "electrochemistry": recorded,
     "track": tracked,
 }

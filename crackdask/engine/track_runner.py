@@ -13,6 +13,7 @@ from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
 from crackdask.engine.context import RunContext
+from crackdask.engine.cycler_runner import as_stored as record_as_stored
 from crackdask.engine.flattening import across_scans
 from crackdask.engine.grey_levels import grey_scales, phases
 from crackdask.engine.reconstruct_runner import as_stored
@@ -68,6 +69,10 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
         )
     )
     writer.write_reconstruction(as_stored(_reconstructed(context)), COUNTED)
+    params = context.recipe.electrochemistry
+    writer.write_electrochemistry(
+        *(record_as_stored(context.result("electrochemistry"), params.active_mass_mg) if params else ({}, {}))
+    )
     told = _findings(context, transforms)
     levels, of_phases = phases(context)
     numbers = _whole_volume_numbers(context, levels)

@@ -116,7 +116,8 @@ def units(recipe: Recipe) -> list[Unit]:
         if step.states == "all" or (step.states == "reference") == (state == recipe.reference)
         if step.asked(sections, state == recipe.reference)
     ]
-    return planned + [_unit(step, recipe.reference, recipe, sections, order) for step in of_stage(Stage.WHOLE)]
+    whole = [step for step in of_stage(Stage.WHOLE) if step.asked(sections, True)]
+    return planned + [_unit(step, recipe.reference, recipe, sections, order) for step in whole]
 
 
 def _unit(step: Step, state: int, recipe: Recipe, sections: Mapping[str, Any], order: Sequence[int]) -> Unit:
@@ -143,7 +144,7 @@ def _is_made(volume: VolumeKey, sections: Mapping[str, Any], reference: int) -> 
     return any(name in step.writes and step.asked(sections, state == reference) for step in REGISTRY.values())
 
 
-def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -> dict[UnitKey, str]:
+def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int], cycler: str = "") -> dict[UnitKey, str]:
     """Return the fingerprint of every unit's result.
 
     Parameters
@@ -154,12 +155,14 @@ def fingerprints(recipe: Recipe, sources: Sequence[str], shape: Sequence[int]) -
         Fingerprint of each state's scan.
     shape
         Shape of the stored volume.
+    cycler
+        Fingerprint of the cycler's files, where there are any.
     """
     content = recipe.as_dict()
     by_unit: dict[UnitKey, str] = {}
     for unit in units(recipe):
         step = REGISTRY[unit.step]
-        opened: dict[str, Any] = {"source": sources[unit.state], "shape": list(shape)}
+        opened: dict[str, Any] = {"source": sources[unit.state], "shape": list(shape), "cycler": cycler}
         needs = [by_unit[key] for key in unit.needs]
         by_unit[unit.key] = fingerprint(step, _parameters(recipe, content, step, unit.state), needs, opened)
     return by_unit

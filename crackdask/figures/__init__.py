@@ -26,6 +26,7 @@ from crackdask.figures import (
     damage_map,
     damage_pies,
     depth_profiles,
+    electrochemistry,
     histogram,
     intensity,
     local_motion,
@@ -42,6 +43,7 @@ from crackdask.figures.cross_sections import slices
 from crackdask.figures.damage_map import damage_in_place
 from crackdask.figures.damage_pies import damaged_on_charge, extreme_states, healed_on_discharge
 from crackdask.figures.depth_profiles import radial_profiles
+from crackdask.figures.electrochemistry import cell_capacity, cell_over_time, damage_against_cell
 from crackdask.figures.histogram import grey_histogram
 from crackdask.figures.intensity import intensity_by_size, mean_intensity, relative_intensity
 from crackdask.figures.local_motion import uneven_motion
@@ -59,6 +61,7 @@ _IN_ORDER = (
     damage_pies,
     path_tree,
     after_cycling,
+    electrochemistry,
     damage_map,
     cracks,
     depth_profiles,
@@ -78,9 +81,12 @@ __all__ = [
     "aged_by_size",
     "aged_intensity",
     "before_and_after",
+    "cell_capacity",
+    "cell_over_time",
     "center_strip",
     "crack_skeleton",
     "crack_surface",
+    "damage_against_cell",
     "damage_in_place",
     "damaged_on_charge",
     "detector_flaws",

@@ -10,9 +10,12 @@ from typing import Any
 
 from crackdask.sources import suggest
 from crackdask.sources.projections import Projections
+from crackdask.sources.state_hints import Hint, written
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.storage.locations import Place
 
+#: What a recipe needs of each state.
+_ASKED = {"voltage": "V vs Li/Li+", "step": "pristine, charge, discharge or aged", "cycle": ""}
 #: From 0 to 180 degrees the last projection may be left out.
 _HALF_TURN = 178.0
 
@@ -34,15 +37,7 @@ def draft(scans: Sequence[Place], base: Path) -> str:
     """
     drafted = [entry for path in scans for entry in suggest(path, ReconstructParams())]
     sizes = [entry["voxel_um"] for entry in drafted if entry["voxel_um"] is not None]
-    voxel, note = (sizes[0], "from the scan's metadata") if sizes else (1.0, "the files do not tell: fill in")
-    value = json.dumps(list(voxel) if isinstance(voxel, tuple) else voxel)
-    if len(set(sizes)) > 1:
-        note += f", and others say otherwise: {', '.join(str(size) for size in dict.fromkeys(sizes))}"
-    lines = [
-        "[experiment]",
-        f"name = {json.dumps(base.name or 'experiment')}",
-        f"voxel_um = {value}  # {note}; one number or [z, y, x]",
-    ]
+    lines = ["[experiment]", f"name = {json.dumps(base.name or 'experiment')}", _voxel_um(sizes)]
     names: list[str] = []
     for number, entry in enumerate(drafted):
         name = entry["name"] if entry["name"] not in names else f"{entry['name']} {number + 1}"
@@ -53,9 +48,8 @@ def draft(scans: Sequence[Place], base: Path) -> str:
             "",
             f"[[states]]  # {shape} voxels, {_made_of(entry)}",
             f"name = {json.dumps(name)}",
-            f"voltage = {3.0 if number == 0 else 4.2}  # V vs Li/Li+: fill in",
-            f'step = "{"pristine" if number == 0 else "charge"}"  # pristine, charge, discharge or aged',
-            "cycle = 0",
+            *(_line_of(key, entry["hints"], words) for key, words in _ASKED.items()),
+            *([_line_of("time", entry["hints"], "")] if "time" in entry["hints"] else []),
             f"source = {json.dumps((path if '://' in path else os.path.relpath(path, base)) + mark + inner)}",
         ]
         if entry["unwritten"]:
@@ -66,6 +60,26 @@ def draft(scans: Sequence[Place], base: Path) -> str:
     lines += _reconstruct(projected) if projected else []
     lines += ["", "# Every other section is optional: see the README.", ""]
     return "\n".join(lines)
+
+
+def _voxel_um(sizes: Sequence[Any]) -> str:
+    """Return the line of the voxel size, left open where no file tells it."""
+    if not sizes:
+        return "# voxel_um =   # um, one number or [z, y, x]: fill in, the files do not tell"
+    value = json.dumps(list(sizes[0]) if isinstance(sizes[0], tuple) else sizes[0])
+    note = "from the scan's metadata"
+    if len(set(sizes)) > 1:
+        note += f", and others say otherwise: {', '.join(str(size) for size in dict.fromkeys(sizes))}"
+    return f"voxel_um = {value}  # {note}; one number or [z, y, x]"
+
+
+def _line_of(key: str, hints: Mapping[str, Hint], words: str) -> str:
+    """Return the line of a key of a state: what is known with where it stands, what is not left open."""
+    if hint := hints.get(key):
+        return f"{key} = {written(hint.value)}  # {hint.origin}{'; ' if words else ''}{words}"
+    if key == "cycle":
+        return "cycle = 0"
+    return f"# {key} =   # {words}: fill in"
 
 
 def _made_of(entry: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from unicodedata import category
@@ -25,6 +26,7 @@ from crackdask.recipe.site import ClusterParams, Site, nbytes
 from crackdask.schema import STEPS
 from crackdask.sources.completeness import Missing
 from crackdask.steps.denoise import DenoiseParams
+from crackdask.steps.electrochemistry import ElectrochemistryParams
 from crackdask.steps.grey import GreyParams
 from crackdask.steps.labels import LabelsParams
 from crackdask.steps.mask import MaskParams
@@ -75,6 +77,17 @@ def _pair(value: Any) -> Any:
     return tuple(value)
 
 
+def _moment(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise ValueError(f"a date and a time, such as 2026-03-01T14:30:00, not {shown(value)}") from None
+    if not isinstance(value, datetime | None):
+        raise ValueError(f"a date and a time, such as 2026-03-01T14:30:00, not {shown(value)}")  # noqa: TRY004
+    return value.replace(tzinfo=None) if value else value
+
+
 #: From a picometre to a metre: what is outside is a mistake of units, and squares and products stay numbers.
 Length = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 Lengths = Annotated[tuple[Length, Length, Length], BeforeValidator(_cube)]
@@ -122,6 +135,9 @@ class ScannedState(BaseModel):
     cycle: int = Field(0, ge=0, le=1_000_000, description="number of the cycle")
     missing: Missing = Field("refuse", description="what chunks are that an HDF5 or Zarr source lacks")
     kind: Kind = Field("auto", description="what the source is: projections or a tomogram; auto: as its headers say")
+    time: Annotated[datetime | None, BeforeValidator(_moment)] = Field(
+        None, description="when it was scanned, by the cycler's clock, such as 2026-03-01T14:30:00"
+    )
 
     @field_validator("name")
     @classmethod
@@ -200,6 +216,7 @@ class Recipe(BaseModel):
     labels: LabelsParams = LabelsParams()
     transfer: TransferParams = TransferParams()
     measure: MeasureParams = MeasureParams()
+    electrochemistry: ElectrochemistryParams | None = None
     analyse: AnalyseParams = AnalyseParams()
     compute: Compute = Compute()
     cluster: ClusterParams = ClusterParams()
@@ -229,10 +246,11 @@ class Recipe(BaseModel):
     def as_dict(self) -> dict[str, Any]:
         """Return the resolved recipe as plain values; where it ran is not part of it."""
         content = self.model_dump(mode="json", by_alias=True, exclude={"cluster"})
-        if self.reconstruct is None:
-            del content["reconstruct"]
+        for section in ("reconstruct", "electrochemistry"):
+            if content[section] is None:
+                del content[section]
         for state in content["states"]:
-            for key, usual in (("missing", "refuse"), ("kind", "auto")):
+            for key, usual in (("missing", "refuse"), ("kind", "auto"), ("time", None)):
                 if state[key] == usual:  # so it was before there was a choice
                     del state[key]
         return content

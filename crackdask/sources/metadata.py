@@ -17,6 +17,7 @@ from crackdask.sources.hdf5 import HDF5, hdf5_file, hdf5_shapes
 from crackdask.sources.opening import open_source
 from crackdask.sources.projections import Projections, is_projections, open_projections
 from crackdask.sources.scan_parts import ProjectionKeys
+from crackdask.sources.state_hints import state_hints
 from crackdask.sources.tiff import TIFF
 from crackdask.storage.locations import Place, opened, place
 
@@ -37,7 +38,8 @@ def suggest(path: Place, keys: ProjectionKeys | None = None) -> list[dict[str, A
 
     A path may be a scan or a folder of scans. Each entry has `name`, `source` (for the recipe),
     `shape`, `dtype`, `voxel_um`: a number, three of them (z, y, x), or None where the file does
-    not say, `unwritten`: what of the scan is not there, and `projections`: the opened ones, or None where it
+    not say, `unwritten`: what of the scan is not there, `hints`: what name and file tell of the state, and
+    `projections`: the opened ones, or None where it
     is a tomogram. They are looked for where `keys` are given, which say how.
 
     Raises
@@ -102,9 +104,11 @@ def _entry(source: Source) -> dict[str, Any]:
     projected = source if isinstance(source, Projections) else None
     inner = "" if projected else source.inner.strip("/")
     edges = stated_voxel_um(source)
+    name = path.name if path.is_dir() and source.kind != "zarr" else _bare(path.name)
     return {
         "projections": projected,
-        "name": path.name if path.is_dir() and source.kind != "zarr" else _bare(path.name),
+        "name": name,
+        "hints": state_hints(source, name),
         "source": f"{path}::/{inner}" if inner else str(path),
         "shape": source.shape,
         "dtype": source.dtype.name,

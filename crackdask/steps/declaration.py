@@ -19,8 +19,9 @@ from crackdask.grid import Triple
 
 #: Facts of the experiment that may decide a step's result, beside the step's own section of the recipe.
 Fact = Literal["voxel_um", "fill", "crop", "states"]
-#: Facts that are known only when the scans were opened: the scan's fingerprint, the shape of the stored volume.
-Opened = Literal["source", "shape"]
+#: Facts that are known only when files were opened: the scan's fingerprint, the shape of the stored volume, the
+#: fingerprint of the cycler's files.
+Opened = Literal["source", "shape", "cycler"]
 #: What the name of a labelling step is written as where another step needs "the labels, whichever step made them".
 LABELLING = "labelling"
 

@@ -83,8 +83,8 @@ STEP = Step(
     stage=Stage.WHOLE,
     facts=("states",),
     states="reference",
-    needs=(("measure", Of.ALL), ("register", Of.ALL), ("reconstruct", Of.ALL)),
+    needs=(("measure", Of.ALL), ("register", Of.ALL), ("reconstruct", Of.ALL), ("electrochemistry", Of.REFERENCE)),
     reads=(("tables", Of.ALL),),
     groups=("particles", "shells", "histograms", "contacts", "transforms"),
-    groups_if_any=("reconstruction",),
+    groups_if_any=("reconstruction", "electrochemistry"),
 )

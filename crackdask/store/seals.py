@@ -30,7 +30,7 @@ TABLES, COORDINATES = "tables", "coordinates"
 #: Groups of the store that hold coarser levels; each state of an array of theirs is sealed by itself.
 LEVEL_GROUPS = ("levels", "labels")
 #: Groups of the store that are sealed with `TABLES`.
-TABLE_GROUPS = ("particles", "shells", "histograms", "contacts", "transforms", "reconstruction")
+TABLE_GROUPS = ("particles", "shells", "histograms", "contacts", "transforms", "reconstruction", "electrochemistry")
 #: Size, time of modification (0 where there is none), chunks in the file (more than one in a shard), what it ends in.
 _FIELDS = [("size", "<u8"), ("stamp", "<i8"), ("inner", "<u4"), ("mark", "<u4")]
 _ABSENT = 2**64 - 1

@@ -31,7 +31,10 @@ from crackdask.schema import UnitKey
 from tests.support.tiny import Tiny, assert_same_store
 from tests.support.tiny import crackdask as command
 
-COMMANDS = ("demo", "init", "check", "run", "warm", "submit", "status", "cracks", "report", "explore", "export")
+COMMANDS = (
+    "demo", "init", "check", "preview", "run", "warm", "submit", "status", "levels", "cracks", "report",
+    "explore", "export",
+)  # fmt: skip
 
 
 def words(text: str) -> str:

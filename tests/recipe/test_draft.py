@@ -12,6 +12,7 @@ import pytest
 import tifffile
 import zarr
 
+from crackdask.sources.state_hints import hints_of_name
 from tests.support.tiny import crackdask, scan, write_slices
 
 
@@ -45,7 +46,19 @@ def as_zarr(place: Path, seed: int) -> Path:
 FORMS = [as_slices, as_stack, as_hdf5, as_npy, as_zarr]
 
 
+def fill_in(recipe: Path) -> None:
+    """Fill in what nobody but the experimenter knows."""
+    values = {"voltage": "3.0", "step": '"pristine"', "voxel_um": "0.5"}
+    lines = recipe.read_text().splitlines()
+    for k, line in enumerate(lines):
+        key = line.partition("=")[0].strip("# ")
+        if line.startswith("# ") and key in values:
+            lines[k] = f"{key} = {values[key]}"
+    recipe.write_text("\n".join(lines) + "\n")
+
+
 def assert_checked(recipe: Path) -> dict[str, Any]:
+    fill_in(recipe)
     said = crackdask("check", recipe)
     assert said.code == 0, said.err
     assert "20 x 28 x 32 voxels, uint16 scans" in said.out
@@ -59,10 +72,10 @@ def test_scans_by_name(tmp_path: Path, form: Any) -> None:
     said = crackdask("init", *scans, "-o", tmp_path / "recipe.toml")
     assert said.code == 0, said.err
     recipe = tmp_path / "recipe.toml"
-    assert said.out == f"wrote {recipe}: fill in voltages and steps, then:\n  crackdask check {recipe}\n"
+    words = " ".join(said.out.split())
+    assert words == f"wrote {recipe}: fill in voltage (2), step (2), voxel_um, then: crackdask check {recipe}"
     content = assert_checked(tmp_path / "recipe.toml")
     assert [state["name"] for state in content["states"]] == ["scan_0", "scan_1"]
-    assert [state["step"] for state in content["states"]] == ["pristine", "charge"]
     inner = "::/entry/data/data" if form is as_hdf5 else ""
     assert [state["source"].removesuffix("::/") for state in content["states"]] == [s.name + inner for s in scans]
 
@@ -98,8 +111,50 @@ def test_voltages_in_names_of_files(tmp_path: Path) -> None:
         np.save(tmp_path / name, scan(0))
     scans = [tmp_path / name for name in ("pristine.npy", "4.2V.npy", "2.5V_DC.npy")]
     assert crackdask("init", *scans, "-o", tmp_path / "r.toml").code == 0
+    text = (tmp_path / "r.toml").read_text()
+    assert "voltage = 2.5  # from the name; V vs Li/Li+" in text
     content = assert_checked(tmp_path / "r.toml")
     assert [state["name"] for state in content["states"]] == ["pristine", "4.2V", "2.5V_DC"]
+    assert [state["voltage"] for state in content["states"][1:]] == [4.2, 2.5]
+    assert [content["states"][k]["step"] for k in (0, 2)] == ["pristine", "discharge"]
+
+
+def test_what_is_not_known_is_left_open_and_check_names_it(tmp_path: Path) -> None:
+    as_npy(tmp_path, 0)
+    assert crackdask("init", tmp_path / "scan_0.npy", "-o", tmp_path / "r.toml").code == 0
+    said = crackdask("check", tmp_path / "r.toml")
+    assert said.code == 2
+    for key in ("experiment.voxel_um", "states[0].voltage", "states[0].step"):
+        assert f"{key}: missing" in said.err
+
+
+def test_a_nexus_file_tells_its_sample_and_its_time(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "12345.nxs", "w") as file:
+        file["entry/data/data"] = scan(0)
+        file["entry/start_time"] = "2026-03-14T09:26:53+01:00"
+        file["entry/sample/description"] = "NMC811, discharged after 10 cycles"
+        file["entry/sample/voltage"] = 2501.0
+        file["entry/sample/voltage"].attrs["units"] = "mV"
+    assert crackdask("init", tmp_path / "12345.nxs", "-o", tmp_path / "r.toml").code == 0
+    state = assert_checked(tmp_path / "r.toml")["states"][0]
+    assert (state["voltage"], state["step"], state["cycle"]) == (2.501, "aged", 10)
+    assert state["time"].isoformat() == "2026-03-14T09:26:53"
+    text = (tmp_path / "r.toml").read_text()
+    assert "from entry/sample/voltage in the file" in text
+    assert "from entry/sample/description in the file" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "voltage"),
+    [
+        ("4.2V", 4.2), ("4_2V_charge", 4.2), ("4p35 V", 4.35), ("s12_4V2", 4.2), ("300mV", 0.3), ("V4", None),
+        ("scan_v2", None), ("3.0V_to_4.2V", None), ("14.2V", None), ("4.2Volume", None), ("2V4_b", 2.4),
+        ("4.2v-dc", 4.2),
+    ],
+)  # fmt: skip
+def test_voltages_that_names_tell(name: str, voltage: float | None) -> None:
+    found = hints_of_name(name).get("voltage")
+    assert (found.value if found else None) == voltage
 
 
 def test_scans_of_one_name_get_several(tmp_path: Path) -> None:

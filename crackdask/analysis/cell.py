@@ -1,0 +1,160 @@
+"""The cell beside its particles: the cycler's record, incremental capacity, damage against what the cell did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdask.analysis.damage import damage_of
+from crackdask.analysis.parameters import AnalysisError
+from crackdask.analysis.tables import table_of
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    import xarray as xr
+else:
+    xr = Later("xarray")
+
+Floats = NDArray[np.float64]
+#: A half cycle of less than this share of the largest one is a pulse or a ripple of the current.
+_PULSE = 0.02
+#: Rows so near the last voltage of a half cycle, in widths of an interval, hold the voltage rather than pass it.
+_HELD = 0.2
+_NO_CURRENT = 1e-3
+
+
+def cell_record(store: xr.DataTree) -> xr.Dataset:
+    """Return the record of the cell and where the states lie in it.
+
+    Parameters
+    ----------
+    store
+        What ``crackdask.open`` returns.
+
+    Returns
+    -------
+    xarray.Dataset
+        Along `record`: `time` (s), `cell_voltage` (V), `current` (mA), `charge` (mAh), and `specific_charge` (mAh/g)
+        where the recipe has the active mass. Along `state`: `linked_by`, `link_reason`, `scan_begin` and `scan_end`
+        (s), `scan_voltage` (V), `scan_charge` (mAh).
+
+    Raises
+    ------
+    AnalysisError
+        If the recipe named no files of a cycler.
+    """
+    if "electrochemistry" not in store.children:
+        raise AnalysisError(
+            "the store has no record of the cell: name the cycler's files under [electrochemistry] in the recipe"
+        )
+    record = table_of(store, "electrochemistry").load()
+    mass = record.attrs.get("active_mass_mg")
+    if mass:
+        record["specific_charge"] = 1000 * record.charge / mass
+        record.specific_charge.attrs = {"units": "mAh/g", "long_name": "charge over the active mass"}
+    return record
+
+
+def half_cycles(current: Floats, charge: Floats) -> list[slice]:
+    """Return the rows of each charge and discharge; rests within one belong to it.
+
+    >>> half_cycles(np.array([1., 1., 0., 1., -1., -1.]), np.array([0., 1., 1., 2., 1., 0.]))
+    [slice(0, 4, None), slice(3, 6, None)]
+    """
+    least = _NO_CURRENT * max(float(np.abs(current).max()), 1e-12)
+    flowing = np.flatnonzero(np.abs(current) > least)
+    if not flowing.size:
+        return []
+    turns = np.flatnonzero(np.diff(np.sign(current[flowing])) != 0)
+    ends = [*flowing[turns], flowing[-1]]
+    begins = [flowing[0], *flowing[turns]]
+    parts = [slice(int(a), int(b) + 1) for a, b in zip(begins, ends, strict=True)]
+    moved = [abs(float(charge[part][-1] - charge[part][0])) for part in parts]
+    return [part for part, size in zip(parts, moved, strict=True) if size > _PULSE * max(moved)]
+
+
+def incremental_capacity(store: xr.DataTree, width_mv: float = 10.0) -> xr.Dataset:
+    """Return the incremental capacity dQ/dV of each charge and discharge.
+
+    The charge that flowed in each interval of voltage over its width: no smoothing, and its sum is the capacity, less
+    what flowed at the end while the voltage was held.
+
+    Parameters
+    ----------
+    store
+        What ``crackdask.open`` returns.
+    width_mv
+        Of an interval, mV.
+
+    Returns
+    -------
+    xarray.Dataset
+        Along `interval`: `half_cycle` (number, from 1), `direction` ("charge" or "discharge"), `voltage` (V, the middle
+        of the interval) and `dq_dv` (mAh/V, positive).
+
+    Raises
+    ------
+    AnalysisError
+        If the store has no record of the cell, or the width is not positive.
+    """
+    if not width_mv > 0:
+        raise AnalysisError(f"the width of an interval is {width_mv:g} mV, wanted more than 0")
+    record, width = cell_record(store), width_mv / 1000
+    voltage, current, charge = (record[name].values for name in ("cell_voltage", "current", "charge"))
+    columns: dict[str, list[Any]] = {"half_cycle": [], "direction": [], "voltage": [], "dq_dv": []}
+    for number, rows in enumerate(half_cycles(current, charge), start=1):
+        v, q = voltage[rows], charge[rows]
+        sign = 1.0 if q[-1] > q[0] else -1.0
+        # Noise and rests turn the voltage back for a while: what counts is how far it has come.
+        reached = np.maximum.accumulate(sign * v)
+        passing = reached <= reached[-1] - _HELD * width
+        if np.count_nonzero(passing) < 2:
+            continue
+        reached, q = reached[passing], q[passing]
+        edges = width * np.arange(np.floor(reached[0] / width), np.ceil(reached[-1] / width) + 1)
+        flowed = sign * np.diff(np.interp(edges, reached, q))
+        edges = sign * edges
+        columns["half_cycle"] += [number] * flowed.size
+        columns["direction"] += ["charge" if sign > 0 else "discharge"] * flowed.size
+        columns["voltage"] += ((edges[1:] + edges[:-1]) / 2).tolist()
+        columns["dq_dv"] += (flowed / width).tolist()
+    found = xr.Dataset({name: ("interval", np.array(values)) for name, values in columns.items()})
+    found.dq_dv.attrs = {"units": "mAh/V", "long_name": "incremental capacity"}
+    found.voltage.attrs = {"units": "V", "long_name": "middle of the interval"}
+    return found.assign_attrs(width_mv=width_mv)
+
+
+def damage_of_cell(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
+    """Return the mean damage of the tracked particles in each state beside what the cell did until then.
+
+    Parameters
+    ----------
+    store
+        What ``crackdask.open`` returns.
+    **parameters
+        Of :class:`crackdask.analyse.AnalyseParams`, where not as in the recipe.
+
+    Returns
+    -------
+    xarray.Dataset
+        Along `state`: `damage` (mean), `error_bar` (two standard errors of the mean over particles), `cell_voltage` (V,
+        measured; the recipe's where a state is not linked), `charge` (mAh; NaN there) and `is_linked`.
+    """
+    record = cell_record(store)
+    found, _ = damage_of(store, parameters)
+    count = found.damage.notnull().sum("particle")
+    bar = 2 * found.damage.std("particle", ddof=1) / np.sqrt(count)
+    chosen = record.sel(state=found.state)
+    linked = xr.DataArray([bool(str(by)) for by in chosen.linked_by.values], dims="state")
+    told = xr.Dataset(
+        {
+            "damage": found.damage.mean("particle"),
+            "error_bar": bar,
+            "cell_voltage": chosen.scan_voltage.where(linked, chosen.voltage),
+            "charge": chosen.scan_charge,
+            "is_linked": linked,
+        }
+    )
+    return told.assign_attrs(record.attrs)

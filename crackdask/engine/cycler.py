@@ -1,0 +1,70 @@
+"""The cycler's files of a recipe: where they lie, what stands for them, and how states are linked to them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from crackdask.analysis.state_links import Link, Scanned, links
+from crackdask.recipe.recipe import Recipe
+from crackdask.sources import Source, SourceError
+from crackdask.sources.cycler import CyclerRecord, Reading, read_record
+from crackdask.sources.scan_times import scan_times
+from crackdask.steps.electrochemistry import ElectrochemistryParams
+from crackdask.storage.locations import Place, fetched, place
+
+Times = tuple[datetime, datetime] | None
+
+
+@dataclass(frozen=True)
+class Cycler:
+    """The cycler's files of a recipe, and when each scan was taken as far as its own file tells."""
+
+    recipe: Recipe
+    params: ElectrochemistryParams
+    paths: tuple[Place, ...]
+    seen: tuple[Times, ...]
+
+    @classmethod
+    def of(cls, recipe: Recipe, base: Path, sources: Sequence[Source | None]) -> Cycler | None:
+        """Return the files that a recipe names, or None where it names none.
+
+        Raises
+        ------
+        SourceError
+            If one is not there.
+        """
+        params = recipe.electrochemistry
+        if params is None:
+            return None
+        paths = []
+        for name in params.files:
+            outright = place(name)
+            path = outright if not isinstance(outright, Path) else base / outright.expanduser()
+            if not path.is_file():
+                raise SourceError(f"electrochemistry.files: there is no file {path}; correct the path")
+            paths.append(path)
+        return cls(recipe, params, tuple(paths), tuple(scan_times(source) if source else None for source in sources))
+
+    def fingerprint(self) -> str:
+        """Return a sha256 over the files' bytes, in their order, and over the times of the scans."""
+        digest = hashlib.sha256(repr(self.seen).encode())
+        for path in self.paths:
+            with fetched(path) as file:
+                for piece in iter(partial(file.read, 2**22), b""):
+                    digest.update(piece)
+        return digest.hexdigest()
+
+    def linked(self) -> tuple[CyclerRecord, list[Link]]:
+        """Read the record, and link the states to it."""
+        params = self.params
+        record = read_record(self.paths, Reading(params.columns, params.dates, params.positive))
+        states = [
+            Scanned(state.name, state.voltage, state.step, state.time, seen)
+            for state, seen in zip(self.recipe.states, self.seen, strict=True)
+        ]
+        return record, links(record, states, params.tolerance, 60 * params.rest_min)

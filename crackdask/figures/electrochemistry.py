@@ -1,0 +1,232 @@
+"""The cell beside its particles: voltage and current over time, capacity, and damage against both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from crackdask import analyse
+from crackdask.analysis.tables import state_names
+from crackdask.figures.panel import Panel
+from crackdask.figures.state_axis import discharged
+from crackdask.figures.style import BLUE, GREY, VERMILION, figure, plain, short, styled
+
+_MOST_POINTS = 4000  # of a drawn curve
+
+
+def cell_over_time(store: xr.DataTree) -> Figure:
+    """Draw voltage and current of the cell over time, with the scans as bars.
+
+    Parameters
+    ----------
+    store
+        What ``crackdask.open`` returns.
+
+    Raises
+    ------
+    AnalysisError
+        If the recipe named no files of a cycler.
+    """
+    return draw_cell_over_time(analyse.cell_record(store))
+
+
+@styled
+def draw_cell_over_time(numbers: xr.Dataset) -> Figure:
+    """Draw what :func:`crackdask.analyse.cell_record` returned."""
+    page = figure(height=4.2)
+    above, below = page.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    kept = _few(numbers)
+    hours = kept.time.values / 3600
+    above.plot(hours, kept.cell_voltage.values, color=BLUE)
+    below.plot(hours, kept.current.values, color=GREY)
+    below.axhline(0, color="black", lw=0.6)
+    high = float(numbers.cell_voltage.max())
+    for state, hollow in zip(state_names(numbers), discharged(numbers), strict=True):
+        here = numbers.sel(state=state)
+        if not str(here.linked_by.values):
+            continue
+        begin, end = float(here.scan_begin) / 3600, float(here.scan_end) / 3600
+        least = (hours[-1] - hours[0]) / 300
+        for axes in (above, below):
+            axes.axvspan(begin, max(end, begin + least), color=VERMILION, alpha=0.12 if hollow else 0.25, lw=0)
+        above.annotate(
+            short(state, 14, 1), ((begin + end) / 2, high), xytext=(0, 4), textcoords="offset points",
+            ha="left", va="bottom", rotation=45, fontsize=7,
+        )  # fmt: skip
+    above.set(ylabel="voltage (V vs Li/Li⁺)")
+    below.set(ylabel="current (mA)", xlabel=_since(numbers))
+    return page
+
+
+def _since(numbers: xr.Dataset) -> str:
+    start = str(numbers.attrs.get("start") or "")
+    return f"time since {start[:16].replace('T', ' ')} (h)" if start else "time (h)"
+
+
+def _few(numbers: xr.Dataset) -> xr.Dataset:
+    """Return as many rows of the record as can be seen, the first and the last among them."""
+    rows = np.linspace(0, numbers.sizes["record"] - 1, min(_MOST_POINTS, numbers.sizes["record"])).astype(int)
+    return numbers.isel(record=np.unique(rows))
+
+
+def cell_capacity(store: xr.DataTree) -> Figure:
+    """Draw voltage against capacity with the states, and the incremental capacity of each half cycle.
+
+    Parameters
+    ----------
+    store
+        What ``crackdask.open`` returns.
+
+    Raises
+    ------
+    AnalysisError
+        If the recipe named no files of a cycler.
+    """
+    return draw_cell_capacity(collect_cell_capacity(store))
+
+
+def collect_cell_capacity(store: xr.DataTree) -> xr.Dataset:
+    """Return the record of the cell with its incremental capacity along `interval`."""
+    steps = analyse.incremental_capacity(store)
+    return analyse.cell_record(store).merge(steps.rename(voltage="interval_voltage"), combine_attrs="override")
+
+
+@styled
+def draw_cell_capacity(numbers: xr.Dataset) -> Figure:
+    """Draw what :func:`collect_cell_capacity` returned."""
+    page = figure(height=3.4)
+    curve, steps = page.subplots(1, 2, width_ratios=[3, 2])
+    name, unit = _capacity(numbers)
+    factor = 1000 / numbers.attrs["active_mass_mg"] if name == "specific_charge" else 1.0
+    kept = _few(numbers)
+    curve.plot(kept[name].values, kept.cell_voltage.values, color=BLUE, lw=1)
+    _mark_states(curve, numbers, factor)
+    curve.set(xlabel=f"charge ({unit})", ylabel="voltage (V vs Li/Li⁺)")
+    for direction, colour, sign in (("charge", VERMILION, 1), ("discharge", BLUE, -1)):
+        mine = numbers.direction.values == direction
+        for number in np.unique(numbers.half_cycle.values[mine]):
+            rows = mine & (numbers.half_cycle.values == number)
+            steps.plot(
+                numbers.interval_voltage.values[rows], sign * factor * numbers.dq_dv.values[rows], color=colour, lw=1
+            )
+        if mine.any():
+            steps.plot([], [], color=colour, lw=1, label=direction)
+    steps.axhline(0, color="black", lw=0.6)
+    steps.set(xlabel="voltage (V vs Li/Li⁺)", ylabel=f"dQ/dV ({unit}/V), discharge below 0")
+    steps.legend(loc="best")
+    return page
+
+
+def _capacity(numbers: xr.Dataset) -> tuple[str, str]:
+    return ("specific_charge", "mAh/g") if "specific_charge" in numbers else ("charge", "mAh")
+
+
+def _mark_states(axes: Axes, numbers: xr.Dataset, factor: float) -> None:
+    hollow = discharged(numbers)
+    for k, state in enumerate(state_names(numbers)):
+        here = numbers.isel(state=k)
+        if not str(here.linked_by.values):
+            continue
+        at = factor * float(here.scan_charge), float(here.scan_voltage)
+        axes.plot(*at, "o", color=VERMILION, mfc="white" if hollow[k] else VERMILION, zorder=3)
+        axes.annotate(short(state, 14, 1), at, xytext=(5, -3), textcoords="offset points", fontsize=7, va="top")
+
+
+def damage_against_cell(store: xr.DataTree, **parameters: Any) -> Figure:
+    """Draw the mean damage of the particles against the voltage and the charge of the cell.
+
+    Parameters
+    ----------
+    store
+        What ``crackdask.open`` returns.
+    **parameters
+        Of :class:`crackdask.analyse.AnalyseParams`, where not as in the recipe.
+
+    Raises
+    ------
+    AnalysisError
+        If the recipe named no files of a cycler, or there is no damage.
+    """
+    return draw_damage_against_cell(analyse.damage_of_cell(store, **parameters))
+
+
+@styled
+def draw_damage_against_cell(numbers: xr.Dataset) -> Figure:
+    """Draw what :func:`crackdask.analyse.damage_of_cell` returned."""
+    page = figure(height=3.4)
+    panes = page.subplots(1, 2, sharey=True)
+    hollow = discharged(numbers)
+    mass = numbers.attrs.get("active_mass_mg")
+    factor, unit = (1000 / mass, "mAh/g") if mass else (1.0, "mAh")
+    for axes, values, label in (
+        (panes[0], numbers.cell_voltage.values, "voltage (V vs Li/Li⁺)"),
+        (panes[1], factor * numbers.charge.values, f"charge ({unit})"),
+    ):
+        known = np.isfinite(values)
+        axes.plot(values[known], numbers.damage.values[known], color=GREY, lw=0.8, zorder=1)
+        axes.errorbar(
+            values, numbers.damage.values, numbers.error_bar.values, fmt="none", color=VERMILION, capsize=2.5, zorder=2
+        )
+        for k, state in enumerate(state_names(numbers)):
+            if not known[k]:
+                continue
+            at = values[k], float(numbers.damage.values[k])
+            axes.plot(*at, "o", color=VERMILION, mfc="white" if hollow[k] else VERMILION, zorder=3)
+            axes.annotate(short(state, 14, 1), at, xytext=(5, 5), textcoords="offset points", fontsize=7)
+        axes.set_xlabel(label)
+    panes[0].set_ylabel("mean damage factor")
+    return page
+
+
+def _record_frame(numbers: xr.Dataset) -> pd.DataFrame:
+    """Return the drawn rows of the record."""
+    return plain(_few(numbers).drop_dims("state").to_dataframe().reset_index(drop=True))
+
+
+def _capacity_frame(numbers: xr.Dataset) -> pd.DataFrame:
+    """Return the incremental capacity, interval by interval."""
+    columns = ["half_cycle", "direction", "interval_voltage", "dq_dv"]
+    return plain(pd.DataFrame({name: numbers[name].values for name in columns}))
+
+
+def _damage_frame(numbers: xr.Dataset) -> pd.DataFrame:
+    return plain(numbers.to_dataframe().reset_index())
+
+
+PANELS = (
+    Panel(
+        "cell_over_time",
+        "The cell over time",
+        "Voltage and current of the cell; bars are the scans, or the rests of the scans (paler on discharge). "
+        "States without a bar are linked to no moment of the record.",
+        analyse.cell_record,
+        draw_cell_over_time,
+        _record_frame,
+        group="electrochemistry",
+    ),
+    Panel(
+        "cell_capacity",
+        "Capacity",
+        "Left: voltage against the charge put in since the record began, with the states (hollow on discharge). Right: "
+        "the incremental capacity of each half cycle.",
+        collect_cell_capacity,
+        draw_cell_capacity,
+        _capacity_frame,
+        group="electrochemistry",
+    ),
+    Panel(
+        "damage_against_cell",
+        "Damage against what the cell did",
+        "Mean damage factor of the tracked particles, with two standard errors over particles, against the measured "
+        "voltage and charge of the cell; filled on charge, hollow on discharge.",
+        analyse.damage_of_cell,
+        draw_damage_against_cell,
+        _damage_frame,
+        group="electrochemistry",
+    ),
+)

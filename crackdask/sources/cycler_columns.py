@@ -1,0 +1,162 @@
+"""What the columns of a cycler's table are: names and units of many instruments, told apart from their headings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crackdask.sources.base import SourceError
+
+#: What is read, each with the units that it may have, in seconds, V, mA and mAh.
+_UNITS: Mapping[str, Mapping[str, float]] = {
+    "time": {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "min": 60.0,
+             "minutes": 60.0, "h": 3600.0, "hr": 3600.0, "hrs": 3600.0, "hour": 3600.0, "hours": 3600.0},
+    "voltage": {"v": 1.0, "mv": 1e-3, "volt": 1.0, "volts": 1.0},
+    "current": {"a": 1e3, "ma": 1.0, "ua": 1e-3, "µa": 1e-3, "μa": 1e-3, "na": 1e-6, "amp": 1e3, "amps": 1e3},
+    "charge": {"ah": 1e3, "a.h": 1e3, "mah": 1.0, "ma.h": 1.0, "uah": 1e-3, "µah": 1e-3, "μah": 1e-3},
+}  # fmt: skip
+#: Headings, without their units, in the order of preference. EC-Lab's come first: they are never anything else.
+_HEADINGS: Mapping[str, Sequence[str]] = {
+    "time": (r"time", r"test[ _]?time", r"total[ _]?time", r"elapsed[ _]?time", r"time[ _]?elapsed", r"t"),
+    "voltage": (
+        r"<?ewe>?",
+        r"<?ecell>?",
+        r"ewe-ece",
+        r"(cell[ _]?)?voltage",
+        r"(cell[ _]?)?potential",
+        r"volts?",
+        r"[uve]",
+    ),
+    "current": (r"<?i>?", r"current", r"amps?", r"cur"),
+    "charge": (r"\(q-qo\)",),
+    "step_charge": (r"dq",),
+}  # fmt: skip
+_DATES = (r"date[ _]?time", r"time[ _]?stamp", r"date", r"absolute[ _]?time", r"dpt[ _]?time")
+#: Where a heading ends and its unit begins: Voltage(V), Current [mA], Ewe/V, voltage_v, "Voltage, V".
+_WITH_UNIT = re.compile(r"^(?P<name>.*?)\s*(?:[(\[{]\s*(?P<a>[^)\]}]+?)\s*[)\]}]|/\s*(?P<b>[^/]+?)|,\s*(?P<c>\S+))>?$")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Headings of the columns that are read, and the factor that takes each to s, V, mA and mAh.
+
+    Attributes
+    ----------
+    time, voltage
+        Headings.
+    current, charge, step_charge
+        Headings, or None: the current; the charge since the file began; the charge since the row before.
+    date
+        Whether times are dates, not numbers.
+    mean_current
+        Whether the current is the mean since the row before.
+    factors
+        By what is read.
+    """
+
+    time: str
+    voltage: str
+    current: str | None
+    charge: str | None
+    step_charge: str | None
+    date: bool
+    mean_current: bool
+    factors: Mapping[str, float]
+
+    @property
+    def read(self) -> list[str]:
+        """Headings of all that is read."""
+        return [each for each in (self.time, self.voltage, self.current, self.charge, self.step_charge) if each]
+
+
+def parted(heading: str) -> tuple[str, str]:
+    """Return the name and the unit of a heading.
+
+    >>> parted("Ewe/V"), parted("(Q-Qo)/mA.h"), parted("Current [A]"), parted("voltage_mV"), parted("<Ewe/V>")
+    (('Ewe', 'V'), ('(Q-Qo)', 'mA.h'), ('Current', 'A'), ('voltage', 'mV'), ('<Ewe', 'V'))
+    """
+    text = heading.strip().strip("\"'")
+    if found := _WITH_UNIT.match(text):
+        unit = found["a"] or found["b"] or found["c"] or ""
+        if any(unit.lower() in units for units in _UNITS.values()):
+            return found["name"].strip(), unit
+    name, mark, unit = text.rpartition("_")
+    if mark and name and any(unit.lower() in units for units in _UNITS.values()):
+        return name, unit
+    return text, ""
+
+
+def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -> Columns:
+    """Return which columns of a table are read.
+
+    Parameters
+    ----------
+    headings
+        All headings.
+    where
+        The file, for messages.
+    chosen
+        Headings that the user named: `time`, `voltage`, `current`, `charge`.
+
+    Raises
+    ------
+    SourceError
+        If there is no time, no voltage, neither current nor charge, or a column's unit is not told.
+    """
+    found: dict[str, str] = {}
+    for what, heading in chosen.items():
+        if heading not in headings:
+            raise SourceError(
+                f"{where}: [electrochemistry] columns.{what}: no column {heading!r}; there are {_listed(headings)}"
+            )
+        found[what] = heading
+    for what, names in _HEADINGS.items():
+        if what not in found and (likely := _first(headings, names)):
+            found[what] = likely
+    dated = _first(headings, _DATES)
+    if "time" not in found and dated:
+        found["time"] = dated
+    missing = [what for what in ("time", "voltage") if what not in found]
+    if not {"current", "charge", "step_charge"} & set(found):
+        missing.append("current")
+    if missing:
+        raise SourceError(
+            f"{where}: found no column of {', '.join(missing)} among {_listed(headings)}; name them under "
+            '[electrochemistry], such as columns = {time = "Test_Time(s)", voltage = "Voltage(V)", '
+            'current = "Current(A)"}'
+        )
+    is_date = found["time"] == dated
+    factors = {
+        what: 1.0 if is_date and what == "time" else _factor(what, heading, where) for what, heading in found.items()
+    }
+    current = found.get("current")
+    return Columns(
+        found["time"], found["voltage"], current, found.get("charge"), found.get("step_charge"), is_date,
+        bool(current and current.startswith("<")), factors,
+    )  # fmt: skip
+
+
+def _first(headings: Sequence[str], names: Sequence[str]) -> str | None:
+    for name in names:  # in the order of preference
+        for heading in headings:
+            if re.fullmatch(name, parted(heading)[0].lower()):
+                return heading
+    return None
+
+
+def _factor(what: str, heading: str, where: str) -> float:
+    units = _UNITS["charge" if what == "step_charge" else what]
+    unit = parted(heading)[1].lower()
+    if unit in units:
+        return units[unit]
+    known = ", ".join(dict.fromkeys(units))
+    raise SourceError(
+        f"{where}: the column {heading!r} does not tell its unit, wanted one of {known}: write it into the heading, "
+        f"such as {heading.split('/')[0].strip()!r} as '{heading.split('/')[0].strip()} ({next(iter(units))})'"
+    )
+
+
+def _listed(headings: Sequence[str]) -> str:
+    shown = ", ".join(repr(heading[:40]) for heading in headings[:20])
+    return shown + (f" and {len(headings) - 20} more" if len(headings) > 20 else "")

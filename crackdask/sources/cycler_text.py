@@ -1,0 +1,203 @@
+"""How a cycler's text file is written: encoding, lines before the table, separator, decimal mark, dates."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from crackdask.sources.base import SourceError
+from crackdask.storage.locations import Place, opened
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Dates = Literal["auto", "month first", "day first"]
+#: Dates are those of the cycler's own clock, of no time zone.
+EPOCH = datetime(1970, 1, 1)
+_LOOKED_AT = 2**18  # bytes at the beginning of a file
+_STARTED = re.compile(r"acquisition started on\s*:\s*(.+)", re.IGNORECASE)
+_HEADER_LINES = re.compile(r"nb header lines\s*:\s*(\d+)", re.IGNORECASE)
+_DATE = re.compile(
+    r"^(\d{1,4})[/.-](\d{1,2})[/.-](\d{1,4})[ T]+(\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d+))?\s*([AP]M)?$", re.I
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text file is written.
+
+    Attributes
+    ----------
+    encoding, separator, decimal
+        As pandas takes them.
+    skipped
+        Lines before the headings.
+    headings
+        Of the columns.
+    started
+        When the recording began, as it is written there; nothing where it is not.
+    """
+
+    encoding: str
+    separator: str
+    decimal: str
+    skipped: int
+    headings: tuple[str, ...]
+    started: str = ""
+
+
+def layout_of(path: Place) -> Layout:
+    """Return how a text file is written, from its first lines.
+
+    Raises
+    ------
+    SourceError
+        If it is empty or no table of numbers.
+    """
+    with opened(path) as file:
+        head = file.read(_LOOKED_AT)
+    if not head.strip():
+        raise SourceError(f"{path}: the file is empty; copy it again from the cycler")
+    if b"\0" in head[:4096] and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SourceError(
+            f"{path}: not a text file; export it as text (.mpt or .csv), or give the .mpr under that name"
+        )
+    encoding = _encoding(head)
+    lines = head.decode(encoding, errors="replace").splitlines()
+    if len(head) == _LOOKED_AT and len(lines) > 1:
+        lines.pop()  # cut in the middle
+    started = next((found[1].strip() for line in lines[:200] if (found := _STARTED.search(line))), "")
+    told = next((int(found[1]) for line in lines[:5] if (found := _HEADER_LINES.search(line))), 0)
+    at = told - 1 if told else _headings_at(lines)
+    if not 0 <= at < len(lines):
+        raise SourceError(f"{path}: found no table of numbers under a line of headings; export it again, with headings")
+    rows = [line for line in lines[at + 1 : at + 60] if line.strip()]
+    separator = _separator(lines[at])
+    headings = next(csv.reader([lines[at]], delimiter=separator))
+    while headings and not headings[-1].strip():  # a separator at the end of each line
+        headings.pop()
+    if not rows:
+        raise SourceError(f"{path}: the table has headings and no row; copy it again, or leave it out")
+    return Layout(encoding, separator, _decimal(rows, separator), at, tuple(each.strip() for each in headings), started)
+
+
+def _encoding(head: bytes) -> str:
+    for mark, name in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if head.startswith(mark):
+            return name
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _numbers(line: str, separator: str) -> int:
+    """Return how many cells of a line are numbers, with either decimal mark, or dates."""
+    cells = next(csv.reader([line], delimiter=separator), [])
+    return sum(bool(re.fullmatch(r"\s*[-+]?[\d.,]*\d[\d.,]*([eE][-+]?\d+)?\s*", cell)) for cell in cells)
+
+
+def _headings_at(lines: Sequence[str]) -> int:
+    """Return the first line that is no numbers and has numbers below it, as many cells as it has itself."""
+    for at, line in enumerate(lines[:-1]):
+        separator = _separator(line)
+        cells = len(next(csv.reader([line], delimiter=separator), []))
+        below = next((other for other in lines[at + 1 : at + 4] if other.strip()), "")
+        wide = len(next(csv.reader([below], delimiter=separator), []))
+        if cells > 1 and not _numbers(line, separator) and wide >= cells - 1 and _numbers(below, separator) >= 2:
+            return at
+    return -1
+
+
+def _separator(heading: str) -> str:
+    """Return what parts the headings: a tab, a semicolon, or a comma."""
+    return next((mark for mark in "\t;" if mark in heading), ",")
+
+
+def _decimal(rows: Sequence[str], separator: str) -> str:
+    """Return the decimal mark: a comma where cells have one and no cell that is a number has a point."""
+    if separator == ",":
+        return "."
+    cells = [cell.strip() for row in rows for cell in row.split(separator)]
+    commas = sum(bool(re.fullmatch(r"[-+]?\d*,\d+([eE][-+]?\d+)?", cell)) for cell in cells)
+    points = sum(bool(re.fullmatch(r"[-+]?\d*\.\d+([eE][-+]?\d+)?", cell)) for cell in cells)
+    return "," if commas > points else "."
+
+
+def parsed_date(text: str, dates: Dates, where: str) -> tuple[datetime, bool]:
+    """Return a date and whether day and month could be the other way round.
+
+    >>> parsed_date("10/23/2021 11:04:06.5", "auto", "")
+    (datetime.datetime(2021, 10, 23, 11, 4, 6, 500000), False)
+    >>> parsed_date("03/04/2021 11:04:06", "day first", "")
+    (datetime.datetime(2021, 4, 3, 11, 4, 6), False)
+    >>> parsed_date("2021-04-03T11:04:06", "auto", "")
+    (datetime.datetime(2021, 4, 3, 11, 4, 6), False)
+    """
+    seconds, _, doubtful = parsed_dates(pd.Series([text]), dates, where)
+    return EPOCH + timedelta(seconds=float(seconds[0])), bool(doubtful)
+
+
+def parsed_dates(texts: pd.Series[str], dates: Dates, where: str) -> tuple[NDArray[np.float64], Dates, str]:
+    """Return dates as seconds since 1970, how they were read, and one that may be the other way round, or nothing.
+
+    Where the user does not say so, dates with points have the day first, and others are read so that there is no month
+    over 12 and that they lie close together. What is no date is NaN.
+
+    Raises
+    ------
+    SourceError
+        If none of them is a date.
+    """
+    parts = texts.str.strip().str.extract(_DATE)
+    sound = parts[0].notna()
+    if not sound.any():
+        raise SourceError(f"{where}: {str(texts.iloc[0])[:40]!r} is no date, wanted one such as 2021-10-23 11:04:06")
+    year_first = bool(parts[0].str.len().eq(4).any())
+    points = bool(texts[sound].str.split().str[0].str.contains(".", regex=False).any())
+    ways: tuple[Dates, ...] = ("month first",) if year_first else ("month first", "day first")
+    if not year_first and dates != "auto":
+        ways = (dates,)
+    elif not year_first and points:
+        ways = ("day first",)
+    read = [(way, _moments(parts, way, year_first)) for way in ways]
+    able = [(way, moments) for way, moments in read if not bool((moments.isna() & sound).any())]
+    if not able:
+        other = str(texts[read[0][1].isna() & sound].iloc[0])[:40]
+        raise SourceError(
+            f"{where}: {other!r} is no date with the {ways[0]}, as others are read; set dates to "
+            '"day first" or "month first" under [electrochemistry]'
+        )
+    # Of two ways the one in which the rows lie closer together: the other makes months of days.
+    way, moments = min(able, key=lambda each: (each[1].max() - each[1].min(), each[0] != "month first"))
+    doubtful = len(able) == 2 and bool((able[0][1] != able[1][1])[sound].any())
+    fraction = pd.to_numeric("0." + parts[6].fillna("0"))
+    seconds = ((moments - EPOCH).dt.total_seconds() + fraction).to_numpy(np.float64)
+    return seconds, way if not year_first else dates, str(texts[sound].iloc[0]) if doubtful else ""
+
+
+def _moments(parts: pd.DataFrame, way: Dates, year_first: bool) -> pd.Series[pd.Timestamp]:
+    """Return dates of whole seconds, read with the day or the month first; what is none is missing."""
+    first, second, third = (pd.to_numeric(parts[k]) for k in range(3))
+    month, day = (first, second) if way == "month first" else (second, first)
+    year = third.where(third >= 100, third + 2000)
+    if year_first:
+        year, month, day = first, second, third
+    half, hour = parts[7].str.upper(), pd.to_numeric(parts[3])
+    hour = hour.where(half.isna(), hour % 12 + 12 * half.eq("PM"))
+    fields = {"year": year, "month": month, "day": day, "hour": hour}
+    fields |= {"minute": pd.to_numeric(parts[4]), "second": pd.to_numeric(parts[5])}
+    return pd.to_datetime(pd.DataFrame(fields), errors="coerce")

@@ -1,0 +1,61 @@
+"""When a scan was taken, where its file tells: NeXus `start_time` and `end_time`, OME's acquisition date.
+
+The date of a TIFF file itself is that of whoever wrote the slices, so it tells nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import h5py  # type: ignore[import-untyped, unused-ignore]
+import tifffile
+
+from crackdask.sources.base import Source, SourceError
+from crackdask.sources.hdf5 import HDF5, hdf5_file
+from crackdask.storage.locations import Place, opened, place
+
+
+def scan_times(source: Source) -> tuple[datetime, datetime] | None:
+    """Return when a scan began and ended, in the local time that its file tells, or None where it does not."""
+    path = place(source.location)
+    try:
+        if path.suffix.lower() in HDF5:
+            return _nexus(path, source.inner)
+        return _ome(path) if source.kind == "tiff" else None
+    except (SourceError, OSError, ET.ParseError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _nexus(path: Place, inner: str) -> tuple[datetime, datetime] | None:
+    """Look for times in the groups above what was read, the nearest first."""
+    with hdf5_file(path) as file:
+        parts = [part for part in inner.split("/") if part]
+        above = ["/".join(parts[:k]) for k in range(len(parts), 0, -1)] or list(file)
+        for name in above:
+            group = file.get(name)
+            begun = _date(group, "start_time")
+            if begun:
+                return begun, max(begun, _date(group, "end_time") or begun)
+    return None
+
+
+def _date(group: Any, name: str) -> datetime | None:
+    if not isinstance(group, h5py.Group) or name not in group:
+        return None
+    value = group[name][()]
+    value = value.ravel()[0] if hasattr(value, "ravel") and value.size else value
+    text = value.decode() if isinstance(value, bytes) else str(value)
+    return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
+
+
+def _ome(path: Place) -> tuple[datetime, datetime] | None:
+    with opened(path) as file, tifffile.TiffFile(file, name=str(path)) as tif:
+        if not tif.is_ome:
+            return None
+        told = next(
+            (e.text for e in ET.fromstring(tif.ome_metadata or "").iter() if e.tag.endswith("AcquisitionDate")), ""
+        )
+    moment = datetime.fromisoformat((told or "").strip()).replace(tzinfo=None)
+    return moment, moment

@@ -1,0 +1,115 @@
+"""The cell's record goes into the store, states are linked to it or told, and nothing else changes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import crackdask
+from crackdask import analyse
+from crackdask.phantom.cell_record import START, cell_record, write_mpt
+from crackdask.phantom.cell_states import FIVE_STATES
+from tests.support.tiny import Tiny
+
+TRUE = cell_record(FIVE_STATES[:2])
+
+
+def with_cell(tiny: Tiny, **keys: object) -> None:
+    write_mpt(TRUE, tiny.folder / "cell.mpt")
+    tiny.change("electrochemistry", files=["cell.mpt"], **keys)
+
+
+def test_a_cell_is_added_to_a_finished_store_and_taken_out_again(ran: Tiny) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (ran.store / "volumes").rglob("c/*/*/*/*")}
+    alone = ran.contents(ran.store)
+    with_cell(ran, active_mass_mg=10.0)
+    said = ran.run()
+    assert said.code == 0, said.err
+    assert before == {path: path.stat().st_mtime_ns for path in (ran.store / "volumes").rglob("c/*/*/*/*")}
+    store = crackdask.open(ran.store)
+    record = analyse.cell_record(store)
+    assert [str(by) for by in record.linked_by.values] == ["rest", "rest"]
+    np.testing.assert_allclose(record.scan_charge, TRUE.charges, atol=1e-3 * max(TRUE.charges))
+    np.testing.assert_allclose(record.specific_charge, 100 * record.charge)
+    assert record.attrs["start"] == START.isoformat()
+    steps = analyse.incremental_capacity(store)
+    summed = float((steps.dq_dv * 0.01).sum())
+    assert summed == pytest.approx(np.ptp(TRUE.charges), rel=0.02)  # less the last interval
+    told = {k: v for k, v in ran.contents(ran.store).items() if not k.startswith("electrochemistry/")}
+    assert told.keys() == alone.keys()
+    for name, values in told.items():
+        np.testing.assert_array_equal(values, alone[name], err_msg=name)
+    del ran.content["electrochemistry"]
+    assert ran.run().code == 0
+    assert "electrochemistry" not in crackdask.open(ran.store).children
+
+
+def test_a_longer_file_makes_only_the_tables_anew(ran: Tiny) -> None:
+    with_cell(ran)
+    assert ran.run().code == 0
+    write_mpt(cell_record(FIVE_STATES), ran.folder / "cell.mpt")
+    said = ran.run()
+    assert said.code == 0, said.err
+    assert analyse.cell_record(crackdask.open(ran.store)).time[-1] > TRUE.table.time.iloc[-1]
+    assert ran.run().out.count("nothing to do") == 1
+
+
+def test_check_shows_links_and_why_there_is_none(tiny: Tiny) -> None:
+    with_cell(tiny)
+    tiny.content["states"][1]["voltage"] = 4.3
+    said = tiny.crackdask("check", tiny.recipe)
+    assert said.code == 0
+    shown = " ".join(said.out.split())
+    assert "3.000 to 4.200 V" in shown
+    assert "the only rest before the first charge that fits" in shown
+    assert "not linked: the record goes from 3.000 to 4.200 V and never is at 4.3 V" in shown
+
+
+def test_a_state_without_a_link_is_a_finding(ran: Tiny) -> None:
+    with_cell(ran)
+    moment = START + timedelta(days=30)
+    ran.content["states"][1]["time"] = moment.isoformat()
+    said = ran.run()
+    assert said.code == 0, said.err
+    codes = {each["code"]: each for each in crackdask.open(ran.store).attrs["findings"]}
+    assert codes["not-linked"]["state"] == "4.2 V"
+    assert "is not within the record" in codes["not-linked"]["text"]
+    assert "linked to no moment of the cell's record" in " ".join((said.out + said.err).split())
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"files": []}, "electrochemistry.files"),
+        ({"files": ["nowhere.mpt"]}, "there is no file"),
+        ({"files": ["empty.mpt"]}, "the file is empty"),
+        ({"files": ["cell.mpt"], "active_mass_mg": -1.0}, "electrochemistry.active_mass_mg"),
+        ({"files": ["cell.mpt"], "columns": {"time": "hours"}}, "no column 'hours'"),
+        ({"files": ["cell.mpt"], "tolerance": 0}, "electrochemistry.tolerance"),
+        ({"files": ["cell.mpt"], "dates": "swiss"}, "electrochemistry.dates"),
+        ({"files": ["cell.mpt", "cell.mpt"]}, "begins"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_done(keys: dict[str, object], words: str, tiny: Tiny) -> None:
+    write_mpt(TRUE, tiny.folder / "cell.mpt")
+    (tiny.folder / "empty.mpt").touch()
+    text = tiny.recipe.read_text() + "[electrochemistry]\n"
+    for key, value in keys.items():
+        shown = "{time = 'hours'}" if isinstance(value, dict) else repr(value)
+        text += f"{key} = {shown}\n"
+    path: Path = tiny.folder / "wrong.toml"
+    path.write_text(text)
+    said = tiny.crackdask("check", path)
+    assert said.code == 2
+    assert words in " ".join(said.err.split())
+
+
+@pytest.mark.parametrize("time", ["noon", 14, "2026-13-01T00:00:00"])
+def test_a_time_that_is_none_is_told_with_its_key(time: object, tiny: Tiny) -> None:
+    tiny.content["states"][0]["time"] = time
+    said = tiny.crackdask("check", tiny.recipe)
+    assert said.code == 2
+    assert "states[0].time" in said.err
