@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from crackdask.arrays import Floats
-from crackdask.kernels.smooth_curve import MAD
+from crackdask.kernels.weighted_polynomial import fit_slopes
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ else:
 
 #: Places that are fitted at once, and that a choice is made from, at most.
 _AT_ONCE, _JUDGED = 256, 120
-#: Rounds in which what lies far off loses weight, and from how many deviations on.
-_ROUNDS, _FAR = 2, 2.5
 #: By how much more than noise two slopes must differ: a few dozen of them are independent.
 _LUCK = 1.25
 #: What the mean of a squared normal number is without the largest tenth.
@@ -156,51 +154,9 @@ def slopes(points: Floats, values: Floats, at: Floats, how: Neighbours) -> Slope
     """
     tree = spatial.cKDTree(points)
     gradient, variance = np.empty((len(at), 3, 3)), np.empty(len(at))
+    terms = np.array(powers(how.order))
     for start in range(0, len(at), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         _, near = tree.query(at[part], k=how.points)
-        gradient[part], variance[part] = _fit(points[near] - at[part, None], values[near], how.order)
+        gradient[part], variance[part] = fit_slopes(points, values, at[part], near, terms)
     return Slopes(gradient, variance)
-
-
-def _terms(near: Floats, order: int) -> Floats:
-    """Return the terms of a polynomial at points, (..., term)."""
-    raised = [np.ones_like(near)]
-    for _ in range(order):
-        raised.append(raised[-1] * near)
-    return np.stack([raised[a][..., 0] * raised[b][..., 1] * raised[c][..., 2] for a, b, c in powers(order)], axis=-1)
-
-
-def _fit(apart: Floats, values: Floats, order: int) -> tuple[Floats, Floats]:
-    """Fit a polynomial to the points around each place; return its slopes there, and the variance of their sum."""
-    distance = np.sqrt((apart**2).sum(axis=-1))
-    radius = np.maximum(distance.max(axis=1), 1e-9) * 1.01
-    terms = _terms(apart / radius[:, None, None], order)
-    nearness = (1 - (distance / radius[:, None]) ** 3) ** 3
-    weight = nearness
-    for turn in range(_ROUNDS + 1):
-        weighted = terms * weight[..., None]
-        normal = weighted.transpose(0, 2, 1) @ terms
-        # Points in a plane leave slopes open, which are then small.
-        normal += 1e-9 * np.eye(terms.shape[-1]) * np.trace(normal, axis1=1, axis2=2)[:, None, None]
-        fitted = np.linalg.solve(normal, weighted.transpose(0, 2, 1) @ values)
-        rest = values - terms @ fitted
-        if turn < _ROUNDS:
-            size = np.sqrt((rest**2).sum(axis=-1))
-            scale = _FAR * MAD * np.median(size, axis=1)[:, None] / 1.6 + 1e-6
-            weight = nearness / (1 + (size / scale) ** 2) ** 2
-    gradient = fitted[:, 1:4].transpose(0, 2, 1) / radius[:, None, None]
-    return gradient, _variance(terms, weighted, nearness, normal, rest) / radius**2
-
-
-def _variance(terms: Floats, weighted: Floats, nearness: Floats, normal: Floats, rest: Floats) -> Floats:
-    """Return the variance of the sum of the three slopes of each component along its own axis, in units of radii."""
-    inverse = np.linalg.inv(normal)
-    squares = weighted.transpose(0, 2, 1) @ weighted
-    # What was given little weight counts here in full, or the error would be that of the points that agree.
-    near = terms * nearness[..., None]
-    total, fitted = nearness.sum(axis=1), np.einsum("ntu,nut->n", inverse, near.transpose(0, 2, 1) @ near)
-    free = np.maximum(total - fitted, 0.1 * total)
-    deviation = (nearness[..., None] * rest**2).sum(axis=1) / free[:, None]
-    own = np.diagonal(inverse @ squares @ inverse, axis1=1, axis2=2)[:, 1:4]
-    return np.asarray((own * deviation).sum(axis=1))
