@@ -7,11 +7,16 @@ slopes of stiffer fits lie from those of free ones.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crackdask.arrays import Floats
+from crackdask.grid import Box, Triple
 from crackdask.kernels.weighted_polynomial import fit_slopes
 from crackdask.lazy_import import Later
 
@@ -20,14 +25,17 @@ if TYPE_CHECKING:
 else:
     spatial = Later("scipy.spatial")
 
-#: Places that are fitted at once, and that a choice is made from, at most.
-_AT_ONCE, _JUDGED = 256, 120
+#: Places that are fitted in one task, and whose neighbours are asked for at once; those that a choice is made from, at
+#: most; and parts along each axis of a task in which it is told how far neighbours lie.
+_AT_ONCE, _QUERIED, _JUDGED, _CELLS = 8192, 256, 120, 8
 #: By how much more than noise two slopes must differ: a few dozen of them are independent.
 _LUCK = 1.25
 #: What the mean of a squared normal number is without the largest tenth.
 _KEPT = 0.623
 #: The highest order.
 ORDER = 3
+#: Runs a function over regions and returns its results in their order.
+Apply = Callable[[Callable[["Region"], tuple[Floats, Floats]], Sequence["Region"]], Iterable[tuple[Floats, Floats]]]
 #: Points tried, and those that a polynomial of an order needs for each of its terms.
 _POINTS, _PER_TERM = (40, 80, 160, 320, 640), 4
 
@@ -140,8 +148,11 @@ def _middling(values: Floats) -> float:
     return float(np.sort(values)[: -(-9 * values.size // 10)].mean())
 
 
-def slopes(points: Floats, values: Floats, at: Floats, how: Neighbours) -> Slopes:
+def slopes(points: Floats, values: Floats, at: Floats, how: Neighbours, apply: Apply = map) -> Slopes:
     """Return gradients at places, and how sure they are.
+
+    Places are dealt with region by region, each with the points that can be near: which regions there are follows from
+    the points alone, so it does not show who has which.
 
     Parameters
     ----------
@@ -151,12 +162,82 @@ def slopes(points: Floats, values: Floats, at: Floats, how: Neighbours) -> Slope
         (m, 3), places.
     how
         Of `choose`.
+    apply
+        Runs a function over regions and returns its results in their order: `map`, or one that hands them to workers.
     """
-    tree = spatial.cKDTree(points)
-    gradient, variance = np.empty((len(at), 3, 3)), np.empty(len(at))
-    terms = np.array(powers(how.order))
-    for start in range(0, len(at), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        _, near = tree.query(at[part], k=how.points)
-        gradient[part], variance[part] = fit_slopes(points, values, at[part], near, terms)
-    return Slopes(gradient, variance)
+    regions = Regions.of(points, values, at, how)
+    found = Slopes(np.empty((len(at), 3, 3)), np.empty(len(at)))
+    for rows, each in zip(regions.rows, apply(partial(fit_region, how), regions), strict=True):
+        found.gradient[rows], found.variance[rows] = each
+    return found
+
+
+class Region(NamedTuple):
+    """Places and all points that can be among the nearest of one of them; `box` is where the places lie, for people."""
+
+    box: Box
+    places: Floats
+    points: Floats
+    values: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Regions(Sequence[Region]):
+    """Regions of about `_AT_ONCE` places, that are made when they are asked for."""
+
+    tree: Any
+    values: Floats
+    at: Floats
+    count: int
+    rows: Sequence[NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, points: Floats, values: Floats, at: Floats, how: Neighbours) -> Regions:
+        """Return regions that hold all places: halves of halves along their longest axis."""
+        rows = [part for part in _halved(at, np.arange(len(at))) if part.size]
+        return cls(spatial.cKDTree(points), values, at, how.points, rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: Any) -> Any:
+        places, points = self.at[self.rows[number]], self.tree.data
+        low, high = places.min(axis=0), places.max(axis=0)
+        if len(self.rows) > 1:
+            # A place has as many points within the reach of the middle of its cell, and the way there.
+            cell = np.maximum(high - low, 1e-9) / _CELLS
+            middles = np.unique(np.minimum((places - low) // cell, _CELLS - 1), axis=0) * cell + low + cell / 2
+            far = self.tree.query(middles, k=[self.count])[0].max() + np.sqrt((cell**2).sum()) / 2
+            inside = np.all((points >= low - 1.001 * far) & (points <= high + 1.001 * far), axis=1)
+            points, values = points[inside], self.values[inside]
+        else:
+            values = self.values
+        box = Box(_whole(np.floor(low)), _whole(np.floor(high) + 1))
+        return Region(box, places, points, values)
+
+
+def _whole(numbers: Floats) -> Triple:
+    z, y, x = (int(n) for n in numbers)
+    return (z, y, x)
+
+
+def _halved(at: Floats, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield rows of places in compact parts of at most `_AT_ONCE`."""
+    if rows.size <= _AT_ONCE:
+        yield rows
+        return
+    axis = int(np.argmax(np.ptp(at[rows], axis=0)))
+    order = rows[np.argsort(at[rows, axis], kind="stable")]
+    yield from _halved(at, order[: rows.size // 2])
+    yield from _halved(at, order[rows.size // 2 :])
+
+
+def fit_region(how: Neighbours, region: Region) -> tuple[Floats, Floats]:
+    """Return gradients and variances at the places of a region: the task of a worker."""
+    tree, terms = spatial.cKDTree(region.points), np.array(powers(how.order))
+    gradient, variance = np.empty((len(region.places), 3, 3)), np.empty(len(region.places))
+    for start in range(0, len(region.places), _QUERIED):
+        part = slice(start, start + _QUERIED)
+        _, near = tree.query(region.places[part], k=how.points)
+        gradient[part], variance[part] = fit_slopes(region.points, region.values, region.places[part], near, terms)
+    return gradient, variance
