@@ -188,7 +188,7 @@ class Regions(Sequence[Region]):
     tree: Any
     values: Floats
     at: Floats
-    count: int
+    nearest: int
     rows: Sequence[NDArray[np.int64]]
 
     @classmethod
@@ -207,7 +207,7 @@ class Regions(Sequence[Region]):
             # A place has as many points within the reach of the middle of its cell, and the way there.
             cell = np.maximum(high - low, 1e-9) / _CELLS
             middles = np.unique(np.minimum((places - low) // cell, _CELLS - 1), axis=0) * cell + low + cell / 2
-            far = self.tree.query(middles, k=[self.count])[0].max() + np.sqrt((cell**2).sum()) / 2
+            far = self.tree.query(middles, k=[self.nearest])[0].max() + np.sqrt((cell**2).sum()) / 2
             inside = np.all((points >= low - 1.001 * far) & (points <= high + 1.001 * far), axis=1)
             points, values = points[inside], self.values[inside]
         else:
