@@ -49,8 +49,7 @@ def as_of_old(store: Path, work: str) -> None:
     """Make a store what versions without levels left, with its work folder or without."""
     for group in ("levels", "labels"):
         shutil.rmtree(store / group)
-    root = zarr.open_group(str(store), mode="r+")
-    steps = dict(root.attrs["steps"])  # type: ignore[call-overload]
+    root, steps = zarr.open_group(str(store), mode="r+"), attributes(store)["steps"]
     root.attrs["steps"] = {name: told for name, told in steps.items() if not name.startswith("levels")}
     del root.attrs["ome"]
     consolidate(store)
