@@ -142,7 +142,7 @@ def test_commands_for_a_cluster_take_the_same_options_for_it() -> None:
     [
         ("", list(COMMANDS)),
         ("s", ["submit", "status"]),
-        ("run --unt", ["--until"]),
+        ("run --unt", ["--until", "--until-state"]),
         ("run recipe.toml --until m", ["mask", "measure"]),
         ("check recipe.toml --cluster s", ["slurm", "sge", "synchronous"]),
         ("export x.zarr --format x", ["xlsx"]),
