@@ -407,7 +407,7 @@ IN_ORDER = (
 
 def one_of_every_step(rng: random.Random) -> list[str]:
     """Return a unit of every step, by chance, in the order of a run."""
-    done = [step for step in STEPS if step != "reconstruct"]  # the scans are tomograms
+    done = [step for step in STEPS if step not in ("reconstruct", "electrochemistry")]  # tomograms, and no cycler
     chosen = {step: rng.choice([unit for unit in IN_ORDER if unit.startswith(f"{step}-")]) for step in done}
     return sorted(chosen.values(), key=IN_ORDER.index)
 
