@@ -119,7 +119,7 @@ def draw_cell_capacity(numbers: xr.Dataset) -> Figure:
         if mine.any():
             steps.plot([], [], color=colour, lw=1, label=direction)
     steps.axhline(0, color="black", lw=0.6)
-    steps.set(xlabel="voltage (V vs Li/Li⁺)", ylabel=f"dQ/dV ({unit}/V), discharge below 0")
+    steps.set(xlabel="voltage (V vs Li/Li⁺)", ylabel=f"dQ/dV ({unit}/V)")
     if steps.get_legend_handles_labels()[1]:
         steps.legend(loc="best")
     return page

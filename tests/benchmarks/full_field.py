@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from itertools import product
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,8 @@ def _fill(array: Path, shape: Triple, states: int, chunks: list[np.ndarray]) -> 
 
 def _levels(store: Path, axes: Axes, chunks: dict[str, list[np.ndarray]]) -> None:
     """Add coarser levels, as the store's OME metadata tells them."""
+    for group in ("levels", "labels"):  # those of the store are of other chunks
+        shutil.rmtree(store / group)
     root = zarr.open_group(str(store), mode="r+", use_consolidated=False)
     paths = {"grey": ["volumes/grey"], "label": ["../../volumes/label"]}
     shape, level = axes.shape, 0
