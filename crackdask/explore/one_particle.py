@@ -1,4 +1,4 @@
-"""One particle through all states: its numbers, its grey level shell by shell, pictures of it, and its voxels in space."""
+"""One particle through all states: its numbers, its grey level shell by shell, pictures of it, its voxels in space."""
 
 from __future__ import annotations
 

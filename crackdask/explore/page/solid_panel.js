@@ -43,6 +43,11 @@ class SolidPanel {
     this.asked = 0;
     this.waiting = 0;
     this.pane.append(this.bar(), this.cells);
+    this.pane.addEventListener("keydown", (event) => { // from its sliders, where the page's keys do nothing
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      settings.change({ solid: "" });
+    });
     followMouse(this.canvas, settings);
     new ResizeObserver(() => this.draw()).observe(this.cells);
     settings.follow(["solid", "particle", "state"], () => this.ask());
