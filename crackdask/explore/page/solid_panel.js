@@ -37,9 +37,10 @@ class SolidPanel {
     this.cells = made("div", { className: "cells" }, this.canvas, ...this.names);
     /** @type {SolidView | null} */
     this.view = null;
-    /** Those of `label`, by state. @type {(import("./solid_view.js").Solid | null)[]} */
-    this.solids = layout.states.map(() => null);
-    this.label = 0;
+    /** Those of the particle `held`, by state. @type {import("./solid_view.js").Solid[]} */
+    this.solids = [];
+    this.held = 0;
+    this.done = "";
     this.asked = 0;
     this.waiting = 0;
     this.pane.append(this.bar(), this.cells);
@@ -65,7 +66,7 @@ class SolidPanel {
     };
     const [, cut] = slider("cut", "cut", "Cut it open, along the axis of the chosen plane (keys 1 2 3)", 1, 0.01);
     const [, surface] = slider("surface", "surface", "How opaque its surface is", 1, 0.01);
-    const [dark, cracks] = slider("dark", "cracks below", "Grey level below which its inside is orange, two voxels and more under its surface", 255, 1);
+    const [dark, cracks] = slider("dark", "cracks below", "Grey level below which its inside is orange, two voxels and more under its surface; at first halfway between the particle and what is around it", 255, 1);
     this.dark = dark;
     this.told = made("output");
     cracks.append(this.told);
@@ -85,20 +86,20 @@ class SolidPanel {
     this.pane.hidden = !open;
     const mine = ++this.asked;
     this.canvas.dataset.shown = "";
-    if (this.label !== (open ? particle : 0)) {
+    if (!open || this.held !== particle) {
       for (const each of this.solids) this.view?.forget(each);
-      this.solids = this.layout.states.map(() => null);
-      this.label = open ? particle : 0;
+      this.solids = [];
+      this.held = 0;
     }
     if (!open) return;
     try {
-      this.view ??= new SolidView(this.canvas, this.layout.voxel_um);
-      for (const state of this.shown) {
-        if (this.solids[state]) continue;
-        const { shape, data } = await server.solid(particle, state);
+      const view = (this.view ??= new SolidView(this.canvas, this.layout.voxel_um));
+      if (this.held !== particle) {  // all states at once: they are marked by one grey level, and swiped without delay
+        const told = await Promise.all(this.layout.states.map((_, state) => server.solid(particle, state)));
         if (mine !== this.asked) return;
-        this.solids[state] = this.view.solid(shape, data, this.layout.volumes.grey === "uint16");
-        this.draw();
+        const wide = this.layout.volumes.grey === "uint16";
+        this.solids = told.map(({ shape, data }) => view.solid(shape, data, wide));
+        this.held = particle;
       }
       this.draw(`${particle} ${this.shown.join()}`);
     } catch (error) {
@@ -124,10 +125,10 @@ class SolidPanel {
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const places = placed(shown.length, width, height);
     const { turn, near, window, surface, cut, dark, plane, state } = this.settings.values;
-    const first = solids.find((each) => each?.there);
+    const first = solids.find((each) => each.there);
     const level = dark >= 0 ? dark : Math.round(first?.halfway ?? 0);
-    const most = Math.max(...solids.map((each) => each?.levels[1] ?? 0));
-    this.dark.max = String(most || 255);
+    const most = Math.max(1, ...solids.map((each) => each.levels[1]));
+    this.dark.max = String(most);
     this.dark.value = String(level);
     this.told.textContent = String(level);
     const axis = 2 - PLANES[/** @type {keyof typeof PLANES} */ (plane)].cut;

@@ -72,13 +72,13 @@ export class SolidView {
     return { texture, shape: [x, y, z], ...told };
   }
 
-  /** @param {Solid | null} solid */
+  /** @param {Solid} solid */
   forget(solid) {
-    if (solid) this.gl.deleteTexture(solid.texture);
+    this.gl.deleteTexture(solid.texture);
   }
 
   /**
-   * @param {(Solid | null)[]} solids
+   * @param {Solid[]} solids
    * @param {{left: number, top: number, width: number, height: number}[]} cells parts of the canvas, from 0 to 1
    * @param {{turn: number[], near: number, window: number[], surface: number, cut: number, axis: number, dark: number}} look
    */
@@ -94,8 +94,8 @@ export class SolidView {
       const [w, h] = [width * canvas.width, height * canvas.height];
       gl.viewport(left * canvas.width, (1 - top - height) * canvas.height, w, h);
       const lengths = solid.shape.map((n, axis) => n * this.voxel[2 - axis]);
-      const extent = lengths.map((length) => length / Math.hypot(...lengths)); // half of it: its corners are 1 from its middle
-      const half = 1 / look.near;
+      const extent = lengths.map((length) => length / Math.max(...lengths)); // half of it: the longest is 1
+      const half = 1.15 / look.near;
       gl.uniform2f(places.across, half * Math.max(1, w / h), half * Math.max(1, h / w));
       gl.uniform3f(places.shape, solid.shape[0], solid.shape[1], solid.shape[2]);
       gl.uniform3f(places.extent, extent[0], extent[1], extent[2]);
