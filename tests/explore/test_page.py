@@ -350,6 +350,7 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
     page, canvas = watched.page, watched.page.locator("#solid canvas")
 
     def seen() -> Array:
+        page.locator('#solid canvas[data-fine="true"]').wait_for()
         pixels: Array = imagecodecs.png_decode(canvas.screenshot())[..., :3]
         assert (pixels.max(axis=2) > 40).mean() > 0.05  # it is not empty
         return pixels
@@ -377,6 +378,7 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
     assert (after != before).any()
     other = visit(page.url.partition("#")[2])
     other.shown("#solid canvas", f"{label} 0,1,2")
+    other.page.locator('#solid canvas[data-fine="true"]').wait_for()
     other_pixels = imagecodecs.png_decode(other.page.locator("#solid canvas").screenshot())[..., :3]
     np.testing.assert_array_equal(other_pixels, after)
     page.keyboard.press("Escape")
@@ -419,6 +421,7 @@ OUT_OF_PLACE = """all => {
 @pytest.mark.parametrize(
     ("tab", "width", "height"),
     [
+        ("particle&solid=all", 1280, 800),
         *((tab, 1280, 800) for tab in ("particle", "table", "charts")),
         ("charts", 1920, 1080),  # where all of them are seen
         ("charts", 2560, 1440),

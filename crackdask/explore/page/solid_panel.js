@@ -7,6 +7,7 @@ import * as server from "./server.js";
 import { DEFAULTS } from "./settings.js";
 import { SolidView } from "./solid_view.js";
 
+const REST = 200; // ms after a move at which the picture is drawn with all its pixels again
 const WAYS = ["", "one", "all"];
 
 /** @param {import("./settings.js").Settings} settings */
@@ -43,6 +44,7 @@ class SolidPanel {
     this.done = "";
     this.asked = 0;
     this.waiting = 0;
+    this.resting = 0;
     this.pane.append(this.bar(), this.cells);
     this.pane.addEventListener("keydown", (event) => { // from its sliders, where the page's keys do nothing
       if (event.key !== "Escape") return;
@@ -52,7 +54,8 @@ class SolidPanel {
     followMouse(this.canvas, settings);
     new ResizeObserver(() => this.draw()).observe(this.cells);
     settings.follow(["solid", "particle", "state"], () => this.ask());
-    settings.follow(["turn", "near", "surface", "cut", "dark", "plane", "window"], () => this.draw());
+    settings.follow(["turn", "near", "surface", "cut", "dark"], () => this.move());
+    settings.follow(["plane", "window"], () => this.draw());
   }
 
   bar() {
@@ -107,6 +110,16 @@ class SolidPanel {
     }
   }
 
+  /** Draw with fewer pixels, as long as it moves: a quarter of the rays. */
+  move() {
+    clearTimeout(this.resting);
+    this.resting = window.setTimeout(() => {
+      this.resting = 0;
+      this.draw();
+    }, REST);
+    this.draw();
+  }
+
   /** Draw at the next frame. @param {string} [done] what is then shown */
   draw(done) {
     if (done) this.done = done;
@@ -120,7 +133,7 @@ class SolidPanel {
   drawNow() {
     const { canvas, view, solids, shown } = this;
     if (!view || this.pane.hidden) return;
-    const scale = devicePixelRatio || 1;
+    const scale = (devicePixelRatio || 1) * (this.resting ? 0.5 : 1);
     const [width, height] = [this.cells.clientWidth, this.cells.clientHeight].map((n) => Math.max(1, Math.round(n * scale)));
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const places = placed(shown.length, width, height);
@@ -142,6 +155,7 @@ class SolidPanel {
       name.style.top = `${100 * place.top}%`;
       name.classList.toggle("now", shown.length > 1 && k === state);
     }
+    canvas.dataset.fine = String(!this.resting);
     if (this.done) canvas.dataset.shown = this.done;
     this.done = "";
   }
