@@ -88,7 +88,12 @@ def strip(planes: Planes, columns: Columns, label: int, plane: str, index: int |
     high = np.minimum(high, size)
     high[axis] = low[axis] + 1
     cut: dict[str, Array] = {
-        volume: np.stack([planes.box(volume, state, level, low, high).squeeze(axis) for state in range(planes.states)])
+        volume: np.stack(
+            [
+                planes.box(volume, state, level, low.tolist(), high.tolist()).squeeze(axis)
+                for state in range(planes.states)
+            ]
+        )
         for volume in ("grey", "label")
     }
     return {**cut, "first": [int(low[k] << level) for k in across], "step": 1 << level, "index": index}
@@ -119,7 +124,7 @@ def solid(planes: Planes, columns: Columns, label: int, state: int) -> dict[str,
     while int((-(-last >> level) - (first >> level)).max()) > SOLID:
         level += 1
     low, high = first >> level, np.minimum(-(-last >> level), planes.shape_at(level))
-    grey, labels = (planes.box(volume, state, level, low, high) for volume in ("grey", "label"))
+    grey, labels = (planes.box(volume, state, level, low.tolist(), high.tolist()) for volume in ("grey", "label"))
     return {"grey": grey, "own": (labels == label).astype(np.uint8), "first": low << level, "step": 1 << level}
 
 

@@ -200,7 +200,7 @@ def test_a_solid_of_any_size_is_bounded(asker: Asker, whole_store: Path, monkeyp
 @pytest.mark.parametrize(
     "words", [{}, {"label": 0, "state": 0}, {"label": 1, "state": 3}, {"label": 10**9, "state": 0}]
 )
-def test_a_solid_of_nothing_is_refused(asker: Asker, words: dict[str, int]) -> None:
+def test_a_solid_of_nothing_is_refused(asker: Asker, words: dict[str, Any]) -> None:
     assert asker("api/solid", **words).code == 400
 
 
