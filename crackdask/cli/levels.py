@@ -23,7 +23,7 @@ from crackdask.store.root import attributes
 @expanded
 @mistakes
 def levels(store: StoreName, options: ClusterOptions) -> None:
-    """Add the coarser levels that viewers want to a store which was made without them. `run` does so by itself."""
+    """Add the coarser levels that viewers want to a store which was made without them."""
     check_can_run()
     where = place(store).resolve()
     facts = attributes(where)

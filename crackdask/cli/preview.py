@@ -25,8 +25,7 @@ from crackdask.report.preview_page import MEANING, Tried, write_preview
 @app.command(
     epilog=examples(
         "crackdask preview recipe.toml --set labels.min_depth=0.3,0.5,1",
-        "crackdask preview recipe.toml --set mask.threshold=90,100,110 \\",
-        "    --set mask.opening=0,1 --box 40:90,0:200,0:200",
+        "crackdask preview recipe.toml --set mask.opening=0,1 --box 40:90,0:200,0:200",
         "crackdask preview recipe.toml --state '4.2 V' --set register.local=true,false",
         "crackdask preview scan.toml --set reconstruct.center=859,860,861",
     )

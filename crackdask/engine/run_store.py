@@ -140,6 +140,9 @@ class RunStore:
                 remove(self._path / name)
             elif name in KEPT_ON_REQUEST:
                 remove(self._path / "volumes" / name)
+            elif name == schema.LEVELS:  # what is left of them is no group that could be told of
+                for group in seals.LEVEL_GROUPS:
+                    remove(self._path / group)
         if GROUP in found.gone:
             add_coordinates(self._path, self._context.axes)
             seals.drop(self._path, seals.COORDINATES)

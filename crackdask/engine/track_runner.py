@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     writer = TableWriter(context.path, context.axes, particles, widest)
     seen = {name: np.zeros((len(states), particles), np.int64) for name in _FOLLOWED}
     for s in states:
-        motion = _motion(context, s, transforms[s], measured[s])
+        motion = _motion(context, unit, s, transforms[s], measured[s])
         for ids in ranges(particles):
             groups = nested(context.work.part(WORK_TABLES, s, ids.start))
             for name, values in groups["shells"].items():
@@ -91,7 +92,7 @@ def _reconstructed(context: RunContext) -> list[dict[str, Array]]:
 
 
 def _motion(
-    context: RunContext, state: int, registered: Mapping[str, Array], measured: Mapping[str, Array]
+    context: RunContext, unit: Unit, state: int, registered: Mapping[str, Array], measured: Mapping[str, Array]
 ) -> dict[str, Array]:
     """Return how all particles moved, and the strain around them, from what two steps left of the state."""
     edges, reference = np.array(context.recipe.experiment.voxel_um), context.recipe.reference
@@ -102,7 +103,8 @@ def _motion(
         used = int(registered["matched"][0])
         doubt = whole_strain_error(float(registered["residual_voxels"]), used, context.grid.shape)
     moved = own_displacement(field, before, after)
-    gained, error = strain(field, registered["matrix"], before, moved, whole & still_whole, doubt)
+    apply = partial(context.engine.in_order, unit.key, "strain")
+    gained, error = strain(field, registered["matrix"], before, moved, whole & still_whole, doubt, apply)
     along = {f"displacement_{axis}_um": moved[:, k] * edges[k] for k, axis in enumerate("zyx")}
     return {**along, "volumetric_strain": gained, "volumetric_strain_error": error}
 

@@ -26,6 +26,7 @@ from crackdask.schema import UnitKey
 from crackdask.storage.locations import Place, place
 from crackdask.store.arrays import Compression
 from crackdask.store.image import create_image, is_image
+from crackdask.store.levels import multiscale
 from crackdask.store.open import open_store
 from crackdask.store.root import set_attributes
 from crackdask.store.volumes import Volume, volume
@@ -244,28 +245,11 @@ def _described(painted: xr.DataArray, tree: xr.DataTree, levels: list[Triple], b
     """Return the image's attributes: what OME readers look for, and what they have no place for."""
     edges = voxel_edges(tree)
     name = str(painted.name)
-    space = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
-    datasets = [
-        {
-            "path": str(level),
-            # Every second voxel stays where it was, so the first of each level lies in the same place.
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [1.0, *(edge * 2**level for edge in edges)]},
-                {"type": "translation", "translation": [0.0, *(edge / 2 for edge in edges)]},
-            ],
-        }
-        for level in range(len(levels))
-    ]
     finite = painted.where(np.isfinite(painted))
     low, high = float(finite.min()), float(finite.max())
     window = {"min": low, "max": high, "start": low, "end": high if high > low else low + 1}
-    multiscale = {
-        "name": name,
-        "axes": [{"name": "t", "type": "time"}, *space],
-        "datasets": datasets,
-        "type": "stride",
-        "metadata": {"description": "each level holds every second voxel of the one before"},
-    }
+    image = multiscale(name, "stride", edges, [str(level) for level in range(len(levels))], first="t")
+    image["metadata"] = {"description": "each level holds every second voxel of the one before"}
     channel = {"label": name, "color": "FFFFFF", "window": window, "active": True}
     told = {
         "property": name,
@@ -275,7 +259,7 @@ def _described(painted: xr.DataArray, tree: xr.DataTree, levels: list[Triple], b
         "experiment": tree.attrs["recipe"]["experiment"].get("name", ""),
         "crackdask_version": tree.attrs.get("crackdask_version", ""),
     }
-    return {"ome": {"version": "0.5", "multiscales": [multiscale], "omero": {"channels": [channel]}}, "crackdask": told}
+    return {"ome": {"version": "0.5", "multiscales": [image], "omero": {"channels": [channel]}}, "crackdask": told}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from crackdask import analyse
 from crackdask.analysis.tables import state_names
 from crackdask.figures.panel import Panel
 from crackdask.figures.state_axis import discharged
-from crackdask.figures.style import BLUE, GREY, VERMILION, figure, plain, short, styled
+from crackdask.figures.style import BLUE, GREY, VERMILION, figure, key, plain, ramp, short, styled
 
 _MOST_POINTS = 4000  # of a drawn curve
 
@@ -107,6 +107,8 @@ def draw_cell_capacity(numbers: xr.Dataset) -> Figure:
     curve.plot(kept[name].values, kept.cell_voltage.values, color=BLUE, lw=1)
     _mark_states(curve, numbers, factor)
     curve.set(xlabel=f"charge ({unit})", ylabel="voltage (V vs Li/Li⁺)")
+    if curve.get_legend_handles_labels()[1]:
+        key(page, curve)
     for direction, colour, sign in (("charge", VERMILION, 1), ("discharge", BLUE, -1)):
         mine = numbers.direction.values == direction
         for number in np.unique(numbers.half_cycle.values[mine]):
@@ -118,7 +120,8 @@ def draw_cell_capacity(numbers: xr.Dataset) -> Figure:
             steps.plot([], [], color=colour, lw=1, label=direction)
     steps.axhline(0, color="black", lw=0.6)
     steps.set(xlabel="voltage (V vs Li/Li⁺)", ylabel=f"dQ/dV ({unit}/V), discharge below 0")
-    steps.legend(loc="best")
+    if steps.get_legend_handles_labels()[1]:
+        steps.legend(loc="best")
     return page
 
 
@@ -133,8 +136,8 @@ def _mark_states(axes: Axes, numbers: xr.Dataset, factor: float) -> None:
         if not str(here.linked_by.values):
             continue
         at = factor * float(here.scan_charge), float(here.scan_voltage)
-        axes.plot(*at, "o", color=VERMILION, mfc="white" if hollow[k] else VERMILION, zorder=3)
-        axes.annotate(short(state, 14, 1), at, xytext=(5, -3), textcoords="offset points", fontsize=7, va="top")
+        colour = ramp(len(hollow))[k]
+        axes.plot(*at, "o", color=colour, mfc="white" if hollow[k] else colour, zorder=3, label=short(state, 24, 1))
 
 
 def damage_against_cell(store: xr.DataTree, **parameters: Any) -> Figure:
@@ -170,16 +173,17 @@ def draw_damage_against_cell(numbers: xr.Dataset) -> Figure:
         known = np.isfinite(values)
         axes.plot(values[known], numbers.damage.values[known], color=GREY, lw=0.8, zorder=1)
         axes.errorbar(
-            values, numbers.damage.values, numbers.error_bar.values, fmt="none", color=VERMILION, capsize=2.5, zorder=2
+            values, numbers.damage.values, numbers.error_bar.values, fmt="none", color=GREY, capsize=2.5, zorder=2
         )
         for k, state in enumerate(state_names(numbers)):
             if not known[k]:
                 continue
             at = values[k], float(numbers.damage.values[k])
-            axes.plot(*at, "o", color=VERMILION, mfc="white" if hollow[k] else VERMILION, zorder=3)
-            axes.annotate(short(state, 14, 1), at, xytext=(5, 5), textcoords="offset points", fontsize=7)
+            colour = ramp(len(hollow))[k]
+            axes.plot(*at, "o", color=colour, mfc="white" if hollow[k] else colour, zorder=3, label=short(state, 24, 1))
         axes.set_xlabel(label)
-    panes[0].set_ylabel("mean damage factor")
+    panes[0].set_ylabel("damage factor (mean)")
+    key(page, panes[0])
     return page
 
 

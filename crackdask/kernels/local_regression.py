@@ -7,12 +7,17 @@ slopes of stiffer fits lie from those of free ones.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crackdask.arrays import Floats
-from crackdask.kernels.smooth_curve import MAD
+from crackdask.grid import Box, Triple
+from crackdask.kernels.weighted_polynomial import fit_slopes
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
@@ -20,16 +25,17 @@ if TYPE_CHECKING:
 else:
     spatial = Later("scipy.spatial")
 
-#: Places that are fitted at once, and that a choice is made from, at most.
-_AT_ONCE, _JUDGED = 256, 120
-#: Rounds in which what lies far off loses weight, and from how many deviations on.
-_ROUNDS, _FAR = 2, 2.5
+#: Places that are fitted in one task, and whose neighbours are asked for at once; those that a choice is made from, at
+#: most; and parts along each axis of a task in which it is told how far neighbours lie.
+_AT_ONCE, _QUERIED, _JUDGED, _CELLS = 8192, 256, 120, 8
 #: By how much more than noise two slopes must differ: a few dozen of them are independent.
 _LUCK = 1.25
 #: What the mean of a squared normal number is without the largest tenth.
 _KEPT = 0.623
 #: The highest order.
 ORDER = 3
+#: Runs a function over regions and returns its results in their order.
+Apply = Callable[[Callable[["Region"], tuple[Floats, Floats]], Sequence["Region"]], Iterable[tuple[Floats, Floats]]]
 #: Points tried, and those that a polynomial of an order needs for each of its terms.
 _POINTS, _PER_TERM = (40, 80, 160, 320, 640), 4
 
@@ -142,8 +148,11 @@ def _middling(values: Floats) -> float:
     return float(np.sort(values)[: -(-9 * values.size // 10)].mean())
 
 
-def slopes(points: Floats, values: Floats, at: Floats, how: Neighbours) -> Slopes:
+def slopes(points: Floats, values: Floats, at: Floats, how: Neighbours, apply: Apply = map) -> Slopes:
     """Return gradients at places, and how sure they are.
+
+    Places are dealt with region by region, each with the points that can be near: which regions there are follows from
+    the points alone, so it does not show who has which.
 
     Parameters
     ----------
@@ -153,54 +162,82 @@ def slopes(points: Floats, values: Floats, at: Floats, how: Neighbours) -> Slope
         (m, 3), places.
     how
         Of `choose`.
+    apply
+        Runs a function over regions and returns its results in their order: `map`, or one that hands them to workers.
     """
-    tree = spatial.cKDTree(points)
-    gradient, variance = np.empty((len(at), 3, 3)), np.empty(len(at))
-    for start in range(0, len(at), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        _, near = tree.query(at[part], k=how.points)
-        gradient[part], variance[part] = _fit(points[near] - at[part, None], values[near], how.order)
-    return Slopes(gradient, variance)
+    regions = Regions.of(points, values, at, how)
+    found = Slopes(np.empty((len(at), 3, 3)), np.empty(len(at)))
+    for rows, each in zip(regions.rows, apply(partial(fit_region, how), regions), strict=True):
+        found.gradient[rows], found.variance[rows] = each
+    return found
 
 
-def _terms(near: Floats, order: int) -> Floats:
-    """Return the terms of a polynomial at points, (..., term)."""
-    raised = [np.ones_like(near)]
-    for _ in range(order):
-        raised.append(raised[-1] * near)
-    return np.stack([raised[a][..., 0] * raised[b][..., 1] * raised[c][..., 2] for a, b, c in powers(order)], axis=-1)
+class Region(NamedTuple):
+    """Places and all points that can be among the nearest of one of them; `box` is where the places lie, for people."""
+
+    box: Box
+    places: Floats
+    points: Floats
+    values: Floats
 
 
-def _fit(apart: Floats, values: Floats, order: int) -> tuple[Floats, Floats]:
-    """Fit a polynomial to the points around each place; return its slopes there, and the variance of their sum."""
-    distance = np.sqrt((apart**2).sum(axis=-1))
-    radius = np.maximum(distance.max(axis=1), 1e-9) * 1.01
-    terms = _terms(apart / radius[:, None, None], order)
-    nearness = (1 - (distance / radius[:, None]) ** 3) ** 3
-    weight = nearness
-    for turn in range(_ROUNDS + 1):
-        weighted = terms * weight[..., None]
-        normal = weighted.transpose(0, 2, 1) @ terms
-        # Points in a plane leave slopes open, which are then small.
-        normal += 1e-9 * np.eye(terms.shape[-1]) * np.trace(normal, axis1=1, axis2=2)[:, None, None]
-        fitted = np.linalg.solve(normal, weighted.transpose(0, 2, 1) @ values)
-        rest = values - terms @ fitted
-        if turn < _ROUNDS:
-            size = np.sqrt((rest**2).sum(axis=-1))
-            scale = _FAR * MAD * np.median(size, axis=1)[:, None] / 1.6 + 1e-6
-            weight = nearness / (1 + (size / scale) ** 2) ** 2
-    gradient = fitted[:, 1:4].transpose(0, 2, 1) / radius[:, None, None]
-    return gradient, _variance(terms, weighted, nearness, normal, rest) / radius**2
+@dataclass(frozen=True, eq=False)
+class Regions(Sequence[Region]):
+    """Regions of about `_AT_ONCE` places, that are made when they are asked for."""
+
+    tree: Any
+    values: Floats
+    at: Floats
+    nearest: int
+    rows: Sequence[NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, points: Floats, values: Floats, at: Floats, how: Neighbours) -> Regions:
+        """Return regions that hold all places: halves of halves along their longest axis."""
+        rows = [part for part in _halved(at, np.arange(len(at))) if part.size]
+        return cls(spatial.cKDTree(points), values, at, how.points, rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: Any) -> Any:
+        places, points = self.at[self.rows[number]], self.tree.data
+        low, high = places.min(axis=0), places.max(axis=0)
+        if len(self.rows) > 1:
+            # A place has as many points within the reach of the middle of its cell, and the way there.
+            cell = np.maximum(high - low, 1e-9) / _CELLS
+            middles = np.unique(np.minimum((places - low) // cell, _CELLS - 1), axis=0) * cell + low + cell / 2
+            far = self.tree.query(middles, k=[self.nearest])[0].max() + np.sqrt((cell**2).sum()) / 2
+            inside = np.all((points >= low - 1.001 * far) & (points <= high + 1.001 * far), axis=1)
+            points, values = points[inside], self.values[inside]
+        else:
+            values = self.values
+        box = Box(_whole(np.floor(low)), _whole(np.floor(high) + 1))
+        return Region(box, places, points, values)
 
 
-def _variance(terms: Floats, weighted: Floats, nearness: Floats, normal: Floats, rest: Floats) -> Floats:
-    """Return the variance of the sum of the three slopes of each component along its own axis, in units of radii."""
-    inverse = np.linalg.inv(normal)
-    squares = weighted.transpose(0, 2, 1) @ weighted
-    # What was given little weight counts here in full, or the error would be that of the points that agree.
-    near = terms * nearness[..., None]
-    total, fitted = nearness.sum(axis=1), np.einsum("ntu,nut->n", inverse, near.transpose(0, 2, 1) @ near)
-    free = np.maximum(total - fitted, 0.1 * total)
-    deviation = (nearness[..., None] * rest**2).sum(axis=1) / free[:, None]
-    own = np.diagonal(inverse @ squares @ inverse, axis1=1, axis2=2)[:, 1:4]
-    return np.asarray((own * deviation).sum(axis=1))
+def _whole(numbers: Floats) -> Triple:
+    z, y, x = (int(n) for n in numbers)
+    return (z, y, x)
+
+
+def _halved(at: Floats, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield rows of places in compact parts of at most `_AT_ONCE`."""
+    if rows.size <= _AT_ONCE:
+        yield rows
+        return
+    axis = int(np.argmax(np.ptp(at[rows], axis=0)))
+    order = rows[np.argsort(at[rows, axis], kind="stable")]
+    yield from _halved(at, order[: rows.size // 2])
+    yield from _halved(at, order[rows.size // 2 :])
+
+
+def fit_region(how: Neighbours, region: Region) -> tuple[Floats, Floats]:
+    """Return gradients and variances at the places of a region: the task of a worker."""
+    tree, terms = spatial.cKDTree(region.points), np.array(powers(how.order))
+    gradient, variance = np.empty((len(region.places), 3, 3)), np.empty(len(region.places))
+    for start in range(0, len(region.places), _QUERIED):
+        part = slice(start, start + _QUERIED)
+        _, near = tree.query(region.places[part], k=how.points)
+        gradient[part], variance[part] = fit_slopes(region.points, region.values, region.places[part], near, terms)
+    return gradient, variance

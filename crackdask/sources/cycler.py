@@ -12,18 +12,20 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
+from crackdask.lazy_import import Later
 from crackdask.sources.base import SourceError, named, refuse_no_file
 from crackdask.sources.cycler_columns import Columns, columns_of
 from crackdask.sources.cycler_text import EPOCH, Dates, Layout, layout_of, parsed_date, parsed_dates
 from crackdask.storage.locations import Place, opened
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+else:  # which every command would wait for
+    pd = Later("pandas")
 
 #: Rows of the curve that is kept, at most; twice as many are in memory.
 MOST_ROWS = 200_000
@@ -297,7 +299,7 @@ class _Curve:
             self._every *= 2
 
     def _times(self, column: pd.Series) -> Floats:
-        if is_numeric_dtype(column):
+        if pd.api.types.is_numeric_dtype(column):
             return self._number(column)
         if not self._columns.date and pd.to_numeric(column, errors="coerce").notna().mean() > 0.5:
             return self._number(column)
@@ -307,7 +309,7 @@ class _Curve:
         return seconds
 
     def _number(self, column: pd.Series) -> Floats:
-        if is_numeric_dtype(column):
+        if pd.api.types.is_numeric_dtype(column):
             return column.to_numpy(np.float64)
         numbers = pd.to_numeric(column, errors="coerce")
         if numbers.isna().mean() > 0.5:

@@ -11,13 +11,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
+from crackdask.lazy_import import Later
 from crackdask.sources.base import SourceError
 from crackdask.storage.locations import Place, opened
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
+else:  # which every command would wait for
+    pd = Later("pandas")
 
 Dates = Literal["auto", "month first", "day first"]
 #: Dates are those of the cycler's own clock, of no time zone.

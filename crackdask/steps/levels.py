@@ -87,6 +87,6 @@ STEP = Step(
     opened=("shape",),
     needs=((LABELLING, Of.ITSELF), ("grey", Of.ITSELF)),
     reads=(("grey", Of.ITSELF), ("label", Of.ITSELF)),
-    writes={LEVELS: Volume(dtype=None, disk_bytes=0.17, kept="always")},
-    seconds_per_megavoxel=0.02,
+    writes={LEVELS: Volume(dtype=None, disk_bytes=0.18, kept="always")},
+    seconds_per_megavoxel=0.03,
 )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from crackdask.arrays import Floats, Mask
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window
 from crackdask.grid import Box, Grid, Triple
-from crackdask.kernels.local_regression import choose, slopes
+from crackdask.kernels.local_regression import Apply, choose, slopes
 from crackdask.kernels.particle_shift import (
     FARTHEST_TRIED,
     FURTHEST,
@@ -210,7 +210,13 @@ def own_displacement(field: StoredField, before: Floats, after: Floats) -> Float
 
 
 def strain(
-    field: StoredField, matrix: Floats, points: Floats, moved: Floats, sure: Mask, whole_error: float
+    field: StoredField,
+    matrix: Floats,
+    points: Floats,
+    moved: Floats,
+    sure: Mask,
+    whole_error: float,
+    apply: Apply = map,
 ) -> tuple[Floats, Floats]:
     """Return the volumetric strain at points, and its standard error; NaN where too few particles tell.
 
@@ -227,6 +233,8 @@ def strain(
         (n,), particles that are whole in both scans.
     whole_error
         Of a transform without a field, see `whole_strain_error`.
+    apply
+        Runs a function over regions and returns its results in their order: `map`, or one that hands them to workers.
     """
     whole = float(np.linalg.det(matrix[:3, :3]))
     there = ~np.isnan(points + moved).any(axis=-1)
@@ -236,7 +244,7 @@ def strain(
         choice = choose(points[known], moved[known]) if known.any() else None
         gained[there] = error[there] = np.nan
         if choice is not None:
-            found = slopes(points[known], moved[known], points[there], choice.how)
+            found = slopes(points[known], moved[known], points[there], choice.how, apply)
             gained[there] = whole * np.linalg.det(np.eye(3) + found.gradient) - 1
             error[there] = abs(whole) * np.sqrt(found.variance + choice.bias)
     return gained, error

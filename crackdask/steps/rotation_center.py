@@ -118,8 +118,8 @@ def find_center(
     Raises
     ------
     CenterNotFoundError
-        Where the angles do not cover half a turn and that was not accepted, where the methods differ by more than
-        `AGREEMENT`, or where one finds its best at the end of the range.
+        Where the angles do not cover half a turn and that was not accepted, where the methods, or half of the rows,
+        differ by more than `AGREEMENT`, or where one finds its best at the end of the range.
     """
     sinograms, angles = np.ascontiguousarray(sinograms, np.float32), np.asarray(degrees, np.float64)
     columns = sinograms.shape[2]
@@ -180,6 +180,15 @@ def _check(search: CenterSearch, low: float, high: float) -> None:
             f"the center lies at the end of what was searched, {low:.1f} to {high:.1f}: found by {said}. {way_out}",
             search,
         )
+    for method, values in (("the sweep of reconstructions", search.sweep), ("opposite views", search.opposite)):
+        # By chance two methods may agree about noise; then rows do not.
+        apart = float(np.median(np.abs(values - np.median(values)))) if values.size > 2 else 0.0
+        if apart > AGREEMENT:
+            rows = ", ".join(f"{value:.2f}" for value in values)
+            raise CenterNotFoundError(
+                f"rows do not agree by {method}, which finds {rows}: nothing tells the center, or the axis is tilted. "
+                f"{way_out}", search,
+            )  # fmt: skip
     if max(found.values()) - min(found.values()) > AGREEMENT:
         raise CenterNotFoundError(
             f"two methods find different centers, more than {AGREEMENT:g} columns apart: {said}. {way_out}", search

@@ -81,6 +81,7 @@ def _rows(labels: Array, wanted: Array) -> Array:
 STEP = Step(
     name="track",
     stage=Stage.WHOLE,
+    version=2,  # strain is added up in one fixed order, region by region
     facts=("states",),
     states="reference",
     needs=(("measure", Of.ALL), ("register", Of.ALL), ("reconstruct", Of.ALL), ("electrochemistry", Of.REFERENCE)),

@@ -20,8 +20,8 @@ from crackdask.sources.cycler import CyclerRecord
 
 def record_of(true: CellRecord, dated: bool = True) -> CyclerRecord:
     table = true.table
-    columns = [table[name].to_numpy() for name in ("time", "voltage", "current", "charge")]
-    return CyclerRecord(*columns, START if dated else None, len(table))
+    time, voltage, current, charge = (table[name].to_numpy(float) for name in ("time", "voltage", "current", "charge"))
+    return CyclerRecord(time, voltage, current, charge, START if dated else None, len(table))
 
 
 def asked(states: Any, **times: Any) -> list[Scanned]:

@@ -142,7 +142,7 @@ def test_commands_for_a_cluster_take_the_same_options_for_it() -> None:
     [
         ("", list(COMMANDS)),
         ("s", ["submit", "status"]),
-        ("run --unt", ["--until"]),
+        ("run --unt", ["--until", "--until-state"]),
         ("run recipe.toml --until m", ["mask", "measure"]),
         ("check recipe.toml --cluster s", ["slurm", "sge", "synchronous"]),
         ("export x.zarr --format x", ["xlsx"]),
@@ -304,7 +304,7 @@ def test_run_ends_with_what_was_found_and_what_to_type_next(tiny: Tiny) -> None:
     tiny.store = tiny.folder / "my store.zarr"
     said = tiny.run()
     assert said.code == 0
-    assert "17 steps done in" in said.out
+    assert "19 steps done in" in said.out
     heads = "state voltage particles diameter um mean grey residual voxels clipped"
     assert heads in words(said.out)
     assert re.search(r"pristine +3\.00 +3 +4\.99 +\d+\.\d\d +0\.000 +\d+\.\d\d%\n", said.out)

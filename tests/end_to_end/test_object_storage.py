@@ -219,6 +219,7 @@ def test_a_store_in_a_bucket_is_the_store_on_a_disk(local: Tiny, remote: Prefix)
         "planned",
         "results",
         "root",
+        "volumes",  # what a store needs to grow
     }
     assert work.is_held() is None
     assert all(SECRET.encode() not in found.read_bytes() for found in remote.parent.files())

@@ -33,6 +33,7 @@ from crackdask.schema import RECONSTRUCTION, UnitKey
 from crackdask.sources import SourceError
 from crackdask.steps import projection_slabs, reconstruct
 from crackdask.store.arrays import Axes
+from tests.support.drafted import fill_in
 from tests.support.experiment import differences, load
 from tests.support.projected import PHANTOM, PROJECTED, content, run
 from tests.support.silence import Silent
@@ -299,6 +300,7 @@ def test_a_drafted_recipe_reconstructs(folder: Path, tmp_path: Path) -> None:
     text = (tmp_path / "recipe.toml").read_text()
     assert "\n[reconstruct]\n# angles = [0.0, 180.0]" in text
     assert "from 121 projections" in text
+    fill_in(tmp_path / "recipe.toml")
     checked = crackdask_command("check", tmp_path / "recipe.toml")
     assert checked.code == 0, checked.err
     assert "121 of 121 kept, 0 to 180 degrees" in " ".join(checked.out.split())

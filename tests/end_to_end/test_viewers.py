@@ -44,6 +44,7 @@ def test_the_rules_of_ngff_hold_for_the_group_of_labels(finished: Tiny) -> None:
     assert found.labels == ["particle"]
 
 
+@pytest.mark.filterwarnings("ignore")  # of libraries' own
 @pytest.mark.parametrize("where", ["", "labels/particle"])
 def test_ngff_zarr_takes_it(finished: Tiny, where: str) -> None:
     ngff_zarr = pytest.importorskip("ngff_zarr", reason="ngff-zarr is not installed")
@@ -142,6 +143,7 @@ def test_the_link_tells_neuroglancer_where_the_store_is(finished: Tiny) -> None:
     assert found["layers"][1]["source"] == "s3://bucket/a b.zarr/labels/particle/|zarr3:"
 
 
+@pytest.mark.filterwarnings("ignore")  # of libraries' own
 def test_neuroglancer_shows_grey_levels_and_labels(finished: Tiny) -> None:
     neuroglancer = pytest.importorskip("neuroglancer", reason="neuroglancer is not installed")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

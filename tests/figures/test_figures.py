@@ -71,7 +71,7 @@ def test_axes_say_what_they_show_and_in_which_unit(pictures: dict[str, Figure], 
         assert "µm" in seen
     for axes in made.axes:
         for axis in (axes.xaxis, axes.yaxis):
-            shared = axis is axes.yaxis and not any(label.get_visible() for label in axis.get_ticklabels())
+            shared = not any(label.get_visible() for label in axis.get_ticklabels())
             if len(axis.get_ticklocs()) and axis.get_visible() and not shared and axes.get_label() != "<colorbar>":
                 words = axis.label.get_text()
                 assert "(" in words or name in ("1a_line_profiles", "4gh_damage_in_place"), (name, words)
@@ -323,6 +323,7 @@ VOXELS = {"slices", "grey_histogram", "particle_sizes", "levels_across_scan"}
 DAMAGE = {"3ab_extreme_states", "3c_damaged_on_charge", "3d_healed_on_discharge", "3e_tree_of_paths"}
 MOTION = {"registration", "before_and_after", "uneven_motion"}
 PROJECTED = {panel.name for panel in figures.PANELS if panel.group == "reconstruction"}
+CELL = {"cell_over_time", "cell_capacity"}  # of the cell alone, whatever its particles
 AGED = {"4e_aged_intensity", "4f_aged_by_size"}
 A_LONG_NAME = "a long name of state {} at $4.{}$ V <b>"
 
@@ -341,17 +342,17 @@ def states_of(*steps: str) -> list[State]:
         ),
         (
             lambda: electrode(tracked=np.zeros(PARTICLES, bool)),
-            set(NAMES) - VOXELS - MOTION - PROJECTED,
+            set(NAMES) - VOXELS - MOTION - PROJECTED - CELL,
             "no particles of 40 tracked",
         ),
         (
             lambda: electrode(tracked=np.arange(PARTICLES) == PARTICLES - 1),
-            set(NAMES) - VOXELS - MOTION - PROJECTED - {"1a_line_profiles"} - CRACKS,
+            set(NAMES) - VOXELS - MOTION - PROJECTED - CELL - {"1a_line_profiles"} - CRACKS,
             "1 particle of 40 tracked, and two or more are needed",
         ),
         (
             lambda: electrode(particles=1),
-            set(NAMES) - VOXELS - MOTION - PROJECTED - {"1a_line_profiles"} - CRACKS,
+            set(NAMES) - VOXELS - MOTION - PROJECTED - CELL - {"1a_line_profiles"} - CRACKS,
             "1 particle of 1 tracked, and two or more are needed",
         ),
         (

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from crackdask.kernels.local_regression import Neighbours, candidates, choose, powers, slopes
+from crackdask.kernels import local_regression
+from crackdask.kernels.local_regression import Neighbours, Regions, candidates, choose, powers, slopes
 
 POINTS = np.random.default_rng(0).uniform(0, 100, (700, 3))
 GRADIENT = np.array([[0.01, -0.02, 0.015], [0.03, -0.01, 0.0], [0.0, 0.02, 0.02]])
@@ -35,6 +38,24 @@ def test_one_place_is_the_weighted_polynomial_of_a_plain_loop() -> None:
         if turn < 2:
             weight = nearness / (1 + (size / (2.5 * 1.4826 * np.median(size) / 1.6 + 1e-6)) ** 2) ** 2
     np.testing.assert_allclose(found.gradient[0], fitted[1:4].T / radius, rtol=1e-4, atol=1e-6)
+
+
+def test_regions_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    points = np.concatenate([random.uniform(0, 100, (900, 3)), random.normal(20, 3, (600, 3))])  # a dense part, too
+    values = np.sin(points / 30) + random.normal(0, 0.1, points.shape)
+    how = Neighbours(80, 2)
+    whole = slopes(points, values, points, how)
+    monkeypatch.setattr(local_regression, "_AT_ONCE", 100)
+    regions = Regions.of(points, values, points, how)
+    assert len(regions) == 16
+    assert sorted(np.concatenate(regions.rows).tolist()) == list(range(1500))
+    assert all(len(each.points) >= 80 for each in regions)
+    assert min(len(each.points) for each in regions) < 750
+    with ThreadPoolExecutor(2) as pool:
+        cut = slopes(points, values, points, how, pool.map)
+    np.testing.assert_array_equal(cut.gradient, whole.gradient)
+    np.testing.assert_array_equal(cut.variance, whole.variance)
 
 
 def test_errors_are_those_of_drawn_noise() -> None:

@@ -13,6 +13,7 @@ import tifffile
 import zarr
 
 from crackdask.sources.state_hints import hints_of_name
+from tests.support.drafted import fill_in
 from tests.support.tiny import crackdask, scan, write_slices
 
 
@@ -44,17 +45,6 @@ def as_zarr(place: Path, seed: int) -> Path:
 
 
 FORMS = [as_slices, as_stack, as_hdf5, as_npy, as_zarr]
-
-
-def fill_in(recipe: Path) -> None:
-    """Fill in what nobody but the experimenter knows."""
-    values = {"voltage": "3.0", "step": '"pristine"', "voxel_um": "0.5"}
-    lines = recipe.read_text().splitlines()
-    for k, line in enumerate(lines):
-        key = line.partition("=")[0].strip("# ")
-        if line.startswith("# ") and key in values:
-            lines[k] = f"{key} = {values[key]}"
-    recipe.write_text("\n".join(lines) + "\n")
 
 
 def assert_checked(recipe: Path) -> dict[str, Any]:

@@ -193,11 +193,13 @@ def test_a_damage_definition_without_a_value_is_told(store: xr.DataTree) -> None
 
 def test_what_cannot_be_drawn_says_why(tmp_path: Path) -> None:
     projected = [panel for panel in figures.PANELS if panel.group]  # of what most stores lack nothing is said
-    found = report(electrode(tracked=np.zeros(PARTICLES, bool)).drop_nodes("reconstruction"), tmp_path)
+    found = report(
+        electrode(tracked=np.zeros(PARTICLES, bool)).drop_nodes(["reconstruction", "electrochemistry"]), tmp_path
+    )
     page = found.page.read_text(encoding="utf-8")
     assert len(pictures(page)) == 7
     assert len(found.missing) == len(NAMES) - 7 - len(projected)
-    assert len(projected) == 4
+    assert len(projected) == 7
     assert "Reconstruction" not in page
     assert page.count("Not drawn: ") == len(found.missing)
     assert all("no particles of 40 tracked" in why for why in found.missing.values())

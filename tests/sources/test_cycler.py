@@ -43,10 +43,10 @@ def ec_lab(path: Path) -> None:
 def german_ec_lab(path: Path) -> None:
     """Decimal commas, mean currents, no charge, absolute times, latin letters, a tab at the end of each line."""
     lines = ["EC-Lab ASCII FILE", "Nb header lines : 5", "", "Gerät : µA", "time/s\t<Ewe/V>\t<I>/mA\tmode\t"]
-    for row in TABLE.itertuples():
-        moment = START + timedelta(seconds=row.time)
+    for time, voltage, current in TABLE[["time", "voltage", "current"]].to_numpy(float).tolist():
+        moment = START + timedelta(seconds=time)
         stamp = f"{moment:%m/%d/%Y %H:%M:%S}.{moment.microsecond // 1000:03d}"
-        lines.append(f"{stamp}\t{comma(row.voltage)}\t{comma(row.current)}\t1\t")
+        lines.append(f"{stamp}\t{comma(voltage)}\t{comma(current)}\t1\t")
     path.write_text("\n".join(lines), encoding="cp1252")
 
 

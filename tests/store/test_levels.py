@@ -52,8 +52,8 @@ def test_what_the_root_tells_places_the_voxels_where_they_are(finished: Tiny) ->
     root = zarr.open_group(str(finished.store), mode="r")
     fine = [np.asarray(root[f"volumes/{axis}"][:]) for axis in "zyx"]  # type: ignore[index]
     for group, mean in (("", True), ("labels/particle", False)):
-        attributes = dict(root[group].attrs if group else root.attrs)
-        (image,) = attributes["ome"]["multiscales"]  # type: ignore[index, call-overload]
+        told = json.loads((finished.store / group / "zarr.json").read_text())
+        (image,) = told["attributes"]["ome"]["multiscales"]
         for level, dataset in enumerate(image["datasets"]):
             shape = root[f"{group}/{dataset['path']}".strip("/")].shape  # type: ignore[union-attr]
             scale, translation = (each[each["type"]] for each in dataset["coordinateTransformations"])

@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from crackdask import figures, schema
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.phantom import FIVE_STATES, State
+from crackdask.phantom.cell_record import cell_record
 from tests.support.tabled import balls, replaced, tables
 
 SIX_STATES = (*FIVE_STATES, State("2.5 V 10 cycles", 2.5, "aged", 10))
@@ -70,7 +71,26 @@ def electrode(states: Sequence[State] = SIX_STATES, tracked: Any = None, particl
         volumes=volumes,
         transforms=xr.Dataset(transforms, along).merge(_uneven(count, rng)),
         reconstruction=_reconstruction(along, rng),
+        electrochemistry=_electrochemistry(along, states),
     )
+
+
+def _electrochemistry(along: dict[str, Any], states: Sequence[State]) -> xr.Dataset:
+    """Return the record of the phantom's cell; the last state is linked to no moment of it."""
+    true = cell_record(states)
+    columns = {"time": "time", "cell_voltage": "voltage", "current": "current", "charge": "charge"}
+    linked = np.arange(len(states)) < len(states) - 1
+    begin, end = (np.where(linked, [scan[k] for scan in true.scans], np.nan) for k in (0, 1))
+    where = {
+        "linked_by": np.where(linked, "rest", "").astype(object),
+        "link_reason": np.where(linked, "the only rest", "no rest").astype(object),
+        "scan_begin": begin, "scan_end": end,
+        "scan_voltage": np.where(linked, [state.voltage for state in states], np.nan),
+        "scan_charge": np.where(linked, true.charges, np.nan),
+    }  # fmt: skip
+    record = {name: ("record", true.table[column].to_numpy()) for name, column in columns.items()}
+    told = xr.Dataset(record | {name: ("state", values) for name, values in where.items()}, along)
+    return told.assign_attrs(start="2026-03-14T08:00:00", active_mass_mg=10.0)
 
 
 def _uneven(count: int, rng: np.random.Generator) -> xr.Dataset:
