@@ -223,7 +223,7 @@ def test_the_selection_is_saved_as_csv(asker: Asker) -> None:
     [
         ("tile", {"volume": "raw", "plane": "xy"}, "volume is one of"),
         ("tile", {"volume": "grey", "plane": "../x"}, "plane is one of: xy, xz, yz"),
-        ("tile", {"volume": "grey", "plane": "xy", "level": 99}, "level goes from 0 to 0"),
+        ("tile", {"volume": "grey", "plane": "xy", "level": 99}, "level goes from 0 to 1"),
         ("column", {"column": "particles.nothing", "state": 0}, "column is one of"),
         ("column", {"column": "particles.voxels", "state": 3}, "state goes from 0 to 2"),
         ("column", {"column": "particles.voxels", "state": "x"}, "state is a whole number"),
