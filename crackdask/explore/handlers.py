@@ -128,6 +128,14 @@ class Asked(Guarded):
         raw = np.ascontiguousarray(data, data.dtype.newbyteorder("<")).tobytes()
         self._write_packed(raw) if pack else self.write(raw)
 
+    def write_pair(self, one: Array, other: Array, told: dict[str, Any]) -> None:
+        """Answer with the bytes of two arrays of one shape, compressed; corner and step of their box in headers."""
+        self.set_header("X-First", ",".join(map(str, told["first"])))
+        self.set_header("X-Step", str(told["step"]))
+        raw = [each.astype(each.dtype.newbyteorder("<")).tobytes() for each in (one, other)]
+        self.write_bytes(np.frombuffer(b"".join(raw), np.uint8), pack=True)
+        self.set_header("X-Shape", ",".join(map(str, one.shape)))
+
     def _write_packed(self, data: bytes) -> None:
         if len(data) > _PACKED_FROM and self.takes_gzip:
             self.set_header("Content-Encoding", "gzip")
@@ -258,13 +266,17 @@ class Strip(Asked):
         told = one_particle.strip(
             view.planes, view.columns, self.label(view.columns), plane, None if index < 0 else index
         )
-        grey, label = told["grey"], told["label"]
-        self.set_header("X-First", ",".join(map(str, told["first"])))
-        self.set_header("X-Step", str(told["step"]))
         self.set_header("X-Index", str(told["index"]))
-        raw = [each.astype(each.dtype.newbyteorder("<")).tobytes() for each in (grey, label)]
-        self.write_bytes(np.frombuffer(b"".join(raw), np.uint8), pack=True)
-        self.set_header("X-Shape", ",".join(map(str, grey.shape)))
+        self.write_pair(told["grey"], told["label"], told)
+
+
+class Solid(Asked):
+    """A particle in space in one state: its grey levels, then a byte each for what is its own."""
+
+    def answer(self, view: View) -> None:
+        """Answer with voxels; where they lie stands in headers."""
+        told = one_particle.solid(view.planes, view.columns, self.label(view.columns), self.state(view))
+        self.write_pair(told["grey"], told["own"], told)
 
 
 class Paths(Asked):
@@ -317,6 +329,7 @@ ANSWERS: dict[str, type[Guarded]] = {
     "rows": Rows,
     "particle": OneParticle,
     "strip": Strip,
+    "solid": Solid,
     "paths": Paths,
     "selection.csv": SelectionCsv,
 }

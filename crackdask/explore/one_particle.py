@@ -1,4 +1,4 @@
-"""One particle through all states: its numbers, its grey level shell by shell, and a picture of it in each state."""
+"""One particle through all states: its numbers, its grey level shell by shell, pictures of it, its voxels in space."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from crackdask.arrays import Array
 from crackdask.explore.columns import Columns
 from crackdask.explore.planes import PLANES, Planes
 
-#: Longest edge of a picture, in pixels; and voxels around the particle.
-STRIP, _MARGIN = 128, 4
+#: Longest edge of a picture, in pixels; that of a solid, in voxels; and voxels around the particle.
+STRIP, SOLID, _MARGIN = 128, 96, 4
 
 
 def numbers(columns: Columns, label: int, keys: Sequence[str]) -> dict[str, Any]:
@@ -75,10 +75,8 @@ def strip(planes: Planes, columns: Columns, label: int, plane: str, index: int |
         `grey` and `label`, (state, row, column); `first`, the corner of the box in voxels; `step`, voxels a pixel;
         `index` of the plane.
     """
-    there = np.array([box for box in boxes(columns, label) if box[0][1] > box[0][0]])
     axis = PLANES[plane]
-    first = np.maximum(there[:, :, 0].min(axis=0) - _MARGIN, 0)
-    last = np.minimum(there[:, :, 1].max(axis=0) + _MARGIN, planes.shape)
+    first, last = _around(planes, columns, label)
     if index is None:
         index = int(first[axis] + last[axis]) // 2
     across = [k for k in range(3) if k != axis]
@@ -90,7 +88,49 @@ def strip(planes: Planes, columns: Columns, label: int, plane: str, index: int |
     high = np.minimum(high, size)
     high[axis] = low[axis] + 1
     cut: dict[str, Array] = {
-        volume: np.stack([planes.box(volume, state, level, low, high).squeeze(axis) for state in range(planes.states)])
+        volume: np.stack(
+            [
+                planes.box(volume, state, level, low.tolist(), high.tolist()).squeeze(axis)
+                for state in range(planes.states)
+            ]
+        )
         for volume in ("grey", "label")
     }
     return {**cut, "first": [int(low[k] << level) for k in across], "step": 1 << level, "index": index}
+
+
+def solid(planes: Planes, columns: Columns, label: int, state: int) -> dict[str, Any]:
+    """Return a particle in space in one state: the box that holds it in every state, so that states can be compared.
+
+    It comes from the finest level at which no edge is longer than `SOLID` voxels, which bounds its bytes.
+
+    Parameters
+    ----------
+    planes, columns
+        Of the store.
+    label
+        Of the particle.
+    state
+        Its number.
+
+    Returns
+    -------
+    dict
+        `grey`, (z, y, x); `own`, 1 where a voxel is the particle's, else 0; `first`, the corner of the box in voxels;
+        `step`, voxels of the finest level that a voxel takes along each axis.
+    """
+    first, last = _around(planes, columns, label)
+    level = 0
+    while int((-(-last >> level) - (first >> level)).max()) > SOLID:
+        level += 1
+    low, high = first >> level, np.minimum(-(-last >> level), planes.shape_at(level))
+    grey, labels = (planes.box(volume, state, level, low.tolist(), high.tolist()) for volume in ("grey", "label"))
+    return {"grey": grey, "own": (labels == label).astype(np.uint8), "first": low << level, "step": 1 << level}
+
+
+def _around(planes: Planes, columns: Columns, label: int) -> tuple[Array, Array]:
+    """Return the first voxel of what holds a particle in every state, with a margin, and one past its last."""
+    there = np.array([box for box in boxes(columns, label) if box[0][1] > box[0][0]])
+    first = np.maximum(there[:, :, 0].min(axis=0) - _MARGIN, 0)
+    last = np.minimum(there[:, :, 1].max(axis=0) + _MARGIN, planes.shape)
+    return first, last

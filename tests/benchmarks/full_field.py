@@ -7,8 +7,8 @@ particle's picture is that of one of a few, so what is seen is not what the tabl
 from __future__ import annotations
 
 import os
-from itertools import product
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 

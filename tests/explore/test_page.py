@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import imagecodecs
 import numpy as np
 import pytest
 import xarray as xr
@@ -343,6 +344,48 @@ def test_without_the_token_the_page_is_not_there(chromium: Browser, asker: Asker
     context.close()
 
 
+def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, tree: xr.DataTree) -> None:
+    label, _ = largest_in(volumes, tree, 0)
+    watched = visit(f"particle={label}")
+    page, canvas = watched.page, watched.page.locator("#solid canvas")
+
+    def seen() -> Array:
+        page.locator('#solid canvas[data-fine="true"]').wait_for()
+        pixels: Array = imagecodecs.png_decode(canvas.screenshot())[..., :3]
+        assert (pixels.max(axis=2) > 40).mean() > 0.05  # it is not empty
+        return pixels
+
+    watched.shown("#particle", str(label))
+    page.locator("#open-solid").click()
+    watched.shown("#solid canvas", f"{label} 0")
+    whole = seen()
+    page.keyboard.press("ArrowRight")  # the next state, seen from the same place
+    watched.shown("#solid canvas", f"{label} 1")
+    assert (seen() != whole).any()
+    page.keyboard.press("v")
+    watched.shown("#solid canvas", f"{label} 0,1,2")
+    assert page.locator("#solid .cells span:visible").all_text_contents() == volumes.state.values.tolist()
+    before = seen()
+    canvas.hover()
+    page.mouse.down()
+    page.mouse.move(200, 300, steps=3)
+    page.mouse.up()
+    page.mouse.wheel(0, -300)
+    page.get_by_label("cut", exact=True).fill("0.2")
+    page.get_by_label("cracks below").fill("250")
+    page.wait_for_timeout(400)
+    after = seen()
+    assert (after != before).any()
+    other = visit(page.url.partition("#")[2])
+    other.shown("#solid canvas", f"{label} 0,1,2")
+    other.page.locator('#solid canvas[data-fine="true"]').wait_for()
+    other_pixels = imagecodecs.png_decode(other.page.locator("#solid canvas").screenshot())[..., :3]
+    np.testing.assert_array_equal(other_pixels, after)
+    page.keyboard.press("Escape")
+    page.locator("#solid").wait_for(state="hidden")
+    watched.shown("#particle", str(label))  # which stays picked
+
+
 def test_the_keys_are_told(visit: Open) -> None:
     watched = visit()
     page = watched.page
@@ -378,6 +421,7 @@ OUT_OF_PLACE = """all => {
 @pytest.mark.parametrize(
     ("tab", "width", "height"),
     [
+        ("particle&solid=all", 1280, 800),
         *((tab, 1280, 800) for tab in ("particle", "table", "charts")),
         ("charts", 1920, 1080),  # where all of them are seen
         ("charts", 2560, 1440),

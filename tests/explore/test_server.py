@@ -12,6 +12,8 @@ import pytest
 import xarray as xr
 
 from crackdask import analyse
+from crackdask.explore import one_particle
+from crackdask.explore.explored import Explored
 from crackdask.explore.planes import PLANES, TILE
 from tests.support.explored import Asker, served
 from tests.support.tiny import Tiny
@@ -162,6 +164,46 @@ def test_a_strip_shows_the_same_box_in_every_state(asker: Asker, tree: xr.DataTr
     assert (cut == label).any(axis=(1, 2)).all()
 
 
+def test_a_solid_is_the_box_of_the_particle(asker: Asker, tree: xr.DataTree) -> None:
+    label = int(np.argmax(tree["particles"].to_dataset().voxels.values[0])) + 1
+    volumes = tree["volumes"].to_dataset().load()
+    boxes = []
+    for state in range(volumes.sizes["state"]):
+        answer = asker("api/solid", label=label, state=state)
+        assert answer.code == 200
+        assert answer.headers["X-Step"] == "1"
+        shape, first = ([int(n) for n in answer.headers[name].split(",")] for name in ("X-Shape", "X-First"))
+        box = tuple(slice(a, a + n) for a, n in zip(first, shape, strict=True))
+        grey, own = (
+            np.frombuffer(part, np.uint8).reshape(shape) for part in np.split(np.frombuffer(answer.body, "u1"), 2)
+        )
+        np.testing.assert_array_equal(grey, volumes.grey.values[state][box])
+        np.testing.assert_array_equal(own, volumes.label.values[state][box] == label)
+        assert own.sum() == (volumes.label.values[state] == label).sum() > 0  # none of it is left out
+        boxes.append(box)
+    assert boxes == boxes[:1] * len(boxes)
+
+
+def test_a_solid_of_any_size_is_bounded(asker: Asker, whole_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = Explored(whole_store).view
+    label = int(np.argmax(view.columns.array("particles/voxels")[0])) + 1
+    fine = one_particle.solid(view.planes, view.columns, label, 0)
+    for most in (11, 7, 3, 1):
+        monkeypatch.setattr(one_particle, "SOLID", most + 1)
+        told = one_particle.solid(view.planes, view.columns, label, 0)
+        assert max(told["grey"].shape) <= most + 1 < max(fine["grey"].shape)
+        assert told["own"].shape == told["grey"].shape
+        assert told["step"] > 1
+        assert (told["first"] <= fine["first"]).all()
+
+
+@pytest.mark.parametrize(
+    "words", [{}, {"label": 0, "state": 0}, {"label": 1, "state": 3}, {"label": 10**9, "state": 0}]
+)
+def test_a_solid_of_nothing_is_refused(asker: Asker, words: dict[str, Any]) -> None:
+    assert asker("api/solid", **words).code == 400
+
+
 def test_the_selection_is_saved_as_csv(asker: Asker) -> None:
     where = [["particles.tracked", 0, 1, 1]]
     table = pd.read_csv(io.BytesIO(asker("api/selection.csv", where=where).body))
@@ -181,7 +223,7 @@ def test_the_selection_is_saved_as_csv(asker: Asker) -> None:
     [
         ("tile", {"volume": "raw", "plane": "xy"}, "volume is one of"),
         ("tile", {"volume": "grey", "plane": "../x"}, "plane is one of: xy, xz, yz"),
-        ("tile", {"volume": "grey", "plane": "xy", "level": 99}, "level goes from 0 to"),
+        ("tile", {"volume": "grey", "plane": "xy", "level": 99}, "level goes from 0 to 1"),
         ("column", {"column": "particles.nothing", "state": 0}, "column is one of"),
         ("column", {"column": "particles.voxels", "state": 3}, "state goes from 0 to 2"),
         ("column", {"column": "particles.voxels", "state": "x"}, "state is a whole number"),

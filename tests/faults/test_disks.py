@@ -170,10 +170,10 @@ TORN = (
     ("mask-0 islands 0", "rough-0", empty),
     ("labels-0 basins 0", "depth-0", lose),
     ("sharpness-0 edges 0", "label-0", flip),
-    ("levels-1 level_1 0", "grey-1", halve),
     ("transfer-1 overlaps 0", "depth-0", halve),
     ("transfer-1 rims 0", "label-0", lose),
     ("transfer-1 saddles 0", "basin-1", flip),
+    ("levels-1 level_1 0", "grey-1", halve),
     ("measure-1 measure 0", "tables-0", halve),
 )
 

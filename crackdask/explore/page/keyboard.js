@@ -33,7 +33,10 @@ export function followKeys(view, settings, others) {
     0: () => settings.change({ zoom: 0, at: middle(view) }),
     o: () => next("labels", ["fill", "outline", "off"]),
     "?": () => /** @type {HTMLDialogElement} */ (byId("help")).showModal(),
-    Escape: () => settings.change(settings.values.brush.length ? { brush: [] } : { particle: 0 }),
+    Escape: () => {
+      const { solid, brush } = settings.values;
+      settings.change(solid ? { solid: "" } : brush.length ? { brush: [] } : { particle: 0 });
+    },
   };
   for (const [k, plane] of Object.keys(PLANES).entries()) actions[k + 1] = () => settings.change({ plane });
   document.addEventListener("keydown", (event) => {
@@ -57,10 +60,11 @@ const KEYS = [
   ["c", "go to the picked particle"],
   ["n p", "next particle, particle before, in the order of the table"],
   ["o", "particles filled, outlined, not drawn"],
+  ["v", "the picked particle in 3D: one state, all states side by side, closed"],
   ["f", "only tracked particles, or all"],
   ["t", "particle, table, charts"],
   ["d", "light or dark"],
-  ["Esc", "forget what was marked in a chart; then, the picked particle"],
+  ["Esc", "close 3D; then, forget what was marked in a chart; then, the picked particle"],
   ["?", "this page"],
 ];
 
@@ -68,6 +72,7 @@ const MOUSE = [
   ["click", "pick the particle; click beside all to pick none"],
   ["drag", "move the picture"],
   ["wheel", "closer, farther; with Shift: slice by slice"],
+  ["in 3D", "drag turns the particle, the wheel brings it closer, a double click turns it back"],
 ];
 
 function fillHelp() {

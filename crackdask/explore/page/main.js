@@ -15,6 +15,7 @@ import { followPointer } from "./pointer.js";
 import * as server from "./server.js";
 import { Settings } from "./settings.js";
 import { followRun } from "./running.js";
+import { followSolid, nextSolid } from "./solid_panel.js";
 import { followTabs, TABS } from "./tabs.js";
 import { followTheme, nextTheme } from "./theme.js";
 import { VolumeView } from "./volume_view.js";
@@ -72,6 +73,7 @@ async function withTables(view, settings, layout, keys) {
   followTabs(settings);
   const go = goTo(view, settings);
   new ParticlePanel(layout, settings, columns, failed, go);
+  followSolid(layout, settings, failed);
   fillFilters(layout, settings, columns, choosing);
   const table = new ParticleTable(settings, columns, choosing, failed);
   new ChartsPanel({ layout, settings, columns, choosing, failed });
@@ -79,6 +81,7 @@ async function withTables(view, settings, layout, keys) {
     c: go,
     n: () => table.step(1),
     p: () => table.step(-1),
+    v: () => (settings.values.particle ? nextSolid(settings) : failed("no particle is picked: click one, then press v")),
     f: () => toggleTracked(settings),
     t: () => settings.change({ tab: TABS[(TABS.indexOf(settings.values.tab) + 1) % TABS.length] }),
   });

@@ -6,6 +6,7 @@ import { ramp } from "./colour_maps.js";
 import { byId, made, radio, titled, unit, valued } from "./elements.js";
 import { filmstrip } from "./filmstrip.js";
 import * as server from "./server.js";
+import { nextSolid } from "./solid_panel.js";
 import { isDark } from "./theme.js";
 
 const SHOWN = [
@@ -41,7 +42,8 @@ export class ParticlePanel {
     const find = made("button", { type: "button", title: "Show it in the middle of the picture (key c)", onclick: go }, "go there");
     this.numbers = made("table", { className: "numbers" });
     this.reason = made("p", { className: "soft", hidden: true });
-    this.full.append(made("div", { className: "bar" }, this.title, find));
+    const solid = made("button", { type: "button", id: "open-solid", title: "Show it in space (key v)", onclick: () => nextSolid(settings) }, "3D");
+    this.full.append(made("div", { className: "bar" }, this.title, find, solid));
     filmstrip(this.full, layout, settings, failed);
     this.charts = made("div", { className: "pair" });
     this.full.append(this.reason, this.charts, this.numbers);

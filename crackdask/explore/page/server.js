@@ -127,6 +127,16 @@ export async function strip(label, plane, index) {
   };
 }
 
+/**
+ * A particle in space in one state: grey levels, then a byte each for what is its own.
+ * @param {number} label
+ * @param {number} state
+ */
+export async function solid(label, state) {
+  const answer = await asked("solid", { label, state });
+  return { shape: shape(answer), step: Number(answer.headers.get("X-Step")), data: await answer.arrayBuffer() };
+}
+
 /** @returns {Promise<Paths>} */
 export const paths = async () => (await asked("paths")).json();
 

@@ -26,6 +26,12 @@ export const DEFAULTS = {
   up: "",
   parts: 4, // equal groups that the histogram marks
   from: "edge", // where radial profiles begin
+  solid: "", // the picked particle in space: one state, all states; "": not shown
+  turn: [0.7, 0.5], // where it is seen from: angle about z and above the plane xy, in radians
+  near: 1, // how many times larger than whole
+  surface: 0.3, // how opaque its surface is
+  cut: 0.5, // part that is cut off, along the axis of the plane
+  dark: -1, // grey level below which its inside is marked as crack; -1: by itself
   theme: "", // light, dark; "": as the system says
 };
 
@@ -67,7 +73,7 @@ export class Settings extends EventTarget {
 
   /** Put right what an address told that cannot be. @param {number} states how many there are */
   fit(states) {
-    const { state, plane, labels, map, opacity, zoom } = this.values;
+    const { state, plane, labels, map, opacity, zoom, solid, near, turn } = this.values;
     this.change({
       state: Math.min(states - 1, Math.max(0, Math.trunc(state) || 0)),
       plane: ["xy", "xz", "yz"].includes(plane) ? plane : DEFAULTS.plane,
@@ -75,6 +81,9 @@ export class Settings extends EventTarget {
       map: ["viridis", "cividis", "diverging"].includes(map) ? map : DEFAULTS.map,
       opacity: Math.min(1, Math.max(0.1, opacity)),
       zoom: Math.min(64, Math.max(0, zoom)),
+      solid: ["one", "all"].includes(solid) ? solid : DEFAULTS.solid,
+      near: Math.min(16, Math.max(0.5, near)),
+      turn: [turn[0], Math.min(1.57, Math.max(-1.57, turn[1]))],
     });
   }
 

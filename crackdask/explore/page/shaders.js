@@ -73,13 +73,19 @@ const UNIFORMS = [
   "picked", "coloured", "brushed",
 ];
 
+/** @param {WebGL2RenderingContext} gl */
+export const tileProgram = (gl) => compiled(gl, VERTEX, FRAGMENT, UNIFORMS);
+
 /**
- * Return the program, compiled, and where its uniforms are.
+ * Return a program, compiled, and where its uniforms are.
  * @param {WebGL2RenderingContext} gl
+ * @param {string} vertex
+ * @param {string} fragment
+ * @param {string[]} uniforms
  */
-export function tileProgram(gl) {
+export function compiled(gl, vertex, fragment, uniforms) {
   const program = gl.createProgram();
-  for (const [kind, text] of /** @type {[number, string][]} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]])) {
+  for (const [kind, text] of /** @type {[number, string][]} */ ([[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]])) {
     const shader = /** @type {WebGLShader} */ (gl.createShader(kind));
     gl.shaderSource(shader, text);
     gl.compileShader(shader);
@@ -89,7 +95,7 @@ export function tileProgram(gl) {
   if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
     throw new Error(`the graphics card refused the page's program: ${gl.getProgramInfoLog(program)}`);
   }
-  const places = Object.fromEntries(UNIFORMS.map((name) => [name, gl.getUniformLocation(program, name)]));
+  const places = Object.fromEntries(uniforms.map((name) => [name, gl.getUniformLocation(program, name)]));
   return { program, places };
 }
 

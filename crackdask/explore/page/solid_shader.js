@@ -1,0 +1,100 @@
+// The program that draws a particle in space: each pixel is a ray that goes through its box of voxels.
+// @ts-check
+
+import { compiled } from "./shaders.js";
+
+const VERTEX = `#version 300 es
+out vec2 screen;
+void main() {
+  screen = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0;
+  gl_Position = vec4(screen, 0, 1);
+}`;
+
+const FRAGMENT = `#version 300 es
+precision highp float;
+precision highp sampler3D;
+uniform sampler3D voxels;             // red: grey level, from levels.x to levels.y; green: whether it is the particle's
+uniform vec3 shape, extent;           // of the box: voxels along x, y, z; half its lengths
+uniform vec3 right, up, towards;      // of the picture, and to who looks
+uniform vec2 levels, window, across;  // across: half of what the picture spans
+uniform float surface, dark, cut;
+uniform int axis;                     // that is cut: of x, y, z
+in vec2 screen;
+out vec4 seen;
+
+const int MOST = 400;
+const vec3 CRACK = vec3(1.0, 0.55, 0.1);
+
+vec2 at(vec3 place) { return texture(voxels, place).rg; }
+float grey(vec3 place) { return mix(levels.x, levels.y, at(place).r); }
+float shade(vec3 place) { return clamp((grey(place) - window.x) / max(window.y - window.x, 1e-6), 0.0, 1.0); }
+
+vec3 slope(vec3 place, int part) {
+  vec3 d = 1.0 / shape, found;
+  for (int k = 0; k < 3; k++) {
+    vec3 e = vec3(0);
+    e[k] = d[k];
+    found[k] = (at(place + e)[part] - at(place - e)[part]) * 0.5 / (extent[k] * d[k]);
+  }
+  return found;
+}
+
+bool inside(vec3 place) {  // two voxels deep: the outermost ones are darkened by what lies beside the particle
+  vec3 d = 2.0 / shape;
+  for (int k = 0; k < 3; k++) {
+    vec3 e = vec3(0);
+    e[k] = d[k];
+    if (at(place + e).g < 0.5 || at(place - e).g < 0.5) return false;
+  }
+  return true;
+}
+
+float lit(vec3 normal) { return 0.3 + 0.7 * abs(dot(normalize(normal + 1e-9), towards)); }
+
+void main() {
+  vec3 origin = right * screen.x * across.x + up * screen.y * across.y + towards * 4.0;
+  vec3 way = -towards + 1e-7;
+  vec3 high = extent;
+  high[axis] = extent[axis] * (1.0 - 2.0 * cut);  // what lies beyond is cut off
+  vec3 a = (-extent - origin) / way, b = (high - origin) / way;
+  vec3 near = min(a, b), far = max(a, b);
+  float enter = max(max(near.x, near.y), near.z), leave = min(min(far.x, far.y), far.z);
+  seen = vec4(0, 0, 0, 1);
+  if (enter >= leave) return;
+  bool face = cut > 0.0 && near[axis] == enter && way[axis] < 0.0;
+  float pace = 0.6 * min(min(extent.x / shape.x, extent.y / shape.y), extent.z / shape.z) * 2.0;
+  vec3 colour = vec3(0);
+  float left = 1.0;       // how much of what lies behind is seen
+  bool was = false;
+  for (int k = 0; k < MOST; k++) {
+    float along = enter + (float(k) + 0.01) * pace;
+    if (along > leave || left < 0.02) break;
+    vec3 place = (origin + way * along) / (2.0 * extent) + 0.5;
+    bool own = at(place).g >= 0.5;
+    if (own && k == 0 && face) {
+      bool crack = grey(place) < dark && inside(place);
+      colour = crack ? CRACK : vec3(shade(place));
+      left = 0.0;
+      break;
+    }
+    if (own && !was) {
+      vec3 normal = slope(place, 1);
+      vec3 below = place + 2.0 * normalize(normal + 1e-9) / shape;
+      colour += left * surface * vec3(0.25 + 0.75 * shade(below)) * lit(normal);
+      left *= 1.0 - surface;
+    }
+    was = own;
+    if (own && grey(place) < dark && inside(place)) {
+      colour += left * CRACK * lit(slope(place, 0));
+      left = 0.0;
+    }
+  }
+  seen = vec4(colour, 1);
+}`;
+
+const UNIFORMS = [
+  "voxels", "shape", "extent", "right", "up", "towards", "levels", "window", "across", "surface", "dark", "cut", "axis",
+];
+
+/** @param {WebGL2RenderingContext} gl */
+export const solidProgram = (gl) => compiled(gl, VERTEX, FRAGMENT, UNIFORMS);
