@@ -62,7 +62,10 @@ def compiled(
 def is_compiled(module: str) -> bool:
     """Tell whether the cache holds a kernel of a module, as its source now is, for arguments of some types."""
     own = [kernel for kernel in _kernels if kernel.__module__ == module]
-    return not own or any(kernel._cache._cache_file._load_index() for kernel in own)
+    try:
+        return not own or any(kernel._cache._cache_file._load_index() for kernel in own)
+    except OSError:  # what may not be read is of no use
+        return False
 
 
 def folder() -> Path:

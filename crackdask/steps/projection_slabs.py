@@ -33,7 +33,7 @@ def slab_rows(frames: Triple) -> int:
     """Return the slices that are made at once, decided by the shape alone.
 
     >>> slab_rows((3000, 2160, 2560)), slab_rows((180, 100, 128)), slab_rows((6000, 4000, 6000))
-    (4, 16, 2)
+    (4, 16, 1)
     """
     rows = MOST_ROWS
     while rows > 1 and slab_bytes(frames, rows) > (SLAB_BYTES if rows > LANES else FEW_ROWS_BYTES):

@@ -85,7 +85,7 @@ def test_check_and_run_on_macos(tiny: Tiny, finished: Tiny) -> None:
     ended, out, err = commands(MACOS, tiny.folder, ("check", tiny.recipe), run)
     assert ended == ["0", "0"], err
     assert f"on {os.cpu_count()} worker" in out
-    assert "17 steps done in" in out
+    assert "19 steps done in" in out
     assert_same_store(tiny.store, finished.store)
 
 

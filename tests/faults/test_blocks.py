@@ -53,7 +53,7 @@ def test_kernels_that_always_fail(lab: Lab) -> None:
     before = len(lab.lines())
     lab.ask()
     said = lab.finish("--cluster", "local", "--workers", "2")
-    assert lab.said_to_be_done(said) == list(told.rerun)
+    assert sorted(lab.said_to_be_done(said)) == sorted(told.rerun)  # two units at once end in either order
     again = {block for word, _, block in lab.lines()[before:] if word == "begin" and block.startswith("denoise-1")}
     assert again == {"denoise-1 denoise 3", "denoise-1 denoise 6"}
     lab.check_lost(in_flight=6)
