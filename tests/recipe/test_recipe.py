@@ -172,7 +172,7 @@ def test_everything_is_said_at_once_with_its_key() -> None:
         [
             "experiment.voxel_um: missing",
             "states[1].voltage: should be a number, found 'abc'",
-            "states[1].colour: unknown key; known here: name, source, voltage, step, cycle, missing, kind",
+            "states[1].colour: unknown key; known here: name, source, voltage, step, cycle, missing, kind, time",
             "states[1].name: two states of the same name, 'pristine' (the other is states[0]); rename one",
             "crop.z: a crop needs first < end, not [5, 5]",
             "crop.w: unknown key; known here: z, y, x",
