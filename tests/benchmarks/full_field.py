@@ -108,8 +108,8 @@ def _fill(array: Path, shape: Triple, states: int, chunks: list[np.ndarray]) -> 
 
 def _levels(store: Path, axes: Axes, chunks: dict[str, list[np.ndarray]]) -> None:
     """Add coarser levels, as the store's OME metadata tells them."""
-    for group in ("levels", "labels"):  # those of the store are of other chunks
-        shutil.rmtree(store / group)
+    for folder in ("levels", "labels"):  # those of the store are of other chunks
+        shutil.rmtree(store / folder)
     root = zarr.open_group(str(store), mode="r+", use_consolidated=False)
     paths = {"grey": ["volumes/grey"], "label": ["../../volumes/label"]}
     shape, level = axes.shape, 0
