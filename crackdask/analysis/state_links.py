@@ -129,11 +129,14 @@ def rests(record: Record, shortest: float) -> list[Rest]:
     ends = time.size - 1
     kept = [(a, b) for a, b in merged if time[b] - time[a] >= shortest or a == 0 or b == ends]
     least = _NO_CHARGE * float(np.ptp(record.charge))
-    told, before, moved = [], 0, False
+    told: list[Rest] = []
+    before = 0
+    after: Direction = ""
     for first, last in kept:
         gained = float(record.charge[first] - record.charge[before])
-        moved = moved or abs(gained) > least
-        after: Direction = "" if not moved else "charge" if gained > 0 else "discharge"
+        if abs(gained) > least:  # else a ripple: the cell is where it was
+            last_flow = float(record.current[first]) or gained  # not the sum: it may have gone up and down again
+            after = "charge" if last_flow > 0 else "discharge"
         voltages = float(record.voltage[first]), float(record.voltage[last])
         told.append(Rest(float(time[first]), float(time[last]), *voltages, after))
         before = last

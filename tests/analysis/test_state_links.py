@@ -126,3 +126,12 @@ def test_rests_without_any_current_and_of_one_row() -> None:
     single = CyclerRecord(np.zeros(1), np.full(1, 3.0), np.zeros(1), np.zeros(1), None, 1)
     assert links(single, [Scanned("pristine", 3.0, "pristine")], 0.05, 600)[0].by == "rest"
     assert half_cycles(np.zeros(3), np.zeros(3)) == []
+
+
+def test_what_the_cell_did_last_counts_not_what_it_gained() -> None:
+    """Up without a rest, then down to one: a discharge, though charge was gained; a ripple in the rest is nothing."""
+    current = np.concatenate([np.full(100, 1.0), np.full(88, -1.0), np.zeros(70), [-0.05], np.zeros(70)])
+    charge = (np.cumsum(current) * 36 / 3600).astype(np.float64)
+    time = np.arange(0.0, 36.0 * current.size, 36.0)
+    record = CyclerRecord(time, 3.0 + charge, current, charge, None, current.size)
+    assert [rest.after for rest in rests(record, 600)] == ["", "discharge", "discharge"]
