@@ -7,7 +7,7 @@ what the store holds and tells; records, seals and fingerprints are those of a r
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from crackdask.engine.pass_runner import Engine, Progress
 from crackdask.engine.profile import Cost
 from crackdask.engine.retries import Retries
 from crackdask.engine.soundness import Damage, look
-from crackdask.engine.work_units import Unit, fingerprint, units
+from crackdask.engine.work_units import Unit, fingerprint, in_order, units
 from crackdask.grid import Grid, Triple
 from crackdask.recipe.recipe import Recipe, check
 from crackdask.schema import LEVELS, SPATIAL, UnitKey
@@ -141,7 +141,7 @@ def _note(path: Place, recipe: Recipe, unit: Unit, told: str, engine: Engine, se
     cost = Cost.of(report for key, _, report in engine.reports if key == unit.key)
     steps = root.attributes(path)["steps"]
     steps[unit.name] = {"fingerprint": told, "seconds": round(seconds, 3), "cost": cost.as_dict()}
-    root.set_attributes(path, {"steps": _in_order(recipe, steps)})
+    root.set_attributes(path, {"steps": in_order(recipe, steps)})
     if work.has_results():
         planned = work.noted("planned")
         if isinstance(planned, dict):
@@ -150,8 +150,3 @@ def _note(path: Place, recipe: Recipe, unit: Unit, told: str, engine: Engine, se
     else:  # results of some units would say that those of the others are lost
         work.drop_records(unit.key)
     engine.progress.end(unit.key, seconds)
-
-
-def _in_order(recipe: Recipe, steps: Mapping[str, Any]) -> dict[str, Any]:
-    names: Sequence[str] = [unit.name for unit in units(recipe)]
-    return {name: steps[name] for name in names if name in steps}

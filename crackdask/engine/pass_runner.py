@@ -58,6 +58,28 @@ class Progress(Protocol):
         """Say what the user should know of a unit's result, or of something else that has a name."""
 
 
+class Silent:
+    """Progress of a run that nobody looks on at."""
+
+    def begin(self, unit: UnitKey, pass_: str, done: int, blocks: int) -> None:
+        """Say nothing."""
+
+    def advance(self, unit: UnitKey, report: BlockReport) -> None:
+        """Say nothing."""
+
+    def failed(self, unit: UnitKey, pass_: str, number: int, error: BaseException, again: bool) -> None:
+        """Say nothing: what is set aside is in the outcome."""
+
+    def end(self, unit: UnitKey, seconds: float) -> None:
+        """Say nothing."""
+
+    def leave(self, unit: UnitKey) -> None:
+        """Say nothing."""
+
+    def warn(self, about: UnitKey | str, words: str) -> None:
+        """Say nothing."""
+
+
 @dataclass(frozen=True)
 class BlockReport:
     """What one block cost."""

@@ -16,45 +16,18 @@ import numpy as np
 
 from crackdask.analysis.variants import Variant
 from crackdask.engine.executors import Serial
-from crackdask.engine.pass_runner import BlockReport
+from crackdask.engine.pass_runner import Silent
 from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
 from crackdask.grid import Box, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError, check
 from crackdask.recipe.sweep import Sweep
-from crackdask.schema import UnitKey
 from crackdask.sources.windows import Window
 
 #: Voxels of the box that is looked at where none is given, and around it what the registration of a state may need.
 USUAL_BOX: Triple = (48, 192, 192)
 AROUND = 24
 _MOST_VARIANTS = 36
-
-
-class Quiet:
-    """Hears how the work goes on, and keeps the warnings."""
-
-    def __init__(self) -> None:
-        self.warned: list[str] = []
-
-    def begin(self, unit: UnitKey, pass_: str, done: int, blocks: int) -> None:
-        """Say nothing."""
-
-    def advance(self, unit: UnitKey, report: BlockReport) -> None:
-        """Say nothing."""
-
-    def failed(self, unit: UnitKey, pass_: str, number: int, error: BaseException, again: bool) -> None:
-        """Say nothing: what is left of it is in the outcome."""
-
-    def end(self, unit: UnitKey, seconds: float) -> None:
-        """Say nothing."""
-
-    def leave(self, unit: UnitKey) -> None:
-        """Say nothing: what is left of it is in the outcome."""
-
-    def warn(self, about: UnitKey | str, words: str) -> None:
-        """Keep what is said."""
-        self.warned.append(words)
 
 
 @dataclass(frozen=True)
@@ -182,7 +155,7 @@ class Preview:
 
     def _run(self, values: tuple[Any, ...], recipe: Recipe, store: Path) -> Variant:
         scans = self._opened(recipe)
-        run = Run(scans, store, Serial(), Quiet())
+        run = Run(scans, store, Serial(), Silent())
         last = "labels" if len(self._states) == 1 else "transfer"
         try:
             outcome = run(last)

@@ -26,7 +26,7 @@ from crackdask.engine.run_store import RunStore
 from crackdask.engine.scans import Scans
 from crackdask.engine.soundness import Damage, arrays_of, look
 from crackdask.engine.step_runners import PERFORM
-from crackdask.engine.work_units import Unit, dependent, outstanding, staying, units, upto
+from crackdask.engine.work_units import Unit, dependent, in_order, outstanding, staying, units, upto
 from crackdask.recipe.recipe import Recipe
 from crackdask.schema import UnitKey
 from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY
@@ -216,8 +216,7 @@ class Run:
         if unit.key in self._unchanged:  # what it cost when it was made
             spent = {name: steps.get(unit.name, {}).get(name, value) for name, value in spent.items()}
         steps[unit.name] = {"fingerprint": self._fingerprints[unit.key], **spent}
-        in_order = {u.name: steps[u.name] for u in units(self._recipe) if u.name in steps}
-        root.set_attributes(self._path, {"steps": in_order})
+        root.set_attributes(self._path, {"steps": in_order(self._recipe, steps)})
         self._store.keep_root()
         if self._vouched:  # results of some units would say that those of the others are lost
             self._work.drop_records(unit.key)

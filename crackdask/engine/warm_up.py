@@ -9,32 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.engine.executors import Serial
-from crackdask.engine.pass_runner import BlockReport
+from crackdask.engine.pass_runner import Silent
 from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
 from crackdask.recipe.recipe import check
-from crackdask.schema import UnitKey
 
 #: What scans are stored as; kernels that read them are compiled for each. The first goes the whole way.
 DTYPES = ("uint16", "uint8", "float32")
 _SHAPE = (40, 56, 56)
 _BALLS = 90
-
-
-class _Silent:
-    """Says nothing: nobody is interested in this run."""
-
-    def begin(self, unit: UnitKey, pass_: str, done: int, blocks: int) -> None: ...
-
-    def advance(self, unit: UnitKey, report: BlockReport) -> None: ...
-
-    def failed(self, unit: UnitKey, pass_: str, number: int, error: BaseException, again: bool) -> None: ...
-
-    def end(self, unit: UnitKey, seconds: float) -> None: ...
-
-    def leave(self, unit: UnitKey) -> None: ...
-
-    def warn(self, about: UnitKey | str, words: str) -> None: ...
 
 
 def warm_up(folder: Path, dtypes: tuple[str, ...] = DTYPES) -> None:
@@ -57,7 +40,7 @@ def warm_up(folder: Path, dtypes: tuple[str, ...] = DTYPES) -> None:
         place.mkdir()
         for state in range(2):
             np.save(place / f"{state}.npy", _scan(state, dtype))
-        outcome = Run(Scans.of(check(_RECIPE), place), place / "out.zarr", Serial(), _Silent())(
+        outcome = Run(Scans.of(check(_RECIPE), place), place / "out.zarr", Serial(), Silent())(
             "grey" if number else None
         )
         if outcome.failures:

@@ -120,6 +120,11 @@ def units(recipe: Recipe) -> list[Unit]:
     return planned + [_unit(step, recipe.reference, recipe, sections, order) for step in whole]
 
 
+def in_order(recipe: Recipe, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of units by their names, in their order; of units that the recipe does not have, nothing."""
+    return {unit.name: told[unit.name] for unit in units(recipe) if unit.name in told}
+
+
 def _unit(step: Step, state: int, recipe: Recipe, sections: Mapping[str, Any], order: Sequence[int]) -> Unit:
     """Return a step's unit for a state: what it declares, with the states' numbers."""
     reference, key = recipe.reference, UnitKey(step.name, state)
