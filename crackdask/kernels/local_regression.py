@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ _KEPT = 0.623
 #: The highest order.
 ORDER = 3
 #: Runs a function over regions and returns its results in their order.
-Apply = Callable[[Callable[["Region"], tuple[Floats, Floats]], Sequence["Region"]], Iterable[tuple[Floats, Floats]]]
+Apply = Callable[[Callable[["Region"], "Slopes"], Sequence["Region"]], Iterable["Slopes"]]
 #: Points tried, and those that a polynomial of an order needs for each of its terms.
 _POINTS, _PER_TERM = (40, 80, 160, 320, 640), 4
 
@@ -125,9 +125,9 @@ def choose(points: Floats, values: Floats) -> Choice | None:
         (n, 3) each.
     """
     some = points[np.unique(np.linspace(0, len(points) - 1, _JUDGED).astype(int))]
-    tried = []
+    tree, tried = spatial.cKDTree(points), []
     for how in candidates(len(points)):
-        found = slopes(points, values, some, how)
+        found = _fitted(tree, values, some, how)
         tried.append((_middling(found.variance), how, np.trace(found.gradient, axis1=1, axis2=2)))
     best: tuple[float, Choice] | None = None
     for own, how, strain in tried:
@@ -185,7 +185,7 @@ class Region(NamedTuple):
 class Regions(Sequence[Region]):
     """Regions of about `_AT_ONCE` places, that are made when they are asked for."""
 
-    tree: Any
+    points: Floats
     values: Floats
     at: Floats
     nearest: int
@@ -195,13 +195,18 @@ class Regions(Sequence[Region]):
     def of(cls, points: Floats, values: Floats, at: Floats, how: Neighbours) -> Regions:
         """Return regions that hold all places: halves of halves along their longest axis."""
         rows = [part for part in _halved(at, np.arange(len(at))) if part.size]
-        return cls(spatial.cKDTree(points), values, at, how.points, rows)
+        return cls(points, values, at, how.points, rows)
+
+    @cached_property
+    def tree(self) -> Any:
+        """All points, which only several regions have to be parted from."""
+        return spatial.cKDTree(self.points)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: Any) -> Any:
-        places, points = self.at[self.rows[number]], self.tree.data
+        places, points, values = self.at[self.rows[number]], self.points, self.values
         low, high = places.min(axis=0), places.max(axis=0)
         if len(self.rows) > 1:
             # A place has as many points within the reach of the middle of its cell, and the way there.
@@ -209,9 +214,7 @@ class Regions(Sequence[Region]):
             middles = np.unique(np.minimum((places - low) // cell, _CELLS - 1), axis=0) * cell + low + cell / 2
             far = self.tree.query(middles, k=[self.nearest])[0].max() + np.sqrt((cell**2).sum()) / 2
             inside = np.all((points >= low - 1.001 * far) & (points <= high + 1.001 * far), axis=1)
-            points, values = points[inside], self.values[inside]
-        else:
-            values = self.values
+            points, values = points[inside], values[inside]
         box = Box(_whole(np.floor(low)), _whole(np.floor(high) + 1))
         return Region(box, places, points, values)
 
@@ -232,12 +235,17 @@ def _halved(at: Floats, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     yield from _halved(at, order[rows.size // 2 :])
 
 
-def fit_region(how: Neighbours, region: Region) -> tuple[Floats, Floats]:
-    """Return gradients and variances at the places of a region: the task of a worker."""
-    tree, terms = spatial.cKDTree(region.points), np.array(powers(how.order))
-    gradient, variance = np.empty((len(region.places), 3, 3)), np.empty(len(region.places))
-    for start in range(0, len(region.places), _QUERIED):
+def fit_region(how: Neighbours, region: Region) -> Slopes:
+    """Return slopes at the places of a region: the task of a worker."""
+    return _fitted(spatial.cKDTree(region.points), region.values, region.places, how)
+
+
+def _fitted(tree: Any, values: Floats, places: Floats, how: Neighbours) -> Slopes:
+    """Return slopes at places, from the points of a tree."""
+    points, terms = tree.data, np.array(powers(how.order))
+    found = Slopes(np.empty((len(places), 3, 3)), np.empty(len(places)))
+    for start in range(0, len(places), _QUERIED):
         part = slice(start, start + _QUERIED)
-        _, near = tree.query(region.places[part], k=how.points)
-        gradient[part], variance[part] = fit_slopes(region.points, region.values, region.places[part], near, terms)
-    return gradient, variance
+        _, near = tree.query(places[part], k=how.points)
+        found.gradient[part], found.variance[part] = fit_slopes(points, values, places[part], near, terms)
+    return found
