@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -40,10 +41,8 @@ def init(
         err.print(f"[red]error:[/] {escape(str(output))} exists; give another --output, or --force")
         raise typer.Exit(2)
     output.parent.mkdir(parents=True, exist_ok=True)
-    text = draft([place(scan) for scan in scans], output.resolve().parent)
-    output.write_text(text, encoding="utf-8")
-    left = [line.split("=")[0].strip("# ") for line in text.splitlines() if line.endswith("fill in")]
-    left += ["voxel_um"] if "# voxel_um" in text else []
-    missing = ", ".join(f"{key} ({left.count(key)})" if left.count(key) > 1 else key for key in dict.fromkeys(left))
-    asked = f"fill in {missing}, then:" if left else "look through it, then:"
+    drafted = draft([place(scan) for scan in scans], output.resolve().parent)
+    output.write_text(drafted.text, encoding="utf-8")
+    missing = ", ".join(f"{key} ({n})" if n > 1 else key for key, n in Counter(drafted.open_keys).items())
+    asked = f"fill in {missing}, then:" if missing else "look through it, then:"
     out.print(escape(f"wrote {output}: {asked}\n  crackdask check {shlex.quote(str(output))}"))

@@ -5,23 +5,33 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crackdask.recipe.sweep import toml_value
 from crackdask.sources import suggest
 from crackdask.sources.projections import Projections
-from crackdask.sources.state_hints import Hint, written
+from crackdask.sources.state_hints import Hint
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.storage.locations import Place
 
 #: What a recipe needs of each state.
-_ASKED = {"voltage": "V vs Li/Li+", "step": "pristine, charge, discharge or aged", "cycle": ""}
+_NEEDED = {"voltage": "V vs Li/Li+", "step": "pristine, charge, discharge or aged"}
 #: From 0 to 180 degrees the last projection may be left out.
 _HALF_TURN = 178.0
 
 
-def draft(scans: Sequence[Place], base: Path) -> str:
-    """Return the text of a recipe for scans, in the order given.
+@dataclass(frozen=True)
+class Draft:
+    """The text of a recipe, and the keys that it leaves open, each as often as it does."""
+
+    text: str
+    open_keys: tuple[str, ...]
+
+
+def draft(scans: Sequence[Place], base: Path) -> Draft:
+    """Return a recipe for scans, in the order given.
 
     Parameters
     ----------
@@ -48,8 +58,12 @@ def draft(scans: Sequence[Place], base: Path) -> str:
             "",
             f"[[states]]  # {shape} voxels, {_made_of(entry)}",
             f"name = {json.dumps(name)}",
-            *(_line_of(key, entry["hints"], words) for key, words in _ASKED.items()),
-            *([_line_of("time", entry["hints"], "")] if "time" in entry["hints"] else []),
+            *(
+                _known(key, entry["hints"][key], words) if key in entry["hints"] else f"# {key} =   # {words}: fill in"
+                for key, words in _NEEDED.items()
+            ),
+            _known("cycle", entry["hints"]["cycle"]) if "cycle" in entry["hints"] else "cycle = 0",
+            *([_known("time", entry["hints"]["time"])] if "time" in entry["hints"] else []),
             f"source = {json.dumps((path if '://' in path else os.path.relpath(path, base)) + mark + inner)}",
         ]
         if entry["unwritten"]:
@@ -59,7 +73,8 @@ def draft(scans: Sequence[Place], base: Path) -> str:
     projected = [entry["projections"] for entry in drafted if entry["projections"]]
     lines += _reconstruct(projected) if projected else []
     lines += ["", "# Every other section is optional: see the README.", ""]
-    return "\n".join(lines)
+    left = [key for entry in drafted for key in _NEEDED if key not in entry["hints"]]
+    return Draft("\n".join(lines), (*left, *([] if sizes else ["voxel_um"])))
 
 
 def _voxel_um(sizes: Sequence[Any]) -> str:
@@ -73,13 +88,9 @@ def _voxel_um(sizes: Sequence[Any]) -> str:
     return f"voxel_um = {value}  # {note}; one number or [z, y, x]"
 
 
-def _line_of(key: str, hints: Mapping[str, Hint], words: str) -> str:
-    """Return the line of a key of a state: what is known with where it stands, what is not left open."""
-    if hint := hints.get(key):
-        return f"{key} = {written(hint.value)}  # {hint.origin}{'; ' if words else ''}{words}"
-    if key == "cycle":
-        return "cycle = 0"
-    return f"# {key} =   # {words}: fill in"
+def _known(key: str, hint: Hint, words: str = "") -> str:
+    """Return the line of a key of a state that its scan tells, with where that stands."""
+    return f"{key} = {toml_value(hint.value)}  # {hint.origin}{'; ' if words else ''}{words}"
 
 
 def _made_of(entry: Mapping[str, Any]) -> str:

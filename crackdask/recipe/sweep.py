@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from crackdask.recipe.recipe import RecipeError
@@ -72,8 +74,8 @@ def _value(word: str) -> Any:
 def toml_value(value: Any) -> str:
     """Return a value as a recipe writes it.
 
-    >>> toml_value(0.5), toml_value("auto"), toml_value([1, 2]), toml_value(True)
-    ('0.5', '"auto"', '[1, 2]', 'true')
+    >>> toml_value(0.5), toml_value("auto"), toml_value([1, 2]), toml_value(True), toml_value(datetime(2026, 3, 1))
+    ('0.5', '"auto"', '[1, 2]', 'true', '2026-03-01T00:00:00')
     """
     if isinstance(value, Mapping):
         raise RecipeError("tables cannot be tried")
@@ -81,4 +83,6 @@ def toml_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, value))}]"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

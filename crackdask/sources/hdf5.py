@@ -79,6 +79,27 @@ def opened_dataset(file: Any, path: str) -> Any:
     return h5py.Dataset(h5py.h5d.open(file.id, path.encode(), access))
 
 
+def above(path: str) -> Iterator[str]:
+    """Yield the groups above a path, the nearest first.
+
+    >>> list(above("/entry/data/data"))
+    ['/entry/data', '/entry']
+    """
+    while path.rpartition("/")[0]:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def groups_around(file: Any, inner: str) -> list[str]:
+    """Return the groups that an object lies in, the nearest first; where none is named, those at the root."""
+    return list(above(f"/{inner.strip('/')}")) if inner.strip("/") else list(file)
+
+
+def text_of(value: Any) -> str:
+    """Return a text that may be stored as bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 def hdf5_shapes(file: Any) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all datasets with more than one axis."""
     shapes: dict[str, tuple[int, ...]] = {}

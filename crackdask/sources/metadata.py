@@ -13,7 +13,7 @@ import tifffile
 
 from crackdask.sources.arrays import is_zarr, zarr_node, zarr_shapes
 from crackdask.sources.base import Source, SourceError, named
-from crackdask.sources.hdf5 import HDF5, hdf5_file, hdf5_shapes
+from crackdask.sources.hdf5 import HDF5, hdf5_file, hdf5_shapes, text_of
 from crackdask.sources.opening import open_source
 from crackdask.sources.projections import Projections, is_projections, open_projections
 from crackdask.sources.scan_parts import ProjectionKeys
@@ -182,14 +182,13 @@ def _nexus(data: Any) -> Edges | None:
         return None
     sizes = []
     for name in names:
-        axis = data.parent[name.decode() if isinstance(name, bytes) else name]
+        axis = data.parent[text_of(name)]
         unit = axis.attrs["units"]
         where = np.asarray(axis[()], float)
         steps = np.abs(np.diff(where))
         if not np.allclose(steps, steps.mean(), rtol=1e-3):
             return None
-        text = unit.decode() if isinstance(unit, bytes) else str(unit)
-        sizes.append(float(steps.mean()) * _MICRONS[text.lower()])
+        sizes.append(float(steps.mean()) * _MICRONS[text_of(unit).lower()])
     return (sizes[0], sizes[1], sizes[2])
 
 

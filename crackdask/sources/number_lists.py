@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crackdask.sources.base import SourceError, named, refuse_no_file
-from crackdask.sources.hdf5 import hdf5_file, opened_dataset, other_files, unwritten_parts
+from crackdask.sources.hdf5 import hdf5_file, opened_dataset, other_files, text_of, unwritten_parts
 from crackdask.storage.locations import Place, at_home, mapped, opened, place
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def hdf5_numbers(path: Place, inner: str) -> Numbers:
         unwritten_parts(where, data, "refuse")
         units = data.attrs.get("units", b"")
         values = np.asarray(data[()], np.float64).ravel()
-    units = units.decode(errors="replace") if isinstance(units, bytes) else str(units)
-    return Numbers(values, where, units, files)
+    return Numbers(values, where, text_of(units), files)
 
 
 def file_numbers(path: Place) -> Numbers:

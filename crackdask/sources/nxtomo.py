@@ -9,6 +9,7 @@ from typing import Any
 import h5py  # type: ignore[import-untyped, unused-ignore]
 
 from crackdask.sources.base import SourceError
+from crackdask.sources.hdf5 import above, text_of
 
 #: How deep below the root an entry is looked for: /entry1/tomo_entry.
 _DEPTH = 2
@@ -54,7 +55,7 @@ def _entry(file: Any, where: str, inner: str) -> str | None:
     """Return the path of the entry that holds a scan."""
     if inner:
         start = f"/{inner.strip('/')}"
-        around = next((path for path in (start, *_above(start)) if _is_nxtomo(file.get(path))), None)
+        around = next((path for path in (start, *above(start)) if _is_nxtomo(file.get(path))), None)
         if around or not isinstance(file.get(start), h5py.Group):
             return around
     else:
@@ -71,13 +72,6 @@ def _entry(file: Any, where: str, inner: str) -> str | None:
         raise SourceError(f"{where}: found {len(found)} scans; name one as {where.rpartition('/')[2]}::PATH; {listed}")
     default = start or _default(file, "/")
     return default if default and _find(file, default, "image_key", 1) else None
-
-
-def _above(path: str) -> Iterator[str]:
-    """Yield the groups above a path, the nearest first."""
-    while path.rpartition("/")[0]:
-        path = path.rpartition("/")[0]
-        yield path
 
 
 def _entries(file: Any, path: str, depth: int) -> Iterator[str]:
@@ -100,18 +94,14 @@ def _is_nxtomo(group: Any) -> bool:
     if not isinstance(said, h5py.Dataset) or said.dtype.kind not in "OSU" or said.size != 1:
         return False
     value = said[()]
-    return _text(value.ravel()[0] if hasattr(value, "ravel") else value).strip() == "NXtomo"
+    return text_of(value.ravel()[0] if hasattr(value, "ravel") else value).strip() == "NXtomo"
 
 
 def _default(file: Any, path: str) -> str:
     """Return the path of what a group says is to be looked at, or nothing."""
-    name = _text(file[path].attrs.get("default", "")).strip("/")
+    name = text_of(file[path].attrs.get("default", "")).strip("/")
     below = f"{path.rstrip('/')}/{name}"
     return below if name and isinstance(file.get(below), h5py.Group) else ""
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _find(file: Any, entry: str, name: str, axes: int) -> str:
@@ -122,7 +112,7 @@ def _find(file: Any, entry: str, name: str, axes: int) -> str:
             continue
         names = [name]
         if name == "data":
-            names.append(_text(item.attrs.get("signal", "")))
+            names.append(text_of(item.attrs.get("signal", "")))
         for candidate in filter(None, names):
             dataset = item.get(candidate)
             if isinstance(dataset, h5py.Dataset):
@@ -155,5 +145,5 @@ def _of_class(file: Any, path: str, kind: str) -> Iterator[str]:
     group = file[path]
     for name in group:
         item = group.get(name)
-        if isinstance(item, h5py.Group) and _text(item.attrs.get("NX_class", "")) == kind:
+        if isinstance(item, h5py.Group) and text_of(item.attrs.get("NX_class", "")) == kind:
             yield f"{path.rstrip('/')}/{name}"

@@ -13,7 +13,7 @@ import h5py  # type: ignore[import-untyped, unused-ignore]
 import tifffile
 
 from crackdask.sources.base import Source, SourceError
-from crackdask.sources.hdf5 import HDF5, hdf5_file
+from crackdask.sources.hdf5 import HDF5, groups_around, hdf5_file, text_of
 from crackdask.storage.locations import Place, opened, place
 
 
@@ -31,9 +31,7 @@ def scan_times(source: Source) -> tuple[datetime, datetime] | None:
 def _nexus(path: Place, inner: str) -> tuple[datetime, datetime] | None:
     """Look for times in the groups above what was read, the nearest first."""
     with hdf5_file(path) as file:
-        parts = [part for part in inner.split("/") if part]
-        above = ["/".join(parts[:k]) for k in range(len(parts), 0, -1)] or list(file)
-        for name in above:
+        for name in groups_around(file, inner):
             group = file.get(name)
             begun = _date(group, "start_time")
             if begun:
@@ -46,8 +44,7 @@ def _date(group: Any, name: str) -> datetime | None:
         return None
     value = group[name][()]
     value = value.ravel()[0] if hasattr(value, "ravel") and value.size else value
-    text = value.decode() if isinstance(value, bytes) else str(value)
-    return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
+    return datetime.fromisoformat(text_of(value).strip()).replace(tzinfo=None)
 
 
 def _ome(path: Place) -> tuple[datetime, datetime] | None:

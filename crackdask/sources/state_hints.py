@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import h5py  # type: ignore[import-untyped, unused-ignore]
 
 from crackdask.sources.base import Source, SourceError
-from crackdask.sources.hdf5 import HDF5, hdf5_file
+from crackdask.sources.hdf5 import HDF5, groups_around, hdf5_file, text_of
 from crackdask.sources.scan_times import scan_times
 from crackdask.storage.locations import place
 
@@ -90,32 +89,19 @@ def _of_sample(source: Source) -> dict[str, Hint]:
         return {}
     told: dict[str, Hint] = {}
     with hdf5_file(path) as file:
-        parts = [part for part in source.inner.split("/") if part]
-        above = ["/".join(parts[:k]) for k in range(len(parts), 0, -1)] or list(file)
-        for entry in above:
+        for entry in (path.strip("/") for path in groups_around(file, source.inner)):
             group = file.get(f"{entry}/sample")
             if not isinstance(group, h5py.Group):
                 continue
             for field in ("description", "name"):
                 if isinstance(group.get(field), h5py.Dataset):
-                    text = group[field][()]
-                    text = text.decode() if isinstance(text, bytes) else str(text)
-                    told |= hints_of_name(text, f"from {entry}/sample/{field} in the file")
+                    told |= hints_of_name(text_of(group[field][()]), f"from {entry}/sample/{field} in the file")
             voltage = group.get("voltage")
             if isinstance(voltage, h5py.Dataset) and voltage.size == 1 and voltage.dtype.kind in "iuf":
-                unit = voltage.attrs.get("units", "V")
-                unit = unit.decode() if isinstance(unit, bytes) else str(unit)
-                factor = {"V": 1.0, "mV": 1e-3}.get(unit.strip())
+                factor = {"V": 1.0, "mV": 1e-3}.get(text_of(voltage.attrs.get("units", "V")).strip())
                 if factor:
                     told["voltage"] = Hint(
                         float(voltage[()].ravel()[0]) * factor, f"from {entry}/sample/voltage in the file"
                     )
             break
     return told
-
-
-def written(value: Any) -> str:
-    """Return a hint's value as a recipe writes it."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return f'"{value}"' if isinstance(value, str) else repr(value)
