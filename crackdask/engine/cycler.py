@@ -15,7 +15,7 @@ from crackdask.sources import Source, SourceError
 from crackdask.sources.cycler import CyclerRecord, Reading, read_record
 from crackdask.sources.scan_times import scan_times
 from crackdask.steps.electrochemistry import ElectrochemistryParams
-from crackdask.storage.locations import Place, fetched, place
+from crackdask.storage.locations import Place, at_home, fetched, place
 
 Times = tuple[datetime, datetime] | None
 
@@ -44,7 +44,7 @@ class Cycler:
         paths = []
         for name in params.files:
             outright = place(name)
-            path = outright if not isinstance(outright, Path) else base / outright.expanduser()
+            path = base / at_home(outright) if isinstance(outright, Path) else outright
             if not path.is_file():
                 raise SourceError(f"electrochemistry.files: there is no file {path}; correct the path")
             paths.append(path)

@@ -78,14 +78,13 @@ def _pair(value: Any) -> Any:
 
 
 def _moment(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            raise ValueError(f"a date and a time, such as 2026-03-01T14:30:00, not {shown(value)}") from None
-    if not isinstance(value, datetime | None):
-        raise ValueError(f"a date and a time, such as 2026-03-01T14:30:00, not {shown(value)}")  # noqa: TRY004
-    return value.replace(tzinfo=None) if value else value
+    if value is None:
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
+    except (ValueError, AttributeError):
+        raise ValueError(f"a date and a time, such as 2026-03-01T14:30:00, not {shown(value)}") from None
+    return moment.replace(tzinfo=None)
 
 
 #: From a picometre to a metre: what is outside is a mistake of units, and squares and products stay numbers.

@@ -29,9 +29,14 @@ def _kept(value: Any) -> Any:
     """Check `angles`."""
     if value == "all":
         return value
-    if not isinstance(value, list | tuple) or len(value) != 2 or not all(_is_number(angle) for angle in value):
-        raise ValueError(f'should be "all" or two angles in degrees, [lowest, highest], not {_shown(value)}')
-    low, high = (float(angle) for angle in value)
+    return _ends(value, '"all" or two angles in degrees')
+
+
+def _ends(value: Any, wanted: str) -> tuple[float, float]:
+    """Check two numbers, the lower one first."""
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(_is_number(end) for end in value):
+        raise ValueError(f"should be {wanted}, [lowest, highest], not {_shown(value)}")
+    low, high = (float(end) for end in value)
     if not low < high:
         raise ValueError(f"[lowest, highest] needs lowest < highest, not {_shown(value)}")
     return low, high
@@ -53,14 +58,7 @@ def _center(value: Any) -> Any:
 
 
 def _window(value: Any) -> Any:
-    if value is None:
-        return None
-    if not isinstance(value, list | tuple) or len(value) != 2 or not all(_is_number(end) for end in value):
-        raise ValueError(f"should be two attenuations per voxel edge, [lowest, highest], not {_shown(value)}")
-    low, high = (float(end) for end in value)
-    if not low < high:
-        raise ValueError(f"[lowest, highest] needs lowest < highest, not {_shown(value)}")
-    return low, high
+    return None if value is None else _ends(value, "two attenuations per voxel edge")
 
 
 def _rows(value: Any) -> Any:
