@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 
 _DPI = 200
 _SMALL_BYTES = 2**28
-_PAGE = """<!DOCTYPE html>
+#: How pages begin that ask for nothing from outside.
+HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>
+"""
+_PAGE = (
+    HEAD
+    + """<style>
 body {{ font: 16px/1.5 system-ui, sans-serif; color: #1b1d20; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
 h1, h2 {{ line-height: 1.2; font-weight: 600; }}
 h2 {{ margin-top: 2.5rem; font-size: 1.2rem; }}
@@ -64,6 +68,7 @@ Parks et al. (2025): EES Batteries 1, 482, doi 10.1039/d5eb00008d.</p></footer>
 </body>
 </html>
 """
+)
 
 
 class ReportError(ValueError):

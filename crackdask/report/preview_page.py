@@ -14,16 +14,11 @@ import numpy as np
 from crackdask.analysis.variants import Variant, compared
 from crackdask.grid import Box
 from crackdask.recipe.sweep import Sweep, toml_value
-from crackdask.report.page import ReportError
+from crackdask.report.page import HEAD, ReportError
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
+_PAGE = (
+    HEAD
+    + """<style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
@@ -47,6 +42,7 @@ pre {{ padding: .6rem 1rem; background: #8882; overflow-x: auto; }}
 </body>
 </html>
 """
+)
 _HEADING = ("count", "size", "solid", "level", "residual", "shared", "agree")
 MEANING = (
     "count: of particles; size: their median diameter, um; level: threshold between background and particles; "
