@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from crackdask import analyse
 from crackdask.analysis.tables import state_names
@@ -101,11 +102,10 @@ def draw_cell_capacity(numbers: xr.Dataset) -> Figure:
     """Draw what :func:`collect_cell_capacity` returned."""
     page = figure(height=3.4)
     curve, steps = page.subplots(1, 2, width_ratios=[3, 2])
-    name, unit = _capacity(numbers)
-    factor = 1000 / numbers.attrs["active_mass_mg"] if name == "specific_charge" else 1.0
+    factor, unit = _of_charge(numbers)
     kept = _few(numbers)
-    curve.plot(kept[name].values, kept.cell_voltage.values, color=BLUE, lw=1)
-    _mark_states(curve, numbers, factor)
+    curve.plot(factor * kept.charge.values, kept.cell_voltage.values, color=BLUE, lw=1)
+    _mark_states(curve, numbers, factor * numbers.scan_charge.values, numbers.scan_voltage.values)
     curve.set(xlabel=f"charge ({unit})", ylabel="voltage (V vs Li/Li⁺)")
     if curve.get_legend_handles_labels()[1]:
         key(page, curve)
@@ -125,19 +125,19 @@ def draw_cell_capacity(numbers: xr.Dataset) -> Figure:
     return page
 
 
-def _capacity(numbers: xr.Dataset) -> tuple[str, str]:
-    return ("specific_charge", "mAh/g") if "specific_charge" in numbers else ("charge", "mAh")
+def _of_charge(numbers: xr.Dataset) -> tuple[float, str]:
+    """Return what takes a charge in mAh to what is drawn, and the unit of that."""
+    mass = numbers.attrs.get("active_mass_mg")
+    return (1000 / mass, "mAh/g") if mass else (1.0, "mAh")
 
 
-def _mark_states(axes: Axes, numbers: xr.Dataset, factor: float) -> None:
-    hollow = discharged(numbers)
+def _mark_states(axes: Axes, numbers: xr.Dataset, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Mark each state whose place is known, hollow on discharge."""
+    hollow, colours = discharged(numbers), ramp(numbers.sizes["state"])
     for k, state in enumerate(state_names(numbers)):
-        here = numbers.isel(state=k)
-        if not str(here.linked_by.values):
-            continue
-        at = factor * float(here.scan_charge), float(here.scan_voltage)
-        colour = ramp(len(hollow))[k]
-        axes.plot(*at, "o", color=colour, mfc="white" if hollow[k] else colour, zorder=3, label=short(state, 24, 1))
+        if np.isfinite(x[k]) and np.isfinite(y[k]):
+            face = "white" if hollow[k] else colours[k]
+            axes.plot(x[k], y[k], "o", color=colours[k], mfc=face, zorder=3, label=short(state, 24, 1))
 
 
 def damage_against_cell(store: xr.DataTree, **parameters: Any) -> Figure:
@@ -163,9 +163,7 @@ def draw_damage_against_cell(numbers: xr.Dataset) -> Figure:
     """Draw what :func:`crackdask.analyse.damage_of_cell` returned."""
     page = figure(height=3.4)
     panes = page.subplots(1, 2, sharey=True)
-    hollow = discharged(numbers)
-    mass = numbers.attrs.get("active_mass_mg")
-    factor, unit = (1000 / mass, "mAh/g") if mass else (1.0, "mAh")
+    factor, unit = _of_charge(numbers)
     for axes, values, label in (
         (panes[0], numbers.cell_voltage.values, "voltage (V vs Li/Li⁺)"),
         (panes[1], factor * numbers.charge.values, f"charge ({unit})"),
@@ -175,12 +173,7 @@ def draw_damage_against_cell(numbers: xr.Dataset) -> Figure:
         axes.errorbar(
             values, numbers.damage.values, numbers.error_bar.values, fmt="none", color=GREY, capsize=2.5, zorder=2
         )
-        for k, state in enumerate(state_names(numbers)):
-            if not known[k]:
-                continue
-            at = values[k], float(numbers.damage.values[k])
-            colour = ramp(len(hollow))[k]
-            axes.plot(*at, "o", color=colour, mfc="white" if hollow[k] else colour, zorder=3, label=short(state, 24, 1))
+        _mark_states(axes, numbers, values, numbers.damage.values)
         axes.set_xlabel(label)
     panes[0].set_ylabel("damage factor (mean)")
     key(page, panes[0])
