@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -78,6 +79,12 @@ def _print_failures(outcome: Outcome, store: Place) -> None:
     if outcome.blocked:
         err.print(f"not done because of them: {', '.join(outcome.blocked)}")
     err.print("everything else is kept; mend the cause and run the same command again")
+
+
+def say_added(done: Sequence[str], kept: Sequence[str], seconds: float) -> None:
+    """Say for how many states something was added to a store, and for how many it was there."""
+    again = f", {len(kept)} there before" if kept else ""
+    out.print(f"{len(done)} state{'s' * (len(done) > 1)} done{again} in {duration(seconds)}")
 
 
 def say_next(store: Place) -> None:

@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 
 from crackdask.cli.common import app, connected, err, examples, out
-from crackdask.cli.console import Display, columns, duration
+from crackdask.cli.conclusion import say_added
+from crackdask.cli.console import Display, columns
 from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOptions, StoreName, expanded
 from crackdask.engine.crack_table import BlockError, check, write_cracks
@@ -64,8 +65,7 @@ def cracks(
     if not done:
         out.print(f"{escape(str(store))}: the cracks of {'these' if state else 'all'} states are there; nothing to do")
         return
-    again = f", {len(kept)} there before" if kept else ""
-    out.print(f"{len(done)} state{'s' * (len(done) > 1)} done{again} in {duration(time.monotonic() - started)}")
+    say_added(done, kept, time.monotonic() - started)
     _print_cracks(where)
 
 

@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 
 from crackdask.cli.common import app, connected, err, examples, out
-from crackdask.cli.console import Display, duration
+from crackdask.cli.conclusion import say_added
+from crackdask.cli.console import Display
 from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOptions, StoreName, expanded
 from crackdask.engine.level_writer import write_levels
@@ -45,5 +46,4 @@ def levels(store: StoreName, options: ClusterOptions) -> None:
     if not done:
         out.print(f"{escape(str(store))}: the levels of all states are there; nothing to do")
         return
-    again = f", {len(kept)} there before" if kept else ""
-    out.print(f"{len(done)} state{'s' * (len(done) > 1)} done{again} in {duration(time.monotonic() - started)}")
+    say_added(done, kept, time.monotonic() - started)

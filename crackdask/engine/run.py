@@ -84,12 +84,12 @@ class Run:
         """Do what is not done, up to and including a step."""
         self._store.check_place()
         with self._work.held(partial(self.context.progress.warn, "lock")):
-            plan = units(self._recipe)
-            self._vouched = self._store.open(self._found, lambda found: self._alone(plan, found) is not None)
+            every = units(self._recipe)
+            self._vouched = self._store.open(self._found, lambda found: self._alone(every, found) is not None)
             self._found = Damage()  # what was amiss is not done any more
             self._work.note("planned", {str(key): fingerprint for key, fingerprint in self._fingerprints.items()})
             todo = self.outstanding(until)
-            plan = list(upto(units(self._recipe), until))
+            plan = list(upto(every, until))
             self._clean({unit.key for unit in todo})  # a run that was killed may not have come to it
             if not todo:
                 if until is None and not root.attributes(self._path).get("complete"):
