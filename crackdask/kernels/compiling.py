@@ -87,7 +87,7 @@ def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -
     """
     with (
         global_compiler_lock,
-        _turn(Path(kernel._cache.cache_path) / f"{kernel.py_func.__qualname__}.lock"),
+        _turn(Path(kernel._cache.cache_path) / f"{kernel.__module__}.{kernel.py_func.__qualname__}.lock"),
         _uncollected(),
     ):
         return compile_(signature)
