@@ -12,6 +12,7 @@ from crackdask.explore.analysed import Analysed
 from crackdask.explore.byte_cache import ByteCache
 from crackdask.explore.columns import Columns
 from crackdask.explore.planes import TILE, Planes
+from crackdask.explore.report_files import WrittenReport
 from crackdask.storage.locations import Place, stamps
 from crackdask.store.open import open_store
 from crackdask.store.root import StoreError, attributes
@@ -72,6 +73,8 @@ class Explored:
     ----------
     store
         The store.
+    report
+        Where its report is, once there is one.
 
     Raises
     ------
@@ -79,8 +82,8 @@ class Explored:
         If there is none.
     """
 
-    def __init__(self, store: Place) -> None:
-        self.store = store.resolve()
+    def __init__(self, store: Place, report: WrittenReport) -> None:
+        self.store, self.report = store.resolve(), report
         self._chunks = ByteCache(_CHUNK_BYTES)
         self._lock = Lock()
         self._view, self._looked = self._opened(self._stamp()), monotonic()

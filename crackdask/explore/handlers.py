@@ -155,7 +155,7 @@ class Layout(Asked):
 
     def answer(self, view: View) -> None:
         """Answer with JSON."""
-        self.write_json(layout(view))
+        self.write_json({**layout(view), "report": self.explored.report.is_there})
 
 
 class Catalogue(Asked):

@@ -15,6 +15,7 @@ from crackdask import analyse
 from crackdask.explore import one_particle
 from crackdask.explore.explored import Explored
 from crackdask.explore.planes import PLANES, TILE
+from crackdask.explore.report_files import WrittenReport
 from tests.support.explored import Asker, served
 from tests.support.tiny import Tiny
 
@@ -185,7 +186,7 @@ def test_a_solid_is_the_box_of_the_particle(asker: Asker, tree: xr.DataTree) -> 
 
 
 def test_a_solid_of_any_size_is_bounded(asker: Asker, whole_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    view = Explored(whole_store).view
+    view = Explored(whole_store, WrittenReport(whole_store)).view
     label = int(np.argmax(view.columns.array("particles/voxels")[0])) + 1
     fine = one_particle.solid(view.planes, view.columns, label, 0)
     for most in (11, 7, 3, 1):
@@ -268,6 +269,30 @@ def test_a_damaged_chunk_is_said_and_not_shown_as_background(ran: Tiny) -> None:
         answer = Asker(held)("api/tile", state=1, **words)
         assert answer.code == 409
         assert b"it is not there" in answer.body
+
+
+def test_the_report_is_shown_once_it_is_written(whole_store: Path, tmp_path: Path) -> None:
+    with served(whole_store, report=tmp_path / "report") as held:
+        ask = Asker(held)
+        assert not ask.json("api/layout")["report"]
+        missing = ask("report/")
+        assert (missing.code, missing.body) == (404, b"there is no report yet: `crackdask report STORE` writes it\n")
+        (tmp_path / "report" / "figures").mkdir(parents=True)
+        (tmp_path / "report" / "report.html").write_text('<!DOCTYPE html>\n<html lang="en">\n<p>told</p>')
+        (tmp_path / "report" / "figures" / "2c_pies.csv").write_text("a,b\n")
+        (tmp_path / "report" / "figures" / "notes.txt").write_text("secret")
+        (tmp_path / "report" / "figures" / "link.csv").symlink_to("/etc/passwd")
+        assert ask.json("api/layout")["report"]
+        page = ask("report/")
+        assert b'<html lang="en" class="served">' in page.body
+        assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+        assert ask("report/figures/2c_pies.csv").body == b"a,b\n"
+        for name in ("figures/notes.txt", "figures/link.csv", "figures/", "report.html", "..", "../report/report.html",
+                     "figures/../report.html", "%2e%2e/report/report.html"):  # fmt: skip
+            answer = ask(f"report/{name}")
+            assert answer.code in (400, 404), name
+            assert b"told" not in answer.body
+        assert Asker(held, token="wrong")("report/").code == 403
 
 
 def test_a_store_that_changes_is_opened_anew(ran: Tiny) -> None:

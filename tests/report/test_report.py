@@ -18,6 +18,7 @@ from crackdask.analysis import findings
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.cli import demo as cli_demo
 from crackdask.phantom import FIVE_STATES
+from crackdask.report.markup import section
 from crackdask.report.page import Report, report
 from crackdask.report.summary import summary
 from tests.support.pictured import PARTICLES, electrode
@@ -73,9 +74,32 @@ def test_every_figure_is_there_with_its_numbers(made: Report) -> None:
     )
     assert set(made.files) == {path for path in folder.rglob("*") if path.is_file()}
     page = made.page.read_text(encoding="utf-8")
-    for link in re.findall(r'href="([^"]*)"', page):
-        assert (folder / link).is_file()
+    links = re.findall(r'href="([^"]*)"', page)
+    for link in links:
+        assert link.startswith(("#", "../")) or (folder / link).is_file()
     assert re.findall(r'<section id="([^"]*)"', page) == NAMES
+
+
+def test_the_contents_lead_to_every_figure(made: Report) -> None:
+    page = made.page.read_text(encoding="utf-8")
+    contents = re.findall(r'<li><a href="#([^"]*)">([^<]*)</a>', page.partition("<nav")[2].partition("</nav>")[0])
+    names = [name for name, _ in contents]
+    assert names == ["warnings", *NAMES]
+    assert [words for _, words in contents[1:]] == [panel.title for panel in figures.PANELS]
+    assert all(len(re.findall(rf'id="?{name}["> ]', page)) == 1 for name in names)
+
+
+def test_figures_of_a_particle_lead_to_it_in_the_explorer(store: xr.DataTree, made: Report, tmp_path: Path) -> None:
+    page = made.page.read_text(encoding="utf-8")
+    crack = pd.read_csv(made.page.parent / "figures" / "4i_crack_surface.csv").particle[0]
+    part = page.partition('id="4i_crack_surface"')[2].partition("</section>")[0]
+    assert f'<a href="../#particle={crack}&amp;solid=all">Open particle {crack}' in part
+    assert "crackdask explore" not in part  # a store in memory has no name to be opened by
+    told = section(figures.PANELS[0], b"", "particle=3&solid=all", "my cell.zarr")
+    assert "crackdask explore &#x27;my cell.zarr&#x27; --show &#x27;particle=3&amp;solid=all&#x27;" in told
+    line = page.partition('id="1a_line_profiles"')[2].partition("</section>")[0]
+    label, *place = map(float, re.findall(r"particle=(\d+)&amp;at=\[([\d.]+),([\d.]+),([\d.]+)\]", line)[0])
+    assert store["volumes"].label.values[(0, *(int(k) for k in place))] == label
 
 
 def test_the_tables_hold_the_numbers_of_the_analysis(store: xr.DataTree, made: Report) -> None:

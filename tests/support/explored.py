@@ -28,7 +28,7 @@ def served(store: Path, **options: Any) -> Iterator[Served]:
     async def serve() -> None:
         stop = asyncio.Event()
         try:
-            held = Served(store, **{"port": 0, **options})
+            held = Served(store, **{"report": store.with_name("report"), "port": 0, **options})
         except Exception as error:
             begun.put(error)
             return

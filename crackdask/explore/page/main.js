@@ -49,6 +49,7 @@ async function begin() {
   settings.addEventListener("change", () => {
     byId("error").hidden = true;
   });
+  byId("report").hidden = !layout.report;
   byId("copy").onclick = () => navigator.clipboard?.writeText(new URL(settings.link(), location.href).href);
   await view.firstPicture(); // before numbers, of which there may be many
   if (layout.complete) await withTables(view, settings, layout, keys);

@@ -6,7 +6,7 @@ export class Refusal extends Error {}
 
 /** @typedef {{name: string, voltage: number, step: string, cycle: number}} State */
 /**
- * @typedef {{name: string, store: string, stamp: string, complete: boolean, done: string[], states: State[],
+ * @typedef {{name: string, store: string, stamp: string, complete: boolean, report: boolean, done: string[], states: State[],
  *   shape: number[], voxel_um: number[], volumes: Record<string, string>, levels: number, stored_levels: number,
  *   tile: number}} Layout
  */
