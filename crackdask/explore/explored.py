@@ -151,6 +151,7 @@ def catalogue(view: View) -> dict[str, Any]:
     columns = view.columns
     return {
         "particles": columns.count,
+        "cell": "electrochemistry" in columns.tree.children,
         "columns": [column.as_dict() for column in columns.known.values()],
         "class_limits": list(columns.params.class_limits),
         "significance": columns.params.significance,

@@ -16,6 +16,7 @@ from crackdask.analysis.parameters import AnalysisError
 from crackdask.arrays import Array
 from crackdask.explore import one_particle, selection
 from crackdask.explore.access import Guarded
+from crackdask.explore.cell import told_cell
 from crackdask.explore.columns import Columns
 from crackdask.explore.explored import Explored, View, catalogue, layout
 from crackdask.explore.files import File
@@ -290,6 +291,14 @@ class Paths(Asked):
             self.write_json({"reason": str(error)})
 
 
+class Cell(Asked):
+    """The record of the cell, and where the states lie in it."""
+
+    def answer(self, view: View) -> None:
+        """Answer with JSON."""
+        self.write_json(told_cell(view.columns.tree))
+
+
 class SelectionCsv(Guarded):
     """The particles that meet conditions, as CSV, with every column in every state."""
 
@@ -331,5 +340,6 @@ ANSWERS: dict[str, type[Guarded]] = {
     "strip": Strip,
     "solid": Solid,
     "paths": Paths,
+    "cell": Cell,
     "selection.csv": SelectionCsv,
 }

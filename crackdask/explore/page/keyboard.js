@@ -62,7 +62,7 @@ const KEYS = [
   ["o", "particles filled, outlined, not drawn"],
   ["v", "the picked particle in 3D: one state, all states side by side, closed"],
   ["f", "only tracked particles, or all"],
-  ["t", "particle, table, charts"],
+  ["t", "particle, table, charts, cell"],
   ["d", "light or dark"],
   ["Esc", "close 3D; then, forget what was marked in a chart; then, the picked particle"],
   ["?", "this page"],

@@ -1,6 +1,7 @@
 // Where the page begins: it asks what there is, and joins its parts.
 // @ts-check
 
+import { CellPanel } from "./cell_panel.js";
 import { ChartsPanel } from "./charts_panel.js";
 import { Choosing } from "./choosing.js";
 import { followColouring } from "./colouring.js";
@@ -16,7 +17,7 @@ import * as server from "./server.js";
 import { Settings } from "./settings.js";
 import { followRun } from "./running.js";
 import { followSolid, nextSolid } from "./solid_panel.js";
-import { followTabs, TABS } from "./tabs.js";
+import { followTabs, tabsOf } from "./tabs.js";
 import { followTheme, nextTheme } from "./theme.js";
 import { VolumeView } from "./volume_view.js";
 
@@ -71,12 +72,14 @@ async function withTables(view, settings, layout, keys) {
   });
   const choosing = new Choosing(view, settings, columns, failed);
   followColouring(view, settings, columns, failed);
-  followTabs(settings);
+  const tabs = tabsOf(columns.catalogue.cell);
+  followTabs(settings, tabs);
   const go = goTo(view, settings);
   new ParticlePanel(layout, settings, columns, failed, go);
   followSolid(layout, settings, failed);
   fillFilters(layout, settings, columns, choosing);
   const table = new ParticleTable(settings, columns, choosing, failed);
+  if (columns.catalogue.cell) new CellPanel({ layout, settings, columns, failed });
   new ChartsPanel({ layout, settings, columns, choosing, failed });
   Object.assign(keys, {
     c: go,
@@ -84,7 +87,7 @@ async function withTables(view, settings, layout, keys) {
     p: () => table.step(-1),
     v: () => (settings.values.particle ? nextSolid(settings) : failed("no particle is picked: click one, then press v")),
     f: () => toggleTracked(settings),
-    t: () => settings.change({ tab: TABS[(TABS.indexOf(settings.values.tab) + 1) % TABS.length] }),
+    t: () => settings.change({ tab: tabs[(tabs.indexOf(settings.values.tab) + 1) % tabs.length] }),
   });
 }
 

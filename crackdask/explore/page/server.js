@@ -11,7 +11,7 @@ export class Refusal extends Error {}
  *   tile: number}} Layout
  */
 /** @typedef {{key: string, units: string, long_name: string, whole: boolean}} Column */
-/** @typedef {{particles: number, columns: Column[], class_limits: number[], significance: number}} Catalogue */
+/** @typedef {{particles: number, cell: boolean, columns: Column[], class_limits: number[], significance: number}} Catalogue */
 /** @typedef {{count: number, first: number, labels: number[], columns: Record<string, (number | null)[]>}} Rows */
 /**
  * @typedef {{label: number, columns: Record<string, (number | null)[]>, profile: (number | null)[][],
@@ -22,6 +22,11 @@ export class Refusal extends Error {}
  * @typedef {{level: number[], count: number[], share: number[], mean_change: (number | null)[],
  *   standard_error: (number | null)[], branch: string[],
  *   before: string[], after: string[], labels: number[], path: string[], reason?: string}} Paths
+ */
+
+/**
+ * @typedef {{hours: number[], voltage: number[], charge: number[], current: number[], unit: string, start: string,
+ *   states: {begin: number | null, end: number | null, voltage: number | null, charge: number | null, reason: string}[]}} Cell
  */
 
 /**
@@ -139,6 +144,9 @@ export async function solid(label, state) {
 
 /** @returns {Promise<Paths>} */
 export const paths = async () => (await asked("paths")).json();
+
+/** @returns {Promise<Cell>} */
+export const cell = async () => (await asked("cell")).json();
 
 /** @param {Response} answer */
 function shape(answer) {

@@ -25,6 +25,7 @@ export const DEFAULTS = {
   across: "", // columns of the scatter plot
   up: "",
   parts: 4, // equal groups that the histogram marks
+  along: "time", // what the record of the cell is drawn along: time, charge
   from: "edge", // where radial profiles begin
   solid: "", // the picked particle in space: one state, all states; "": not shown
   turn: [0.7, 0.5], // where it is seen from: angle about z and above the plane xy, in radians
