@@ -13,6 +13,7 @@ The local thickness, at a voxel of the skeleton, is twice the distance to the ne
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 from crackdask.analysis.parameters import AnalyseParams, AnalysisError
-from crackdask.analysis.phase_contrast_rim import Rim
+from crackdask.analysis.phase_contrast_rim import Rim, shell_sums
 from crackdask.analysis.shells import Array, in_core
 from crackdask.analysis.solid_grey import solid
 from crackdask.analysis.tables import named, state_names, table_of, voxel_edges
@@ -180,6 +181,31 @@ def table(store: xr.DataTree) -> xr.Dataset:
             "the table of cracks was not finished, or the store was run again since: `crackdask cracks STORE` makes it"
         )
     return cracks
+
+
+def levels_of_table(store: xr.DataTree, particle: int) -> xr.Dataset:
+    """Return the levels of one particle that the table `cracks` was made with: what `limits` needs, in a single row.
+
+    Raises
+    ------
+    AnalysisError
+        If there is no such table, or it does not fit the store.
+    """
+    made = table(store)
+    told = json.loads(made.attrs["parameters"])
+    row, edges = particle - 1, voxel_edges(store)
+    rings = table_of(store, "shells").isel(particle=[row]).load()
+    sums = [shell_sums(rings, state, prod(edges), min(edges)) for state in range(rings.sizes["state"])]
+    dims = ("state", "particle")
+    columns = {
+        "solid_grey": made.solid_grey.isel(particle=[row]).values,
+        "deepest": np.array([each.deepest for each in sums]),
+        "radius": np.array([each.radius for each in sums]),
+    }
+    return xr.Dataset({name: (dims, values) for name, values in columns.items()}).assign_attrs(
+        {name: told[name] for name in ("void_grey", "rim_height", "rim_spread")},
+        analyse=json.dumps({"crack_threshold": told["crack_threshold"]}),
+    )
 
 
 def origin(store: xr.DataTree) -> str:

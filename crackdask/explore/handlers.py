@@ -19,6 +19,7 @@ from crackdask.explore.access import Guarded
 from crackdask.explore.cell import told_cell
 from crackdask.explore.columns import Columns
 from crackdask.explore.explored import Explored, View, catalogue, layout
+from crackdask.explore.field import whole_field
 from crackdask.explore.files import File
 from crackdask.explore.planes import PLANES, TILE
 from crackdask.store.root import StoreError
@@ -129,13 +130,13 @@ class Asked(Guarded):
         raw = np.ascontiguousarray(data, data.dtype.newbyteorder("<")).tobytes()
         self._write_packed(raw) if pack else self.write(raw)
 
-    def write_pair(self, one: Array, other: Array, told: dict[str, Any]) -> None:
-        """Answer with the bytes of two arrays of one shape, compressed; corner and step of their box in headers."""
+    def write_all(self, told: dict[str, Any], *names: str) -> None:
+        """Answer with the bytes of arrays of one shape, compressed; corner and step of their box in headers."""
         self.set_header("X-First", ",".join(map(str, told["first"])))
         self.set_header("X-Step", str(told["step"]))
-        raw = [each.astype(each.dtype.newbyteorder("<")).tobytes() for each in (one, other)]
+        raw = [told[name].astype(told[name].dtype.newbyteorder("<")).tobytes() for name in names]
         self.write_bytes(np.frombuffer(b"".join(raw), np.uint8), pack=True)
-        self.set_header("X-Shape", ",".join(map(str, one.shape)))
+        self.set_header("X-Shape", ",".join(map(str, told[names[0]].shape)))
 
     def _write_packed(self, data: bytes) -> None:
         if len(data) > _PACKED_FROM and self.takes_gzip:
@@ -268,16 +269,26 @@ class Strip(Asked):
             view.planes, view.columns, self.label(view.columns), plane, None if index < 0 else index
         )
         self.set_header("X-Index", str(told["index"]))
-        self.write_pair(told["grey"], told["label"], told)
+        self.write_all(told, "grey", "label")
 
 
 class Solid(Asked):
-    """A particle in space in one state: its grey levels, then a byte each for what is its own."""
+    """A particle in space in one state: its grey levels, a byte each for what is its own, and one for cracks if known."""
 
     def answer(self, view: View) -> None:
         """Answer with voxels; where they lie stands in headers."""
         told = one_particle.solid(view.planes, view.columns, self.label(view.columns), self.state(view))
-        self.write_pair(told["grey"], told["own"], told)
+        self.write_all(told, "grey", "own", *(["cracks"] if "cracks" in told else []))
+
+
+class Field(Asked):
+    """The labels of a state from one end to the other, coarse enough for a graphics card."""
+
+    def answer(self, view: View) -> None:
+        """Answer with voxels; voxels of the finest level that one of them takes along an axis stand in a header."""
+        labels, step = whole_field(view.planes, self.state(view))
+        self.set_header("X-Step", str(step))
+        self.write_bytes(labels, pack=True)
 
 
 class Paths(Asked):
@@ -339,6 +350,7 @@ ANSWERS: dict[str, type[Guarded]] = {
     "particle": OneParticle,
     "strip": Strip,
     "solid": Solid,
+    "field": Field,
     "paths": Paths,
     "cell": Cell,
     "selection.csv": SelectionCsv,

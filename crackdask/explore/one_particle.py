@@ -10,6 +10,7 @@ import numpy as np
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.arrays import Array
 from crackdask.explore.columns import Columns
+from crackdask.explore.crack_voxels import crack_voxels, measured_states
 from crackdask.explore.planes import PLANES, Planes
 
 #: Longest edge of a picture, in pixels; that of a solid, in voxels; and voxels around the particle.
@@ -116,8 +117,9 @@ def solid(planes: Planes, columns: Columns, label: int, state: int) -> dict[str,
     Returns
     -------
     dict
-        `grey`, (z, y, x); `own`, 1 where a voxel is the particle's, else 0; `first`, the corner of the box in voxels;
-        `step`, voxels of the finest level that a voxel takes along each axis.
+        `grey`, (z, y, x); `own`, 1 where a voxel is the particle's, else 0; `cracks`, of `crack_voxels`, where the store
+        has them and the box is of the finest level; `first`, the corner of the box in voxels; `step`, voxels of the
+        finest level that a voxel takes along each axis.
     """
     first, last = _around(planes, columns, label)
     level = 0
@@ -125,7 +127,11 @@ def solid(planes: Planes, columns: Columns, label: int, state: int) -> dict[str,
         level += 1
     low, high = first >> level, np.minimum(-(-last >> level), planes.shape_at(level))
     grey, labels = (planes.box(volume, state, level, low.tolist(), high.tolist()) for volume in ("grey", "label"))
-    return {"grey": grey, "own": (labels == label).astype(np.uint8), "first": low << level, "step": 1 << level}
+    own = (labels == label).astype(np.uint8)
+    told = {"grey": grey, "own": own, "first": low << level, "step": 1 << level}
+    if level == 0 and state in measured_states(columns.tree):
+        told["cracks"] = crack_voxels(columns.tree, label, state, grey, own)
+    return told
 
 
 def _around(planes: Planes, columns: Columns, label: int) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ import { followColouring } from "./colouring.js";
 import { Columns } from "./columns.js";
 import { fillControls } from "./controls.js";
 import { byId } from "./elements.js";
+import { followField } from "./field_panel.js";
 import { fillFilters, setFilter } from "./filters.js";
 import { followKeys } from "./keyboard.js";
 import { ParticleTable } from "./particle_table.js";
@@ -16,7 +17,8 @@ import { followPointer } from "./pointer.js";
 import * as server from "./server.js";
 import { Settings } from "./settings.js";
 import { followRun } from "./running.js";
-import { followSolid, nextSolid } from "./solid_panel.js";
+import { followSolid } from "./solid_panel.js";
+import { nextSolid } from "./space_panel.js";
 import { followTabs, tabsOf } from "./tabs.js";
 import { followTheme, nextTheme } from "./theme.js";
 import { VolumeView } from "./volume_view.js";
@@ -77,6 +79,10 @@ async function withTables(view, settings, layout, keys) {
   const go = goTo(view, settings);
   new ParticlePanel(layout, settings, columns, failed, go);
   followSolid(layout, settings, failed);
+  followField(layout, settings, view.paint, failed);
+  const space = byId("space");
+  space.hidden = false;
+  space.onclick = () => settings.change({ solid: "field" });
   fillFilters(layout, settings, columns, choosing);
   const table = new ParticleTable(settings, columns, choosing, failed);
   if (columns.catalogue.cell) new CellPanel({ layout, settings, columns, failed });
@@ -85,7 +91,7 @@ async function withTables(view, settings, layout, keys) {
     c: go,
     n: () => table.step(1),
     p: () => table.step(-1),
-    v: () => (settings.values.particle ? nextSolid(settings) : failed("no particle is picked: click one, then press v")),
+    v: () => nextSolid(settings),
     f: () => toggleTracked(settings),
     t: () => settings.change({ tab: tabs[(tabs.indexOf(settings.values.tab) + 1) % tabs.length] }),
   });

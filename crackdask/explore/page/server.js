@@ -133,13 +133,22 @@ export async function strip(label, plane, index) {
 }
 
 /**
- * A particle in space in one state: grey levels, then a byte each for what is its own.
+ * A particle in space in one state: grey levels, a byte each for what is its own, and, if known, for its cracks.
  * @param {number} label
  * @param {number} state
  */
 export async function solid(label, state) {
   const answer = await asked("solid", { label, state });
   return { shape: shape(answer), step: Number(answer.headers.get("X-Step")), data: await answer.arrayBuffer() };
+}
+
+/**
+ * Labels of a whole state, coarse.
+ * @param {number} state
+ */
+export async function field(state) {
+  const answer = await asked("field", { state });
+  return { shape: shape(answer), step: Number(answer.headers.get("X-Step")), labels: new Uint32Array(await answer.arrayBuffer()) };
 }
 
 /** @returns {Promise<Paths>} */

@@ -3,6 +3,7 @@
 
 import { colours } from "./colour_maps.js";
 import { Geometry } from "./plane_geometry.js";
+import { Paint } from "./paint.js";
 import { tileProgram } from "./shaders.js";
 import { colourTexture, markTexture, valueTexture, WIDE } from "./textures.js";
 import { Tiles } from "./tiles.js";
@@ -33,10 +34,7 @@ export class VolumeView {
     this.marks = markTexture(gl, null, new Uint8Array(1));
     this.values = valueTexture(gl, null, new Float32Array(1));
     this.map = colourTexture(gl, null, colours("viridis"));
-    this.coloured = false;
-    this.brushed = false;
-    /** @type {[number, number]} */
-    this.range = [0, 1];
+    this.paint = new Paint();
     this.background = [0, 0, 0];
     this.waiting = 0;
     /** @type {(() => void)[]} */
@@ -62,7 +60,7 @@ export class VolumeView {
   /** Particles' marks by label: 1 meets the filters, 2 is brushed too. @param {Uint8Array} marks @param {boolean} brushed */
   mark(marks, brushed) {
     markTexture(this.gl, this.marks, marks);
-    this.brushed = brushed;
+    this.paint.change({ marks, brushed });
     this.draw();
   }
 
@@ -72,14 +70,14 @@ export class VolumeView {
    */
   colourBy(values) {
     if (values) valueTexture(this.gl, this.values, values);
-    this.coloured = values !== null;
+    this.paint.change({ values });
     this.draw();
   }
 
   /** @param {string} map @param {[number, number]} range */
   colourLike(map, range) {
     colourTexture(this.gl, this.map, colours(map));
-    this.range = range;
+    this.paint.change({ map, range });
     this.draw();
   }
 
@@ -150,15 +148,15 @@ export class VolumeView {
   }
 
   setLook() {
-    const { gl, places, settings: { values: chosen } } = this;
+    const { gl, places, paint, settings: { values: chosen } } = this;
     gl.uniform2f(places.window, chosen.window[0], chosen.window[1]);
-    gl.uniform2f(places.range, this.range[0], this.range[1]);
+    gl.uniform2f(places.range, paint.range[0], paint.range[1]);
     gl.uniform1f(places.opacity, chosen.opacity);
     gl.uniform1i(places.mode, MODES[/** @type {keyof typeof MODES} */ (chosen.labels)] ?? 1);
     gl.uniform1i(places.wide, WIDE);
     gl.uniform1ui(places.picked, chosen.particle);
-    gl.uniform1i(places.coloured, Number(this.coloured));
-    gl.uniform1i(places.brushed, Number(this.brushed));
+    gl.uniform1i(places.coloured, Number(paint.values !== null));
+    gl.uniform1i(places.brushed, Number(paint.brushed));
     for (const [unit, texture] of [this.marks, this.values, this.map].entries()) {
       gl.activeTexture(gl.TEXTURE2 + unit);
       gl.bindTexture(gl.TEXTURE_2D, texture);
