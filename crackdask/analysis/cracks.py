@@ -25,10 +25,9 @@ from crackdask.analysis.parameters import AnalyseParams, AnalysisError
 from crackdask.analysis.phase_contrast_rim import Rim, shell_sums
 from crackdask.analysis.shells import Array, in_core
 from crackdask.analysis.solid_grey import solid
-from crackdask.analysis.tables import named, state_names, table_of, voxel_edges
+from crackdask.analysis.tables import named, origin_of, state_names, table_of, voxel_edges
 from crackdask.kernels import crack_skeleton
 from crackdask.kernels.distance import square_weights
-from crackdask.schema import UnitKey
 
 Edges = tuple[float, float, float]
 
@@ -209,10 +208,5 @@ def levels_of_table(store: xr.DataTree, particle: int) -> xr.Dataset:
 
 
 def origin(store: xr.DataTree) -> str:
-    """Return what the tables of a store were made from, as one name.
-
-    The step that writes them is done once, for the state of reference, whichever that is.
-    """
-    steps = store.attrs.get("steps", {})
-    made_by = [facts for name, facts in steps.items() if UnitKey.parse(name).step == "track"]
-    return " ".join(str(facts.get("fingerprint", "")) for facts in made_by)
+    """Return what the tables of a store were made from, as one name."""
+    return origin_of(store.attrs)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from crackdask.analysis.cell import cell_record
+from crackdask.analysis.parameters import AnalysisError
 from crackdask.arrays import Array
-
-if TYPE_CHECKING:
-    import xarray as xr
+from crackdask.explore.tables import Tables
 
 _HOUR = 3600.0
 _MOST = 4000  # rows that a chart draws
 
 
-def told_cell(tree: xr.DataTree) -> dict[str, Any]:
+def told_cell(tables: Tables) -> dict[str, Any]:
     """Return the record of the cell, for JSON.
 
     Returns
@@ -31,32 +30,30 @@ def told_cell(tree: xr.DataTree) -> dict[str, Any]:
     AnalysisError
         If the store has no record.
     """
-    record = cell_record(tree)
-    mass = record.attrs.get("active_mass_mg")
+    if "electrochemistry" not in tables:
+        raise AnalysisError("the store has no record of the cell: its recipe names no files of a cycler")
+    facts = tables.attributes("electrochemistry")
+    time, voltage, current, charge = (_of(tables, name) for name in ("time", "cell_voltage", "current", "charge"))
+    mass = facts.get("active_mass_mg")
     factor, unit = (1000 / mass, "mAh/g") if mass else (1.0, "mAh")
-    kept = few_rows(record.cell_voltage.values)
-    columns = {
-        "hours": record.time.values / _HOUR,
-        "voltage": record.cell_voltage.values,
-        "charge": factor * record.charge.values,
-        "current": record.current.values,
-    }
+    kept = few_rows(voltage)
+    columns = {"hours": time / _HOUR, "voltage": voltage, "charge": factor * charge, "current": current}
     states = [
         {
             "begin": _number(begin / _HOUR),
             "end": _number(end / _HOUR),
-            "voltage": _number(voltage),
-            "charge": _number(factor * charge),
+            "voltage": _number(measured),
+            "charge": _number(factor * put_in),
             "reason": str(reason),
         }
-        for begin, end, voltage, charge, reason in zip(
-            *(record[f"scan_{name}"].values for name in ("begin", "end", "voltage", "charge")),
-            record.link_reason.values,
+        for begin, end, measured, put_in, reason in zip(
+            *(_of(tables, f"scan_{name}") for name in ("begin", "end", "voltage", "charge")),
+            _of(tables, "link_reason"),
             strict=True,
         )
     ]
     told = {name: [_number(value) for value in values[kept]] for name, values in columns.items()}
-    start = str(record.attrs.get("start") or "")[:16].replace("T", " ")
+    start = str(facts.get("start") or "")[:16].replace("T", " ")
     return {**told, "unit": unit, "start": start, "states": states}
 
 
@@ -70,11 +67,15 @@ def few_rows(values: Array, most: int = _MOST) -> Array:
         return np.arange(values.size)
     edges = np.linspace(0, values.size, most // 2 + 1).astype(int)
     rows = [0, values.size - 1]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges.tolist()):
         part = values[first:last]
         if np.isfinite(part).any():
             rows += [first + int(np.nanargmin(part)), first + int(np.nanargmax(part))]
     return np.unique(rows)
+
+
+def _of(tables: Tables, name: str) -> Array:
+    return np.asarray(tables.array(f"electrochemistry/{name}")[...])
 
 
 def _number(value: float) -> float | None:

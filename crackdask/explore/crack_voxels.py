@@ -5,21 +5,12 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from crackdask.analysis.cracks import is_bright, levels_of_table, limits, table, trace
-from crackdask.analysis.parameters import AnalysisError
+from crackdask.analysis.cracks import is_bright, levels_of_table, limits, trace
 from crackdask.analysis.tables import voxel_edges
 from crackdask.arrays import Array
 
 #: What a voxel is.
 CRACK, SKELETON = 1, 2
-
-
-def measured_states(tree: xr.DataTree) -> list[int]:
-    """Return the states whose cracks the store tells, by number."""
-    try:
-        return [int(k) for k in np.flatnonzero(table(tree).computed.values)]
-    except AnalysisError:
-        return []
 
 
 def crack_voxels(tree: xr.DataTree, label: int, state: int, grey: Array, own: Array) -> Array:

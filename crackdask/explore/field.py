@@ -21,7 +21,7 @@ def coarse_level(planes: Planes) -> int:
 
 
 def whole_field(planes: Planes, state: int) -> tuple[Array, int]:
-    """Return the labels of a state, (z, y, x), and how many voxels of the finest level one of theirs takes along an axis.
+    """Return the labels of a state, (z, y, x), and how many of the finest voxels one of theirs takes along an axis.
 
     Raises
     ------
@@ -31,5 +31,7 @@ def whole_field(planes: Planes, state: int) -> tuple[Array, int]:
     level = coarse_level(planes)
     path, _ = planes.levels["label"].nearest(level)
     if prod(planes.array(path).shape[1:]) > _DECODED:
-        raise StoreError("this store has no level that is coarse enough for a look at all of it: its next run makes them")
+        raise StoreError(
+            "this store has no level that is coarse enough for a look at all of it: its next run makes them"
+        )
     return planes.box("label", state, level, (0, 0, 0), planes.shape_at(level)), 1 << level

@@ -273,11 +273,11 @@ class Strip(Asked):
 
 
 class Solid(Asked):
-    """A particle in space in one state: its grey levels, a byte each for what is its own, and one for cracks if known."""
+    """A particle in space in one state: its grey levels, what is its own, and, if known, its cracks."""
 
     def answer(self, view: View) -> None:
         """Answer with voxels; where they lie stands in headers."""
-        told = one_particle.solid(view.planes, view.columns, self.label(view.columns), self.state(view))
+        told = one_particle.solid(view, self.label(view.columns), self.state(view))
         self.write_all(told, "grey", "own", *(["cracks"] if "cracks" in told else []))
 
 
@@ -307,7 +307,7 @@ class Cell(Asked):
 
     def answer(self, view: View) -> None:
         """Answer with JSON."""
-        self.write_json(told_cell(view.columns.tree))
+        self.write_json(told_cell(view.columns.tables))
 
 
 class SelectionCsv(Guarded):

@@ -1,4 +1,4 @@
-"""The report of the store that is explored, as `crackdask report` wrote it: shown by the same server, under the same guard."""
+"""The report of a store, as `crackdask report` wrote it, shown by the explorer to who may see the store."""
 
 from __future__ import annotations
 
