@@ -16,8 +16,9 @@ from crackdask.engine.crack_table import write_cracks
 from crackdask.engine.executors import Serial
 from crackdask.phantom import states
 from crackdask.phantom.cell_record import cell_record
-from crackdask.store.arrays import write_array
-from crackdask.store.root import consolidate
+from crackdask.store import seals
+from crackdask.store.arrays import Axes, write_array, write_state_coordinates
+from crackdask.store.root import attributes, consolidate
 from tests.support.explored import Asker, served
 from tests.support.shared import made_once
 from tests.support.silence import Silent
@@ -45,6 +46,9 @@ def told_store(whole_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         assert write_cracks(store, Serial(), Silent(), names[1:])[0] == names[1:]
         true = cell_record(states(3))
         group = zarr.open_group(store, mode="r+").create_group("electrochemistry")
+        shape, edges = (attributes(store)["identity"][name] for name in ("shape", "voxel_um"))
+        told = [[getattr(state, name) for state in states(3)] for name in ("name", "voltage", "step", "cycle")]
+        write_state_coordinates(group, Axes(*map(tuple, told), tuple(shape), tuple(edges)))
         group.attrs.update(start="2026-03-14T08:00:00", active_mass_mg=10.0)
         linked = np.array([True, True, False])
         begin, end = (np.where(linked, [scan[k] for scan in true.scans], np.nan) for k in (0, 1))
@@ -59,6 +63,7 @@ def told_store(whole_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         for name, variable in schema.ELECTROCHEMISTRY.items():
             write_array(group, name, values[name], variable.dims, variable.attributes)
         consolidate(store)
+        seals.keep(store, seals.TABLES, [seals.seals_of(store, seals.table_folders(store))])
 
     return made_once(tmp_path_factory, "told", make) / "told.zarr"
 

@@ -372,7 +372,7 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
     page.mouse.move(200, 300, steps=3)
     page.mouse.up()
     page.mouse.wheel(0, -300)
-    page.get_by_label("cut", exact=True).fill("0.2")
+    page.locator("#solid").get_by_label("cut", exact=True).fill("0.2")
     page.get_by_label("cracks below").fill("250")
     page.wait_for_timeout(400)
     after = seen()
@@ -398,7 +398,7 @@ def test_all_particles_are_seen_in_space(visit: Open, told: Asker, volumes: xr.D
         return pixels
 
     page.locator('#view[data-coloured="particles.grey_mean 0"]').wait_for()
-    page.get_by_role("button", name="whole field in 3D").click()
+    page.locator("#space").click()
     watched.shown("#field canvas", "0")
     first = seen()
     page.keyboard.press("ArrowRight")
@@ -414,10 +414,11 @@ def test_all_particles_are_seen_in_space(visit: Open, told: Asker, volumes: xr.D
     assert (coloured != first).any()
     page.get_by_label("tracked", exact=True).check()
     page.locator("#count", has_text="of").wait_for()
-    page.get_by_label("cut", exact=True).nth(1).fill("0")
+    page.locator("#field").get_by_label("cut", exact=True).fill("0.4")
     page.wait_for_timeout(400)
+    assert (seen() != coloured).any()
     # What is seen straight from above is the first label below each voxel: a click there picks it.
-    page.evaluate("location.hash = '#solid=field&turn=[0,1.57]&cut=0&tab=table'")
+    page.evaluate("location.hash = '#solid=field&turn=[0,1.57]&tab=table'")
     page.wait_for_timeout(500)
     labels = volumes.label.values[0]
     depth, rows, columns = labels.shape
@@ -458,7 +459,7 @@ def test_the_cell_stands_beside_its_particles(visit: Open, told: Asker, tmp_path
 
 def test_measured_cracks_are_shown_inside_a_particle(visit: Open, told: Asker, told_store: Path) -> None:
     table = crackdask.open(told_store)["cracks"].to_dataset()
-    label = int(table.skeleton_voxels.isel(state=1).argmax()) + 1
+    label = int(table.skeleton_voxels.values[1].argmax()) + 1
     watched = visit(f"particle={label}&state=1&solid=one&cut=0&surface=0", to=told)
     page, canvas = watched.page, watched.page.locator("#solid canvas")
 

@@ -45,6 +45,7 @@ export class CellPanel {
       title: "Damage, ± 2 SE", x: "", y: this.units ? `damage factor (${this.units})` : "damage factor", file: "damage_of_cell.csv", height: 190,
       numbers: () => this.damageNumbers(),
     });
+    for (const chart of [this.record, this.damage]) chart.figure.x_range = new Bokeh.Range1d({ start: 0, end: 1 });
     this.makeRecord(Bokeh);
     this.makeDamage();
     const group = made("span", { className: "choice", role: "radiogroup", "aria-label": "what the record is drawn along" });
@@ -62,10 +63,7 @@ export class CellPanel {
     const chart = /** @type {Chart} */ (this.record);
     const { figure } = chart;
     const { charge, unit: ofCharge, states } = /** @type {server.Cell} */ (this.told);
-    const known = charge.filter((value) => value !== null);
-    const [least, most] = known.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
-    const room = 0.05 * (most - least || 1);
-    figure.extra_y_ranges = { charge: new Bokeh.Range1d({ start: least - room, end: most + room }) };
+    figure.extra_y_ranges = { charge: new Bokeh.Range1d(extremes(charge)) };
     this.chargeAxis = new Bokeh.LinearAxis({ y_range_name: "charge", axis_label: `charge (${ofCharge})` });
     figure.add_layout(this.chargeAxis, "right");
     this.curve = chart.source("x", "voltage", "charge");
@@ -92,7 +90,6 @@ export class CellPanel {
   makeDamage() {
     const chart = /** @type {Chart} */ (this.damage);
     const { figure } = chart;
-    figure.x_range = /** @type {Chart} */ (this.record).figure.x_range;
     this.values = chart.source("x", "damage", "low", "high", "ink", "face");
     this.way = figure.line({ field: "x" }, { field: "damage" }, { source: this.values, line_width: 1 });
     this.stems = figure.segment({ field: "x" }, { field: "low" }, { field: "x" }, { field: "high" }, { source: this.values, line_width: 1.5 });
@@ -139,6 +136,8 @@ export class CellPanel {
     const since = told.start ? `time since ${told.start} (h)` : "time (h)";
     const words = time ? since : `charge (${told.unit})`;
     for (const chart of [record, damage]) chart.figure.xaxis.axis_label = words;
+    const ends = extremes(curve.data.x);
+    for (const chart of [record, damage]) chart.figure.x_range.setv(ends); // the same for both
     const there = places.map((_, k) => k).filter((k) => places[k] !== null && told.states[k].voltage !== null);
     const looks = this.looks();
     marks.data = {
@@ -152,7 +151,8 @@ export class CellPanel {
     const now = there.includes(state) ? [state] : [];
     this.ring.data_source.data = { x: now.map((k) => places[k]), voltage: now.map((k) => told.states[k].voltage) };
     this.fillDamage(looks);
-    damage.title.textContent = this.particle ? `Damage of particle ${particle}, ± 2 SE` : "Damage: no particle is picked";
+    const known = this.particle?.columns[DAMAGE[0]]?.some((value) => value !== null);
+    damage.title.textContent = !particle ? "Damage: no particle is picked" : `Damage of particle ${particle}${known ? ", ± 2 SE" : ": not known, it is not tracked"}`;
   }
 
   /** @param {{ink: string, face: string}[]} looks */
@@ -213,4 +213,13 @@ export class CellPanel {
       [particle?.label ?? "", layout.states[k].name, begin, end, voltage, charge, ...DAMAGE.map((key) => particle?.columns[key]?.[k] ?? null)]);
     return [heads, particle ? rows : []];
   }
+}
+
+/** Where an axis begins and ends that shows some numbers, with room beside them. @param {(number | null)[]} values */
+function extremes(values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) if (value !== null) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  if (low > high) [low, high] = [0, 1];
+  const room = 0.05 * (high - low || 1);
+  return { start: low - room, end: high + room };
 }

@@ -25,7 +25,7 @@ class FieldPanel extends SpacePanel {
    * @param {(words: string) => void} failed
    */
   constructor(layout, settings, paint, failed) {
-    super("field", settings, "the whole field in 3D");
+    super("field", settings, "the whole field in 3D", "open");
     this.layout = layout;
     this.paint = paint;
     this.failed = failed;
@@ -84,8 +84,8 @@ class FieldPanel extends SpacePanel {
   }
 
   get look() {
-    const { turn, near, cut, plane, particle } = this.settings.values;
-    return { turn, near, cut, axis: 2 - PLANES[/** @type {keyof typeof PLANES} */ (plane)].cut, picked: particle };
+    const { turn, near, open, plane, particle } = this.settings.values;
+    return { turn, near, cut: open, axis: 2 - PLANES[/** @type {keyof typeof PLANES} */ (plane)].cut, picked: particle };
   }
 
   drawNow() {

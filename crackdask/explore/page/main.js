@@ -82,7 +82,8 @@ async function withTables(view, settings, layout, keys) {
   followField(layout, settings, view.paint, failed);
   const space = byId("space");
   space.hidden = false;
-  space.onclick = () => settings.change({ solid: "field" });
+  space.onclick = () => settings.change({ solid: settings.values.solid === "field" ? "" : "field" });
+  settings.follow(["solid"], () => space.setAttribute("aria-pressed", String(settings.values.solid === "field")));
   fillFilters(layout, settings, columns, choosing);
   const table = new ParticleTable(settings, columns, choosing, failed);
   if (columns.catalogue.cell) new CellPanel({ layout, settings, columns, failed });

@@ -31,7 +31,8 @@ export const DEFAULTS = {
   turn: [0.7, 0.5], // where it is seen from: angle about z and above the plane xy, in radians
   near: 1, // how many times larger than whole
   surface: 0.3, // how opaque its surface is
-  cut: 0.5, // part that is cut off, along the axis of the plane
+  cut: 0.5, // part of the particle that is cut off, along the axis of the plane
+  open: 0, // and of the whole field
   measured: true, // show cracks and skeleton that the store has of it, rather than what is dark
   dark: -1, // grey level below which its inside is marked as crack; -1: by itself
   theme: "", // light, dark; "": as the system says

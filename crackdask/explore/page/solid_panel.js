@@ -21,7 +21,7 @@ class SolidPanel extends SpacePanel {
    * @param {(words: string) => void} failed
    */
   constructor(layout, settings, failed) {
-    super("solid", settings, "the picked particle in 3D");
+    super("solid", settings, "the picked particle in 3D", "cut");
     this.layout = layout;
     this.failed = failed;
     this.names = layout.states.map(() => made("span"));

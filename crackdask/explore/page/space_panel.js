@@ -24,8 +24,10 @@ export class SpacePanel {
    * @param {string} id of the element that it fills
    * @param {import("./settings.js").Settings} settings
    * @param {string} label
+   * @param {"cut" | "open"} cut the choice that tells how much is cut off
    */
-  constructor(id, settings, label) {
+  constructor(id, settings, label, cut) {
+    this.cut = cut;
     this.settings = settings;
     this.pane = byId(id);
     this.canvas = /** @type {HTMLCanvasElement} */ (made("canvas", { "aria-label": label }));
@@ -40,7 +42,7 @@ export class SpacePanel {
     });
     followMouse(this.canvas, settings, (x, y) => this.clicked(x, y));
     new ResizeObserver(() => this.draw()).observe(this.cells);
-    settings.follow(["turn", "near", "cut"], () => this.move());
+    settings.follow(["turn", "near", cut], () => this.move());
     settings.follow(["plane"], () => this.draw());
   }
 
@@ -52,7 +54,7 @@ export class SpacePanel {
       show(this.settings.values.solid);
       for (const button of group.children) button.disabled = button.dataset.value !== "field" && !this.settings.values.particle;
     });
-    const cut = this.slider("cut", "cut", "Cut it open, along the axis of the chosen plane (keys 1 2 3)", 1, 0.01);
+    const cut = this.slider(this.cut, "cut", "Cut it open, along the axis of the chosen plane (keys 1 2 3)", 1, 0.01);
     const close = made("button", { type: "button", title: "Close 3D (key Esc)", onclick: () => this.settings.change({ solid: "" }) }, "close");
     return made("div", { className: "bar" }, group, cut, ...others, close);
   }
