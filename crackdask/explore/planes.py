@@ -25,6 +25,8 @@ from crackdask.store.checked import checked
 _PACKER = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
 #: Edge of a tile in pixels.
 TILE = 256
+#: Planes that are read together, at a multiple of it: chunks are thicker than a plane, and whoever sees it goes on.
+SLAB = 16
 #: Planes by name, with the axis that each cuts (of z, y, x); rows and columns are the other two, in their order.
 PLANES = {"xy": 0, "xz": 1, "yz": 2}
 
@@ -135,12 +137,24 @@ class Planes:
         """
         axis = PLANES[plane]
         first, last = [0, 0, 0], list(self.shape_at(level))
-        first[axis] = min(index >> level, last[axis] - 1)
-        last[axis] = first[axis] + 1
         for along, number in zip((k for k in range(3) if k != axis), (row, column), strict=True):
             first[along] = TILE * number
             last[along] = min(last[along], first[along] + TILE)
+        at = min(index >> level, last[axis] - 1)
+        path, step = self.levels[volume].nearest(level)
+        if self.complete and step == 1 and self.array(path).shape[1:] == self.shape_at(level):
+            first[axis], last[axis] = at - at % SLAB, min(last[axis], at - at % SLAB + SLAB)
+            kept = self._cache.get((path, state, axis, *first), lambda: self._slab(path, state, axis, first, last))
+            return kept[at % SLAB] if kept.ndim == 3 else _unpacked(kept, at % SLAB, self.array(path).dtype)
+        first[axis], last[axis] = at, at + 1
         return self.box(volume, state, level, first, last).squeeze(axis)
+
+    def _slab(self, path: str, state: int, axis: int, first: Sequence[int], last: Sequence[int]) -> Array:
+        """Return some tiles, one behind the other: their chunks are read together, and hold the next ones too."""
+        box: Any = (state, *(slice(a, b) for a, b in zip(first, last, strict=True)))
+        tiles = np.ascontiguousarray(np.moveaxis(np.asarray(self.array(path)[box]), axis, 0))
+        # Labels are four times the bytes of grey levels, and fifty times fewer when they are packed.
+        return tiles if tiles.dtype.itemsize < 4 else _packed_each(tiles)
 
     def box(self, volume: str, state: int, level: int, first: Sequence[int], last: Sequence[int]) -> Array:
         """Return a box of a volume, from `first` to before `last`, in voxels of a level."""
@@ -164,6 +178,23 @@ class Planes:
         packed = self._cache.get((path, number), lambda: _packed(_read(array, number)))
         shape = [min(c, n - k * c) for k, c, n in zip(number[1:], array.chunks[1:], array.shape[1:], strict=True)]
         return np.frombuffer(_PACKER.decode(packed), array.dtype).reshape(shape)[inside]
+
+
+def _packed_each(tiles: Array) -> Array:
+    """Return tiles packed one by one: their shape, where each ends, their bytes, and how many they are."""
+    packed = [_packed(tile) for tile in tiles]
+    ends = np.cumsum([each.size for each in packed])
+    head = np.array([*tiles.shape[1:], *ends], np.uint32).view(np.uint8)
+    return np.concatenate([head, *packed, np.array([len(packed)], np.uint32).view(np.uint8)])
+
+
+def _unpacked(kept: Array, number: int, dtype: Any) -> Array:
+    """Return one of the tiles that were packed."""
+    count = int(kept[-4:].view(np.uint32)[0])
+    rows, columns, *ends = (int(n) for n in kept[: 4 * (count + 2)].view(np.uint32))
+    body = kept[4 * (count + 2) :]
+    first, last = (0, *ends)[number], ends[number]
+    return np.frombuffer(_PACKER.decode(body[first:last]), dtype).reshape(rows, columns)
 
 
 def _packed(chunk: Array) -> Array:

@@ -41,7 +41,8 @@ h2 {{ margin-top: 2.5rem; font-size: 1.2rem; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; }}
 dt {{ font-weight: 600; }}
 dd {{ margin: 0; overflow-wrap: anywhere; }}
-nav {{ border: 1px solid var(--line); border-radius: 6px; padding: .6rem 1rem; margin: 1.5rem 0; font-size: .9rem; }}
+nav {{ box-sizing: border-box; border: 1px solid var(--line); border-radius: 6px; padding: .6rem 1rem; margin: 1.5rem 0;
+  font-size: .9rem; }}
 nav h2 {{ margin: 0 0 .3rem; font-size: 1rem; }}
 nav ul {{ margin: 0; padding: 0; list-style: none; columns: 17rem; }}
 nav li {{ break-inside: avoid; padding: .1rem 0; }}
@@ -52,7 +53,8 @@ nav a:hover, nav a:focus {{ text-decoration: underline; }}
 figure {{ margin: 0; break-inside: avoid; }}
 figure img {{ max-width: 100%; height: auto; background: #fff; display: block; }}
 figcaption, footer {{ color: var(--soft); font-size: .9rem; }}
-.picture {{ overflow-x: auto; border-radius: 4px; margin-bottom: .4rem; }}
+.picture {{ overflow-x: auto; border-radius: 4px; margin-bottom: .4rem; width: fit-content;
+  max-width: 100%; }}
 .explore {{ color: var(--soft); font-size: .9rem; margin: .3rem 0; }}
 code {{ overflow-wrap: anywhere; }}
 .explore code {{ background: var(--said); padding: .1rem .35rem; border-radius: 3px; user-select: all; }}

@@ -23,7 +23,7 @@ export class Tiles {
   /**
    * @param {WebGL2RenderingContext} gl
    * @param {server.Layout} layout
-   * @param {() => void} arrived
+   * @param {(name: string) => void} arrived told of each tile that has come
    * @param {(words: string) => void} failed
    */
   constructor(gl, layout, arrived, failed) {
@@ -103,7 +103,7 @@ export class Tiles {
         grey: wholeTexture(this.gl, columns, rows, greys), label: wholeTexture(this.gl, columns, rows, labels),
       });
       while (this.held.size > MOST) this.dropOldest();
-      this.arrived();
+      this.arrived(name);
     } catch (error) {
       if (!request.signal.aborted) {
         this.refused.add(name);

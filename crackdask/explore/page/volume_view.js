@@ -6,10 +6,11 @@ import { Geometry } from "./plane_geometry.js";
 import { Paint } from "./paint.js";
 import { tileProgram } from "./shaders.js";
 import { colourTexture, markTexture, valueTexture, WIDE } from "./textures.js";
-import { Tiles } from "./tiles.js";
+import { nameOf, Tiles } from "./tiles.js";
 
 const MODES = { off: 0, fill: 1, outline: 2 };
 const PATIENCE = 3000; // ms
+const PARTS = 120; // ms after which a part of a picture is shown: each time takes long where there is no graphics card
 const AHEAD = 1; // slices fetched beside the one that is shown, once that is there
 
 export class VolumeView {
@@ -26,7 +27,10 @@ export class VolumeView {
     this.canvas = canvas;
     this.layout = layout;
     this.settings = settings;
-    this.tiles = new Tiles(gl, layout, () => this.draw(), failed);
+    this.tiles = new Tiles(gl, layout, (name) => this.arrived(name), failed);
+    /** Names of tiles of the picture that are not there yet. @type {Set<string>} */
+    this.missing = new Set();
+    this.later = 0;
     const { program, places } = tileProgram(gl);
     this.places = places;
     gl.useProgram(program);
@@ -91,8 +95,20 @@ export class VolumeView {
     });
   }
 
+  /**
+   * A tile has come: draw once the picture is whole, or after a while what there is of it; not for slices beside it.
+   * @param {string} name
+   */
+  arrived(name) {
+    if (!this.missing.delete(name)) return;
+    if (!this.missing.size) this.draw();
+    else this.later ||= window.setTimeout(() => this.draw(), PARTS);
+  }
+
   /** Draw at the next frame. */
   draw() {
+    clearTimeout(this.later);
+    this.later = 0;
     if (this.waiting) return;
     this.canvas.dataset.ready = "false";
     this.waiting = requestAnimationFrame(() => {
@@ -108,6 +124,7 @@ export class VolumeView {
     const visible = geometry.tiles(level).map((place) => ({ state, plane, index, level, ...place }));
     const there = visible.filter((place) => this.tiles.get(place));
     const whole = there.length === visible.length;
+    this.missing = new Set(visible.filter((place) => !there.includes(place)).map(nameOf));
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.clearColor(this.background[0], this.background[1], this.background[2], 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
