@@ -39,7 +39,7 @@ class WrittenReport:
 
     def files(self) -> dict[str, Path]:
         """Return its files by the name that they are asked for with; "" is the page. A name of a request is no path."""
-        found = {}
+        found: dict[str, Path] = {}
         for below in ("", "figures/"):
             try:
                 entries = list(os.scandir(self._folder / below))

@@ -86,7 +86,7 @@ class Watched:
         if hold:
             page.route("**/*", look)
         else:
-            page.on("request", lambda asked: watched.told(asked.url, home))
+            page.on("request", lambda asked: bool(watched.told(asked.url, home)) and None)
         return watched
 
     def told(self, url: str, home: str) -> bool:
