@@ -43,7 +43,7 @@ def _same_rows(group: str, table: xr.Dataset, particles: xr.Dataset) -> None:
             )
 
 
-def origin_of(attributes: Mapping[str, Any]) -> str:
+def origin_of(attributes: Mapping[Any, Any]) -> str:
     """Return what the tables of a store were made from, as one name, from its root attributes.
 
     The step that writes them is done once, for the state of reference, whichever that is.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,8 +48,10 @@ def told_store(whole_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         true = cell_record(states(3))
         group = zarr.open_group(store, mode="r+").create_group("electrochemistry")
         shape, edges = (attributes(store)["identity"][name] for name in ("shape", "voxel_um"))
-        told = [[getattr(state, name) for state in states(3)] for name in ("name", "voltage", "step", "cycle")]
-        write_state_coordinates(group, Axes(*map(tuple, told), tuple(shape), tuple(edges)))
+        columns: list[Any] = [
+            tuple(getattr(s, name) for s in states(3)) for name in ("name", "voltage", "step", "cycle")
+        ]
+        write_state_coordinates(group, Axes(*[*columns, tuple(shape), tuple(edges)]))
         group.attrs.update(start="2026-03-14T08:00:00", active_mass_mg=10.0)
         linked = np.array([True, True, False])
         begin, end = (np.where(linked, [scan[k] for scan in true.scans], np.nan) for k in (0, 1))
@@ -70,6 +73,6 @@ def told_store(whole_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def told(told_store: Path) -> Iterator[Asker]:
-    """Return what asks that store, and finds a report beside it."""
+    """Return what asks that store."""
     with served(told_store) as held:
         yield Asker(held)

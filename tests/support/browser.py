@@ -78,23 +78,20 @@ class Watched:
         page.on("pageerror", lambda error: watched.wrong.append(str(error)))
 
         def look(route: Any) -> None:
-            if watched.told(route.request.url, home):
-                route.abort()
-            else:
-                route.continue_()
+            before = len(watched.wrong)
+            watched.note(route.request.url, home)
+            route.continue_() if len(watched.wrong) == before else route.abort()
 
         if hold:
             page.route("**/*", look)
         else:
-            page.on("request", lambda asked: bool(watched.told(asked.url, home)) and None)
+            page.on("request", lambda asked: watched.note(asked.url, home))
         return watched
 
-    def told(self, url: str, home: str) -> bool:
-        """Keep that something was asked for that is elsewhere, and tell whether it is."""
-        elsewhere = not url.startswith((home, "data:", "blob:"))
-        if elsewhere:
+    def note(self, url: str, home: str) -> None:
+        """Keep what was asked for elsewhere."""
+        if not url.startswith((home, "data:", "blob:")):
             self.wrong.append(f"asked for {url}")
-        return elsewhere
 
     def shown(self, what: str, value: str) -> None:
         """Wait until an element says that it shows something."""

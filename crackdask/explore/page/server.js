@@ -64,14 +64,21 @@ export const layout = async () => (await asked("layout")).json();
 export const catalogue = async () => (await asked("columns")).json();
 
 /**
- * A tile's voxels, and how many rows and columns it has.
+ * Grey levels and labels of a tile, and how many rows and columns it has.
  * @param {Record<string, any>} words
  * @param {AbortSignal} signal
+ * @param {Uint8ArrayConstructor | Uint16ArrayConstructor} Greys
  */
-export async function tile(words, signal) {
-  const answer = await asked("tile", words, signal);
+export async function tile(words, signal, Greys) {
+  const answer = await asked("tile", { volume: "both", ...words }, signal);
   const [rows, columns] = shape(answer);
-  return { rows, columns, data: await answer.arrayBuffer() };
+  const count = Number(answer.headers.get("X-Runs"));
+  const data = await answer.arrayBuffer();
+  const [runs, lengths] = [new Uint32Array(data, 0, count), new Uint32Array(data, 4 * count, count)];
+  const labels = new Uint32Array(rows * columns);
+  let place = 0;
+  for (let k = 0; k < count; k++) labels.fill(runs[k], place, (place += lengths[k]));
+  return { rows, columns, greys: new Greys(data, 8 * count, rows * columns), labels };
 }
 
 /**
