@@ -470,7 +470,7 @@ def test_measured_cracks_are_shown_inside_a_particle(visit: Open, told: Asker, t
 
     watched.shown("#solid canvas", f"{label} 1")
     assert blue() > 20  # the skeleton
-    page.get_by_label("cracks as measured").uncheck()
+    page.get_by_label("measured cracks").uncheck()
     page.get_by_label("cracks below").wait_for()
     page.wait_for_timeout(400)
     assert blue() == 0
@@ -512,20 +512,25 @@ OUT_OF_PLACE = """all => {
     ("tab", "width", "height"),
     [
         ("particle&solid=all", 1280, 800),
+        ("cell&solid=field", 1280, 800),
         *((tab, 1280, 800) for tab in ("particle", "table", "charts")),
         ("charts", 1920, 1080),  # where all of them are seen
         ("charts", 2560, 1440),
     ],
 )
 def test_nothing_is_cut_off_or_lies_over_another(
-    visit: Open, volumes: xr.Dataset, tree: xr.DataTree, tab: str, width: int, height: int
+    visit: Open, told: Asker, volumes: xr.Dataset, tree: xr.DataTree, tab: str, width: int, height: int
 ) -> None:
     label, _ = largest_in(volumes, tree, 0)
     words = f'tab={tab}&particle={label}&colour=damage.damage&where=[["particles.tracked",0,1,1]]'
-    watched = visit(words, width, height)
+    watched = visit(words, width, height, told)
     page = watched.page
     watched.shown("#particle", str(label))
     page.locator("#count", has_text="of").wait_for()
+    if "solid=all" in tab:
+        page.get_by_label("measured cracks").wait_for()
+    if "cell" in tab or width > 1800:
+        watched.shown("#cell", f"time 0 {label}")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
     kinds = "button, select, input, .bar > label, h1, h2, output, .chart, #frame, .film"

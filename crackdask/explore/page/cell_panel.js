@@ -39,10 +39,10 @@ export class CellPanel {
     const [Bokeh, told] = await Promise.all([bokeh(), server.cell()]);
     this.told = told;
     this.record = new Chart(Bokeh, this.pane, {
-      title: "The cell", x: "", y: "voltage (V)", file: "cell.csv", height: 220, numbers: () => this.recordNumbers(),
+      title: "The cell", x: "", y: "voltage (V)", file: "cell.csv", height: 185, numbers: () => this.recordNumbers(),
     });
     this.damage = new Chart(Bokeh, this.pane, {
-      title: "Damage, ± 2 SE", x: "", y: this.units ? `damage factor (${this.units})` : "damage factor", file: "damage_of_cell.csv", height: 190,
+      title: "Damage, ± 2 SE", x: "", y: this.units ? `damage factor (${this.units})` : "damage factor", file: "damage_of_cell.csv", height: 160,
       numbers: () => this.damageNumbers(),
     });
     for (const chart of [this.record, this.damage]) chart.figure.x_range = new Bokeh.Range1d({ start: 0, end: 1 });
@@ -70,7 +70,7 @@ export class CellPanel {
     this.charges = figure.line({ field: "x" }, { field: "charge" }, { source: this.curve, line_width: 1.2, line_dash: [5, 3], y_range_name: "charge" });
     this.voltages = figure.line({ field: "x" }, { field: "voltage" }, { source: this.curve, line_width: 1.8 });
     this.bars = states.map(() => {
-      const bar = new Bokeh.BoxAnnotation({ left: 0, right: 0, fill_alpha: 0.3, line_color: null });
+      const bar = new Bokeh.BoxAnnotation({ left: 0, right: 0, fill_alpha: 0.2, line_color: null });
       figure.add_layout(bar);
       return bar;
     });

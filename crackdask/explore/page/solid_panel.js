@@ -40,7 +40,7 @@ class SolidPanel extends SpacePanel {
     this.cracks = cracks;
     const box = made("input", { type: "checkbox", onchange: () => settings.change({ measured: box.checked }) });
     settings.follow(["measured"], () => { box.checked = settings.values.measured; });
-    this.measured = made("label", { hidden: true, title: "Cracks (orange) and their skeleton (blue) as `crackdask cracks` measured them" }, box, "cracks as measured");
+    this.measured = made("label", { hidden: true, title: "Cracks (orange) and their skeleton (blue) as `crackdask cracks` measured them" }, box, "measured cracks");
     this.pane.append(this.bar(surface, this.measured, cracks), this.cells);
     settings.follow(["solid", "particle", "state"], () => this.ask());
     settings.follow(["surface", "dark", "measured"], () => this.move());
