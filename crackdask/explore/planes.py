@@ -27,6 +27,7 @@ _PACKER = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
 TILE = 256
 #: Planes that are read together, at a multiple of it: chunks are thicker than a plane, and whoever sees it goes on.
 SLAB = 16
+_SCREEN = 1024  # pixels that a picture takes at most on most screens
 #: Planes by name, with the axis that each cuts (of z, y, x); rows and columns are the other two, in their order.
 PLANES = {"xy": 0, "xz": 1, "yz": 2}
 
@@ -148,6 +149,14 @@ class Planes:
             return kept[at % SLAB] if kept.ndim == 3 else _from_runs(kept, at % SLAB)
         first[axis], last[axis] = at, at + 1
         return self.box(volume, state, level, first, last).squeeze(axis)
+
+    def warm(self) -> None:
+        """Read what a page shows first, while the browser is at its scripts: the middle of the first state, whole."""
+        level = next(k for k in range(self.count) if k == self.count - 1 or max(self.shape_at(k)[1:]) <= _SCREEN)
+        _, rows, columns = self.shape_at(level)
+        for row, column in product(range(-(-rows // TILE)), range(-(-columns // TILE))):
+            for volume in ("grey", "label"):
+                self.tile(volume, 0, "xy", self.shape[0] // 2, level, row, column)
 
     def _slab(self, path: str, state: int, axis: int, first: Sequence[int], last: Sequence[int]) -> Array:
         """Return some tiles, one behind the other: their chunks are read together, and hold the next ones too."""

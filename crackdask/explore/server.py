@@ -108,6 +108,8 @@ class Served:
             application(self._explored, self.access, self._pools, self.port), ssl_options=context, max_body_size=0
         )
         self._server.add_socket(listening)
+        if self._explored.view.planes.complete:
+            self._pools[0].submit(self._explored.view.planes.warm)  # what goes wrong is told to who asks for it
 
     async def close(self) -> None:
         """Answer nobody any more."""
