@@ -30,7 +30,7 @@ from crackdask.store.levels import level_layout
 
 #: A worker with all libraries loaded and kernels compiled, before the first voxel (measured, rounded up).
 BASE_BYTES = 320 * 2**20
-#: What a worker's heap keeps at most of what was let go, for the next block (`cluster.workers.ENVIRONMENT`).
+#: What a worker's heap keeps at most of what was let go, for the next block (`cluster.worker_settings.ENVIRONMENT`).
 KEPT_BYTES = 96 * 2**20
 #: Voxels by which the window of a block is wider along an axis where a field of displacements differs within the block.
 BENT = 16

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, islice
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
@@ -16,6 +17,8 @@ from typing import Any, Protocol, TypeVar
 
 from dask.utils import funcname
 from distributed import Client, KilledWorker
+
+from crackdask.engine.tasks import TaskSize, one_by_one
 
 Job = TypeVar("Job")
 Outcome = Any | BaseException
@@ -28,7 +31,7 @@ Called = Callable[[Any], str]
 _LOOK = 2.0
 #: Seconds to wait for a result, until it is seen that nobody wants it any more.
 _PAUSE = 0.2
-#: Blocks that the scheduler holds for each worker.
+#: Tasks that the scheduler holds for each worker.
 _AHEAD = 4
 AGAIN = "the finished blocks are kept; call the same command again to continue"
 
@@ -124,7 +127,7 @@ class Threads:
 
 @dataclass
 class Distributed:
-    """Jobs on the workers of a dask cluster; the scheduler never holds more than a few for each.
+    """Jobs on the workers of a dask cluster, short ones together; the scheduler never holds more than a few for each.
 
     Attributes
     ----------
@@ -188,7 +191,8 @@ class Distributed:
             If it was halted by another thread.
         """
         waiting = iter(jobs)
-        running: dict[Any, Job] = {}
+        running: dict[Any, list[Job]] = {}
+        task_size = TaskSize()
         # distributed's own `as_completed(...).batches()` waits without end for the next result: nobody would notice
         # meanwhile that the run was halted or that all workers went away. And it fetches each result by itself.
         ended: SimpleQueue[Any] = SimpleQueue()
@@ -196,10 +200,12 @@ class Distributed:
         while True:
             if self._halted.is_set():
                 raise HaltedError
-            now = list(islice(waiting, _AHEAD * max(self.wanted, self._present) - len(running)))
+            room, size = _AHEAD * max(self.wanted, self._present) - len(running), task_size.jobs()
+            now = [task for task in (list(islice(waiting, size)) for _ in range(room)) if task]
             if now:
-                keys = [self._key(called(job) if called else funcname(function)) for job in now]
-                futures = self._asked(self.client.map, function, now, key=keys, pure=False, priority=priority)
+                keys = [self._key(called(task[0]) if called else funcname(function)) for task in now]
+                work = partial(one_by_one, function)
+                futures = self._asked(self.client.map, work, now, key=keys, pure=False, priority=priority)
                 running.update(zip(futures, now, strict=True))
                 for future in futures:
                     future.add_done_callback(ended.put)
@@ -211,7 +217,7 @@ class Distributed:
                 self._watch(came=bool(batch))
             for future, outcome in zip(batch, self._outcomes(batch), strict=True):
                 future.release()
-                yield running.pop(future), outcome
+                yield from task_size.parted(running.pop(future), outcome)
 
     def _key(self, name: str) -> str:
         """Return a key that no task had before: a block that is tried again is done again, not answered from memory."""

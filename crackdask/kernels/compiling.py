@@ -18,11 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, SoftFileLock, Timeout
 from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 
+#: Seconds that another process may take for a kernel, until this one compiles it too.
+_LONGEST = 300.0
 #: All that were ever decorated here.
 _kernels: list[Any] = []
 
@@ -87,7 +89,7 @@ def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -
     """
     with (
         global_compiler_lock,
-        _turn(Path(kernel._cache.cache_path) / f"{kernel.py_func.__qualname__}.lock"),
+        _turn(Path(kernel._cache.cache_path) / f"{kernel.__module__}.{kernel.py_func.__qualname__}.lock"),
         _uncollected(),
     ):
         return compile_(signature)
@@ -107,11 +109,17 @@ def _uncollected() -> Iterator[None]:
 
 @contextmanager
 def _turn(file: Path) -> Iterator[None]:
-    """Hold a lock; where there can be none, each process compiles for itself, as numba would have it."""
+    """Hold a lock; where there can be none, each process compiles for itself, as numba would have it.
+
+    A lock that is but a file is none: it stays when its holder is killed.
+    """
+    if issubclass(FileLock, SoftFileLock):
+        yield
+        return
     lock = FileLock(file)
     try:
-        lock.acquire()
-    except (OSError, NotImplementedError):
+        lock.acquire(timeout=_LONGEST)
+    except (OSError, NotImplementedError, Timeout):
         yield
         return
     try:

@@ -1,4 +1,4 @@
-"""The method, a file for each step: read, register, grey, denoise, mask, labels, transfer, sharpness, measure, track.
+"""The method, a file for each step, from `reconstruct` and `read` to `measure` and `track`, and `levels` for viewers.
 
 Sections 4.5 and 4.6 of the paper. A step holds its parameters, its passes over blocks, and why its result does not
 depend on the blocks. It opens no store, starts no work, and knows neither dask nor xarray nor the other steps; what

@@ -98,10 +98,11 @@ def flush(path: Place) -> int:
 
 
 def flush_all(folder: Place) -> None:
-    """Flush all that lies in a folder to the disk."""
+    """Flush all that lies in a folder to the disk; a link is part of its folder, and may lead nowhere yet."""
     if isinstance(folder, Path):
         for file in folder.rglob("*"):
-            flush(file)
+            if not file.is_symlink():
+                flush(file)
 
 
 def write_whole(path: Place, data: bytes) -> None:

@@ -31,17 +31,20 @@ def nothing(block: Block) -> Result:
     return Result()
 
 
-def overhead(grid: Grid, cluster: str, workers: int) -> tuple[float, int]:
-    """Return the seconds for each block and the bytes this process (client and scheduler) grew by."""
+def overhead(grid: Grid, cluster: str, workers: int) -> tuple[float, float, int]:
+    """Return the seconds for each block, those of this process (client and scheduler), and the bytes it grew by."""
     with tempfile.TemporaryDirectory() as place, connect(cluster, workers, 2 * 2**30) as executor:
         engine = Engine(Work(Path(place)), executor, Silent(), Retries(0))
         own = psutil.Process(os.getpid())
         idle = Pass(name="nothing", kernel=nothing, reads={})
         engine.run(UnitKey("warm", 0), "0" * 64, (idle,), Grid((64, 64, 64), (16, 16, 16)), {}, {}, {})
         before = own.memory_info().rss
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         engine.run(UnitKey("nothing", 0), "0" * 64, (idle,), grid, {}, {}, {})
-        return (time.perf_counter() - started) / len(grid), own.memory_info().rss - before
+        each, own_each = (
+            (now - then) / len(grid) for now, then in ((time.perf_counter(), started), (time.process_time(), busy))
+        )
+        return each, own_each, own.memory_info().rss - before
 
 
 def main() -> None:
@@ -51,10 +54,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     grid = Grid(FULL_FIELD, (args.block,) * 3)
-    seconds, grown = overhead(grid, "local", args.workers)
+    seconds, own, grown = overhead(grid, "local", args.workers)
     total = psutil.Process(os.getpid()).memory_info().rss
     print(
-        f"{len(grid)} blocks of a full field, {args.workers} workers: {1000 * seconds:.2f} ms each; "
+        f"{len(grid)} blocks of a full field, {args.workers} workers: {1000 * seconds:.2f} ms each, "
+        f"{1000 * own:.2f} ms of it client and scheduler; "
         f"client and scheduler grew by {grown / 2**20:.0f} MiB to {total / 2**20:.0f} MiB"
     )
 

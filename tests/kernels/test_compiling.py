@@ -122,6 +122,18 @@ def test_a_compiler_that_is_killed_keeps_nobody_waiting(tmp_path: Path) -> None:
     holder.communicate()
 
 
+def test_a_system_whose_locks_outlive_their_holders_has_none(tmp_path: Path) -> None:
+    """There filelock makes a file and waits until it is gone; that of a killed holder stays."""
+    file = tmp_path / "kernel.lock"
+    file.touch()
+    code = (
+        "import sys; sys.modules['fcntl'] = None; import filelock; from pathlib import Path\n"
+        "from crackdask.kernels import compiling\n"
+        "with compiling._turn(Path(sys.argv[1])): print(issubclass(filelock.FileLock, filelock.SoftFileLock))"
+    )
+    assert said(child(code, str(file))) == "True\n"
+
+
 def test_a_cache_that_cannot_be_written_is_copied(open_folder: Path) -> None:
     cache, temporary = open_folder / "kernels", open_folder / "temporary"
     (cache / "room_1").mkdir(parents=True)

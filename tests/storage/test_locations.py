@@ -77,6 +77,7 @@ def test_rooms_of_files_and_kernels_do_without_what_only_unix_has(what: str, tmp
         [sys.executable, "-c", WITHOUT + what, str(tmp_path)],
         capture_output=True,
         text=True,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.returncode == 0, done.stderr
