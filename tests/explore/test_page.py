@@ -16,6 +16,8 @@ import xarray as xr
 import crackdask
 from crackdask import analyse
 from crackdask.arrays import Array
+from crackdask.figures import PANELS
+from crackdask.report import markup
 from tests.support import browser as browsers
 from tests.support.browser import Watched
 from tests.support.explored import Asker, served
@@ -347,7 +349,7 @@ def test_without_the_token_the_page_is_not_there(chromium: Browser, asker: Asker
 
 def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, tree: xr.DataTree) -> None:
     label, _ = largest_in(volumes, tree, 0)
-    watched = visit(f"particle={label}")
+    watched = visit(f"particle={label}", 1024, 640)
     page, canvas = watched.page, watched.page.locator("#solid canvas")
 
     def seen() -> Array:
@@ -377,7 +379,7 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
     page.wait_for_timeout(400)
     after = seen()
     assert (after != before).any()
-    other = visit(page.url.partition("#")[2])
+    other = visit(page.url.partition("#")[2], 1024, 640)
     other.shown("#solid canvas", f"{label} 0,1,2")
     other.page.locator('#solid canvas[data-fine="true"]').wait_for()
     other_pixels = imagecodecs.png_decode(other.page.locator("#solid canvas").screenshot())[..., :3]
@@ -388,7 +390,7 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
 
 
 def test_all_particles_are_seen_in_space(visit: Open, told: Asker, volumes: xr.Dataset) -> None:
-    watched = visit("colour=particles.grey_mean", to=told)
+    watched = visit("colour=particles.grey_mean", 1024, 640, told)
     page, canvas = watched.page, watched.page.locator("#field canvas")
 
     def seen() -> Array:
@@ -460,7 +462,7 @@ def test_the_cell_stands_beside_its_particles(visit: Open, told: Asker, tmp_path
 def test_measured_cracks_are_shown_inside_a_particle(visit: Open, told: Asker, told_store: Path) -> None:
     table = crackdask.open(told_store)["cracks"].to_dataset()
     label = int(table.skeleton_voxels.values[1].argmax()) + 1
-    watched = visit(f"particle={label}&state=1&solid=one&cut=0&surface=0", to=told)
+    watched = visit(f"particle={label}&state=1&solid=one&cut=0&surface=0", 1024, 640, told)
     page, canvas = watched.page, watched.page.locator("#solid canvas")
 
     def blue() -> int:
@@ -474,6 +476,24 @@ def test_measured_cracks_are_shown_inside_a_particle(visit: Open, told: Asker, t
     page.get_by_label("cracks below").wait_for()
     page.wait_for_timeout(400)
     assert blue() == 0
+
+
+def test_the_report_leads_to_its_particles(visit: Open, told_store: Path, tmp_path: Path) -> None:
+    panel = PANELS[0]
+    part = markup.section(panel, b'<svg xmlns="http://www.w3.org/2000/svg"/>', "particle=15&tab=table", "told.zarr")
+    page = markup.page("a report", [], ["a warning"], {panel: part}, {}, "0", "")
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    with served(told_store, report=tmp_path) as held:
+        watched = visit(to=Asker(held))
+        with watched.page.context.expect_page() as opened:
+            watched.page.get_by_role("link", name="report").click()
+        shown = opened.value
+        shown.get_by_role("link", name="Warnings (1)").click()
+        assert shown.get_by_text("crackdask explore told.zarr").is_hidden()
+        shown.get_by_role("link", name="Open particle 15 in the explorer").click()
+        shown.locator('#particle[data-shown="15"]').wait_for(state="attached")
+        assert shown.locator("#tabs [aria-selected=true]").text_content() == "table"
+        watched.page.context.close()
 
 
 def test_the_keys_are_told(visit: Open) -> None:
