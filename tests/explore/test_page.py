@@ -431,7 +431,7 @@ def test_all_particles_are_seen_in_space(visit: Open, told: Asker, volumes: xr.D
     row, column = inside[np.argmin(((inside - inside.mean(axis=0)) ** 2).sum(axis=1))]
     box = canvas.bounding_box()
     assert box is not None
-    half = 1.15 * max(depth, rows, columns) / 2  # voxels from the middle to the nearer edge of the picture
+    half = 0.97 * np.hypot(np.hypot(depth, rows), columns) / 2  # voxels from the middle to the nearer edge
     scale = min(box["width"], box["height"]) / 2 / half
     # Seen so, y goes to the right and x upwards, away from who looks.
     x = box["width"] / 2 + (row + 0.5 - rows / 2) * scale

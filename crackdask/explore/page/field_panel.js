@@ -72,7 +72,8 @@ class FieldPanel extends SpacePanel {
         view.forget(old);
         this.fields.delete(first);
       }
-      this.draw(String(state));
+      this.done = String(state);
+      this.move(); // with few pixels first: it is the largest picture that there is
     } catch (error) {
       if (mine === this.asked) this.failed(error instanceof Error ? error.message : String(error));
     }

@@ -104,7 +104,7 @@ export class FieldView {
   /** @param {Field} field @param {Look} look */
   set(field, { turn, near, cut, axis, picked }) {
     const { gl, places, canvas, paint } = this;
-    setCamera(gl, places, field.shape, this.voxel, turn, near, canvas.width / canvas.height);
+    setCamera(gl, places, field.shape, this.voxel, turn, near, canvas.width / canvas.height, true);
     gl.uniform2f(places.range, paint.range[0], paint.range[1]);
     gl.uniform1f(places.cut, cut);
     gl.uniform1i(places.axis, axis);

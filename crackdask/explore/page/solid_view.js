@@ -37,7 +37,7 @@ function packed(grey, own, cracks) {
 }
 
 /**
- * Set from where a box of voxels is seen: it fits the picture, and its longest edge spans from -1 to 1.
+ * Set from where a box of voxels is seen; its longest edge spans from -1 to 1.
  * @param {WebGL2RenderingContext} gl
  * @param {Record<string, WebGLUniformLocation | null>} places
  * @param {number[]} shape voxels along x, y, z
@@ -45,11 +45,12 @@ function packed(grey, own, cracks) {
  * @param {number[]} turn
  * @param {number} near
  * @param {number} ratio of the picture's width to its height
+ * @param {boolean} corners whether all of the box is to be seen; a particle leaves the corners of its box free
  */
-export function setCamera(gl, places, shape, voxel, [about, above], near, ratio) {
+export function setCamera(gl, places, shape, voxel, [about, above], near, ratio, corners) {
   const lengths = shape.map((n, axis) => n * voxel[2 - axis]);
   const extent = lengths.map((length) => length / Math.max(...lengths));
-  const half = 1.15 / near;
+  const half = (corners ? 0.97 * Math.hypot(...extent) : 1.15) / near;
   const [s, c, u, v] = [Math.sin(about), Math.cos(about), Math.sin(above), Math.cos(above)];
   gl.uniform2f(places.across, half * Math.max(1, ratio), half * Math.max(1, 1 / ratio));
   gl.uniform3f(places.shape, shape[0], shape[1], shape[2]);
@@ -123,7 +124,7 @@ export class SolidView {
       const { left, top, width, height } = cells[k];
       const [w, h] = [width * canvas.width, height * canvas.height];
       gl.viewport(left * canvas.width, (1 - top - height) * canvas.height, w, h);
-      setCamera(gl, places, solid.shape, this.voxel, look.turn, look.near, w / h);
+      setCamera(gl, places, solid.shape, this.voxel, look.turn, look.near, w / h, false);
       gl.uniform1i(places.measured, Number(look.measured && solid.measured));
       gl.uniform2f(places.levels, solid.levels[0], solid.levels[1]);
       gl.bindTexture(gl.TEXTURE_3D, solid.texture);
