@@ -17,10 +17,11 @@ from tornado import web
 from tornado.httpserver import HTTPServer
 
 from crackdask.explore.access import Access, Guarded, is_loopback
+from crackdask.explore.asked import Pools
 from crackdask.explore.errors import ExploreError
 from crackdask.explore.explored import Explored
 from crackdask.explore.files import page_files
-from crackdask.explore.handlers import ANSWERS, PageFile, Pools
+from crackdask.explore.handlers import ANSWERS, PageFile
 from crackdask.explore.report_files import ReportFile, WrittenReport
 from crackdask.storage.locations import Place
 
