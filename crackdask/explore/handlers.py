@@ -168,6 +168,8 @@ class OneParticle(Asked):
 class Strip(Asked):
     """A picture of a particle in every state: grey levels of all, then labels of all."""
 
+    slow = False
+
     def answer(self, view: View) -> None:
         """Answer with voxels; where they lie stands in headers."""
         plane = self.among("plane", PLANES)
@@ -182,6 +184,8 @@ class Strip(Asked):
 class Solid(Asked):
     """A particle in space in one state: its grey levels, what is its own, and, if known, its cracks."""
 
+    slow = False
+
     def answer(self, view: View) -> None:
         """Answer with voxels; where they lie stands in headers."""
         told = one_particle.solid(view, self.label(view.columns), self.state(view))
@@ -190,6 +194,8 @@ class Solid(Asked):
 
 class Field(Asked):
     """The labels of a state from one end to the other, coarse enough for a graphics card."""
+
+    slow = False
 
     def answer(self, view: View) -> None:
         """Answer with voxels; voxels of the finest level that one of them takes along an axis stand in a header."""
@@ -211,6 +217,8 @@ class Paths(Asked):
 
 class Cell(Asked):
     """The record of the cell, and where the states lie in it."""
+
+    slow = False
 
     def answer(self, view: View) -> None:
         """Answer with JSON."""

@@ -18,6 +18,7 @@ from crackdask.explore import field, one_particle
 from crackdask.explore.cell import few_rows
 from crackdask.explore.columns import Columns
 from crackdask.explore.explored import Explored
+from crackdask.explore.handlers import ANSWERS
 from crackdask.explore.planes import PLANES, TILE
 from crackdask.explore.report_files import WrittenReport
 from crackdask.explore.tables import Tables
@@ -262,6 +263,11 @@ def test_the_whole_field_is_every_so_many_voxels(
     monkeypatch.setattr(field, "_DECODED", 10)
     refused = asker("api/field", state=2)
     assert (refused.code, b"no level that is coarse enough" in refused.body) == (409, True)
+
+
+@pytest.mark.parametrize("path", ["tile", "strip", "solid", "field", "cell"])
+def test_pictures_do_not_wait_for_the_analysis(path: str) -> None:
+    assert not ANSWERS[path].slow  # type: ignore[attr-defined]
 
 
 def test_the_record_of_the_cell_is_told(told: Asker, told_store: Path, asker: Asker) -> None:

@@ -83,7 +83,7 @@ export class CellPanel {
     });
     this.ring = figure.scatter({ field: "x" }, { field: "voltage" }, { source: chart.source("x", "voltage"), size: 18, fill_color: null, line_width: 2.5 });
     figure.y_range.renderers = [this.voltages, this.dots];
-    figure.y_range.range_padding = 0.25; // names stand above
+    figure.y_range.range_padding = 0.35; // names stand above
     figure.on_event("tap", (/** @type {any} */ { x }) => this.pick(x));
   }
 
