@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ from crackdask.engine.scans import Scans
 from crackdask.grid import Box
 from crackdask.recipe.recipe import RecipeError, load
 from crackdask.recipe.sweep import SECTIONS, Sweep
-from crackdask.report.preview_page import MEANING, Tried, write_preview
+from crackdask.report.preview_page import MEANING, Tried, check_can_draw, write_preview
 
 
 @app.command(
@@ -61,6 +62,7 @@ def preview(
     check_can_run()
     experiment, base = load(recipe), recipe.resolve().parent
     sweeps = [Sweep.parsed(text) for text in tried]
+    check_can_draw()
     looked = Preview.of(Scans.of(experiment, base), base, state, _box(box), sweeps)
     with tempfile.TemporaryDirectory(prefix="crackdask-preview-") as folder:
         variants = []
@@ -82,7 +84,7 @@ def preview(
         out.print(f"\nregistered with {AROUND} voxels around the box: a state that moved further needs a larger box")
     out.print(escape(f"\n{written.picture}\n{written.page}\n\nto choose one, write into {recipe}:"))
     for text in written.lines:
-        out.print(escape(f"  {text}"))
+        out.print(escape(indent(text, "  ") + "\n"))
 
 
 def _box(text: str | None) -> Box | None:

@@ -84,10 +84,13 @@ class Preview:
         if number == scans.recipe.reference:
             for sweep in sweeps:
                 if sweep.section in ("register", "transfer"):
-                    raise RecipeError(
-                        f"{sweep.name} does nothing to the reference: name another state with --state, such as "
-                        f"{next((name for name in names if name != names[number]), names[number])!r}"
-                    )
+                    other = next((name for name in names if name != names[number]), None)
+                    way = f"name another state with --state, such as {other!r}" if other else "the recipe has no other"
+                    raise RecipeError(f"{sweep.name} does nothing to the reference: {way}")
+        made = scans.projections(number) or scans.projections(scans.recipe.reference)
+        for sweep in sweeps:
+            if sweep.section == "reconstruct" and not made:
+                raise RecipeError(f"{sweep.name} does nothing: {names[number]!r} is a tomogram already")
         if (scans.projections(scans.recipe.reference) is None) != (scans.projections(number) is None):
             raise RecipeError(
                 f"the reference and {names[number]!r} are not both projections, or both tomograms; preview a recipe of "
@@ -132,6 +135,10 @@ class Preview:
         content["register"] |= {"reference": None}
         content["analyse"] = {}
         content["compute"] |= {"block": "auto", "shard": None, "chunk": [32, 64, 64]}
+        written = self.scans.recipe.reconstruct
+        if written and isinstance(written.center, tuple):  # of all states; and of two, a pair would be a tilted axis
+            axes = written.axes(len(self.scans.recipe.states))
+            content["reconstruct"]["center"] = [axes[k] for k in self._states]
         local = self._local
         content["crop"] = {axis: [a, b] for axis, a, b in zip("zyx", local.start, local.stop, strict=True)}
         if first := self.scans.projections(self._states[0]):

@@ -73,6 +73,16 @@ class PreviewReport:
     lines: tuple[str, ...]
 
 
+def check_can_draw() -> None:
+    """Raise a ReportError where matplotlib is not installed."""
+    try:
+        import crackdask.figures.preview_grid  # noqa: F401
+    except ImportError as error:
+        if not (error.name or "matplotlib").startswith("matplotlib"):
+            raise
+        raise ReportError("a preview needs matplotlib: pip install 'crackdask[report]'") from None
+
+
 def write_preview(preview: Tried, variants: Sequence[Variant], folder: Path) -> PreviewReport:
     """Write `preview.html` and `preview.png` into a folder.
 
@@ -81,12 +91,9 @@ def write_preview(preview: Tried, variants: Sequence[Variant], folder: Path) -> 
     ReportError
         If matplotlib is not installed.
     """
-    try:
-        from crackdask.figures.preview_grid import Picture, draw_preview
-    except ImportError as error:
-        if not (error.name or "matplotlib").startswith("matplotlib"):
-            raise
-        raise ReportError("a preview needs matplotlib: pip install 'crackdask[report]'") from None
+    check_can_draw()
+    from crackdask.figures.preview_grid import Picture, draw_preview
+
     names = [_values(preview, variant) for variant in variants]
     rows = tuple((name, *_cells(preview, variant, variants[0])) for name, variant in zip(names, variants, strict=True))
     pictures = [
@@ -113,7 +120,7 @@ def write_preview(preview: Tried, variants: Sequence[Variant], folder: Path) -> 
         picture=base64.b64encode(picture.getvalue()).decode("ascii"),
         heading="".join(f"<th>{escape(cell)}</th>" for cell in ("", *_HEADING)),
         rows="\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows),
-        lines=escape("\n".join(lines)),
+        lines=escape("\n\n".join(lines)),
     )  # fmt: skip
     page.write_text(text, encoding="utf-8")
     return PreviewReport(page, image, _HEADING, rows, lines)
@@ -125,9 +132,11 @@ def _values(preview: Tried, variant: Variant) -> str:
 
 
 def _line(preview: Tried, variant: Variant) -> str:
-    """Return what goes into the recipe: a section and a key, or both sections on one line each."""
-    pairs = zip(preview.sweeps, variant.values, strict=True)
-    return "  ".join(f"[{sweep.section}] {sweep.key} = {toml_value(value)}" for sweep, value in pairs)
+    """Return what goes into the recipe: each section with its keys."""
+    keys: dict[str, list[str]] = {}
+    for sweep, value in zip(preview.sweeps, variant.values, strict=True):
+        keys.setdefault(sweep.section, [f"[{sweep.section}]"]).append(f"{sweep.key} = {toml_value(value)}")
+    return "\n".join(line for section in keys.values() for line in section)
 
 
 def _cells(preview: Tried, variant: Variant, first: Variant) -> tuple[str, ...]:

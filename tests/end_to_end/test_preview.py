@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from crackdask.analysis.variants import compared
 from crackdask.engine.preview import Preview
 from crackdask.engine.scans import Scans
 from crackdask.grid import Box
-from crackdask.recipe.recipe import RecipeError, load
+from crackdask.phantom.projected_scans import write_projections
+from crackdask.recipe.recipe import RecipeError, check, load
 from crackdask.recipe.sweep import Sweep
+from tests.support.projected import PROJECTED, content
 from tests.support.tiny import Tiny
 
 BOX = "2:18,4:28,0:32"
@@ -57,8 +60,9 @@ def test_the_command_writes_a_page_a_picture_and_the_lines_to_choose_from(tiny: 
     assert (to / "preview.png").read_bytes().startswith(b"\x89PNG")
     page = (to / "preview.html").read_text()
     assert "http" not in page.replace("http-equiv", "")
-    for line in ('[mask] threshold = "auto"', "[mask] threshold = 120"):
-        assert line in said.out
+    _, listed = said.out.split("to choose one")
+    offered = [tomllib.loads(text) for text in listed.partition("\n")[2].strip().split("\n\n")]
+    assert offered == [{"mask": {"threshold": value}} for value in ("auto", 120, 255)]
     assert "the threshold 255 leaves nothing" in page
     assert not list(tiny.folder.glob("**/preview.zarr"))
 
@@ -77,6 +81,7 @@ def test_the_command_writes_a_page_a_picture_and_the_lines_to_choose_from(tiny: 
         (["--set", "labels.min_depth=1,2", "--box", "0:99,0:9,0:9"], "reaches outside the volume, which is z 0:20"),
         (["--set", "labels.min_depth=1,2", "--box", "5:1,0:9,0:9"], "wanted first and end of each axis"),
         (["--set", "labels.min_depth=" + ",".join(str(k / 100) for k in range(40))], "at most 36"),
+        (["--set", "reconstruct.center=1,2"], "does nothing: 'pristine' is a tomogram already"),
         ([], "--set"),
     ],
 )
@@ -103,3 +108,46 @@ def test_a_labelling_agrees_with_itself_under_other_names(labels: list[int], nam
     label = np.array(labels)
     other = np.array([0, *names])[label]
     assert compared(label, other) == (len(set(labels) - {0}), 1.0)
+
+
+# ---------------------------------------------------------------- projections
+
+
+@pytest.fixture(scope="module")
+def projected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("projected")
+    write_projections(PROJECTED, folder)
+    return folder
+
+
+def of_projections(folder: Path, center: object, sweep: str, state: str | None = None) -> Preview:
+    recipe = check(
+        content(folder, reconstruct={"center": center, "rings": "none"}, register={"transform": "none", "local": False})
+    )
+    box = Box((6, 8, 8), (14, 40, 40))
+    return Preview.of(Scans.of(recipe, folder), folder, state, box, [Sweep.parsed(sweep)])
+
+
+def test_centers_of_rotation_are_tried_and_the_right_one_has_the_sharpest_edges(
+    projected: Path, tmp_path: Path
+) -> None:
+    right = PROJECTED.axis
+    tried = of_projections(projected, right, f"reconstruct.center={right - 3},{right},{right + 3}")
+    greys = [variant.grey for variant in tried.variants(tmp_path)]
+    steps = [float(np.abs(np.diff(grey.astype(float), axis=2)).mean()) for grey in greys if grey is not None]
+    assert int(np.argmax(steps)) == 1
+    assert len(steps) == 3
+
+
+def test_a_list_of_centers_is_cut_with_the_states(projected: Path, tmp_path: Path) -> None:
+    right = PROJECTED.axis
+    second = [state["name"] for state in content(projected)["states"]][1]
+    shown = {}
+    for name, center in (("one", right), ("list", [[right], [right]]), ("other", [[right - 3], [right]])):
+        (tmp_path / name).mkdir()
+        shown[name] = next(of_projections(projected, center, "labels.min_depth=0.5").variants(tmp_path / name)).grey
+    np.testing.assert_array_equal(shown["one"], shown["list"])
+    assert not np.array_equal(shown["one"], shown["other"])
+    later = of_projections(projected, [[right], [right - 3]], "labels.min_depth=0.5", second)
+    (tmp_path / "later").mkdir()
+    assert next(later.variants(tmp_path / "later")).grey is not None
