@@ -21,7 +21,7 @@ from crackdask.cli import demonstration
 from crackdask.cluster.launch import connect
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import ResultError
-from crackdask.engine.reconstruct_runner import as_stored
+from crackdask.engine.reconstruct_runner import as_stored, of_search
 from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
 from crackdask.engine.table_writer import TableWriter
@@ -74,6 +74,16 @@ def test_the_center_is_found_where_it_is(store: Path) -> None:
         np.testing.assert_allclose(found["centers"], PROJECTED.axis, atol=0.1)
         assert found["flaws"].shape == (PHANTOM.shape[0], len(reconstruct.COUNTED))
         assert (found["flaws"][:, reconstruct.COUNTED.index("dead")] >= 1).all()
+
+
+def test_centers_that_are_apart_are_told_where_both_count(store: Path) -> None:
+    _, found = Work.beside(store).result(UnitKey("reconstruct", 0)) or ("", {})
+    assert of_search("a", PROJECTED.degrees, found) == []
+    apart = dict(found) | {"center_opposite": found["center_sweep"] + 0.3}
+    assert [each.code for each in of_search("a", PROJECTED.degrees, apart)] == ["centers-apart"]
+    unlike_views = apart | {"center_likeness": np.minimum(apart["center_likeness"], 0.4)}
+    assert of_search("a", PROJECTED.degrees, unlike_views) == []
+    assert of_search("a", PROJECTED.degrees, {"centers": found["centers"]}) == []
 
 
 def test_a_sample_without_air_around_it_needs_no_center_of_the_recipe(tmp_path: Path) -> None:
