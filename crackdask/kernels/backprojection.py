@@ -7,13 +7,20 @@ several times longer. Slices are lanes here too, and each voxel's sum runs over 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import scipy.fft
 from numpy.typing import ArrayLike
 
 from crackdask.arrays import Floats, Singles
 from crackdask.kernels.projection_angles import angular_weights, cosines_and_sines
 from crackdask.kernels.ramp_filter import Filter, compiled, pad, padded_length, response
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    from scipy import fft
+else:  # which every command would wait for
+    fft = Later("scipy.fft")
 
 LANES = 16
 _TILE = 32
@@ -44,7 +51,7 @@ def back_projected(sinograms: Singles, degrees: ArrayLike, center: float, filter
             part = slice(begin, min(begin + _PROJECTIONS, projections))
             rows = padded[: part.stop - begin]
             pad(sinograms[some], begin, rows)
-            filtered = scipy.fft.irfft(scipy.fft.rfft(rows, axis=1) * passed, n=length, axis=1)
+            filtered = fft.irfft(fft.rfft(rows, axis=1) * passed, n=length, axis=1)
             _smear(filtered, cosine[part], sine[part], weights[part], center, sums)
         out[some] = np.moveaxis(sums, 2, 0)
     return out

@@ -3,6 +3,9 @@
 numba keeps what it compiled in files, but each of several processes that want a kernel at once compiles it. Here one of
 them does, and the others wait for its file. Where none of numba's places for files can be written, they lie in a
 temporary folder.
+
+numba itself is loaded with the first kernel that is called: commands that call none are there in half the time. Until
+then a `Late` stands for each kernel; then all of them give way to what numba knows.
 """
 
 from __future__ import annotations
@@ -11,22 +14,81 @@ import gc
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial, update_wrapper
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from filelock import FileLock, SoftFileLock, Timeout
-from numba import config, njit
-from numba.core.caching import FunctionCache
-from numba.core.compiler_lock import global_compiler_lock
 
 #: Seconds that another process may take for a kernel, until this one compiles it too.
 _LONGEST = 300.0
 #: All that were ever decorated here.
 _kernels: list[Any] = []
+#: What still stands for something that takes numba.
+_late: list[Late] = []
+_loading = RLock()
+
+
+class Late:
+    """What stands in a module for something that takes numba to make, until a kernel is first called.
+
+    Attributes
+    ----------
+    make
+        Makes it.
+    py_func
+        The function that a kernel is made of, as numba's kernels have it.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+        self.py_func: Callable[..., Any] | None = None
+        self._made: Any = None
+        with _loading:
+            _late.append(self)
+
+    def made(self) -> Any:
+        """Return what it stands for; all others are made with it, for kernels call each other."""
+        load()
+        return self._made
+
+    def __call__(self, *args: Any) -> Any:
+        """Call what it stands for."""
+        return self.made()(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.made(), name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _named, (self.__module__, self.__qualname__)
+
+
+def _named(module: str, name: str) -> Any:
+    """Return a kernel in another process, by where it lies."""
+    return getattr(sys.modules.get(module) or __import__(module, fromlist=[name]), name)
+
+
+def load() -> None:
+    """Have numba know all kernels that are there, each in its place in the modules that name it."""
+    if not _late:
+        return
+    with _loading:
+        late = _late[:]
+        _settle_once()
+        for each in late:
+            each._made = each.make()
+        for module in list(sys.modules.values()):
+            for name, value in list(getattr(module, "__dict__", {}).items()):
+                if type(value) is Late and value._made is not None:
+                    setattr(module, name, value._made)
+        del _late[: len(late)]  # last: until then other threads wait
 
 
 def compiled(
@@ -52,9 +114,17 @@ def compiled(
     """
     if function is None:
         return partial(compiled, error_model=error_model, inline=inline, boundscheck=boundscheck)
-    kernel = njit(
-        nogil=True, cache=True, error_model=error_model, inline=inline, boundscheck=boundscheck, no_cfunc_wrapper=True
-    )(function)
+    options = {"error_model": error_model, "inline": inline, "boundscheck": boundscheck}
+    kernel = Late(partial(_kernel, function, options))
+    update_wrapper(kernel, function)
+    kernel.py_func = function
+    return kernel
+
+
+def _kernel(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    from numba import njit
+
+    kernel = njit(nogil=True, cache=True, no_cfunc_wrapper=True, **options)(function)
     if hasattr(kernel, "compile"):  # not where NUMBA_DISABLE_JIT leaves it as it is
         _kernels.append(kernel)
         kernel.compile = partial(_compile_once, kernel, kernel.compile)
@@ -63,6 +133,7 @@ def compiled(
 
 def is_compiled(module: str) -> bool:
     """Tell whether the cache holds a kernel of a module, as its source now is, for arguments of some types."""
+    load()
     own = [kernel for kernel in _kernels if kernel.__module__ == module]
     try:
         return not own or any(kernel._cache._cache_file._load_index() for kernel in own)
@@ -72,12 +143,16 @@ def is_compiled(module: str) -> bool:
 
 def folder() -> Path:
     """Return where the package's kernels are kept."""
+    from numba import config
+    from numba.core.caching import FunctionCache
+
+    _settle_once()
     return Path(config.CACHE_DIR or FunctionCache(_settle).cache_path)
 
 
 def fallback() -> str | None:
     """Return what a user should know where compiled kernels had to go to a temporary folder."""
-    return _fallback
+    return _settle_once()
 
 
 def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -> Any:
@@ -87,6 +162,8 @@ def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -
     either, so nobody waits in a circle. numba's lock of this process is taken first, as numba itself would take it
     between the two: threads must not take them in another order. The system lets go of the lock of a process that ends.
     """
+    from numba.core.compiler_lock import global_compiler_lock
+
     with (
         global_compiler_lock,
         _turn(Path(kernel._cache.cache_path) / f"{kernel.__module__}.{kernel.py_func.__qualname__}.lock"),
@@ -128,12 +205,20 @@ def _turn(file: Path) -> Iterator[None]:
         lock.release()
 
 
+@lru_cache(maxsize=1)
+def _settle_once() -> str | None:
+    return _settle()
+
+
 def _settle() -> str | None:
     """See to it that there is a cache, and return what is to be said of it.
 
     A cache that was named and cannot be written, such as that of an image, is copied: what it holds need not be
     compiled again, and there is nothing to say. Processes that this one starts find the same folder.
     """
+    from numba import config
+    from numba.core.caching import FunctionCache
+
     named = config.CACHE_DIR
     if named and _can_write(Path(named)):
         return None
@@ -185,6 +270,3 @@ def _copy_missing(source: Path, target: Path) -> None:
             fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
             shutil.copyfile(found, fresh)
             fresh.replace(copy)
-
-
-_fallback = _settle()

@@ -7,11 +7,18 @@ together.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import scipy.fft
 
 from crackdask.arrays import Floats, Singles
 from crackdask.kernels.column_sorting import compiled, transposed
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    from scipy import fft
+else:  # which every command would wait for
+    fft = Later("scipy.fft")
 
 
 def without_fitted_stripes(sinogram: Singles, sigma: float = 10.0) -> Singles:
@@ -43,12 +50,12 @@ def _smoothed(matrix: Singles, across: float, along: float, margin: int) -> Sing
     padded = np.pad(wide, ((margin, margin), (0, 0)), mode="mean")
     signs = [np.where(np.arange(size) % 2, np.float32(-1), np.float32(1)) for size in padded.shape]
     padded *= signs[0][:, None] * signs[1]
-    spectrum = scipy.fft.fft2(padded.astype(np.complex64), overwrite_x=True)
+    spectrum = fft.fft2(padded.astype(np.complex64), overwrite_x=True)
     for axis, width in enumerate((along, across)):
         size = padded.shape[axis]
         gaussian = np.exp(-(((np.arange(size) - (size - 1) / 2) / width) ** 2) / 2).astype(np.float32)
         spectrum *= gaussian[:, None] if axis == 0 else gaussian
-    back = scipy.fft.ifft2(spectrum, overwrite_x=True).real * (signs[0][:, None] * signs[1])
+    back = fft.ifft2(spectrum, overwrite_x=True).real * (signs[0][:, None] * signs[1])
     rows, columns = matrix.shape
     return np.ascontiguousarray(back[margin : margin + rows, margin : margin + columns])
 

@@ -14,14 +14,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
 from crackdask.arrays import Floats, Singles
 from crackdask.kernels.projection_angles import angular_weights, cosines_and_sines
 from crackdask.kernels.ramp_filter import LANES, Filter, compiled, filtering, padded_length, transformed
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    from scipy import fft
+else:  # which every command would wait for
+    fft = Later("scipy.fft")
 
 OVERSAMPLING = 1.5
 CELLS = 4
@@ -80,7 +86,7 @@ def plan(degrees: ArrayLike, columns: int) -> Plan:
     angles = np.asarray(degrees, np.float64)
     cosine, sine = cosines_and_sines(angles)
     length = padded_length(columns)
-    side = 2 * scipy.fft.next_fast_len(math.ceil(OVERSAMPLING * max(columns, 8) / 2))
+    side = 2 * fft.next_fast_len(math.ceil(OVERSAMPLING * max(columns, 8) / 2))
     backwards = (cosine < 0) | ((cosine == 0) & (sine < 0))
     signs = np.where(backwards, -1.0, 1.0)
     steps = np.stack([signs * sine, signs * cosine, signs], axis=1)
@@ -215,11 +221,11 @@ def _inverse(prepared: Plan, grid: Singles, out: Singles) -> None:
     for first in range(0, half, _LINES):
         lines = np.zeros((side, min(_LINES, half - first), LANES), np.complex64)
         _gather(spectrum, first, prepared.turns_y, prepared.turns_x, lines)
-        lines = scipy.fft.ifft(lines, axis=0, norm="forward", overwrite_x=True)
+        lines = fft.ifft(lines, axis=0, norm="forward", overwrite_x=True)
         spectrum[:columns, GUARD + first : GUARD + first + lines.shape[1]] = lines[:columns]
     for first in range(0, columns, _LINES):
         some = slice(first, min(first + _LINES, columns))
-        lines = scipy.fft.irfft(spectrum[some, GUARD : GUARD + half], n=side, axis=1, norm="forward")
+        lines = fft.irfft(spectrum[some, GUARD : GUARD + half], n=side, axis=1, norm="forward")
         _finish(lines, first, prepared.unwindowed, out)
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
+
+from crackdask.lazy_import import Later
 
 Matrix = NDArray[np.float64]
 Lengths = tuple[float, float, float]
 
-sitk: Any = SimpleITK  # it has no types
+sitk: Any = Later("SimpleITK")  # which every command would wait for; it has no types
 
 FLIP = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], np.float64)  # (z, y, x) to (x, y, z)
 

@@ -11,9 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
-from numba.extending import intrinsic
 
 from crackdask.kernels import compiling
 
@@ -34,15 +31,23 @@ def _words(call: Callable[[Any, list[Any]], Any]) -> Any:
     numba widens words to 64 bits before any arithmetic; these stay at 16, 32 to a vector.
     """
 
-    def operation(typingctx: Any, left: Any, right: Any) -> Any:
-        signature = types.uint16(types.uint16, types.uint16)
-        return signature, lambda context, builder, signature, args: call(builder, list(args))
+    def made() -> Any:
+        from numba import types
+        from numba.extending import intrinsic
 
-    return intrinsic(operation)
+        def operation(typingctx: Any, left: Any, right: Any) -> Any:
+            signature = types.uint16(types.uint16, types.uint16)
+            return signature, lambda context, builder, signature, args: call(builder, list(args))
+
+        return intrinsic(operation)
+
+    return compiling.Late(made)
 
 
 def _llvm(builder: Any, name: str, args: list[Any]) -> Any:
     """Call LLVM's own function `name` for 16-bit words."""
+    from llvmlite import ir  # type: ignore[import-untyped]
+
     word = ir.IntType(16)
     kind = ir.FunctionType(word, [arg.type for arg in args])
     return builder.call(builder.module.declare_intrinsic(name, [word], kind), args)
@@ -50,6 +55,8 @@ def _llvm(builder: Any, name: str, args: list[Any]) -> Any:
 
 def _mul_high(builder: Any, args: list[Any]) -> Any:
     """Build the upper 16 bits of a product."""
+    from llvmlite import ir
+
     return _llvm(builder, "llvm.umul.fix", [*args, ir.IntType(32)(16)])
 
 

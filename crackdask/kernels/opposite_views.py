@@ -19,14 +19,14 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.fft
 
 from crackdask.arrays import Floats, Mask, Singles
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
-    from scipy import ndimage
+    from scipy import fft, ndimage
 else:  # which every command would wait for
+    fft = Later("scipy.fft")
     ndimage = Later("scipy.ndimage")
 
 MOST_PROJECTIONS = 900  # of the half turn; more tell nothing more
@@ -83,7 +83,7 @@ def mismatch(sinogram: Singles, centers: Floats) -> Floats:
         second = np.roll(mirrored, shift, axis=1)
         beyond = slice(0, shift) if shift >= 0 else slice(shift, None)
         second[:, beyond] = fill[:, beyond]
-        spectrum = scipy.fft.rfft2(np.concatenate([smooth, second]))
+        spectrum = fft.rfft2(np.concatenate([smooth, second]))
         out[k] = (np.abs(spectrum) * wedges).sum(dtype=np.float64)
     return out / wedges.size
 
@@ -155,7 +155,7 @@ def _view(angles: Floats, views: Floats, at: float) -> tuple[Floats, Mask]:
 
 def _wedges(rows: int, columns: int) -> Singles:
     """Return 1 where a whole turn has nothing, in the order of a real transform."""
-    v = np.abs(scipy.fft.fftfreq(rows, 1 / rows))[:, None]
+    v = np.abs(fft.fftfreq(rows, 1 / rows))[:, None]
     u = np.arange(columns // 2 + 1)[None]
     empty = (u <= np.ceil(v / (2 * math.pi * _REACH))) & (u > 1) & (v > min(_DROPPED, rows // 20))
     return empty.astype(np.float32)

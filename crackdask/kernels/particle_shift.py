@@ -94,7 +94,7 @@ PARTS, FARTHEST_TRIED = 8, 4
 REACH = FARTHEST_TRIED + 2
 #: Keys's four weights (a = -0.5) for each part of a voxel, times `_ONE`, which makes them whole.
 _ONE = 1024
-_WEIGHTS = np.rint([[_ONE * w for w in cubic_weights(part / PARTS)] for part in range(PARTS)]).astype(np.int64)
+_WEIGHTS = np.rint([[_ONE * w for w in cubic_weights.py_func(part / PARTS)] for part in range(PARTS)]).astype(np.int64)
 #: Bits of a difference that are dropped, and those after the point that are left.
 _DROPPED, _LEFT = 22, 8
 

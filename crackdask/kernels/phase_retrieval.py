@@ -8,11 +8,17 @@ that came through, so that all goes on as after absorption alone. Each projectio
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.fft
 
 from crackdask.arrays import Singles
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    from scipy import fft
+else:  # which every command would wait for
+    fft = Later("scipy.fft")
 
 #: Metres times keV: Planck's constant times the speed of light.
 _WAVELENGTH = 1.23984198e-9
@@ -44,7 +50,7 @@ def reach(weight: float) -> int:
 
 
 def low_pass(shape: tuple[int, int], weight: float) -> Singles:
-    """Return the factors of the frequencies that `scipy.fft.rfft2` gives of an image."""
+    """Return the factors of the frequencies that `fft.rfft2` gives of an image."""
     rows, columns = (
         np.asarray(each, np.float64) ** 2 for each in (np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))
     )
@@ -53,7 +59,7 @@ def low_pass(shape: tuple[int, int], weight: float) -> Singles:
 
 def padded_shape(shape: tuple[int, int], weight: float) -> tuple[int, int]:
     """Return the size at which an image of so many rows and columns is transformed."""
-    rows, columns = (scipy.fft.next_fast_len(n + 2 * reach(weight), real=True) for n in shape)
+    rows, columns = (fft.next_fast_len(n + 2 * reach(weight), real=True) for n in shape)
     return rows, columns
 
 
@@ -73,8 +79,8 @@ def retrieved(transmission: Singles, weight: float, factors: Singles) -> Singles
     wide = padded_shape((transmission.shape[0], transmission.shape[1]), weight)
     behind = [w - n - edge for w, n in zip(wide, transmission.shape, strict=True)]
     padded = np.pad(transmission, ((edge, behind[0]), (edge, behind[1])), mode="edge")
-    lines = scipy.fft.rfft2(padded)
+    lines = fft.rfft2(padded)
     lines *= factors
-    passed = scipy.fft.irfft2(lines, s=wide, overwrite_x=True)
+    passed = fft.irfft2(lines, s=wide, overwrite_x=True)
     rows, columns = transmission.shape
     return np.ascontiguousarray(passed[edge : edge + rows, edge : edge + columns], np.float32)

@@ -8,15 +8,20 @@ edges to twice their width, so that a sample wider than the detector leaves no b
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats, Singles
 from crackdask.kernels import compiling
 from crackdask.kernels.projection_angles import cosines_and_sines
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    from scipy import fft
+else:  # which every command would wait for
+    fft = Later("scipy.fft")
 
 Filter = Literal["ramp", "hann"]
 FILTERS: tuple[Filter, ...] = ("ramp", "hann")
@@ -32,7 +37,7 @@ def padded_length(columns: int) -> int:
     >>> padded_length(512), padded_length(2560)
     (1024, 5120)
     """
-    half: int = scipy.fft.next_fast_len(max(columns, 8), real=True)
+    half: int = fft.next_fast_len(max(columns, 8), real=True)
     return 2 * half
 
 
@@ -48,7 +53,7 @@ def response(length: int, kind: Filter) -> Floats:
     ramp[0] = 0.25
     odd = np.arange(1, length // 2 + 1, 2)
     ramp[odd] = ramp[-odd] = -1 / (math.pi * odd) ** 2
-    passed = scipy.fft.rfft(ramp).real
+    passed = fft.rfft(ramp).real
     if kind == "hann":
         passed = passed * (0.5 + 0.5 * cosines_and_sines(np.arange(passed.size) * (360.0 / length))[0])
     return passed
@@ -95,4 +100,4 @@ def transformed(sinograms: Singles, first: int, padded: Singles) -> NDArray[np.c
     `padded` is room to work in; lanes without a slice stay what they are.
     """
     pad(sinograms, first, padded)
-    return scipy.fft.rfft(padded, axis=1)
+    return fft.rfft(padded, axis=1)

@@ -142,6 +142,9 @@ def load_kernels() -> None:
     """Load all machine code of the package's kernels that was compiled before."""
     from numba.core.dispatcher import Dispatcher
 
+    from crackdask.kernels import compiling
+
+    compiling.load()
     modules = [module for name, module in sys.modules.items() if name.startswith("crackdask.")]
     kernels = {id(value): value for m in modules for value in vars(m).values() if isinstance(value, Dispatcher)}
     for kernel in kernels.values():
