@@ -5,11 +5,12 @@ from __future__ import annotations
 from tests.support import numba_cache
 
 # isort: split
+import faulthandler
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from tests.support.tiny import Tiny
 from tests.support.turns import turn
 
 TURNS = pytest.StashKey[Path]()
+#: Seconds that a test may take where several processes test.
+LONGEST = 600
 
 # How long an example takes says how busy the machine is, and which kernel was not yet compiled.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,8 +76,19 @@ def _is_alone(item: pytest.Item) -> bool:
 def pytest_runtest_protocol(item: pytest.Item) -> Any:
     """Run a test when it is its turn."""
     turns = item.config.stash.get(TURNS, None)
-    with turn(turns, alone=_is_alone(item)) if turns else nullcontext():
+    with turn(turns, alone=_is_alone(item)) if turns else nullcontext(), _limited() if turns else nullcontext():
         return (yield)
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """End this process where a test has no end: another one takes its place, and says which test it was."""
+    with os.fdopen(os.dup(2), "w") as said:  # pytest catches what goes to 2
+        faulthandler.dump_traceback_later(LONGEST, exit=True, file=said)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -13,6 +13,7 @@ The local thickness, at a voxel of the skeleton, is twice the distance to the ne
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -21,13 +22,12 @@ import numpy as np
 import xarray as xr
 
 from crackdask.analysis.parameters import AnalyseParams, AnalysisError
-from crackdask.analysis.phase_contrast_rim import Rim
+from crackdask.analysis.phase_contrast_rim import Rim, shell_sums
 from crackdask.analysis.shells import Array, in_core
 from crackdask.analysis.solid_grey import solid
-from crackdask.analysis.tables import named, state_names, table_of, voxel_edges
+from crackdask.analysis.tables import named, origin_of, state_names, table_of, voxel_edges
 from crackdask.kernels import crack_skeleton
 from crackdask.kernels.distance import square_weights
-from crackdask.schema import UnitKey
 
 Edges = tuple[float, float, float]
 
@@ -182,11 +182,31 @@ def table(store: xr.DataTree) -> xr.Dataset:
     return cracks
 
 
-def origin(store: xr.DataTree) -> str:
-    """Return what the tables of a store were made from, as one name.
+def levels_of_table(store: xr.DataTree, particle: int) -> xr.Dataset:
+    """Return the levels of one particle that the table `cracks` was made with: what `limits` needs, in a single row.
 
-    The step that writes them is done once, for the state of reference, whichever that is.
+    Raises
+    ------
+    AnalysisError
+        If there is no such table, or it does not fit the store.
     """
-    steps = store.attrs.get("steps", {})
-    made_by = [facts for name, facts in steps.items() if UnitKey.parse(name).step == "track"]
-    return " ".join(str(facts.get("fingerprint", "")) for facts in made_by)
+    made = table(store)
+    told = json.loads(made.attrs["parameters"])
+    row, edges = particle - 1, voxel_edges(store)
+    rings = table_of(store, "shells").isel(particle=[row]).load()
+    sums = [shell_sums(rings, state, prod(edges), min(edges)) for state in range(rings.sizes["state"])]
+    dims = ("state", "particle")
+    columns = {
+        "solid_grey": made.solid_grey.isel(particle=[row]).values,
+        "deepest": np.array([each.deepest for each in sums]),
+        "radius": np.array([each.radius for each in sums]),
+    }
+    return xr.Dataset({name: (dims, values) for name, values in columns.items()}).assign_attrs(
+        {name: told[name] for name in ("void_grey", "rim_height", "rim_spread")},
+        analyse=json.dumps({"crack_threshold": told["crack_threshold"]}),
+    )
+
+
+def origin(store: xr.DataTree) -> str:
+    """Return what the tables of a store were made from, as one name."""
+    return origin_of(store.attrs)

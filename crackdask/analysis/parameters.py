@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from crackdask.schema import GREY_LEVELS
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 
 class AnalysisError(ValueError):
@@ -73,7 +70,15 @@ class AnalyseParams(BaseModel):
         return names
 
 
-def params_of(store: xr.DataTree | xr.Dataset, changes: Mapping[str, Any]) -> AnalyseParams:
+class Attributed(Protocol):
+    """What has the attributes of a store, or of what the analysis made of one."""
+
+    @property
+    def attrs(self) -> Mapping[Any, Any]:
+        """They."""
+
+
+def params_of(store: Attributed, changes: Mapping[str, Any]) -> AnalyseParams:
     """Return the recipe's parameters of the analysis, some of them changed."""
     text = store.attrs.get("analyse")
     known = json.loads(text) if text else store.attrs.get("recipe", {}).get("analyse", {})

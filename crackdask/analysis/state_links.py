@@ -20,6 +20,8 @@ Direction = Literal["", "charge", "discharge"]
 _NO_CURRENT = 1e-3
 #: Less than this share of the largest charge that the cell held is none.
 _NO_CHARGE = 1e-3
+#: Rows that are so many times as far apart as usual have a gap between them.
+_GAP = 10.0
 
 
 class Record(Protocol):
@@ -106,7 +108,7 @@ class _Sought:
 
 
 def rests(record: Record, shortest: float) -> list[Rest]:
-    """Return the times without current: rests, pauses of the record, its beginning, and its end.
+    """Return the times without current: rests, pauses of the record over which no charge went, its beginning, its end.
 
     Parameters
     ----------
@@ -118,7 +120,9 @@ def rests(record: Record, shortest: float) -> list[Rest]:
     time, still = record.time, np.abs(record.current) <= _NO_CURRENT * max(float(np.abs(record.current).max()), 1e-12)
     edges = np.flatnonzero(np.diff(still.astype(np.int8), prepend=np.int8(0), append=np.int8(0)))
     runs = [(max(int(first) - 1, 0), int(end) - 1) for first, end in edges.reshape(-1, 2)]
-    runs += [(int(k), int(k) + 1) for k in np.flatnonzero(np.diff(time) >= max(shortest, 1e-9))]
+    least = _NO_CHARGE * float(np.ptp(record.charge))
+    paused = (np.diff(time) >= max(shortest, 1e-9)) & (np.abs(np.diff(record.charge)) <= least)
+    runs += [(int(k), int(k) + 1) for k in np.flatnonzero(paused)]
     runs = [(0, 0), *runs, (time.size - 1, time.size - 1)]
     merged: list[tuple[int, int]] = []
     for first, last in sorted(runs):
@@ -128,7 +132,6 @@ def rests(record: Record, shortest: float) -> list[Rest]:
             merged.append((first, last))
     ends = time.size - 1
     kept = [(a, b) for a, b in merged if time[b] - time[a] >= shortest or a == 0 or b == ends]
-    least = _NO_CHARGE * float(np.ptp(record.charge))
     told: list[Rest] = []
     before = 0
     after: Direction = ""
@@ -170,7 +173,7 @@ def links(record: Record, states: Sequence[Scanned], tolerance: float, shortest:
         ]
     possible = _in_order([each.rests for each in sought])
     for each, rest_numbers in zip(sought, possible, strict=True):
-        found[each.state] = _at_a_rest(record, quiet, states[each.state], each, rest_numbers)
+        found[each.state] = _at_a_rest(record, quiet, states[each.state], each, rest_numbers, tolerance)
     return [link for link in found if link is not None]
 
 
@@ -187,6 +190,8 @@ def _at_its_time(record: Record, quiet: Sequence[Rest], state: Scanned, toleranc
         outside = f"its {_of(by)}, {seen[0]:%Y-%m-%d %H:%M}, is not within the record"
         return None if by == "metadata" else Link("", f"{outside}; correct `time`")
     voltage = float(np.interp(begin, record.time, record.voltage))
+    if why := _in_a_gap(record, begin, tolerance):
+        return Link("", f"its {_of(by)} lies {why}")
     around = [rest for rest in quiet if rest.begin <= begin <= rest.end]
     near = min(
         [voltage, *(v for rest in around for v in (rest.cut_off, rest.relaxed))], key=lambda v: abs(v - state.voltage)
@@ -198,6 +203,20 @@ def _at_its_time(record: Record, quiet: Sequence[Rest], state: Scanned, toleranc
         )  # fmt: skip
     charge = float(np.interp(begin, record.time, record.charge))
     return Link(by, f"by its {_of(by)}, {seen[0]:%Y-%m-%d %H:%M}, at {voltage:.3f} V", begin, end, voltage, charge)
+
+
+def _in_a_gap(record: Record, moment: float, tolerance: float) -> str:
+    """Return why nobody knows the voltage at a moment: the record pauses there, and it was another one afterwards."""
+    after = min(max(int(np.searchsorted(record.time, moment)), 1), record.time.size - 1)
+    length = float(record.time[after] - record.time[after - 1])
+    before, then = float(record.voltage[after - 1]), float(record.voltage[after])
+    usual = float(np.median(np.diff(record.time)))
+    if record.time[after] == moment or length < _GAP * usual or abs(then - before) <= tolerance:
+        return ""
+    return (
+        f"in a gap of the record of {length / 3600:.1f} h, over which the cell went from {before:.3f} to {then:.3f} V; "
+        "add the file in between under [electrochemistry]"
+    )
 
 
 def _of(by: str) -> str:
@@ -228,7 +247,9 @@ def _in_order(candidates: Sequence[Sequence[int]]) -> list[list[int]]:
     return [[c for c in each if first[k] <= c <= last[k]] if each else [] for k, each in enumerate(candidates)]
 
 
-def _at_a_rest(record: Record, quiet: Sequence[Rest], state: Scanned, sought: _Sought, possible: Sequence[int]) -> Link:
+def _at_a_rest(
+    record: Record, quiet: Sequence[Rest], state: Scanned, sought: _Sought, possible: Sequence[int], tolerance: float
+) -> Link:
     """Link a state to the one rest that it can have, or tell why there is none or more than one."""
     if len(possible) > 1:
         listed = ", ".join(f"{quiet[k].begin / 3600:.2f} h" for k in possible[:5]) + (
@@ -236,7 +257,7 @@ def _at_a_rest(record: Record, quiet: Sequence[Rest], state: Scanned, sought: _S
         )
         return Link("", f"may be any of {len(possible)} rests, at {listed}; give its `time` in the recipe")
     if not possible:
-        return Link("", _why_none(record, quiet, state, sought))
+        return Link("", _why_none(record, state, sought, tolerance))
     rest = quiet[possible[0]]
     doing = f"after {rest.after}" if rest.after else "before the first charge"
     near = min((rest.cut_off, rest.relaxed), key=lambda v: abs(v - state.voltage))
@@ -246,9 +267,9 @@ def _at_a_rest(record: Record, quiet: Sequence[Rest], state: Scanned, sought: _S
     return Link("rest", reason, rest.begin, rest.end, near, charge)
 
 
-def _why_none(record: Record, quiet: Sequence[Rest], state: Scanned, sought: _Sought) -> str:
+def _why_none(record: Record, state: Scanned, sought: _Sought, tolerance: float) -> str:
     low, high = float(record.voltage.min()), float(record.voltage.max())
-    if not low <= state.voltage <= high and not sought.rests:
+    if not low - tolerance <= state.voltage <= high + tolerance and not sought.rests:
         return (
             f"the record goes from {low:.3f} to {high:.3f} V and never is at {state.voltage:g} V; is it of this cell?"
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.analysis.parameters import AnalyseParams, AnalysisError
 from crackdask.lazy_import import Later
+from crackdask.schema import UnitKey
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,6 +41,16 @@ def _same_rows(group: str, table: xr.Dataset, particles: xr.Dataset) -> None:
                 f"the tables {group!r} and 'particles' have not the same {axis}s in the same order; give the store as "
                 f"it was opened, and choose {axis}s of the result"
             )
+
+
+def origin_of(attributes: Mapping[Any, Any]) -> str:
+    """Return what the tables of a store were made from, as one name, from its root attributes.
+
+    The step that writes them is done once, for the state of reference, whichever that is.
+    """
+    steps = attributes.get("steps", {})
+    made_by = [facts for name, facts in steps.items() if UnitKey.parse(name).step == "track"]
+    return " ".join(str(facts.get("fingerprint", "")) for facts in made_by)
 
 
 def voxel_edges(store: xr.DataTree) -> tuple[float, float, float]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from crackdask.cli.common import app, examples, out
+from crackdask.cli.common import app, beside, examples, out
 from crackdask.cli.endings import mistakes
 from crackdask.cli.options import StoreName, on_disk
 from crackdask.explore.errors import ExploreError
@@ -22,6 +22,7 @@ from crackdask.storage.locations import place
         "crackdask explore nmc811.zarr",
         "crackdask explore s3://BUCKET/nmc811.zarr --particle 17",
         "crackdask explore nmc811.zarr --no-browser --port 8500",
+        "crackdask explore nmc811.zarr --show 'particle=17&solid=all'",
         "crackdask explore nmc811.zarr --host lab7 --certfile me.pem --keyfile me.key",
     )
 )
@@ -38,6 +39,12 @@ def explore(
     particle: Annotated[
         int | None, typer.Option(min=1, metavar="LABEL", help="Open the page at this particle.", show_default=False)
     ] = None,
+    show: Annotated[
+        str,
+        typer.Option(
+            metavar="WORDS", help="Open the page at this: what a copied link has after #.", show_default=False
+        ),
+    ] = "",
     certfile: Annotated[
         Path | None,
         typer.Option(
@@ -59,12 +66,13 @@ def explore(
     where = place(store)
 
     def ready(served: Served) -> None:
-        link = f"{served.link}#particle={particle}" if particle else served.link
+        words = "&".join(each for each in (f"particle={particle}" if particle else "", show.lstrip("#")) if each)
+        link = f"{served.link}#{words}" if words else served.link
         if port not in (0, served.port):
             out.print(f"[yellow]note[/] port {port} is taken; it listens at {served.port}")
         out.print(escape(f"{store} is shown at\n  {link}\nCtrl-C ends it; the link opens the page for whoever has it"))
         if not no_browser:
             webbrowser.open(link)
 
-    serve(lambda: Served(where, host, port, certificate), ready)
+    serve(lambda: Served(where, beside(where, "report"), host, port, certificate), ready)
     out.print("closed")

@@ -12,7 +12,7 @@ from rich.markup import escape
 from crackdask.cli.common import beside, notice, out
 from crackdask.cli.endings import ending_in_order
 from crackdask.cli.options import WatchOptions
-from crackdask.engine.arrivals import Arrivals
+from crackdask.engine.arrivals import Arrivals, CyclerArrival
 from crackdask.engine.scans import Scans
 from crackdask.engine.state_hook import StateHook
 from crackdask.recipe.first_states import first_states
@@ -55,25 +55,40 @@ def watched(
     settle = SETTLE if options.settle is None else options.settle
     known = _states_of(store, names)
     last = max(known, names.index(options.until_state) + 1 if options.until_state else len(names))
-    arrivals = Arrivals(recipe, base, settle, known)
-    done, was_done = 0, False
+    arrivals, cycler = Arrivals(recipe, base, settle, known), CyclerArrival(recipe, base)
+    done, was_done, lacks = 0, False, None
     out.print(
         f"watching for {last} scans; one counts as there when it is whole and still for {settle:g} s (Ctrl-C ends)"
     )
     with ending_in_order():
-        while done < last:
+        while True:
             for words in arrivals.look():
                 out.print(escape(f"{datetime.now():%H:%M:%S} {words}"))
             hook.look()
             ready = min(arrivals.there, last)
-            if ready <= max(done, recipe.reference) or ready < known:
+            grew = ready > max(done, recipe.reference) and ready >= known
+            why = cycler.missing() if grew or lacks else None
+            if why and why != lacks:
+                out.print(escape(f"{datetime.now():%H:%M:%S} taking states without the cell's record for now: {why}"))
+            if not grew and (not lacks or why):
+                if done == last:
+                    break
                 time.sleep(min(settle / _LOOKS, _MOST_SECONDS))
                 continue
-            was_done |= run(Scans.of(first_states(recipe, ready), base))
+            lacks = why
+            was_done |= run(Scans.of(_of_what_is_there(recipe, ready, lacks), base))
             done = ready
             page = _report(store)
             hook.finished(names[:done], {"CRACKDASK_REPORT": str(page or "")})
+    if lacks:
+        notice(f"the store lacks the cell's record: {lacks}; run again when it is there")
     return was_done
+
+
+def _of_what_is_there(recipe: Recipe, states: int, lacks: str | None) -> Recipe:
+    """Return the recipe of the first states, without the cell's record where that cannot be read yet."""
+    first = first_states(recipe, states)
+    return first.model_copy(update={"electrochemistry": None}) if lacks else first
 
 
 def there_now(recipe: Recipe, base: Path, *, watch: bool) -> Scans | None:
@@ -82,7 +97,9 @@ def there_now(recipe: Recipe, base: Path, *, watch: bool) -> Scans | None:
         return Scans.of(recipe, base)
     arrivals = Arrivals(recipe, base, 0.0)
     arrivals.look()
-    return Scans.of(first_states(recipe, arrivals.there), base) if arrivals.there > recipe.reference else None
+    if arrivals.there <= recipe.reference:
+        return None
+    return Scans.of(_of_what_is_there(recipe, arrivals.there, CyclerArrival(recipe, base).missing()), base)
 
 
 def _states_of(store: Place, names: list[str]) -> int:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crackdask.engine.cycler import Cycler
 from crackdask.engine.scans import opened_scan
 from crackdask.grid import Triple
 from crackdask.recipe.recipe import Recipe, RecipeError
@@ -137,6 +138,39 @@ class Arrivals:
             return stamp_of(path)
         except (SourceError, FileNotFoundError):
             return None
+
+
+@dataclass
+class CyclerArrival:
+    """The cycler's files of a recipe, which may be yet to come, or to get their first row, as its scans are.
+
+    Attributes
+    ----------
+    recipe, base
+        The recipe, and the folder that its paths start from.
+    """
+
+    recipe: Recipe
+    base: Path
+    _stamps: list[Stamp] = field(default_factory=list, init=False)
+    _why: str | None = field(default=None, init=False)
+
+    def missing(self) -> str | None:
+        """Return why the files cannot be read now, or None where they can, or none are named.
+
+        They are read where they changed since they were looked at.
+        """
+        try:
+            cycler = Cycler.of(self.recipe, self.base, [])
+            if cycler is None:
+                return None
+            stamps = [stamp_of(path) for path in cycler.paths]
+            if stamps != self._stamps:
+                self._stamps, self._why = stamps, None
+                cycler.record()
+        except (SourceError, PlaceError, OSError) as error:
+            self._why = str(error)
+        return self._why
 
 
 def stamp_of(path: Place) -> Stamp:

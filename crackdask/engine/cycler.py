@@ -59,10 +59,14 @@ class Cycler:
                     digest.update(piece)
         return digest.hexdigest()
 
+    def record(self) -> CyclerRecord:
+        """Read what all files recorded."""
+        params = self.params
+        return read_record(self.paths, Reading(params.columns, params.dates, params.positive))
+
     def linked(self) -> tuple[CyclerRecord, list[Link]]:
         """Read the record, and link the states to it."""
-        params = self.params
-        record = read_record(self.paths, Reading(params.columns, params.dates, params.positive))
+        params, record = self.params, self.record()
         states = [
             Scanned(state.name, state.voltage, state.step, state.time, seen)
             for state, seen in zip(self.recipe.states, self.seen, strict=True)

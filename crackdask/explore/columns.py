@@ -5,23 +5,20 @@ The latter are worked out once, when the first of them is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from crackdask import schema
-from crackdask.analysis.damage_definitions import DAMAGE_FACTORS
-from crackdask.analysis.parameters import AnalysisError, params_of
+from crackdask.analysis.parameters import AnalyseParams, AnalysisError, params_of
 from crackdask.arrays import Array
 from crackdask.explore.analysed import Analysed
 from crackdask.explore.byte_cache import ByteCache
-
-if TYPE_CHECKING:
-    import xarray as xr
+from crackdask.explore.tables import Tables
 
 _COLUMN_BYTES = 48 * 2**20
 #: Of the analysis: unit ("damage" for that of the damage factor) and meaning; None for the state: one for all states.
@@ -74,18 +71,18 @@ class Columns:
 
     Parameters
     ----------
-    tree
-        What ``crackdask.open`` returns, of a finished store.
-    array
-        Opens an array of the same store by its path: a row of it is read sooner than through xarray.
+    tables
+        Those of the store.
     analysed
         What the analysis makes of it.
     """
 
-    def __init__(self, tree: xr.DataTree, array: Callable[[str], Any], analysed: Analysed) -> None:
-        self.tree, self.array, self.analysed = tree, array, analysed
-        self.count = int(tree["particles"].sizes["particle"])
-        self.params = params_of(tree, {})
+    def __init__(self, tables: Tables, analysed: Analysed) -> None:
+        self.tables, self.array, self.analysed = tables, tables.array, analysed
+        sizes = tables.sizes("particles/voxels")
+        self.states, self.count = sizes["state"], sizes["particle"]
+        self.params = params_of(tables, {})
+        self.cracked = tables.cracked()
         self._cache = ByteCache(_COLUMN_BYTES)
 
     @cached_property
@@ -94,21 +91,21 @@ class Columns:
         return {column.key: column for column in self._all()}
 
     def _all(self) -> Iterator[Column]:
-        unit = DAMAGE_FACTORS[self.params.damage].units if self.params.damage in DAMAGE_FACTORS else "1"
+        unit = _unit(self.params.damage)
         for key, (units, words) in _ANALYSED.items():
             yield Column(key, unit if units == "damage" else units, words, key in _FLAGS)
         for group, variables in (("particles", schema.PARTICLES), ("cracks", schema.CRACKS)):
-            if group not in self.tree.children:
+            if group not in self.tables or (group == "cracks" and self.cracked is None):
                 continue
-            held = self.tree[group].to_dataset()
-            names = [name for name in held.data_vars if held[name].dims == ("state", "particle")]
+            all_names = self.tables.names(group)
+            names = [name for name in all_names if list(self.tables.sizes(f"{group}/{name}")) == ["state", "particle"]]
             for name in sorted(names, key=lambda n: list(variables).index(n) if n in variables else len(variables)):
-                told = held[name].attrs
+                told = self.tables.attributes(f"{group}/{name}")
                 yield Column(
                     f"{group}.{name}",
                     str(told.get("units", "1")),
                     str(told.get("long_name", name)),
-                    held[name].dtype.kind in "biu",
+                    self.tables.is_whole(f"{group}/{name}"),
                 )
 
     def values(self, key: str, state: int) -> Array:
@@ -137,7 +134,7 @@ class Columns:
             labels, values = self.analysed.column(column.key, state)
             by_label[labels] = values
             return by_label
-        if group == "cracks" and not self.array("cracks/computed")[state]:
+        if group == "cracks" and self.cracked is not None and not self.cracked[state]:
             return by_label
         by_label[1:] = self.array(f"{group}/{name}")[state]
         if name not in _EVERYWHERE:
@@ -157,14 +154,14 @@ class Columns:
     def of_particle(self, key: str, label: int) -> list[float]:
         """Return a column of one particle in every state; NaN where there is no value."""
         group, _, name = self.known[key].key.partition(".")
-        states = range(int(self.tree["particles"].sizes["state"]))
+        states = range(self.states)
         if key in _ANALYSED:
             return [float(self.values(key, state)[label]) for state in states]
         row = self.array(f"{group}/{name}")[:, label - 1].astype(float)
         if name not in _EVERYWHERE:
             row[self.array("particles/voxels")[:, label - 1] == 0] = np.nan
-        if group == "cracks":
-            row[~self.array("cracks/computed")[...]] = np.nan
+        if group == "cracks" and self.cracked is not None:
+            row[~self.cracked] = np.nan
         return [float(value) for value in row]
 
     def present(self, state: int) -> Array:
@@ -173,3 +170,12 @@ class Columns:
             ("present", state),
             lambda: self.array("particles/voxels")[state] > 0,
         )
+
+
+def _unit(damage: str) -> str:
+    """Return the unit of a damage factor; that of the usual one is known without the libraries that work it out."""
+    if damage == AnalyseParams.model_fields["damage"].default:
+        return "1"
+    from crackdask.analysis.damage_definitions import DAMAGE_FACTORS
+
+    return DAMAGE_FACTORS[damage].units if damage in DAMAGE_FACTORS else "1"

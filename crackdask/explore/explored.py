@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crackdask.explore.analysed import Analysed
 from crackdask.explore.byte_cache import ByteCache
 from crackdask.explore.columns import Columns
 from crackdask.explore.planes import TILE, Planes
+from crackdask.explore.report_files import WrittenReport
+from crackdask.explore.tables import Tables
 from crackdask.storage.locations import Place, stamps
-from crackdask.store.open import open_store
 from crackdask.store.root import StoreError, attributes
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _CHUNK_BYTES = 96 * 2**20
 _AGAIN = 0.5  # seconds after which it is looked whether the store has changed
@@ -44,7 +48,14 @@ class View:
 
     @cached_property
     def _columns(self) -> Columns:
-        return Columns(open_store(self.place), self.planes.array, self.analysed)
+        return Columns(Tables(self.place, self.facts, self.planes.array), self.analysed)
+
+    @cached_property
+    def tree(self) -> xr.DataTree:
+        """What ``crackdask.open`` returns: large libraries are loaded for it."""
+        from crackdask.store.open import open_store
+
+        return open_store(self.place)
 
     @property
     def columns(self) -> Columns:
@@ -72,6 +83,8 @@ class Explored:
     ----------
     store
         The store.
+    report
+        Where its report is, once there is one.
 
     Raises
     ------
@@ -79,8 +92,8 @@ class Explored:
         If there is none.
     """
 
-    def __init__(self, store: Place) -> None:
-        self.store = store.resolve()
+    def __init__(self, store: Place, report: WrittenReport) -> None:
+        self.store, self.report = store.resolve(), report
         self._chunks = ByteCache(_CHUNK_BYTES)
         self._lock = Lock()
         self._view, self._looked = self._opened(self._stamp()), monotonic()
@@ -148,6 +161,7 @@ def catalogue(view: View) -> dict[str, Any]:
     columns = view.columns
     return {
         "particles": columns.count,
+        "cell": "electrochemistry" in columns.tables,
         "columns": [column.as_dict() for column in columns.known.values()],
         "class_limits": list(columns.params.class_limits),
         "significance": columns.params.significance,

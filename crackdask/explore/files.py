@@ -39,8 +39,10 @@ def page_files() -> dict[str, File]:
     """Return every file of the page by the path that it is asked for with; "" is the page itself."""
     folder = files("crackdask.explore") / "page"
     found = {each.name: each.read_bytes() for each in folder.iterdir() if Path(each.name).suffix in _TYPES}
-    held = {name: _packed(name, data) for name, data in found.items()}
-    held[""] = held.pop("index.html")
+    # All modules are asked for at once, not when the one that imports them has come.
+    ahead = "\n".join(f'<link rel="modulepreload" href="{name}">' for name in sorted(found) if name.endswith(".js"))
+    found[""] = found.pop("index.html").replace(b"</head>", f"{ahead}\n</head>".encode())
+    held = {name: _packed(name or "index.html", data) for name, data in found.items()}
     scripts = Path(bokehjs_path()) / "js"
     return held | {f"bokeh/{name}": _packed(name, (scripts / name).read_bytes()) for name in _BOKEH}
 

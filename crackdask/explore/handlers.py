@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 import numpy as np
 from tornado import web
 from tornado.ioloop import IOLoop
 
 from crackdask.analysis.parameters import AnalysisError
-from crackdask.arrays import Array
 from crackdask.explore import one_particle, selection
 from crackdask.explore.access import Guarded
-from crackdask.explore.columns import Columns
+from crackdask.explore.asked import Asked, Pools, one_line
+from crackdask.explore.cell import told_cell
 from crackdask.explore.explored import Explored, View, catalogue, layout
+from crackdask.explore.field import whole_field
 from crackdask.explore.files import File
-from crackdask.explore.planes import PLANES, TILE
+from crackdask.explore.planes import PLANES, TILE, runs
 from crackdask.store.root import StoreError
 
-#: Threads for pictures, and for what may wait for the analysis.
-Pools: TypeAlias = tuple[Executor, Executor]
-_MOST_ROWS, _PACKED_FROM = 500, 2_000
+_MOST_ROWS = 500
 
 
 class PageFile(Guarded):
@@ -54,100 +52,6 @@ class PageFile(Guarded):
         return self._headers.get("Etag")
 
 
-class Asked(Guarded):
-    """A request for something of the store."""
-
-    explored: Explored
-    pools: Pools
-    #: Whether it may wait for the analysis, in which case it keeps no picture waiting.
-    slow = True
-
-    async def get(self) -> None:
-        """Answer, or say what was wrong with the question."""
-        try:
-            await IOLoop.current().run_in_executor(self.pools[self.slow], self._made)
-        except (selection.SelectionError, KeyError) as error:
-            raise web.HTTPError(400, reason=_one_line(error)) from error
-        except (AnalysisError, StoreError) as error:
-            raise web.HTTPError(409, reason=_one_line(error)) from error
-
-    def _made(self) -> None:
-        self.answer(self.explored.view)
-
-    def answer(self, view: View) -> None:
-        """Write the answer; in a thread."""
-        raise NotImplementedError
-
-    def whole(self, name: str, low: int, high: int, default: int | None = None) -> int:
-        """Return an argument that is a whole number from `low` to before `high`."""
-        given = self.get_argument(name, "" if default is None else str(default))
-        try:
-            number = int(given)
-        except ValueError:
-            raise web.HTTPError(400, reason=f"{name} is a whole number") from None
-        if not low <= number < high:
-            raise web.HTTPError(400, reason=f"{name} goes from {low} to {high - 1}")
-        return number
-
-    def among(self, name: str, known: Any) -> str:
-        """Return an argument that is one of some names."""
-        given = self.get_argument(name, "")
-        if given not in known:
-            raise web.HTTPError(400, reason=f"{name} is one of: {', '.join(map(str, known))}"[:200])
-        return given
-
-    def state(self, view: View) -> int:
-        """Return the argument `state`."""
-        return self.whole("state", 0, view.planes.states)
-
-    def label(self, columns: Columns) -> int:
-        """Return the argument `label`."""
-        return self.whole("label", 1, columns.count + 1)
-
-    def keys(self, columns: Columns) -> list[str]:
-        """Return the argument `columns`: keys, with commas between them."""
-        keys = [key for key in self.get_argument("columns", "").split(",") if key]
-        if unknown := [key for key in keys if key not in columns.known]:
-            raise selection.SelectionError(f"there is no column {unknown[0][:80]!r}")
-        return keys
-
-    def chosen(self, view: View) -> Array:
-        """Tell which labels meet the argument `where`."""
-        where = selection.conditions(self.get_argument("where", ""), view.columns, view.planes.states)
-        return selection.chosen(view.columns, where)
-
-    def write_json(self, told: Any) -> None:
-        """Answer with JSON."""
-        self.set_header("Content-Type", "application/json")
-        self._write_packed(json.dumps(told, allow_nan=False).encode())
-
-    def write_bytes(self, data: Array, *, pack: bool) -> None:
-        """Answer with the bytes of an array, little-endian, row after row; its shape stands in a header."""
-        self.set_header("Content-Type", "application/octet-stream")
-        self.set_header("X-Shape", ",".join(map(str, data.shape)))
-        raw = np.ascontiguousarray(data, data.dtype.newbyteorder("<")).tobytes()
-        self._write_packed(raw) if pack else self.write(raw)
-
-    def write_pair(self, one: Array, other: Array, told: dict[str, Any]) -> None:
-        """Answer with the bytes of two arrays of one shape, compressed; corner and step of their box in headers."""
-        self.set_header("X-First", ",".join(map(str, told["first"])))
-        self.set_header("X-Step", str(told["step"]))
-        raw = [each.astype(each.dtype.newbyteorder("<")).tobytes() for each in (one, other)]
-        self.write_bytes(np.frombuffer(b"".join(raw), np.uint8), pack=True)
-        self.set_header("X-Shape", ",".join(map(str, one.shape)))
-
-    def _write_packed(self, data: bytes) -> None:
-        if len(data) > _PACKED_FROM and self.takes_gzip:
-            self.set_header("Content-Encoding", "gzip")
-            data = gzip.compress(data, 1, mtime=0)
-        self.write(data)
-
-
-def _one_line(error: Exception) -> str:
-    words = error.args[0] if isinstance(error, KeyError) and error.args else str(error)
-    return " ".join(str(words).encode("latin-1", "replace").decode("latin-1").split())[:600]
-
-
 class Layout(Asked):
     """States, shape, voxel size, levels."""
 
@@ -155,7 +59,7 @@ class Layout(Asked):
 
     def answer(self, view: View) -> None:
         """Answer with JSON."""
-        self.write_json(layout(view))
+        self.write_json({**layout(view), "report": self.explored.report.is_there})
 
 
 class Catalogue(Asked):
@@ -167,27 +71,32 @@ class Catalogue(Asked):
 
 
 class Tile(Asked):
-    """A tile of a plane: grey levels as they are, labels compressed, which makes them 20 to 100 times smaller."""
+    """A tile of a plane: of one volume, labels compressed; or of `both`: labels as runs, then grey levels as they are.
+
+    Both in one answer are what the page asks for: each request costs a browser more than the voxels do.
+    """
 
     slow = False
 
     def answer(self, view: View) -> None:
         """Answer with voxels."""
         planes = view.planes
-        volume, plane = self.among("volume", planes.levels), self.among("plane", PLANES)
+        volume, plane = self.among("volume", (*planes.levels, "both")), self.among("plane", PLANES)
         level = self.whole("level", 0, planes.count)
         axis = PLANES[plane]
         size = [n for k, n in enumerate(planes.shape_at(level)) if k != axis]
-        tile = planes.tile(
-            volume,
-            self.state(view),
-            plane,
-            self.whole("index", 0, planes.shape[axis]),
-            level,
-            self.whole("row", 0, -(-size[0] // TILE)),
-            self.whole("column", 0, -(-size[1] // TILE)),
-        )
-        self.write_bytes(tile, pack=tile.dtype.itemsize > 1)
+        state, index = self.state(view), self.whole("index", 0, planes.shape[axis])
+        row, column = (self.whole(name, 0, -(-n // TILE)) for name, n in zip(("row", "column"), size, strict=True))
+        cut = partial(planes.tile, state=state, plane=plane, index=index, level=level, row=row, column=column)
+        if volume != "both":
+            tile = cut(volume)
+            self.write_bytes(tile, pack=tile.dtype.itemsize > 1)
+            return
+        grey, labels = cut("grey"), runs(cut("label"))
+        self.set_header("X-Runs", str(labels.shape[1]))
+        raw = [each.astype(each.dtype.newbyteorder("<")).tobytes() for each in (labels, grey)]
+        self.write_bytes(np.frombuffer(b"".join(raw), np.uint8), pack=False)
+        self.set_header("X-Shape", ",".join(map(str, grey.shape)))
 
 
 class Voxel(Asked):
@@ -259,6 +168,8 @@ class OneParticle(Asked):
 class Strip(Asked):
     """A picture of a particle in every state: grey levels of all, then labels of all."""
 
+    slow = False
+
     def answer(self, view: View) -> None:
         """Answer with voxels; where they lie stands in headers."""
         plane = self.among("plane", PLANES)
@@ -267,16 +178,30 @@ class Strip(Asked):
             view.planes, view.columns, self.label(view.columns), plane, None if index < 0 else index
         )
         self.set_header("X-Index", str(told["index"]))
-        self.write_pair(told["grey"], told["label"], told)
+        self.write_all(told, "grey", "label")
 
 
 class Solid(Asked):
-    """A particle in space in one state: its grey levels, then a byte each for what is its own."""
+    """A particle in space in one state: its grey levels, what is its own, and, if known, its cracks."""
+
+    slow = False
 
     def answer(self, view: View) -> None:
         """Answer with voxels; where they lie stands in headers."""
-        told = one_particle.solid(view.planes, view.columns, self.label(view.columns), self.state(view))
-        self.write_pair(told["grey"], told["own"], told)
+        told = one_particle.solid(view, self.label(view.columns), self.state(view))
+        self.write_all(told, "grey", "own", *(["cracks"] if "cracks" in told else []))
+
+
+class Field(Asked):
+    """The labels of a state from one end to the other, coarse enough for a graphics card."""
+
+    slow = False
+
+    def answer(self, view: View) -> None:
+        """Answer with voxels; voxels of the finest level that one of them takes along an axis stand in a header."""
+        labels, step = whole_field(view.planes, self.state(view))
+        self.set_header("X-Step", str(step))
+        self.write_bytes(labels, pack=True)
 
 
 class Paths(Asked):
@@ -288,6 +213,16 @@ class Paths(Asked):
             self.write_json(view.columns.analysed.tree)
         except AnalysisError as error:
             self.write_json({"reason": str(error)})
+
+
+class Cell(Asked):
+    """The record of the cell, and where the states lie in it."""
+
+    slow = False
+
+    def answer(self, view: View) -> None:
+        """Answer with JSON."""
+        self.write_json(told_cell(view.columns.tables))
 
 
 class SelectionCsv(Guarded):
@@ -309,7 +244,7 @@ class SelectionCsv(Guarded):
         try:
             parts = await loop.run_in_executor(self.pools[True], begin)
         except (selection.SelectionError, AnalysisError, StoreError) as error:
-            raise web.HTTPError(400, reason=_one_line(error)) from error
+            raise web.HTTPError(400, reason=one_line(error)) from error
         self.set_header("Content-Type", "text/csv; charset=utf-8")
         self.set_header("Content-Disposition", 'attachment; filename="selection.csv"')
         step: Callable[[], str | None] = lambda: next(parts, None)  # noqa: E731
@@ -330,6 +265,8 @@ ANSWERS: dict[str, type[Guarded]] = {
     "particle": OneParticle,
     "strip": Strip,
     "solid": Solid,
+    "field": Field,
     "paths": Paths,
+    "cell": Cell,
     "selection.csv": SelectionCsv,
 }

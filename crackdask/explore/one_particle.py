@@ -10,6 +10,7 @@ import numpy as np
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.arrays import Array
 from crackdask.explore.columns import Columns
+from crackdask.explore.explored import View
 from crackdask.explore.planes import PLANES, Planes
 
 #: Longest edge of a picture, in pixels; that of a solid, in voxels; and voxels around the particle.
@@ -99,15 +100,15 @@ def strip(planes: Planes, columns: Columns, label: int, plane: str, index: int |
     return {**cut, "first": [int(low[k] << level) for k in across], "step": 1 << level, "index": index}
 
 
-def solid(planes: Planes, columns: Columns, label: int, state: int) -> dict[str, Any]:
+def solid(view: View, label: int, state: int) -> dict[str, Any]:
     """Return a particle in space in one state: the box that holds it in every state, so that states can be compared.
 
     It comes from the finest level at which no edge is longer than `SOLID` voxels, which bounds its bytes.
 
     Parameters
     ----------
-    planes, columns
-        Of the store.
+    view
+        The store.
     label
         Of the particle.
     state
@@ -116,16 +117,24 @@ def solid(planes: Planes, columns: Columns, label: int, state: int) -> dict[str,
     Returns
     -------
     dict
-        `grey`, (z, y, x); `own`, 1 where a voxel is the particle's, else 0; `first`, the corner of the box in voxels;
-        `step`, voxels of the finest level that a voxel takes along each axis.
+        `grey`, (z, y, x); `own`, 1 where a voxel is the particle's, else 0; `cracks`, of `crack_voxels`, where the
+        store has them and the box is of the finest level; `first`, the corner of the box in voxels; `step`, voxels of
+        the finest level that a voxel takes along each axis.
     """
+    planes, columns = view.planes, view.columns
     first, last = _around(planes, columns, label)
     level = 0
     while int((-(-last >> level) - (first >> level)).max()) > SOLID:
         level += 1
     low, high = first >> level, np.minimum(-(-last >> level), planes.shape_at(level))
     grey, labels = (planes.box(volume, state, level, low.tolist(), high.tolist()) for volume in ("grey", "label"))
-    return {"grey": grey, "own": (labels == label).astype(np.uint8), "first": low << level, "step": 1 << level}
+    own = (labels == label).astype(np.uint8)
+    told = {"grey": grey, "own": own, "first": low << level, "step": 1 << level}
+    if level == 0 and columns.cracked is not None and columns.cracked[state]:
+        from crackdask.explore.crack_voxels import crack_voxels  # and the libraries that find skeletons
+
+        told["cracks"] = crack_voxels(view.tree, label, state, grey, own)
+    return told
 
 
 def _around(planes: Planes, columns: Columns, label: int) -> tuple[Array, Array]:

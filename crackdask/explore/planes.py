@@ -25,6 +25,9 @@ from crackdask.store.checked import checked
 _PACKER = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
 #: Edge of a tile in pixels.
 TILE = 256
+#: Planes that are read together, at a multiple of it: chunks are thicker than a plane, and whoever sees it goes on.
+SLAB = 16
+_SCREEN = 1024  # pixels that a picture takes at most on most screens
 #: Planes by name, with the axis that each cuts (of z, y, x); rows and columns are the other two, in their order.
 PLANES = {"xy": 0, "xz": 1, "yz": 2}
 
@@ -135,12 +138,32 @@ class Planes:
         """
         axis = PLANES[plane]
         first, last = [0, 0, 0], list(self.shape_at(level))
-        first[axis] = min(index >> level, last[axis] - 1)
-        last[axis] = first[axis] + 1
         for along, number in zip((k for k in range(3) if k != axis), (row, column), strict=True):
             first[along] = TILE * number
             last[along] = min(last[along], first[along] + TILE)
+        at = min(index >> level, last[axis] - 1)
+        path, step = self.levels[volume].nearest(level)
+        if self.complete and step == 1 and self.array(path).shape[1:] == self.shape_at(level):
+            first[axis], last[axis] = at - at % SLAB, min(last[axis], at - at % SLAB + SLAB)
+            kept = self._cache.get((path, state, axis, *first), lambda: self._slab(path, state, axis, first, last))
+            return kept[at % SLAB] if kept.ndim == 3 else _from_runs(kept, at % SLAB)
+        first[axis], last[axis] = at, at + 1
         return self.box(volume, state, level, first, last).squeeze(axis)
+
+    def warm(self) -> None:
+        """Read what a page shows first, while the browser is at its scripts: the middle of the first state, whole."""
+        level = next(k for k in range(self.count) if k == self.count - 1 or max(self.shape_at(k)[1:]) <= _SCREEN)
+        _, rows, columns = self.shape_at(level)
+        for row, column in product(range(-(-rows // TILE)), range(-(-columns // TILE))):
+            for volume in ("grey", "label"):
+                self.tile(volume, 0, "xy", self.shape[0] // 2, level, row, column)
+
+    def _slab(self, path: str, state: int, axis: int, first: Sequence[int], last: Sequence[int]) -> Array:
+        """Return some tiles, one behind the other: their chunks are read together, and hold the next ones too."""
+        box: Any = (state, *(slice(a, b) for a, b in zip(first, last, strict=True)))
+        tiles = np.ascontiguousarray(np.moveaxis(np.asarray(self.array(path)[box]), axis, 0))
+        # Labels are four times the bytes of grey levels, and twenty times fewer as runs.
+        return tiles if tiles.dtype.itemsize < 4 else _as_runs(tiles)
 
     def box(self, volume: str, state: int, level: int, first: Sequence[int], last: Sequence[int]) -> Array:
         """Return a box of a volume, from `first` to before `last`, in voxels of a level."""
@@ -164,6 +187,32 @@ class Planes:
         packed = self._cache.get((path, number), lambda: _packed(_read(array, number)))
         shape = [min(c, n - k * c) for k, c, n in zip(number[1:], array.chunks[1:], array.shape[1:], strict=True)]
         return np.frombuffer(_PACKER.decode(packed), array.dtype).reshape(shape)[inside]
+
+
+def runs(tile: Array) -> Array:
+    """Return a tile of labels as runs of the same one, row after row: (2, run), the labels and how long each run is.
+
+    >>> runs(np.array([[4, 4, 7], [7, 7, 0]], np.uint32)).tolist()
+    [[4, 7, 0], [2, 3, 1]]
+    """
+    flat = np.ascontiguousarray(tile).ravel()
+    first = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    return np.stack([flat[first], np.diff(first, append=flat.size)]).astype(np.uint32)
+
+
+def _as_runs(tiles: Array) -> Array:
+    """Return tiles of labels as runs, one after the other: their number and shape, where each ends, and the runs."""
+    parts = [runs(tile) for tile in tiles]
+    ends = np.cumsum([part.shape[1] for part in parts])
+    return np.concatenate([np.array([*tiles.shape, *ends], np.uint32), *(part.ravel() for part in parts)])
+
+
+def _from_runs(kept: Array, number: int) -> Array:
+    """Return one of the tiles that were kept as runs."""
+    count, rows, columns = kept[:3].tolist()
+    ends = [0, *kept[3 : 3 + count].tolist()]
+    labels, lengths = kept[3 + count :][2 * ends[number] : 2 * ends[number + 1]].reshape(2, -1)
+    return np.repeat(labels, lengths).reshape(rows, columns)
 
 
 def _packed(chunk: Array) -> Array:

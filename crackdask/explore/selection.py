@@ -8,11 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from crackdask.arrays import Array
 from crackdask.explore.columns import Columns
-from crackdask.spreadsheet import text_cells
 
 #: Conditions that are taken at once, and rows of CSV that are made at once.
 _MOST, _ROWS = 32, 20_000
@@ -81,6 +79,10 @@ def ordered(columns: Columns, labels: Array, by: str, state: int, *, descending:
 
 def as_csv(columns: Columns, labels: Array, names: Sequence[str]) -> Iterator[str]:
     """Yield a table of labels as CSV, a row for each in each state (`names`), with every column that there is."""
+    import pandas as pd  # not before somebody saves something: it is large
+
+    from crackdask.spreadsheet import text_cells
+
     keys, header = columns.makeable(), True
     for number, name in enumerate(names):
         for first in range(0, len(labels), _ROWS):

@@ -17,10 +17,12 @@ from tornado import web
 from tornado.httpserver import HTTPServer
 
 from crackdask.explore.access import Access, Guarded, is_loopback
+from crackdask.explore.asked import Pools
 from crackdask.explore.errors import ExploreError
 from crackdask.explore.explored import Explored
 from crackdask.explore.files import page_files
-from crackdask.explore.handlers import ANSWERS, PageFile, Pools
+from crackdask.explore.handlers import ANSWERS, PageFile
+from crackdask.explore.report_files import ReportFile, WrittenReport
 from crackdask.storage.locations import Place
 
 #: Where it listens by itself, and how many ports are tried from there.
@@ -69,9 +71,14 @@ class Served:
     """
 
     def __init__(
-        self, store: Place, host: str = "127.0.0.1", port: int = PORT, certificate: Certificate | None = None
+        self,
+        store: Place,
+        report: Path,
+        host: str = "127.0.0.1",
+        port: int = PORT,
+        certificate: Certificate | None = None,
     ) -> None:
-        """Open the store and listen.
+        """Open the store and listen; `report` is the folder of its report, once there is one.
 
         Raises
         ------
@@ -89,7 +96,7 @@ class Served:
         context = certificate.context() if certificate else None
         self.access = Access.of(host, secure=context is not None)
         self._pools = (ThreadPoolExecutor(_THREADS), ThreadPoolExecutor(_THREADS))
-        self._explored = Explored(store)
+        self._explored = Explored(store, WrittenReport(report))
         listening = _listening(host, port)
         self.port = int(listening.getsockname()[1])
         name = "127.0.0.1" if is_loopback(host) and host != "::1" else host
@@ -102,6 +109,8 @@ class Served:
             application(self._explored, self.access, self._pools, self.port), ssl_options=context, max_body_size=0
         )
         self._server.add_socket(listening)
+        if self._explored.view.planes.complete:
+            self._pools[0].submit(self._explored.view.planes.warm)  # what goes wrong is told to who asks for it
 
     async def close(self) -> None:
         """Answer nobody any more."""
@@ -119,6 +128,7 @@ def application(explored: Explored, access: Access, pools: Pools, port: int) -> 
     return web.Application(
         [
             *((f"/api/{name}", answer, asked) for name, answer in ANSWERS.items()),
+            (r"/report/([\w./-]*)", ReportFile, {**given, "report": explored.report}),
             (r"/([a-z_./-]*)", PageFile, {**given, "files": page_files()}),
         ],
         default_handler_class=_Nothing,

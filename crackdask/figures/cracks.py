@@ -249,6 +249,10 @@ def _frame(numbers: xr.Dataset) -> pd.DataFrame:
     return plain(frame.assign(particle=numbers.attrs["particle"]))
 
 
+def _explored(numbers: xr.Dataset) -> str:
+    return f"particle={numbers.attrs['particle']}&solid=all"
+
+
 _WHICH = (
     "inside the tracked particle whose void volume changes most, in the reference, in its state of most void and in "
     "the last: an example, not an average. A voxel of the core counts as crack from the threshold of void fraction "
@@ -262,6 +266,7 @@ PANELS = (
         collect_cracks,
         draw_crack_surface,
         _frame,
+        explored=_explored,
     ),
     Panel(
         "4j_crack_skeleton",
@@ -270,5 +275,6 @@ PANELS = (
         collect_cracks,
         draw_crack_skeleton,
         _frame,
+        explored=_explored,
     ),
 )

@@ -40,7 +40,8 @@ def collect_slices(store: xr.DataTree, z: int | None = None) -> xr.Dataset:
     cut = volumes[["grey", "label"]].isel(z=plane).isel(middle(volumes, _MOST_PIXELS)).load()
     known = table.particle.values[table.tracked.isel(state=0).values]
     cut["tracked"] = (cut.label.dims, np.isin(cut.label.values, known))
-    return cut.assign_attrs(plane=plane, z_um=float(cut.z))
+    place = (plane, *(n // 2 for n in (volumes.sizes["y"], volumes.sizes["x"])))
+    return cut.assign_attrs(plane=plane, z_um=float(cut.z), place=place)
 
 
 @styled
@@ -79,6 +80,11 @@ def _in_plane(numbers: xr.Dataset) -> pd.DataFrame:
     return plain(pd.DataFrame(rows))
 
 
+def _explored(numbers: xr.Dataset) -> str:
+    z, y, x = numbers.attrs["place"]
+    return f"at=[{z + 0.5},{y},{x}]&labels=outline"
+
+
 PANELS = (
     Panel(
         "slices",
@@ -88,5 +94,6 @@ PANELS = (
         collect_slices,
         draw_slices,
         _in_plane,
+        explored=_explored,
     ),
 )

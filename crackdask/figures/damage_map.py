@@ -176,5 +176,6 @@ PANELS = (
         collect_damage_in_place,
         draw_damage_in_place,
         _rows,
+        explored=lambda _: "colour=damage.damage&solid=field",
     ),
 )

@@ -58,7 +58,7 @@ def collect_line_profiles(store: xr.DataTree, particle: int | None = None, **par
     }
     grey = volumes.grey.isel(z=z).isel(place).load()
     lines = {"line_y": int(y - place["y"].start), "line_x": int(x - place["x"].start), "particle": number}
-    return xr.Dataset({"grey": grey}).assign_attrs(lines, z_um=float(grey.z))
+    return xr.Dataset({"grey": grey}).assign_attrs(lines, z_um=float(grey.z), place=(z, y, x))
 
 
 def _exemplar(store: xr.DataTree, parameters: dict[str, Any]) -> int:
@@ -126,6 +126,11 @@ def _lines(numbers: xr.Dataset) -> pd.DataFrame:
     return plain(pd.concat(rows, ignore_index=True))
 
 
+def _explored(numbers: xr.Dataset) -> str:
+    z, y, x = numbers.attrs["place"]
+    return f"particle={numbers.attrs['particle']}&at=[{z + 0.5},{y + 0.5},{x + 0.5}]&zoom=8"
+
+
 PANELS = (
     Panel(
         "1a_line_profiles",
@@ -136,5 +141,6 @@ PANELS = (
         collect_line_profiles,
         draw_line_profiles,
         _lines,
+        explored=_explored,
     ),
 )

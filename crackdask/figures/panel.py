@@ -33,6 +33,9 @@ class Panel:
         Whether `collect` also takes what :func:`crackdask.analyse.damage` returned.
     group
         Group of the store without which a report passes over it in silence; by default it says why it is not drawn.
+    explored
+        Takes the numbers and returns what shows the same in the explorer, as the address of its page tells it
+        (``particle=17&solid=all``); by default nothing does.
     """
 
     name: str
@@ -43,3 +46,4 @@ class Panel:
     frame: Callable[[xr.Dataset], pd.DataFrame]
     from_damage: bool = False
     group: str = ""
+    explored: Callable[[xr.Dataset], str] | None = None

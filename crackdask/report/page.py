@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import xarray as xr
 
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.tables import table_of
+from crackdask.report import markup
 from crackdask.report.summary import Summary, damage_or_reason, summary
 from crackdask.spreadsheet import text_cells
-from crackdask.storage.locations import Place, write_whole
+from crackdask.storage.locations import Place, place, write_whole
 from crackdask.store.open import open_store
 
 if TYPE_CHECKING:
@@ -27,48 +25,6 @@ if TYPE_CHECKING:
 
 _DPI = 200
 _SMALL_BYTES = 2**28
-#: How pages begin that ask for nothing from outside.
-HEAD = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-"""
-_PAGE = (
-    HEAD
-    + """<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #1b1d20; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-h1, h2 {{ line-height: 1.2; font-weight: 600; }}
-h2 {{ margin-top: 2.5rem; font-size: 1.2rem; }}
-dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; }}
-dt {{ font-weight: 600; }}
-dd {{ margin: 0; overflow-wrap: anywhere; }}
-.warning {{ border-left: 4px solid #D55E00; background: #fdf1e9; padding: .5rem 1rem; margin: .6rem 0; }}
-.missing {{ border-left: 4px solid #5F6368; background: #f2f3f4; padding: .5rem 1rem; margin: .6rem 0; }}
-figure {{ margin: 0; break-inside: avoid; }}
-figure img {{ max-width: 100%; height: auto; }}
-figcaption, footer {{ color: #44484d; font-size: .9rem; }}
-.picture {{ overflow-x: auto; }}
-@media (max-width: 40rem) {{ .picture img {{ max-width: none; }} }}
-@media (max-width: 40rem) {{ dl {{ grid-template-columns: 1fr; gap: 0; }} dd {{ margin-bottom: .6rem; }} }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<dl>
-{facts}
-</dl>
-{warnings}
-{panels}
-<footer><p>crackdask {version}. Figures as SVG and PNG, and the numbers behind each as CSV, are in the folder
-<code>figures</code> beside this page. {definition}
-Parks et al. (2025): EES Batteries 1, 482, doi 10.1039/d5eb00008d.</p></footer>
-</body>
-</html>
-"""
-)
 
 
 class ReportError(ValueError):
@@ -123,10 +79,12 @@ def report(store: Place | xr.DataTree, folder: Path) -> Report:
     panels = tuple(panel for panel in panels if not panel.group or panel.group in store.children)
     pictures = folder / "figures"
     pictures.mkdir(parents=True, exist_ok=True)
+    name = _name(store)
     store = _at_hand(store)
     with _quiet():
         damage = damage_or_reason(store)
-        parts, files, histogram = [], [], None
+        files, histogram = [], None
+        drawn: dict[Panel, str] = {}
         missing: dict[Panel, str] = {}
         collected: object = None
         for panel in panels:
@@ -142,14 +100,19 @@ def report(store: Place | xr.DataTree, folder: Path) -> Report:
             if panel.name == "grey_histogram":
                 histogram = numbers
             files += written
-            parts.append(_drawn(panel, svg))
+            drawn[panel] = markup.section(panel, svg, panel.explored(numbers) if panel.explored else "", name)
         told = summary(store, damage, histogram)
     text_cells(told.frame()).to_csv(folder / "summary.csv", index=False)
     page = folder / "report.html"
-    parts += _not_drawn(missing)
-    write_whole(page, _page(store, told, parts, damage).encode())  # somebody may be looking at the one before
+    write_whole(page, _page(store, told, drawn, missing, damage).encode())  # somebody may be looking at the one before
     why = {panel.title: words for panel, words in missing.items()}
     return Report(page, (page, folder / "summary.csv", *files), why, tuple(told.warnings))
+
+
+def _name(store: xr.DataTree) -> str:
+    """Return what a reader is to tell `crackdask explore`: no path of the machine that wrote the page."""
+    source = str(store.encoding.get("source", ""))
+    return PurePath(source).name if source and isinstance(place(source), Path) else source
 
 
 def _at_hand(store: xr.DataTree) -> xr.DataTree:
@@ -215,37 +178,13 @@ def _remove(panel: Panel, folder: Path) -> None:
         (folder / f"{panel.name}.{kind}").unlink(missing_ok=True)
 
 
-def _drawn(panel: Panel, svg: bytes) -> str:
-    data = base64.b64encode(svg).decode("ascii")
-    return (
-        f'<section id="{escape(panel.name)}">\n<h2>{escape(panel.title)}</h2>\n<figure>\n'
-        f'<div class="picture"><img alt="{escape(panel.title)}" src="data:image/svg+xml;base64,{data}"></div>\n'
-        f"<figcaption>{escape(panel.caption)} {_in_the_paper(panel)}"
-        f'<a href="figures/{escape(panel.name)}.csv">Numbers (CSV)</a></figcaption>\n'
-        "</figure>\n</section>"
-    )
-
-
-def _in_the_paper(panel: Panel) -> str:
-    """Say which figure of the paper shows the same, if one does."""
-    number = re.match(r"(\d)([a-z]+)_", panel.name)
-    return f"Compare Fig. {number[1]}{', '.join(number[2])} of Parks et al. (2025). " if number else ""
-
-
-def _not_drawn(missing: dict[Panel, str]) -> list[str]:
-    """Return what this store cannot show, at the end of the page, so that figures stand together."""
-    if not missing:
-        return []
-    words = [
-        f'<p class="missing" id="{escape(panel.name)}">Not drawn: <b>{escape(panel.title)}</b>: {escape(why)}</p>'
-        for panel, why in missing.items()
-    ]
-    return ["<section>\n<h2>What this store cannot show</h2>", *words, "</section>"]
-
-
-def _page(store: xr.DataTree, told: Summary, parts: list[str], damage: xr.Dataset | AnalysisError) -> str:
-    attributes = store.attrs
-    name = str(attributes["recipe"]["experiment"].get("name", "experiment"))
+def _page(
+    store: xr.DataTree,
+    told: Summary,
+    drawn: dict[Panel, str],
+    missing: dict[Panel, str],
+    damage: xr.Dataset | AnalysisError,
+) -> str:
     definition = ""
     if isinstance(damage, xr.Dataset):
         definition = (
@@ -253,11 +192,6 @@ def _page(store: xr.DataTree, told: Summary, parts: list[str], damage: xr.Datase
             f"({damage.attrs['noise_source']}); void at grey level {damage.attrs['void_grey']:.3g} "
             f"({damage.attrs['void_grey_source']})."
         )
-    return _PAGE.format(
-        title=escape(f"crackdask report: {name}"),
-        facts="\n".join(f"<dt>{escape(what)}</dt><dd>{escape(words)}</dd>" for what, words in told.facts),
-        warnings="\n".join(f'<p class="warning">{escape(words)}</p>' for words in told.warnings),
-        panels="\n".join(parts),
-        version=escape(str(attributes.get("crackdask_version", ""))),
-        definition=escape(definition),
-    )
+    name = str(store.attrs["recipe"]["experiment"].get("name", "experiment"))
+    version = str(store.attrs.get("crackdask_version", ""))
+    return markup.page(f"crackdask report: {name}", told.facts, told.warnings, drawn, missing, version, definition)

@@ -14,7 +14,8 @@ import numpy as np
 from crackdask.analysis.variants import Variant, compared
 from crackdask.grid import Box
 from crackdask.recipe.sweep import Sweep, toml_value
-from crackdask.report.page import HEAD, ReportError
+from crackdask.report.markup import HEAD
+from crackdask.report.page import ReportError
 
 _PAGE = (
     HEAD

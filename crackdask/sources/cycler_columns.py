@@ -47,6 +47,8 @@ class Columns:
         Headings.
     current, charge, step_charge
         Headings, or None: the current; the charge since the file began; the charge since the row before.
+    began
+        Heading of a column of dates beside a time that is none, or None.
     date
         Whether times are dates, not numbers.
     mean_current
@@ -60,6 +62,7 @@ class Columns:
     current: str | None
     charge: str | None
     step_charge: str | None
+    began: str | None
     date: bool
     mean_current: bool
     factors: Mapping[str, float]
@@ -67,7 +70,8 @@ class Columns:
     @property
     def read(self) -> list[str]:
         """Headings of all that is read."""
-        return [each for each in (self.time, self.voltage, self.current, self.charge, self.step_charge) if each]
+        wanted = (self.time, self.voltage, self.current, self.charge, self.step_charge, self.began)
+        return [each for each in wanted if each]
 
 
 def parted(heading: str) -> tuple[str, str]:
@@ -126,13 +130,15 @@ def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -
             '[electrochemistry], such as columns = {time = "Test_Time(s)", voltage = "Voltage(V)", '
             'current = "Current(A)"}'
         )
-    is_date = found["time"] == dated
+    name, unit = parted(found["time"])
+    is_date = any(re.fullmatch(each, name.lower()) for each in _DATES) or ("time" in chosen and not unit)
     factors = {
         what: 1.0 if is_date and what == "time" else _factor(what, heading, where) for what, heading in found.items()
     }
     current = found.get("current")
     return Columns(
-        found["time"], found["voltage"], current, found.get("charge"), found.get("step_charge"), is_date,
+        found["time"], found["voltage"], current, found.get("charge"), found.get("step_charge"),
+        None if is_date else dated, is_date,
         bool(current and current.startswith("<")), factors,
     )  # fmt: skip
 

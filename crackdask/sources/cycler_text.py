@@ -132,9 +132,7 @@ def _separator(heading: str) -> str:
 
 def _decimal(rows: Sequence[str], separator: str) -> str:
     """Return the decimal mark: a comma where cells have one and no cell that is a number has a point."""
-    if separator == ",":
-        return "."
-    cells = [cell.strip() for row in rows for cell in row.split(separator)]
+    cells = [cell.strip() for row in csv.reader(rows, delimiter=separator) for cell in row]
     commas = sum(bool(re.fullmatch(r"[-+]?\d*,\d+([eE][-+]?\d+)?", cell)) for cell in cells)
     points = sum(bool(re.fullmatch(r"[-+]?\d*\.\d+([eE][-+]?\d+)?", cell)) for cell in cells)
     return "," if commas > points else "."

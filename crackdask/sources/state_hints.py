@@ -14,19 +14,23 @@ from crackdask.sources.hdf5 import HDF5, groups_around, hdf5_file, text_of
 from crackdask.sources.scan_times import scan_times
 from crackdask.storage.locations import place
 
-#: 4.2V, 4.2 V, 4_2V, 4p2V, 4V2, 4200mV; not the V of a version (v2) or of a word.
+#: 4.2V, 4.2 V, 4_2V, 4p2V, 4V2, 4200mV; not the V of a version (v2) or of a word, nor the 3 of scan3_4V.
 _VOLTAGE = re.compile(
-    r"(?<![\d.])(?:(?P<mv>\d{3,4})[ _]?mV|(?P<int>\d)V(?P<frac>\d{1,2})|(?P<a>\d)(?:[.,p_](?P<b>\d{1,3}))?[ _]?V)"
-    r"(?![a-z\d])",
+    r"(?<![\d.])(?:(?P<mv>\d{3,4})[ _]?mV|(?P<int>\d)V(?P<frac>\d{1,2})|(?P<a>\d)[ _]?V"
+    r"|(?P<c>\d)[.,p](?P<d>\d{1,3})[ _]?V|(?<![a-z])(?P<e>\d)_(?P<f>\d{1,3})[ _]?V)(?![a-z\d])",
     re.IGNORECASE,
 )
 _WORDS = {
-    "pristine": ("pristine", "fresh", "uncycled", "ocv"),
+    "pristine": ("pristine", "fresh", "uncycled"),
     "discharge": ("dc", "dch", "dchg", "disch", "discharge", "discharged", "discharging", "lithiated"),
     "charge": ("c", "cc", "ch", "chg", "charge", "charged", "charging", "delithiated"),
     "aged": ("aged", "cycled", "ageing", "aging"),
 }
-_CYCLES = re.compile(r"(\d+)[ _-]?(?:cycles?|cyc)(?![a-z])|(?:cycles?|cyc)[ _-]?(\d+)", re.IGNORECASE)
+#: Letters in a row; a single one beside a digit is a unit or a rate (25C, C/20).
+_WORD = re.compile(r"[a-z]{2,}|(?<![\d.])[a-z](?![ _/-]?\d)", re.IGNORECASE)
+#: cycle 2, cyc02 count before 10 cycles, 100cyc: the 3 of scan3_cycle2 is of the scan.
+_CYCLE = re.compile(r"(?:cycle|cyc)[ _-]?(\d+)", re.IGNORECASE)
+_CYCLES = re.compile(r"(?<![a-z\d])(\d+)[ _-]?(?:cycles?|cyc)(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -51,22 +55,27 @@ def hints_of_name(name: str, origin: str = "from the name") -> dict[str, Hint]:
     voltages = {_volts(found) for found in _VOLTAGE.finditer(name)}
     if len(voltages) == 1:
         told["voltage"] = Hint(voltages.pop(), origin)
-    words = [word.lower() for word in re.split(r"[^A-Za-z]+", name) if word]
+    words = [word.lower() for word in _WORD.findall(name)]
     steps = {step for step, known in _WORDS.items() if any(word in known for word in words)}
-    if "aged" in steps or _CYCLES.search(name):
+    which, many = _CYCLE.search(name), _CYCLES.search(name)
+    if "aged" in steps or (many and not which):
         steps = {"aged"} if steps <= {"aged", "charge", "discharge"} else steps
+    if (
+        not steps and "ocv" in words and "voltage" not in told
+    ):  # before anything was done; later a rest is called so too
+        steps = {"pristine"}
     if len(steps) == 1:
         told["step"] = Hint(steps.pop(), origin)
-    if found := _CYCLES.search(name):
-        told["cycle"] = Hint(int(found[1] or found[2]), origin)
+    if found := which or many:
+        told["cycle"] = Hint(int(found[1]), origin)
     return told
 
 
 def _volts(found: re.Match[str]) -> float:
     if found["mv"]:
         return int(found["mv"]) / 1000
-    whole, part = (found["int"], found["frac"]) if found["int"] else (found["a"], found["b"] or "0")
-    return float(f"{whole}.{part}")
+    whole = found["int"] or found["a"] or found["c"] or found["e"]
+    return float(f"{whole}.{found['frac'] or found['d'] or found['f'] or '0'}")
 
 
 def state_hints(source: Source, name: str) -> dict[str, Hint]:

@@ -135,3 +135,44 @@ def test_what_the_cell_did_last_counts_not_what_it_gained() -> None:
     time = np.arange(0.0, 36.0 * current.size, 36.0)
     record = CyclerRecord(time, 3.0 + charge, current, charge, None, current.size)
     assert [rest.after for rest in rests(record, 600)] == ["", "discharge", "discharge"]
+
+
+# ---------------------------------------------------------------- what would be wrong in silence
+
+
+def recorded(time: Any, voltage: Any, current: Any, charge: Any) -> CyclerRecord:
+    time, voltage, current, charge = (np.asarray(each, float) for each in (time, voltage, current, charge))
+    return CyclerRecord(time, voltage, current, charge, START, len(time))
+
+
+def test_rows_far_apart_are_no_rest_while_a_current_flows() -> None:
+    time = np.arange(13) * 1200.0
+    current = np.where(np.arange(13) < 12, 2.0, 0.0)
+    found = rests(recorded(time, np.linspace(3.0, 4.2, 13), current, time / 1800), 600)
+    assert [(rest.begin, rest.end) for rest in found] == [(0, 0), (11 * 1200, 12 * 1200)]
+
+
+def test_a_pause_of_the_record_is_a_rest_where_no_charge_went() -> None:
+    time = np.array([0.0, 600, 1200, 9000, 9600])
+    found = rests(recorded(time, [3.0, 3.6, 4.2, 4.15, 4.0], [2, 2, 2, -2, -2], [0, 0.3, 0.6, 0.6, 0.3]), 900)
+    assert (1200, 9000, "charge") in [(rest.begin, rest.end, rest.after) for rest in found]
+
+
+def test_no_state_is_linked_within_a_gap_over_which_the_voltage_changed() -> None:
+    time = np.array([0.0, 10, 20, 8000, 8010])
+    record = recorded(time, [3.0, 3.0, 3.0, 4.2, 4.2], [2, 2, 2, 2, 0], [0, 0, 0, 0, 0])
+    asked_for = [Scanned("a", 3.6, "charge", START + timedelta(seconds=4010))]
+    (found,) = links(record, asked_for, 0.05, 600)
+    assert found.by == ""
+    assert "in a gap of the record of 2.2 h, over which the cell went from 3.000 to 4.200 V" in found.reason
+    flat = recorded(time, [3.6] * 5, [0.0] * 5, [0.0] * 5)
+    assert links(flat, asked_for, 0.05, 600)[0].by == "time"
+
+
+def test_a_voltage_at_the_edge_of_the_record_is_not_called_one_that_never_was() -> None:
+    true = cell_record(FIVE_STATES)
+    most = float(true.table["voltage"].max())
+    near, far = (Scanned("a", round(most + above, 3), "pristine") for above in (0.03, 0.1))
+    found = links(record_of(true, dated=False), [near, far], 0.05, 600)
+    assert [link.by for link in found] == ["", ""]
+    assert ["never is at" in link.reason for link in found] == [False, True]

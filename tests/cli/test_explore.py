@@ -18,12 +18,12 @@ from tests.support.tiny import Tiny, crackdask
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_asked_to_stop(finished: Tiny, ending: signal.Signals) -> None:
     command = [sys.executable, "-m", "crackdask", "explore", str(finished.store), "--no-browser", "--port", "0"]
-    command += ["--particle", "2"]
+    command += ["--particle", "2", "--show", "#solid=all&plane=yz"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             link = next(line.strip() for line in server.stdout if "token=" in line)
-            assert link.endswith("#particle=2")
+            assert link.endswith("#particle=2&solid=all&plane=yz")
             page = link.partition("#")[0]
             browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
             with browser.open(page, timeout=60) as answer:

@@ -24,6 +24,7 @@ import xarray as xr
 import zarr
 
 import crackdask
+from crackdask import analyse
 from crackdask.engine import growth
 from crackdask.engine import pass_runner as engine
 from crackdask.engine.checkpoints import Work
@@ -39,6 +40,7 @@ from crackdask.storage.locations import Place
 from crackdask.storage.service import PlaceError
 from crackdask.store.root import StoreError
 from tests.support.bucket import SECRET, Server, assert_alike, serving, upload
+from tests.support.explored import Asker, served
 from tests.support.growing import Growing
 from tests.support.tiny import Tiny, scan
 
@@ -251,6 +253,28 @@ def test_what_reads_a_store_reads_a_bucket(
     monkeypatch.setattr("crackdask.report.page._panels", lambda: PANELS[:1])  # each takes a second to draw
     assert local.crackdask("report", remote).code == 0
     assert (tmp_path / "remote-report" / "report.html").stat().st_size > 10_000
+
+
+def test_the_explorer_shows_a_bucket_as_it_shows_a_disk(local: Tiny, remote: Prefix, tmp_path: Path) -> None:
+    with served(local.store, report=tmp_path) as here, served(remote, report=tmp_path) as there:
+        ours, theirs = Asker(here), Asker(there)
+        words = {"plane": "xy", "index": 10, "level": 0, "row": 0, "column": 0}
+        for path, asked in (
+            ("tile", {**words, "volume": "grey", "state": 1}),
+            ("tile", {**words, "volume": "label", "state": 1}),
+            ("field", {"state": 0}),
+            ("column", {"column": "particles.voxels", "state": 1}),
+            ("particle", {"label": 1, "columns": "particles.grey_mean"}),
+            ("solid", {"label": 1, "state": 0}),
+        ):
+            wanted, found = ours(f"api/{path}", **asked), theirs(f"api/{path}", **asked)
+            assert (found.code, len(found.body) > 10) == (200, True), found.body
+            assert found.body == wanted.body, path
+        damage = analyse.damage(crackdask.open(local.store)).damage  # by a process of its own, which opens the bucket
+        column = theirs.array("api/column", "float32", column="damage.damage", state=1)
+        np.testing.assert_array_equal(column[damage.particle.values], damage.values[1].astype("f4"))
+        told, known = (asker.json("api/layout") for asker in (theirs, ours))
+        assert {**told, "stamp": "", "store": ""} == {**known, "stamp": "", "store": ""}
 
 
 def test_a_run_killed_at_random_moments_gives_the_same_objects(local: Tiny, bucket: Prefix, tmp_path: Path) -> None:

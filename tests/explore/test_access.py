@@ -21,7 +21,7 @@ from crackdask.explore.handlers import ANSWERS
 from crackdask.explore.server import Certificate
 from tests.support.explored import Asker, served
 
-PATHS = ["", "main.js", "bokeh/bokeh.min.js", "no/such/page", *(f"api/{name}" for name in ANSWERS)]
+PATHS = ["", "main.js", "report/", "bokeh/bokeh.min.js", "no/such/page", *(f"api/{name}" for name in ANSWERS)]
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "ü"])

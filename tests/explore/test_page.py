@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import crackdask
 from crackdask import analyse
 from crackdask.arrays import Array
+from crackdask.figures import PANELS
+from crackdask.report import markup
 from tests.support import browser as browsers
 from tests.support.browser import Watched
 from tests.support.explored import Asker, served
@@ -346,7 +349,7 @@ def test_without_the_token_the_page_is_not_there(chromium: Browser, asker: Asker
 
 def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, tree: xr.DataTree) -> None:
     label, _ = largest_in(volumes, tree, 0)
-    watched = visit(f"particle={label}")
+    watched = visit(f"particle={label}", 1024, 640)
     page, canvas = watched.page, watched.page.locator("#solid canvas")
 
     def seen() -> Array:
@@ -371,12 +374,12 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
     page.mouse.move(200, 300, steps=3)
     page.mouse.up()
     page.mouse.wheel(0, -300)
-    page.get_by_label("cut", exact=True).fill("0.2")
+    page.locator("#solid").get_by_label("cut", exact=True).fill("0.2")
     page.get_by_label("cracks below").fill("250")
     page.wait_for_timeout(400)
     after = seen()
     assert (after != before).any()
-    other = visit(page.url.partition("#")[2])
+    other = visit(page.url.partition("#")[2], 1024, 640)
     other.shown("#solid canvas", f"{label} 0,1,2")
     other.page.locator('#solid canvas[data-fine="true"]').wait_for()
     other_pixels = imagecodecs.png_decode(other.page.locator("#solid canvas").screenshot())[..., :3]
@@ -384,6 +387,113 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
     page.keyboard.press("Escape")
     page.locator("#solid").wait_for(state="hidden")
     watched.shown("#particle", str(label))  # which stays picked
+
+
+def test_all_particles_are_seen_in_space(visit: Open, told: Asker, volumes: xr.Dataset) -> None:
+    watched = visit("colour=particles.grey_mean", 1024, 640, told)
+    page, canvas = watched.page, watched.page.locator("#field canvas")
+
+    def seen() -> Array:
+        page.locator('#field canvas[data-fine="true"]').wait_for()
+        pixels: Array = imagecodecs.png_decode(canvas.screenshot())[..., :3]
+        assert (pixels.max(axis=2) > 40).mean() > 0.05  # it is not empty
+        return pixels
+
+    page.locator('#view[data-coloured="particles.grey_mean 0"]').wait_for()
+    page.locator("#space").click()
+    watched.shown("#field canvas", "0")
+    first = seen()
+    page.keyboard.press("ArrowRight")
+    watched.shown("#field canvas", "1")
+    assert (seen() != first).any()  # another state
+    page.keyboard.press("ArrowLeft")
+    watched.shown("#field canvas", "0")
+    np.testing.assert_array_equal(seen(), first)
+    page.locator("#colour").select_option("particles.equivalent_diameter_um")
+    page.locator('#view[data-coloured="particles.equivalent_diameter_um 0"]').wait_for()
+    page.wait_for_timeout(100)
+    coloured = seen()
+    assert (coloured != first).any()
+    page.get_by_label("tracked", exact=True).check()
+    page.locator("#count", has_text="of").wait_for()
+    page.locator("#field").get_by_label("cut", exact=True).fill("0.4")
+    page.wait_for_timeout(400)
+    assert (seen() != coloured).any()
+    # What is seen straight from above is the first label below each voxel: a click there picks it.
+    page.evaluate("location.hash = '#solid=field&turn=[0,1.57]&tab=table'")
+    page.wait_for_timeout(500)
+    labels = volumes.label.values[0]
+    depth, rows, columns = labels.shape
+    above = labels[::-1]
+    top = np.take_along_axis(above, (above > 0).argmax(axis=0)[None], 0)[0]
+    label = int(np.argmax(np.bincount(top[top > 0])))
+    inside = np.argwhere(top == label)
+    row, column = inside[np.argmin(((inside - inside.mean(axis=0)) ** 2).sum(axis=1))]
+    box = canvas.bounding_box()
+    assert box is not None
+    half = 0.97 * np.hypot(np.hypot(depth, rows), columns) / 2  # voxels from the middle to the nearer edge
+    scale = min(box["width"], box["height"]) / 2 / half
+    # Seen so, y goes to the right and x upwards, away from who looks.
+    x = box["width"] / 2 + (row + 0.5 - rows / 2) * scale
+    y = box["height"] / 2 + (column + 0.5 - columns / 2) * scale
+    canvas.click(position={"x": x, "y": y})
+    watched.shown("#particle", str(label))
+    page.keyboard.press("v")
+    page.locator("#field").wait_for(state="hidden")
+
+
+def test_the_cell_stands_beside_its_particles(visit: Open, told: Asker, tmp_path: Path) -> None:
+    record = told.json("api/cell")
+    watched = visit("tab=cell&state=1&particle=1", to=told)
+    page = watched.page
+    watched.shown("#cell", "time 1 1")
+    page.get_by_text("is linked to no moment of the record: no rest fits").wait_for()
+    saved = list(csv.DictReader(io.StringIO(watched.saved("#cell figure >> nth=0 >> text=save CSV", tmp_path))))
+    assert [float(row["voltage_v"]) for row in saved] == record["voltage"]
+    page.get_by_text("over charge", exact=True).click()
+    watched.shown("#cell", "charge 1 1")
+    rows = list(csv.DictReader(io.StringIO(watched.saved("#cell figure >> nth=1 >> text=save CSV", tmp_path))))
+    damage = told.json("api/particle", label=1, columns="damage.damage")["columns"]["damage.damage"]
+    assert [row["damage"] and float(row["damage"]) for row in rows] == ["" if v is None else v for v in damage]
+    assert float(rows[1]["charge_mAh_per_g"]) == record["states"][1]["charge"]
+    assert page.get_by_role("link", name="report").is_hidden()
+
+
+def test_measured_cracks_are_shown_inside_a_particle(visit: Open, told: Asker, told_store: Path) -> None:
+    table = crackdask.open(told_store)["cracks"].to_dataset()
+    label = int(table.skeleton_voxels.values[1].argmax()) + 1
+    watched = visit(f"particle={label}&state=1&solid=one&cut=0&surface=0", 1024, 640, told)
+    page, canvas = watched.page, watched.page.locator("#solid canvas")
+
+    def blue() -> int:
+        page.locator('#solid canvas[data-fine="true"]').wait_for()
+        pixels = imagecodecs.png_decode(canvas.screenshot())[..., :3].astype(int)
+        return int(((pixels[..., 2] > 90) & (pixels[..., 2] - pixels[..., 0] > 30)).sum())
+
+    watched.shown("#solid canvas", f"{label} 1")
+    assert blue() > 20  # the skeleton
+    page.get_by_label("measured cracks").uncheck()
+    page.get_by_label("cracks below").wait_for()
+    page.wait_for_timeout(400)
+    assert blue() == 0
+
+
+def test_the_report_leads_to_its_particles(visit: Open, told_store: Path, tmp_path: Path) -> None:
+    panel = PANELS[0]
+    part = markup.section(panel, b'<svg xmlns="http://www.w3.org/2000/svg"/>', "particle=15&tab=table", "told.zarr")
+    page = markup.page("a report", [], ["a warning"], {panel: part}, {}, "0", "")
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    with served(told_store, report=tmp_path) as held:
+        watched = visit(to=Asker(held))
+        with watched.page.context.expect_page() as opened:
+            watched.page.get_by_role("link", name="report").click()
+        shown = opened.value
+        shown.get_by_role("link", name="Warnings (1)").click()
+        assert shown.get_by_text("crackdask explore told.zarr").is_hidden()
+        shown.get_by_role("link", name="Open particle 15 in the explorer").click()
+        shown.locator('#particle[data-shown="15"]').wait_for(state="attached")
+        assert shown.locator("#tabs [aria-selected=true]").text_content() == "table"
+        watched.page.context.close()
 
 
 def test_the_keys_are_told(visit: Open) -> None:
@@ -422,20 +532,25 @@ OUT_OF_PLACE = """all => {
     ("tab", "width", "height"),
     [
         ("particle&solid=all", 1280, 800),
+        ("cell&solid=field", 1280, 800),
         *((tab, 1280, 800) for tab in ("particle", "table", "charts")),
         ("charts", 1920, 1080),  # where all of them are seen
         ("charts", 2560, 1440),
     ],
 )
 def test_nothing_is_cut_off_or_lies_over_another(
-    visit: Open, volumes: xr.Dataset, tree: xr.DataTree, tab: str, width: int, height: int
+    visit: Open, told: Asker, volumes: xr.Dataset, tree: xr.DataTree, tab: str, width: int, height: int
 ) -> None:
     label, _ = largest_in(volumes, tree, 0)
     words = f'tab={tab}&particle={label}&colour=damage.damage&where=[["particles.tracked",0,1,1]]'
-    watched = visit(words, width, height)
+    watched = visit(words, width, height, told)
     page = watched.page
     watched.shown("#particle", str(label))
     page.locator("#count", has_text="of").wait_for()
+    if "solid=all" in tab:
+        page.get_by_label("measured cracks").wait_for()
+    if "cell" in tab or width > 1800:
+        watched.shown("#cell", f"time 0 {label}")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
     kinds = "button, select, input, .bar > label, h1, h2, output, .chart, #frame, .film"

@@ -11,10 +11,17 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import crackdask
 from crackdask import analyse
-from crackdask.explore import one_particle
+from crackdask.cracks import cracks_of
+from crackdask.explore import field, one_particle
+from crackdask.explore.cell import few_rows
+from crackdask.explore.columns import Columns
 from crackdask.explore.explored import Explored
+from crackdask.explore.handlers import ANSWERS
 from crackdask.explore.planes import PLANES, TILE
+from crackdask.explore.report_files import WrittenReport
+from crackdask.explore.tables import Tables
 from tests.support.explored import Asker, served
 from tests.support.tiny import Tiny
 
@@ -43,6 +50,20 @@ def test_a_tile_is_a_plane_of_the_volume(asker: Asker, tree: xr.DataTree, plane:
             "api/tile", str(values.dtype), volume=volume, state=1, plane=plane, index=index, level=0, row=0, column=0
         )
         np.testing.assert_array_equal(found, wanted[:TILE, :TILE])
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_both_volumes_come_in_one_answer(asker: Asker, tree: xr.DataTree, plane: str) -> None:
+    volumes = tree["volumes"].to_dataset()
+    grey, label = (volumes[name].values.take(7, 1 + PLANES[plane])[2] for name in ("grey", "label"))
+    words: dict[str, Any] = {"state": 2, "plane": plane, "index": 7, "level": 0, "row": 0, "column": 0}
+    answer = asker("api/tile", volume="both", **words)
+    count = int(answer.headers["X-Runs"])
+    labels, lengths = np.frombuffer(answer.body, "<u4", 2 * count).reshape(2, count)
+    assert 3 < count < label.size / 4
+    np.testing.assert_array_equal(np.repeat(labels, lengths).reshape(label.shape), label)
+    np.testing.assert_array_equal(np.frombuffer(answer.body[8 * count :], "u1").reshape(grey.shape), grey)
+    assert answer.headers["X-Shape"] == ",".join(map(str, grey.shape))
 
 
 def test_a_voxel_is_that_of_the_store(asker: Asker, tree: xr.DataTree) -> None:
@@ -185,16 +206,85 @@ def test_a_solid_is_the_box_of_the_particle(asker: Asker, tree: xr.DataTree) -> 
 
 
 def test_a_solid_of_any_size_is_bounded(asker: Asker, whole_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    view = Explored(whole_store).view
+    view = Explored(whole_store, WrittenReport(whole_store)).view
     label = int(np.argmax(view.columns.array("particles/voxels")[0])) + 1
-    fine = one_particle.solid(view.planes, view.columns, label, 0)
+    fine = one_particle.solid(view, label, 0)
     for most in (11, 7, 3, 1):
         monkeypatch.setattr(one_particle, "SOLID", most + 1)
-        told = one_particle.solid(view.planes, view.columns, label, 0)
+        told = one_particle.solid(view, label, 0)
         assert max(told["grey"].shape) <= most + 1 < max(fine["grey"].shape)
         assert told["own"].shape == told["grey"].shape
         assert told["step"] > 1
         assert (told["first"] <= fine["first"]).all()
+
+
+def test_cracks_of_a_solid_are_those_of_the_table(told: Asker, told_store: Path) -> None:
+    store = crackdask.open(told_store)
+    table = store["cracks"].to_dataset().load()
+    label = int(table.skeleton_voxels.values[1].argmax()) + 1
+    for state, name in enumerate(table.state.values):
+        answer = told("api/solid", label=label, state=state)
+        shape, first = ([int(n) for n in answer.headers[word].split(",")] for word in ("X-Shape", "X-First"))
+        parts = np.frombuffer(answer.body, "u1").reshape(-1, *shape)
+        assert len(parts) == (3 if table.computed[state] else 2)  # those of the first state were not measured
+        if not np.isfinite(table.solid_grey[state, label - 1]):
+            assert not parts[2:].any()  # it is absent, too
+            continue
+        true = cracks_of(store, label, str(name))
+        wanted = np.where(true.skeleton, 2, true.crack.astype(np.uint8))
+        edges = [
+            float(true[axis][0]) / um - 0.5 for axis, um in zip("zyx", store.attrs["identity"]["voxel_um"], strict=True)
+        ]
+        box = tuple(slice(round(a) - b, round(a) - b + n) for a, b, n in zip(edges, first, wanted.shape, strict=True))
+        np.testing.assert_array_equal(parts[2][box], wanted)
+        assert np.count_nonzero(parts[2]) == int(table.crack_voxels[state, label - 1])
+        assert np.count_nonzero(parts[2] == 2) == int(table.skeleton_voxels[state, label - 1])
+    assert int(table.skeleton_voxels[1, label - 1]) > 3
+
+
+def test_cracks_of_before_a_rerun_are_not_told(told_store: Path) -> None:
+    view = Explored(told_store, WrittenReport(told_store)).view
+    stale = Tables(told_store, {**view.facts, "steps": {}}, view.planes.array)
+    for tables, there in ((view.columns.tables, True), (stale, False)):
+        assert (tables.cracked() is not None) is there
+        assert ("cracks.crack_voxels" in Columns(tables, view.analysed).known) is there
+
+
+def test_the_whole_field_is_every_so_many_voxels(
+    asker: Asker, tree: xr.DataTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = tree["volumes"].to_dataset().label.values
+    np.testing.assert_array_equal(asker.array("api/field", "uint32", state=1), labels[1])
+    monkeypatch.setattr(field, "MOST", labels[0].size - 1)
+    found = asker("api/field", state=2)
+    assert found.headers["X-Step"] == "2"
+    wanted = labels[2, ::2, ::2, ::2]
+    np.testing.assert_array_equal(np.frombuffer(found.body, "<u4").reshape(wanted.shape), wanted)
+    monkeypatch.setattr(field, "_DECODED", 10)
+    refused = asker("api/field", state=2)
+    assert (refused.code, b"no level that is coarse enough" in refused.body) == (409, True)
+
+
+@pytest.mark.parametrize("path", ["tile", "strip", "solid", "field", "cell"])
+def test_pictures_do_not_wait_for_the_analysis(path: str) -> None:
+    assert not ANSWERS[path].slow  # type: ignore[attr-defined]
+
+
+def test_the_record_of_the_cell_is_told(told: Asker, told_store: Path, asker: Asker) -> None:
+    record = analyse.cell_record(crackdask.open(told_store))
+    found = told.json("api/cell")
+    rows = few_rows(record.cell_voltage.values)
+    assert 100 < len(rows) == len(found["hours"])
+    np.testing.assert_allclose(found["hours"], record.time.values[rows] / 3600)
+    np.testing.assert_allclose(found["charge"], record.specific_charge.values[rows])
+    assert (found["unit"], found["start"]) == ("mAh/g", "2026-03-14 08:00")
+    assert [state["reason"] for state in found["states"]] == ["a rest", "a rest", "no rest fits"]
+    assert found["states"][2]["begin"] is None
+    np.testing.assert_allclose(found["states"][1]["charge"], 100 * float(record.scan_charge[1]))
+    assert told.json("api/columns")["cell"]
+    assert not asker.json("api/columns")["cell"]
+    refused = asker("api/cell")
+    assert (refused.code, b"no record of the cell" in refused.body) == (409, True)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +358,30 @@ def test_a_damaged_chunk_is_said_and_not_shown_as_background(ran: Tiny) -> None:
         answer = Asker(held)("api/tile", state=1, **words)
         assert answer.code == 409
         assert b"it is not there" in answer.body
+
+
+def test_the_report_is_shown_once_it_is_written(whole_store: Path, tmp_path: Path) -> None:
+    with served(whole_store, report=tmp_path / "report") as held:
+        ask = Asker(held)
+        assert not ask.json("api/layout")["report"]
+        missing = ask("report/")
+        assert (missing.code, missing.body) == (404, b"there is no report yet: `crackdask report STORE` writes it\n")
+        (tmp_path / "report" / "figures").mkdir(parents=True)
+        (tmp_path / "report" / "report.html").write_text('<!DOCTYPE html>\n<html lang="en">\n<p>told</p>')
+        (tmp_path / "report" / "figures" / "2c_pies.csv").write_text("a,b\n")
+        (tmp_path / "report" / "figures" / "notes.txt").write_text("secret")
+        (tmp_path / "report" / "figures" / "link.csv").symlink_to("/etc/passwd")
+        assert ask.json("api/layout")["report"]
+        page = ask("report/")
+        assert b'<html lang="en" class="served">' in page.body
+        assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+        assert ask("report/figures/2c_pies.csv").body == b"a,b\n"
+        for name in ("figures/notes.txt", "figures/link.csv", "figures/", "report.html", "..", "../report/report.html",
+                     "figures/../report.html", "%2e%2e/report/report.html"):  # fmt: skip
+            answer = ask(f"report/{name}")
+            assert answer.code in (400, 404), name
+            assert b"told" not in answer.body
+        assert Asker(held, token="wrong")("report/").code == 403
 
 
 def test_a_store_that_changes_is_opened_anew(ran: Tiny) -> None:

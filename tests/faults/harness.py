@@ -405,10 +405,13 @@ IN_ORDER = (
 )  # fmt: skip
 
 
+#: Steps of the runs that are killed: of tomograms, without a cycler.
+DONE = [step for step in STEPS if step not in ("reconstruct", "electrochemistry")]
+
+
 def one_of_every_step(rng: random.Random) -> list[str]:
     """Return a unit of every step, by chance, in the order of a run."""
-    done = [step for step in STEPS if step not in ("reconstruct", "electrochemistry")]  # tomograms, and no cycler
-    chosen = {step: rng.choice([unit for unit in IN_ORDER if unit.startswith(f"{step}-")]) for step in done}
+    chosen = {step: rng.choice([unit for unit in IN_ORDER if unit.startswith(f"{step}-")]) for step in DONE}
     return sorted(chosen.values(), key=IN_ORDER.index)
 
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.faults.harness import LAST, Cluster, Lab, Moments, Process, one_of_every_step, until
+from tests.faults.harness import DONE, LAST, Cluster, Lab, Moments, Process, one_of_every_step, until
 from tests.support.fault_counts import COUNTS
 
 
@@ -55,7 +55,7 @@ def test_all_workers_in_every_step(lab: Lab, moments: Moments) -> None:
             lab.go_on()
         cluster.add(cluster.workers)
     assert run.wait() == 0, run.said
-    lab.check_lost(in_flight=9 * 2)
+    lab.check_lost(in_flight=len(DONE) * 2)
     lab.check_same()
 
 
@@ -81,7 +81,7 @@ def test_the_scheduler_in_every_step(lab: Lab, moments: Moments) -> None:
         lab.status()
         cluster.restart()
     lab.finish("--cluster", cluster.address)
-    lab.check_lost(in_flight=9 * 2)
+    lab.check_lost(in_flight=len(DONE) * 2)
     lab.check_same()
 
 
@@ -102,7 +102,7 @@ def test_the_client_in_every_step(lab: Lab, moments: Moments) -> None:
     promised = list(told.rerun)
     said = lab.finish("--cluster", cluster.address)
     assert lab.said_to_be_done(said) == promised
-    lab.check_lost(in_flight=9 * 2)
+    lab.check_lost(in_flight=len(DONE) * 2)
     lab.check_same()
 
 

@@ -139,12 +139,28 @@ def test_a_nexus_file_tells_its_sample_and_its_time(tmp_path: Path) -> None:
     [
         ("4.2V", 4.2), ("4_2V_charge", 4.2), ("4p35 V", 4.35), ("s12_4V2", 4.2), ("300mV", 0.3), ("V4", None),
         ("scan_v2", None), ("3.0V_to_4.2V", None), ("14.2V", None), ("4.2Volume", None), ("2V4_b", 2.4),
-        ("4.2v-dc", 4.2),
+        ("4.2v-dc", 4.2), ("scan3_4V", 4.0), ("scan_3_4V", 3.4), ("s1_3.7V", 3.7), ("5mV", None), ("4V", 4.0),
     ],
 )  # fmt: skip
 def test_voltages_that_names_tell(name: str, voltage: float | None) -> None:
     found = hints_of_name(name).get("voltage")
     assert (found.value if found else None) == voltage
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "cycle"),
+    [
+        ("pristine_25C", "pristine", None), ("4.2V_25C", None, None), ("C20_4.2V", None, None),
+        ("4.2V_C", "charge", None), ("C_20_3V", None, None), ("4.2V_OCV", None, None), ("ocv", "pristine", None),
+        ("scan3_cycle2", None, 2),
+        ("charge_cycle1", "charge", 1), ("DC_cyc02", "discharge", 2), ("10cycles", "aged", 10),
+        ("charged_100_cycles", "aged", 100), ("scan3_cycles", None, None), ("aged_cycle10", "aged", 10),
+        ("charge_discharge", None, None), ("cell7_4.2V_charging", "charge", None), ("s2_dc_2.5V", "discharge", None),
+    ],
+)  # fmt: skip
+def test_steps_and_cycles_that_names_tell(name: str, step: str | None, cycle: int | None) -> None:
+    found = hints_of_name(name)
+    assert [found[key].value if key in found else None for key in ("step", "cycle")] == [step, cycle]
 
 
 def test_scans_of_one_name_get_several(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from crackdask.analysis import findings
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.cli import demo as cli_demo
 from crackdask.phantom import FIVE_STATES
+from crackdask.report.markup import section
 from crackdask.report.page import Report, report
 from crackdask.report.summary import summary
+from crackdask.store.open import open_store
 from tests.support.pictured import PARTICLES, electrode
 from tests.support.tiny import Tiny, crackdask
 
@@ -73,9 +75,29 @@ def test_every_figure_is_there_with_its_numbers(made: Report) -> None:
     )
     assert set(made.files) == {path for path in folder.rglob("*") if path.is_file()}
     page = made.page.read_text(encoding="utf-8")
-    for link in re.findall(r'href="([^"]*)"', page):
-        assert (folder / link).is_file()
+    links = re.findall(r'href="([^"]*)"', page)
+    for link in links:
+        assert link.startswith(("#", "../")) or (folder / link).is_file()
     assert re.findall(r'<section id="([^"]*)"', page) == NAMES
+
+
+def test_the_contents_lead_to_every_figure(made: Report) -> None:
+    page = made.page.read_text(encoding="utf-8")
+    contents = re.findall(r'<li><a href="#([^"]*)">([^<]*)</a>', page.partition("<nav")[2].partition("</nav>")[0])
+    names = [name for name, _ in contents]
+    assert names == ["warnings", *NAMES]
+    assert [words for _, words in contents[1:]] == [panel.title for panel in figures.PANELS]
+    assert all(len(re.findall(rf'id="?{name}["> ]', page)) == 1 for name in names)
+
+
+def test_figures_of_a_particle_lead_to_it_in_the_explorer(made: Report) -> None:
+    page = made.page.read_text(encoding="utf-8")
+    crack = pd.read_csv(made.page.parent / "figures" / "4i_crack_surface.csv").particle[0]
+    part = page.partition('id="4i_crack_surface"')[2].partition("</section>")[0]
+    assert f'<a href="../#particle={crack}&amp;solid=all">Open particle {crack}' in part
+    assert "crackdask explore" not in part  # a store in memory has no name to be opened by
+    told = section(figures.PANELS[0], b"", "particle=3&solid=all", "my cell.zarr")
+    assert "crackdask explore &#x27;my cell.zarr&#x27; --show &#x27;particle=3&amp;solid=all&#x27;" in told
 
 
 def test_the_tables_hold_the_numbers_of_the_analysis(store: xr.DataTree, made: Report) -> None:
@@ -204,7 +226,8 @@ def test_what_cannot_be_drawn_says_why(tmp_path: Path) -> None:
     assert "Reconstruction" not in page
     assert page.count("Not drawn: ") == len(found.missing)
     assert all("no particles of 40 tracked" in why for why in found.missing.values())
-    assert page.index("What this store cannot show") > page.rindex("<img")
+    assert page.index("<h2>What this store cannot show") > page.rindex("<img")
+    assert '<a href="#not-drawn">What this store cannot show' in page
 
 
 def test_nothing_stale_stays_beside_a_new_report(store: xr.DataTree, tmp_path: Path) -> None:
@@ -236,6 +259,11 @@ def test_the_command(finished: Tiny, tmp_path: Path) -> None:
     page = (tmp_path / "made" / "report.html").read_text(encoding="utf-8")
     assert "<h1>crackdask report: tiny</h1>" in page
     assert len(pictures(page)) >= 4
+    words = (
+        rf"crackdask explore {finished.store.name} --show &#x27;particle=(\d+)&amp;at=\[([\d.]+),([\d.]+),([\d.]+)\]"
+    )
+    label, *place = (int(float(number)) for number in re.findall(words, page)[0])
+    assert int(open_store(finished.store)["volumes"].label[(0, *place)]) == label
 
 
 def test_the_default_folder_lies_beside_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

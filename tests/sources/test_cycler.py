@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from crackdask.phantom.cell_record import START, CellRecord, cell_record, write_mpt
 from crackdask.phantom.cell_states import FIVE_STATES
 from crackdask.sources import SourceError
-from crackdask.sources.cycler import MOST_ROWS, CyclerRecord, Reading, read_record
+from crackdask.sources.cycler import CyclerRecord, Reading, read_record
 from crackdask.sources.cycler_columns import columns_of
+from crackdask.sources.cycler_curve import MOST_ROWS
 from crackdask.sources.cycler_text import parsed_date
 
 TRUE = cell_record(FIVE_STATES)
@@ -239,3 +240,112 @@ def test_of_a_long_file_a_curve_is_kept_and_all_charge_is_counted(tmp_path: Path
     assert record.charge.max() == pytest.approx((count // 2) / 3600, rel=1e-4)
     assert record.charge[-1] == pytest.approx(0, abs=1e-3)
     assert peak < 120 * 2 * MOST_ROWS  # bytes: what is kept and what is read at once, not the file
+
+
+# ---------------------------------------------------------------- what would be wrong in silence
+
+
+def short(**columns: Any) -> pd.DataFrame:
+    """Return a table of a cell that is charged for an hour, ten minutes a row."""
+    time = np.arange(7) * 600.0
+    return pd.DataFrame({"time_s": time, "voltage_V": 3.7 + time * 1e-5, "current_mA": 2.0, **columns})
+
+
+def saved(table: pd.DataFrame, path: Path, **how: Any) -> Path:
+    table.to_csv(path, index=False, **how)
+    return path
+
+
+def test_a_charge_that_begins_again_in_each_step_is_refused(tmp_path: Path) -> None:
+    path = saved(short(**{"Capacity(mAh)": [0, 1 / 3, 2 / 3, 0, 1 / 3, 2 / 3, 1]}), tmp_path / "cell.csv")
+    with pytest.raises(SourceError, match=r"'Capacity\(mAh\)' begins again in row 4 .* leave columns.charge out"):
+        read(path, columns={"charge": "Capacity(mAh)"})
+    assert read(path).charge[-1] == pytest.approx(2.0)
+    goes_on = saved(short(**{"Capacity(mAh)": np.arange(7) / 3}), tmp_path / "other.csv")
+    assert read(goes_on, columns={"charge": "Capacity(mAh)"}).charge[-1] == pytest.approx(2.0)
+
+
+def test_a_charge_that_comes_back_to_nothing_by_a_current_is_none_that_begins_again(tmp_path: Path) -> None:
+    current = [2.0, 2.0, 2.0, -2.0, -2.0, -2.0, -2.0]
+    charge = [0.0, 1 / 3, 2 / 3, 1 / 3, 0.0, -1 / 3, -2 / 3]
+    table = short(**{"current_mA": current, "Capacity(mAh)": charge})
+    assert read(saved(table, tmp_path / "c.csv"), columns={"charge": "Capacity(mAh)"}).charge[-1] == pytest.approx(
+        -2 / 3
+    )
+
+
+@pytest.mark.parametrize("heading", ["Date", "Time (min)"])
+def test_dates_as_a_spreadsheet_counts_them(heading: str, tmp_path: Path) -> None:
+    table = short().rename(columns={"time_s": heading})
+    days = 44_492.46 + np.arange(7) / 144
+    if heading == "Date":
+        table[heading] = days
+        found = read(saved(table, tmp_path / "c.csv"))
+        assert found.start is not None
+        assert abs(found.start - datetime(2021, 10, 23, 11, 2, 24)) < timedelta(seconds=1)
+    else:  # dates under a heading of minutes
+        table[heading] = [f"2021-10-23 11:{k}0:00" if k < 6 else "2021-10-23 12:00:00" for k in range(7)]
+        found = read(saved(table, tmp_path / "c.csv"))
+        assert found.start == datetime(2021, 10, 23, 11)
+    np.testing.assert_allclose(found.time, np.arange(7) * 600.0, atol=1e-3)
+
+
+def test_seconds_since_1970_and_numbers_that_are_no_dates(tmp_path: Path) -> None:
+    table = short().rename(columns={"time_s": "timestamp"})
+    table["timestamp"] += 1_634_986_944.0
+    found = read(saved(table, tmp_path / "c.csv"))
+    assert found.start == datetime(2021, 10, 23, 11, 2, 24)
+    table["timestamp"] -= 1_634_986_944.0
+    with pytest.raises(SourceError, match=r"'timestamp' holds 0\.0, which is no date"):
+        read(saved(table, tmp_path / "d.csv"))
+
+
+def test_rows_without_a_number_are_counted(tmp_path: Path) -> None:
+    table = short().astype(object)
+    table.loc[2, "voltage_V"] = "overload"
+    table.loc[4, "current_mA"] = ""
+    found = read(saved(table, tmp_path / "c.csv"))
+    assert found.rows == 5
+    assert found.notes == (f"{tmp_path}/c.csv: 2 rows without a number were left out",)
+    assert read(saved(short(), tmp_path / "d.csv")).notes == ()
+
+
+def test_a_date_beside_the_time_tells_when_the_file_began(tmp_path: Path) -> None:
+    table = short(Date_Time=[f"10/23/2021 11:{k}0:00" if k < 6 else "10/23/2021 12:00:00" for k in range(7)])
+    table = table.rename(columns={"time_s": "Test_Time(s)"})
+    table["Test_Time(s)"] += 100.0
+    found = read(saved(table, tmp_path / "c.csv"))
+    assert found.start == datetime(2021, 10, 23, 11)
+    np.testing.assert_allclose(found.time, np.arange(7) * 600.0)
+
+
+def test_a_column_of_dates_may_be_named(tmp_path: Path) -> None:
+    table = short(When=[f"23.10.2021 11:{k}0:00" if k < 6 else "23.10.2021 12:00:00" for k in range(7)])
+    found = read(saved(table, tmp_path / "c.csv"), columns={"time": "When"})
+    assert found.start == datetime(2021, 10, 23, 11)
+
+
+def test_quoted_decimal_commas(tmp_path: Path) -> None:
+    table = short().map(lambda value: f"{value:.5f}".replace(".", ","))
+    found = read(saved(table, tmp_path / "c.csv", quoting=1))
+    assert found.voltage[3] == pytest.approx(3.718)
+
+
+def test_a_quote_in_a_comment_of_the_header_is_no_beginning_of_a_cell(tmp_path: Path) -> None:
+    ec_lab(tmp_path / "cell.mpt")
+    lines = (tmp_path / "cell.mpt").read_bytes().split(b"\n")
+    wanted = read(tmp_path / "cell.mpt").rows
+    lines[2] = b'"The best cell'
+    (tmp_path / "cell.mpt").write_bytes(b"\n".join(lines))
+    assert read(tmp_path / "cell.mpt").rows == wanted
+
+
+def test_a_last_line_that_is_being_written_is_left(tmp_path: Path) -> None:
+    path = saved(short(), tmp_path / "c.csv")
+    whole = path.read_bytes()
+    for cut in range(1, 12):
+        path.write_bytes(whole[:-cut])
+        assert read(path).rows == 6
+        np.testing.assert_array_equal(read(path).voltage, 3.7 + np.arange(6) * 600 * 1e-5)
+    path.write_bytes(whole)
+    assert read(path).rows == 7

@@ -66,8 +66,11 @@ class Watched:
     wrong: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, context: BrowserContext, home: str) -> Watched:
-        """Open an empty page that may ask for nothing but what begins with `home`."""
+    def of(cls, context: BrowserContext, home: str, *, hold: bool = True) -> Watched:
+        """Open an empty page that may ask for nothing but what begins with `home`; it is told, and held back or not.
+
+        To be held back a request waits for this process, which is what most of the time goes to that a page waits.
+        """
         watched = cls(context.new_page())
         page = watched.page
         page.set_default_timeout(30_000)
@@ -75,14 +78,20 @@ class Watched:
         page.on("pageerror", lambda error: watched.wrong.append(str(error)))
 
         def look(route: Any) -> None:
-            if route.request.url.startswith((home, "data:", "blob:")):
-                route.continue_()
-            else:
-                watched.wrong.append(f"asked for {route.request.url}")
-                route.abort()
+            before = len(watched.wrong)
+            watched.note(route.request.url, home)
+            route.continue_() if len(watched.wrong) == before else route.abort()
 
-        page.route("**/*", look)
+        if hold:
+            page.route("**/*", look)
+        else:
+            page.on("request", lambda asked: watched.note(asked.url, home))
         return watched
+
+    def note(self, url: str, home: str) -> None:
+        """Keep what was asked for elsewhere."""
+        if not url.startswith((home, "data:", "blob:")):
+            self.wrong.append(f"asked for {url}")
 
     def shown(self, what: str, value: str) -> None:
         """Wait until an element says that it shows something."""

@@ -18,17 +18,18 @@ from tornado.httpclient import HTTPClient, HTTPRequest, HTTPResponse
 
 from crackdask.arrays import Array
 from crackdask.explore.server import Served
+from crackdask.storage.locations import Place
 
 
 @contextmanager
-def served(store: Path, **options: Any) -> Iterator[Served]:
+def served(store: Place, **options: Any) -> Iterator[Served]:
     """Serve a store at a free port of this machine."""
     begun: Queue[Any] = Queue()
 
     async def serve() -> None:
         stop = asyncio.Event()
         try:
-            held = Served(store, **{"port": 0, **options})
+            held = Served(store, **{"report": Path("no report"), "port": 0, **options})
         except Exception as error:
             begun.put(error)
             return

@@ -180,6 +180,7 @@ def run(order: Mapping[str, Any]) -> None:
     os.environ.update(order["env"])
     os.chdir(order["cwd"])
     random.seed()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began the tests in the background
     dask.config.refresh()  # which reads the environment
     first, *rest = order["words"]
     if first == "-m":

@@ -60,9 +60,9 @@ const KEYS = [
   ["c", "go to the picked particle"],
   ["n p", "next particle, particle before, in the order of the table"],
   ["o", "particles filled, outlined, not drawn"],
-  ["v", "the picked particle in 3D: one state, all states side by side, closed"],
+  ["v", "in 3D: the picked particle in one state, in all states side by side; the whole field; closed"],
   ["f", "only tracked particles, or all"],
-  ["t", "particle, table, charts"],
+  ["t", "particle, table, charts, cell"],
   ["d", "light or dark"],
   ["Esc", "close 3D; then, forget what was marked in a chart; then, the picked particle"],
   ["?", "this page"],
@@ -72,7 +72,7 @@ const MOUSE = [
   ["click", "pick the particle; click beside all to pick none"],
   ["drag", "move the picture"],
   ["wheel", "closer, farther; with Shift: slice by slice"],
-  ["in 3D", "drag turns the particle, the wheel brings it closer, a double click turns it back"],
+  ["in 3D", "drag turns it, the wheel brings it closer, a double click turns it back; a click in the whole field picks a particle"],
 ];
 
 function fillHelp() {

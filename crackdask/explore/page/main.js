@@ -1,12 +1,14 @@
 // Where the page begins: it asks what there is, and joins its parts.
 // @ts-check
 
+import { CellPanel } from "./cell_panel.js";
 import { ChartsPanel } from "./charts_panel.js";
 import { Choosing } from "./choosing.js";
 import { followColouring } from "./colouring.js";
 import { Columns } from "./columns.js";
 import { fillControls } from "./controls.js";
 import { byId } from "./elements.js";
+import { followField } from "./field_panel.js";
 import { fillFilters, setFilter } from "./filters.js";
 import { followKeys } from "./keyboard.js";
 import { ParticleTable } from "./particle_table.js";
@@ -15,8 +17,9 @@ import { followPointer } from "./pointer.js";
 import * as server from "./server.js";
 import { Settings } from "./settings.js";
 import { followRun } from "./running.js";
-import { followSolid, nextSolid } from "./solid_panel.js";
-import { followTabs, TABS } from "./tabs.js";
+import { followSolid } from "./solid_panel.js";
+import { nextSolid } from "./space_panel.js";
+import { followTabs, tabsOf } from "./tabs.js";
 import { followTheme, nextTheme } from "./theme.js";
 import { VolumeView } from "./volume_view.js";
 
@@ -49,6 +52,7 @@ async function begin() {
   settings.addEventListener("change", () => {
     byId("error").hidden = true;
   });
+  byId("report").hidden = !layout.report;
   byId("copy").onclick = () => navigator.clipboard?.writeText(new URL(settings.link(), location.href).href);
   await view.firstPicture(); // before numbers, of which there may be many
   if (layout.complete) await withTables(view, settings, layout, keys);
@@ -70,20 +74,27 @@ async function withTables(view, settings, layout, keys) {
   });
   const choosing = new Choosing(view, settings, columns, failed);
   followColouring(view, settings, columns, failed);
-  followTabs(settings);
+  const tabs = tabsOf(columns.catalogue.cell);
+  followTabs(settings, tabs);
   const go = goTo(view, settings);
   new ParticlePanel(layout, settings, columns, failed, go);
   followSolid(layout, settings, failed);
+  followField(layout, settings, view.paint, failed);
+  const space = byId("space");
+  space.hidden = false;
+  space.onclick = () => settings.change({ solid: settings.values.solid === "field" ? "" : "field" });
+  settings.follow(["solid"], () => space.setAttribute("aria-pressed", String(settings.values.solid === "field")));
   fillFilters(layout, settings, columns, choosing);
   const table = new ParticleTable(settings, columns, choosing, failed);
+  if (columns.catalogue.cell) new CellPanel({ layout, settings, columns, failed });
   new ChartsPanel({ layout, settings, columns, choosing, failed });
   Object.assign(keys, {
     c: go,
     n: () => table.step(1),
     p: () => table.step(-1),
-    v: () => (settings.values.particle ? nextSolid(settings) : failed("no particle is picked: click one, then press v")),
+    v: () => nextSolid(settings),
     f: () => toggleTracked(settings),
-    t: () => settings.change({ tab: TABS[(TABS.indexOf(settings.values.tab) + 1) % TABS.length] }),
+    t: () => settings.change({ tab: tabs[(tabs.indexOf(settings.values.tab) + 1) % tabs.length] }),
   });
 }
 

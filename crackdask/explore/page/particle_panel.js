@@ -6,7 +6,6 @@ import { ramp } from "./colour_maps.js";
 import { byId, made, radio, titled, unit, valued } from "./elements.js";
 import { filmstrip } from "./filmstrip.js";
 import * as server from "./server.js";
-import { nextSolid } from "./solid_panel.js";
 import { isDark } from "./theme.js";
 
 const SHOWN = [
@@ -42,7 +41,7 @@ export class ParticlePanel {
     const find = made("button", { type: "button", title: "Show it in the middle of the picture (key c)", onclick: go }, "go there");
     this.numbers = made("table", { className: "numbers" });
     this.reason = made("p", { className: "soft", hidden: true });
-    const solid = made("button", { type: "button", id: "open-solid", title: "Show it in space (key v)", onclick: () => nextSolid(settings) }, "3D");
+    const solid = made("button", { type: "button", id: "open-solid", title: "Show it in space (key v)", onclick: () => settings.change({ solid: "one" }) }, "3D");
     this.full.append(made("div", { className: "bar" }, this.title, find, solid));
     filmstrip(this.full, layout, settings, failed);
     this.charts = made("div", { className: "pair" });

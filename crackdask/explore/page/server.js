@@ -6,12 +6,12 @@ export class Refusal extends Error {}
 
 /** @typedef {{name: string, voltage: number, step: string, cycle: number}} State */
 /**
- * @typedef {{name: string, store: string, stamp: string, complete: boolean, done: string[], states: State[],
+ * @typedef {{name: string, store: string, stamp: string, complete: boolean, report: boolean, done: string[], states: State[],
  *   shape: number[], voxel_um: number[], volumes: Record<string, string>, levels: number, stored_levels: number,
  *   tile: number}} Layout
  */
 /** @typedef {{key: string, units: string, long_name: string, whole: boolean}} Column */
-/** @typedef {{particles: number, columns: Column[], class_limits: number[], significance: number}} Catalogue */
+/** @typedef {{particles: number, cell: boolean, columns: Column[], class_limits: number[], significance: number}} Catalogue */
 /** @typedef {{count: number, first: number, labels: number[], columns: Record<string, (number | null)[]>}} Rows */
 /**
  * @typedef {{label: number, columns: Record<string, (number | null)[]>, profile: (number | null)[][],
@@ -22,6 +22,11 @@ export class Refusal extends Error {}
  * @typedef {{level: number[], count: number[], share: number[], mean_change: (number | null)[],
  *   standard_error: (number | null)[], branch: string[],
  *   before: string[], after: string[], labels: number[], path: string[], reason?: string}} Paths
+ */
+
+/**
+ * @typedef {{hours: number[], voltage: number[], charge: number[], current: number[], unit: string, start: string,
+ *   states: {begin: number | null, end: number | null, voltage: number | null, charge: number | null, reason: string}[]}} Cell
  */
 
 /**
@@ -59,14 +64,21 @@ export const layout = async () => (await asked("layout")).json();
 export const catalogue = async () => (await asked("columns")).json();
 
 /**
- * A tile's voxels, and how many rows and columns it has.
+ * Grey levels and labels of a tile, and how many rows and columns it has.
  * @param {Record<string, any>} words
  * @param {AbortSignal} signal
+ * @param {Uint8ArrayConstructor | Uint16ArrayConstructor} Greys
  */
-export async function tile(words, signal) {
-  const answer = await asked("tile", words, signal);
+export async function tile(words, signal, Greys) {
+  const answer = await asked("tile", { volume: "both", ...words }, signal);
   const [rows, columns] = shape(answer);
-  return { rows, columns, data: await answer.arrayBuffer() };
+  const count = Number(answer.headers.get("X-Runs"));
+  const data = await answer.arrayBuffer();
+  const [runs, lengths] = [new Uint32Array(data, 0, count), new Uint32Array(data, 4 * count, count)];
+  const labels = new Uint32Array(rows * columns);
+  let place = 0;
+  for (let k = 0; k < count; k++) labels.fill(runs[k], place, (place += lengths[k]));
+  return { rows, columns, greys: new Greys(data, 8 * count, rows * columns), labels };
 }
 
 /**
@@ -128,7 +140,7 @@ export async function strip(label, plane, index) {
 }
 
 /**
- * A particle in space in one state: grey levels, then a byte each for what is its own.
+ * A particle in space in one state: grey levels, a byte each for what is its own, and, if known, for its cracks.
  * @param {number} label
  * @param {number} state
  */
@@ -137,8 +149,20 @@ export async function solid(label, state) {
   return { shape: shape(answer), step: Number(answer.headers.get("X-Step")), data: await answer.arrayBuffer() };
 }
 
+/**
+ * Labels of a whole state, coarse.
+ * @param {number} state
+ */
+export async function field(state) {
+  const answer = await asked("field", { state });
+  return { shape: shape(answer), step: Number(answer.headers.get("X-Step")), labels: new Uint32Array(await answer.arrayBuffer()) };
+}
+
 /** @returns {Promise<Paths>} */
 export const paths = async () => (await asked("paths")).json();
+
+/** @returns {Promise<Cell>} */
+export const cell = async () => (await asked("cell")).json();
 
 /** @param {Response} answer */
 function shape(answer) {

@@ -25,12 +25,15 @@ export const DEFAULTS = {
   across: "", // columns of the scatter plot
   up: "",
   parts: 4, // equal groups that the histogram marks
+  along: "time", // what the record of the cell is drawn along: time, charge
   from: "edge", // where radial profiles begin
-  solid: "", // the picked particle in space: one state, all states; "": not shown
+  solid: "", // in space: the picked particle in one state or in all, the whole field; "": nothing
   turn: [0.7, 0.5], // where it is seen from: angle about z and above the plane xy, in radians
   near: 1, // how many times larger than whole
   surface: 0.3, // how opaque its surface is
-  cut: 0.5, // part that is cut off, along the axis of the plane
+  cut: 0.5, // part of the particle that is cut off, along the axis of the plane
+  open: 0, // and of the whole field
+  measured: true, // show cracks and skeleton that the store has of it, rather than what is dark
   dark: -1, // grey level below which its inside is marked as crack; -1: by itself
   theme: "", // light, dark; "": as the system says
 };
@@ -81,7 +84,7 @@ export class Settings extends EventTarget {
       map: ["viridis", "cividis", "diverging"].includes(map) ? map : DEFAULTS.map,
       opacity: Math.min(1, Math.max(0.1, opacity)),
       zoom: Math.min(64, Math.max(0, zoom)),
-      solid: ["one", "all"].includes(solid) ? solid : DEFAULTS.solid,
+      solid: ["one", "all", "field"].includes(solid) ? solid : DEFAULTS.solid,
       near: Math.min(16, Math.max(0.5, near)),
       turn: [turn[0], Math.min(1.57, Math.max(-1.57, turn[1]))],
     });

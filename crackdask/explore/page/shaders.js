@@ -11,6 +11,22 @@ void main() {
   gl_Position = vec4(mix(place.xy, place.zw, corner), 0, 1);
 }`;
 
+/** Of programs that draw in space: a rectangle that fills the cell, each pixel of it a ray. */
+export const SPACE = `#version 300 es
+out vec2 screen;
+void main() {
+  screen = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0;
+  gl_Position = vec4(screen, 0, 1);
+}`;
+
+/** A colour by label, the same in planes and in space. */
+export const OWN_COLOUR = `
+vec3 own(uint id) {  // a colour for each label, neighbours in number far apart
+  float turn = fract(float(id % 4096u) * 0.61803399) * 6.2831853;
+  return 0.62 + 0.36 * cos(turn + vec3(0.0, 2.1, 4.2));
+}
+`;
+
 const FRAGMENT = `#version 300 es
 precision highp float;
 precision highp int;
@@ -29,11 +45,7 @@ const float NOTHING = -3e38;
 
 ivec2 place(uint id) { return ivec2(int(id) % wide, int(id) / wide); }
 
-vec3 own(uint id) {  // a colour for each label, neighbours in number far apart
-  float turn = fract(float(id % 4096u) * 0.61803399) * 6.2831853;
-  return 0.62 + 0.36 * cos(turn + vec3(0.0, 2.1, 4.2));
-}
-
+${OWN_COLOUR}
 uint at(vec2 where) {
   return texelFetch(label, ivec2(clamp(where, vec2(0), size - 1.0)), 0).r;
 }

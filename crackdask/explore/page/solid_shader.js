@@ -1,31 +1,27 @@
 // The program that draws a particle in space: each pixel is a ray that goes through its box of voxels.
 // @ts-check
 
-import { compiled } from "./shaders.js";
-
-const VERTEX = `#version 300 es
-out vec2 screen;
-void main() {
-  screen = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0;
-  gl_Position = vec4(screen, 0, 1);
-}`;
+import { compiled, SPACE } from "./shaders.js";
 
 const FRAGMENT = `#version 300 es
 precision highp float;
 precision highp sampler3D;
-uniform sampler3D voxels;             // red: grey level, from levels.x to levels.y; green: whether it is the particle's
+uniform sampler3D voxels;             // red: grey level, from levels.x to levels.y; green: whether it is the particle's;
+                                      // blue: whether it is a crack; alpha: and of the skeleton
 uniform vec3 shape, extent;           // of the box: voxels along x, y, z; half its lengths
 uniform vec3 right, up, towards;      // of the picture, and to who looks
 uniform vec2 levels, window, across;  // across: half of what the picture spans
 uniform float surface, dark, cut;
 uniform int axis;                     // that is cut: of x, y, z
+uniform bool measured;                // cracks are those of the store, not what is dark
 in vec2 screen;
 out vec4 seen;
 
 const int MOST = 400;
-const vec3 CRACK = vec3(1.0, 0.55, 0.1);
+const vec3 CRACK = vec3(1.0, 0.55, 0.1), SKELETON = vec3(0.35, 0.85, 1.0);
+const float THIN = 0.35;  // of a voxel: so that lines and sheets of one voxel hang together
 
-vec2 at(vec3 place) { return texture(voxels, place).rg; }
+vec4 at(vec3 place) { return texture(voxels, place); }
 float grey(vec3 place) { return mix(levels.x, levels.y, at(place).r); }
 float shade(vec3 place) { return clamp((grey(place) - window.x) / max(window.y - window.x, 1e-6), 0.0, 1.0); }
 
@@ -65,15 +61,15 @@ void main() {
   float pace = 0.6 * min(min(extent.x / shape.x, extent.y / shape.y), extent.z / shape.z) * 2.0;
   vec3 colour = vec3(0);
   float left = 1.0;       // how much of what lies behind is seen
-  bool was = false;
+  bool was = false, cracked = false;
   for (int k = 0; k < MOST; k++) {
     float along = enter + (float(k) + 0.01) * pace;
     if (along > leave || left < 0.02) break;
     vec3 place = (origin + way * along) / (2.0 * extent) + 0.5;
     bool own = at(place).g >= 0.5;
     if (own && k == 0 && face) {
-      bool crack = grey(place) < dark && inside(place);
-      colour = crack ? CRACK : vec3(shade(place));
+      bool crack = measured ? at(place).b >= 0.5 : grey(place) < dark && inside(place);
+      colour = measured && at(place).a >= 0.5 ? SKELETON : crack ? CRACK : vec3(shade(place));
       left = 0.0;
       break;
     }
@@ -84,7 +80,17 @@ void main() {
       left *= 1.0 - surface;
     }
     was = own;
-    if (own && grey(place) < dark && inside(place)) {
+    if (measured) {
+      vec4 here = at(place);
+      if (here.a >= THIN) {
+        colour += left * SKELETON * lit(slope(place, 3));
+        left = 0.0;
+      } else if (here.b >= THIN && !cracked) {
+        colour += left * 0.5 * CRACK * lit(slope(place, 2));
+        left *= 0.5;
+      }
+      cracked = here.b >= THIN;
+    } else if (own && grey(place) < dark && inside(place)) {
       colour += left * CRACK * lit(slope(place, 0));
       left = 0.0;
     }
@@ -94,7 +100,8 @@ void main() {
 
 const UNIFORMS = [
   "voxels", "shape", "extent", "right", "up", "towards", "levels", "window", "across", "surface", "dark", "cut", "axis",
+  "measured",
 ];
 
 /** @param {WebGL2RenderingContext} gl */
-export const solidProgram = (gl) => compiled(gl, VERTEX, FRAGMENT, UNIFORMS);
+export const solidProgram = (gl) => compiled(gl, SPACE, FRAGMENT, UNIFORMS);

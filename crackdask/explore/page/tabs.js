@@ -3,13 +3,18 @@
 
 import { byId, radio } from "./elements.js";
 
-export const TABS = ["particle", "table", "charts"];
+/** Parts that there are. @param {boolean} cell whether the store has a record of the cell */
+export const tabsOf = (cell) => ["particle", "table", "charts", ...(cell ? ["cell"] : [])];
 
-/** @param {import("./settings.js").Settings} settings */
-export function followTabs(settings) {
-  const show = radio(byId("tabs"), TABS.map((value) => ({ value, words: value, title: "key t" })), (tab) => settings.change({ tab }));
+/**
+ * @param {import("./settings.js").Settings} settings
+ * @param {string[]} tabs
+ */
+export function followTabs(settings, tabs) {
+  byId("cell").hidden = !tabs.includes("cell");
+  const show = radio(byId("tabs"), tabs.map((value) => ({ value, words: value, title: "key t" })), (tab) => settings.change({ tab }));
   settings.follow(["tab"], () => {
     show(settings.values.tab);
-    byId("sides").dataset.tab = TABS.includes(settings.values.tab) ? settings.values.tab : TABS[0];
+    byId("sides").dataset.tab = tabs.includes(settings.values.tab) ? settings.values.tab : tabs[0];
   });
 }

@@ -7,7 +7,7 @@ import { wholeTexture } from "./textures.js";
 /** Tiles kept (each takes 0.6 MB, half of it on the graphics card), and asked for at once. */
 const MOST = 200;
 const AT_ONCE = 6;
-const ARRAYS = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array };
+const ARRAYS = { uint8: Uint8Array, uint16: Uint16Array };
 
 /** @typedef {{state: number, plane: string, index: number, level: number, row: number, column: number}} Place */
 /**
@@ -23,7 +23,7 @@ export class Tiles {
   /**
    * @param {WebGL2RenderingContext} gl
    * @param {server.Layout} layout
-   * @param {() => void} arrived
+   * @param {(name: string) => void} arrived told of each tile that has come
    * @param {(words: string) => void} failed
    */
   constructor(gl, layout, arrived, failed) {
@@ -90,20 +90,15 @@ export class Tiles {
     const request = new AbortController();
     this.coming.set(name, request);
     try {
-      const [grey, label] = await Promise.all(
-        ["grey", "label"].map((volume) => server.tile({ volume, ...place }, request.signal)),
-      );
-      if (request.signal.aborted) return;
       const Greys = ARRAYS[/** @type {"uint8" | "uint16"} */ (this.layout.volumes.grey)];
-      const greys = new Greys(grey.data);
-      const labels = new Uint32Array(label.data);
-      const { rows, columns } = grey;
+      const { rows, columns, greys, labels } = await server.tile(place, request.signal, Greys);
+      if (request.signal.aborted) return;
       this.held.set(name, {
         ...place, rows, columns, greys, labels,
         grey: wholeTexture(this.gl, columns, rows, greys), label: wholeTexture(this.gl, columns, rows, labels),
       });
       while (this.held.size > MOST) this.dropOldest();
-      this.arrived();
+      this.arrived(name);
     } catch (error) {
       if (!request.signal.aborted) {
         this.refused.add(name);

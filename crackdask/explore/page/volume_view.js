@@ -3,12 +3,14 @@
 
 import { colours } from "./colour_maps.js";
 import { Geometry } from "./plane_geometry.js";
+import { Paint } from "./paint.js";
 import { tileProgram } from "./shaders.js";
 import { colourTexture, markTexture, valueTexture, WIDE } from "./textures.js";
-import { Tiles } from "./tiles.js";
+import { nameOf, Tiles } from "./tiles.js";
 
 const MODES = { off: 0, fill: 1, outline: 2 };
 const PATIENCE = 3000; // ms
+const PARTS = 120; // ms after which a part of a picture is shown: each time takes long where there is no graphics card
 const AHEAD = 1; // slices fetched beside the one that is shown, once that is there
 
 export class VolumeView {
@@ -25,7 +27,10 @@ export class VolumeView {
     this.canvas = canvas;
     this.layout = layout;
     this.settings = settings;
-    this.tiles = new Tiles(gl, layout, () => this.draw(), failed);
+    this.tiles = new Tiles(gl, layout, (name) => this.arrived(name), failed);
+    /** Names of tiles of the picture that are not there yet. @type {Set<string>} */
+    this.missing = new Set();
+    this.later = 0;
     const { program, places } = tileProgram(gl);
     this.places = places;
     gl.useProgram(program);
@@ -33,10 +38,7 @@ export class VolumeView {
     this.marks = markTexture(gl, null, new Uint8Array(1));
     this.values = valueTexture(gl, null, new Float32Array(1));
     this.map = colourTexture(gl, null, colours("viridis"));
-    this.coloured = false;
-    this.brushed = false;
-    /** @type {[number, number]} */
-    this.range = [0, 1];
+    this.paint = new Paint();
     this.background = [0, 0, 0];
     this.waiting = 0;
     /** @type {(() => void)[]} */
@@ -62,7 +64,7 @@ export class VolumeView {
   /** Particles' marks by label: 1 meets the filters, 2 is brushed too. @param {Uint8Array} marks @param {boolean} brushed */
   mark(marks, brushed) {
     markTexture(this.gl, this.marks, marks);
-    this.brushed = brushed;
+    this.paint.change({ marks, brushed });
     this.draw();
   }
 
@@ -72,14 +74,14 @@ export class VolumeView {
    */
   colourBy(values) {
     if (values) valueTexture(this.gl, this.values, values);
-    this.coloured = values !== null;
+    this.paint.change({ values });
     this.draw();
   }
 
   /** @param {string} map @param {[number, number]} range */
   colourLike(map, range) {
     colourTexture(this.gl, this.map, colours(map));
-    this.range = range;
+    this.paint.change({ map, range });
     this.draw();
   }
 
@@ -93,8 +95,20 @@ export class VolumeView {
     });
   }
 
+  /**
+   * A tile has come: draw once the picture is whole, or after a while what there is of it; not for slices beside it.
+   * @param {string} name
+   */
+  arrived(name) {
+    if (!this.missing.delete(name)) return;
+    if (!this.missing.size) this.draw();
+    else this.later ||= window.setTimeout(() => this.draw(), PARTS);
+  }
+
   /** Draw at the next frame. */
   draw() {
+    clearTimeout(this.later);
+    this.later = 0;
     if (this.waiting) return;
     this.canvas.dataset.ready = "false";
     this.waiting = requestAnimationFrame(() => {
@@ -110,6 +124,7 @@ export class VolumeView {
     const visible = geometry.tiles(level).map((place) => ({ state, plane, index, level, ...place }));
     const there = visible.filter((place) => this.tiles.get(place));
     const whole = there.length === visible.length;
+    this.missing = new Set(visible.filter((place) => !there.includes(place)).map(nameOf));
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.clearColor(this.background[0], this.background[1], this.background[2], 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
@@ -150,15 +165,15 @@ export class VolumeView {
   }
 
   setLook() {
-    const { gl, places, settings: { values: chosen } } = this;
+    const { gl, places, paint, settings: { values: chosen } } = this;
     gl.uniform2f(places.window, chosen.window[0], chosen.window[1]);
-    gl.uniform2f(places.range, this.range[0], this.range[1]);
+    gl.uniform2f(places.range, paint.range[0], paint.range[1]);
     gl.uniform1f(places.opacity, chosen.opacity);
     gl.uniform1i(places.mode, MODES[/** @type {keyof typeof MODES} */ (chosen.labels)] ?? 1);
     gl.uniform1i(places.wide, WIDE);
     gl.uniform1ui(places.picked, chosen.particle);
-    gl.uniform1i(places.coloured, Number(this.coloured));
-    gl.uniform1i(places.brushed, Number(this.brushed));
+    gl.uniform1i(places.coloured, Number(paint.values !== null));
+    gl.uniform1i(places.brushed, Number(paint.brushed));
     for (const [unit, texture] of [this.marks, this.values, this.map].entries()) {
       gl.activeTexture(gl.TEXTURE2 + unit);
       gl.bindTexture(gl.TEXTURE_2D, texture);

@@ -1,0 +1,78 @@
+"""The rows of a cycler's file, piece by piece, and only the columns that are wanted."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from crackdask.lazy_import import Later
+from crackdask.sources.base import SourceError
+from crackdask.sources.cycler_text import Layout
+from crackdask.storage.locations import Place, opened
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:  # which every command would wait for
+    pd = Later("pandas")
+
+_AT_ONCE = 200_000
+_MISSING = ["XXX", "xxx", "n/a", "nan", "NaN", ""]
+
+
+class _WholeLines:
+    """Text of a file without a last line that is being written: of a number that has no end nobody knows the value."""
+
+    def __init__(self, file: TextIO, separator: str, cells: int) -> None:
+        self._file, self._separator, self._cells = file, separator, cells
+        self._held = ""
+
+    def read(self, size: int = -1) -> str:
+        """Return the next lines, all whole, or nothing at the end."""
+        while text := self._file.read(size):
+            text = self._held + text
+            at = text.rfind("\n") + 1
+            self._held = text[at:]
+            if at:
+                return text[:at]
+        last, self._held = self._held, ""
+        ended = len(next(csv.reader([last], delimiter=self._separator), [])) - 1
+        return f"{last}\n" if ended >= self._cells else ""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield pieces of text, by which pandas knows a file."""
+        while text := self.read(2**18):
+            yield text
+
+
+def text_rows(path: Place, layout: Layout, wanted: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a text file; of what is no number, texts."""
+    where = [layout.headings.index(name) for name in wanted]
+    with opened(path) as file:
+        text = io.TextIOWrapper(file, layout.encoding, errors="replace")
+        for _ in range(layout.skipped + 1):  # not by pandas, which takes a quote in a comment for that of a cell
+            text.readline()
+        lines: Any = _WholeLines(text, layout.separator, max(where) + 1)
+        reader = pd.read_csv(
+            lines, sep=layout.separator, decimal=layout.decimal, header=None, names=list(range(len(layout.headings))),
+            usecols=where, na_values=_MISSING, chunksize=_AT_ONCE, index_col=False, skip_blank_lines=True,
+            on_bad_lines="skip",
+        )  # fmt: skip
+        for piece in reader:
+            yield piece[where].set_axis(list(wanted), axis=1)
+
+
+def binary_rows(path: Place) -> tuple[pd.DataFrame, datetime | None]:
+    """Return the table of an .mpr file, and when it began."""
+    try:
+        from galvani import BioLogic
+    except ImportError:
+        raise SourceError(
+            f"{path}: reading .mpr takes galvani, which is not installed: pip install galvani, or export the file as "
+            "text (.mpt) in EC-Lab"
+        ) from None
+    with opened(path) as file:
+        found = BioLogic.MPRfile(file)
+    return pd.DataFrame(found.data), getattr(found, "timestamp", None)
