@@ -39,7 +39,17 @@ def test_the_record_of_the_cell_may_come_later_than_the_scans(tmp_path: Path) ->
 
 def test_a_record_that_never_comes_is_told(ran: Tiny) -> None:
     ran.change("electrochemistry", files=["cell.mpt"])
-    words: list[str | Path] = ["run", ran.recipe, "--store", ran.store, "--cluster", "synchronous", "--watch", "--settle", "0.1"]
+    words: list[str | Path] = [
+        "run",
+        ran.recipe,
+        "--store",
+        ran.store,
+        "--cluster",
+        "synchronous",
+        "--watch",
+        "--settle",
+        "0.1",
+    ]
     said = crackdask(*words)
     assert said.code == 0, said.err
     assert "taking states without the cell's record for now: electrochemistry.files: there is no file" in " ".join(
