@@ -63,8 +63,17 @@ def _named(names: Sequence[str]) -> str:
 
 
 def is_begun(path: Place) -> bool:
-    """Tell whether a store was about to grow when its run was killed, or does so now."""
-    return Work.beside(path.resolve()).noted(_NOTE) is not None
+    """Tell whether a store was about to grow when its run was killed, or does so now.
+
+    Where the work folder is gone since, the root tells of more states than its arrays had when it was written whole.
+    """
+    if Work.beside(path.resolve()).noted(_NOTE) is not None:
+        return True
+    try:
+        states = root.attributes(path)["identity"]["states"]
+        return any(told["shape"][0] != len(states) for _, told in _volumes(path))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StoreError):
+        return False  # what is wrong with its root is found elsewhere
 
 
 def begin(path: Place, facts: Mapping[str, Any]) -> None:

@@ -85,11 +85,14 @@ class Run:
         self._store.check_place()
         with self._work.held(partial(self.context.progress.warn, "lock")):
             every = units(self._recipe)
-            self._vouched = self._store.open(self._found, lambda found: self._alone(every, found) is not None)
+            plan = list(upto(every, until))
+            levels = any(unit.step == schema.LEVELS for unit in plan)
+            self._vouched = self._store.open(
+                self._found, lambda found: self._alone(every, found) is not None, levels=levels
+            )
             self._found = Damage()  # what was amiss is not done any more
             self._work.note("planned", {str(key): fingerprint for key, fingerprint in self._fingerprints.items()})
             todo = self.outstanding(until)
-            plan = list(upto(every, until))
             self._clean({unit.key for unit in todo})  # a run that was killed may not have come to it
             if not todo:
                 if until is None and not root.attributes(self._path).get("complete"):

@@ -17,7 +17,7 @@ from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
 from crackdask.engine.growth import is_longer
 from crackdask.engine.level_writer import layout_of, make_room
-from crackdask.engine.soundness import GROUP, Damage, look
+from crackdask.engine.soundness import GROUP, Damage, has_levels, look
 from crackdask.engine.work_units import stored_volumes
 from crackdask.grid import Triple, check_single_writer
 from crackdask.recipe.recipe import Recipe
@@ -55,7 +55,7 @@ class RunStore:
         elif names(self._path):
             raise StoreError(f"{self._path} is not empty and not a store; choose another place with --store")
 
-    def open(self, found: Damage | None, vouches: Callable[[Damage], bool]) -> bool:
+    def open(self, found: Damage | None, vouches: Callable[[Damage], bool], *, levels: bool) -> bool:
         """Make the store, or check that it is this experiment's and mend what is amiss.
 
         Parameters
@@ -64,6 +64,8 @@ class RunStore:
             What is amiss, if it has been looked for.
         vouches
             Tells whether the store alone vouches for all that was done before, whatever is amiss.
+        levels
+            Whether coarser levels are to be made where a store of old has none.
 
         Returns
         -------
@@ -84,7 +86,8 @@ class RunStore:
             found = found or look(self._path, self._recipe)
             vouched = vouches(found)
             self._mend(found, vouched)
-            make_room(self._path, self._recipe, self._context.axes, found)
+            if levels or has_levels(root.attributes(self._path)):
+                make_room(self._path, self._recipe, self._context.axes, found)
         else:
             self._work.start_anew()  # it may tell of a store that was removed or renamed
             create(self._path, self._context.axes, self._volumes(), self._layout(), self._facts())

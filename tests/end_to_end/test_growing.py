@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Mapping
@@ -235,6 +236,33 @@ def test_a_store_that_was_about_to_grow_is_not_gone_back_on(
     beamtime.has(2)
     assert "lacks '3.6 V'" in re.sub(r"\s+", " ", beamtime.refused(store).err)
     beamtime.grown(3, store)
+    assert unlike(store, beamtime.store) == []
+
+
+@pytest.mark.parametrize("lengthened", [0, 2, 99])
+def test_growth_that_was_cut_short_goes_on_without_its_work_folder(
+    beamtime: Growing, two_states: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengthened: int
+) -> None:
+    """Some arrays are longer then, and others are not."""
+    store = copied(two_states, tmp_path / "a.zarr")
+    longer, calls = growth._lengthen, iter(range(100))
+
+    def lengthen(*words: Any) -> None:
+        if next(calls) == lengthened:
+            raise KeyboardInterrupt
+        longer(*words)
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(growth, "_lengthen", lengthen)
+        patched.setattr(growth, "add_coordinates", dies)
+        with pytest.raises(KeyboardInterrupt):
+            beamtime.grown(3, store)
+    shutil.rmtree(work_folder(store))
+    outcome, _ = beamtime.grown(3, store)
+    assert not outcome.failures
     assert unlike(store, beamtime.store) == []
 
 

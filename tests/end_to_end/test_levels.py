@@ -107,6 +107,17 @@ def test_a_store_of_old_gets_its_levels(ran: Tiny, finished: Tiny, how: str, wor
 
 
 @pytest.mark.parametrize("work", ["there", "deleted"])
+def test_a_run_to_a_step_before_leaves_a_store_of_old_as_it_is(ran: Tiny, finished: Tiny, work: str) -> None:
+    as_of_old(ran.store, work)
+    said = ran.run("--until", "mask")
+    assert said.code == 0, said.err
+    assert not (ran.store / "levels").exists()
+    assert attributes(ran.store)["complete"]
+    assert ran.run().code == 0
+    assert_same_store(ran.store, finished.store)
+
+
+@pytest.mark.parametrize("work", ["there", "deleted"])
 def test_levels_that_are_killed_go_on(ran: Tiny, finished: Tiny, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The state that was done is not done again."""
     as_of_old(ran.store, work)
