@@ -151,6 +151,11 @@ KINDS: Mapping[str, Kind] = {
         "one method alone found it, and it may be off by columns; look at the labelled slices in the report, and give "
         "center under [reconstruct] as a number where another is sharper",
     ),
+    "centers-apart": Kind(
+        "two methods find the center at different columns",
+        "their mean is taken; the sample may have drifted while it was scanned, or little tells the axis: look at the "
+        "labelled slices in the report, and give center under [reconstruct] as a number where another is sharper",
+    ),
     "sharpness": Kind(
         "blurrier than the sharpest state",
         "the dark around particles reaches deeper into them there, which looks like damage; let match_sharpness be "

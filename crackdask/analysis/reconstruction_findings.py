@@ -15,6 +15,8 @@ LOST = 0.01
 #: Share of the voxels of a tomogram that lie beyond its window; streaks and the corners beyond the field may.
 BEYOND = 0.001
 _HALF_TURN = 180.0
+#: Columns. Where all is well the two methods are a tenth of one apart.
+CENTERS_APART = 0.25
 
 
 def of_notes(state: str, notes: Sequence[str]) -> list[Finding]:
@@ -61,3 +63,12 @@ def of_center(state: str, degrees: Sequence[float]) -> list[Finding]:
     """Return what is told of a center that was found by reconstructions alone."""
     covered = max(degrees) - min(degrees)
     return [Finding("limited-center", state, covered, _HALF_TURN, f"{covered:.1f} of 180 degrees")]
+
+
+def of_agreement(state: str, sweep: float, opposite: float) -> list[Finding]:
+    """Return what is told where reconstructions and opposite views find the center at different columns."""
+    apart = abs(sweep - opposite)
+    if apart <= CENTERS_APART:
+        return []
+    text = f"{sweep:.2f} by reconstructions, {opposite:.2f} by opposite views, limit {CENTERS_APART:g} apart"
+    return [Finding("centers-apart", state, apart, CENTERS_APART, text)]

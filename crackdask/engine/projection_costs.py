@@ -10,7 +10,7 @@ from crackdask.grid import Triple
 from crackdask.kernels.phase_retrieval import padded_shape
 from crackdask.kernels.reconstruction import Rings
 from crackdask.steps.phase_retrieval import FILTERED, phase_bytes
-from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_bytes, slab_rows
+from crackdask.steps.projection_slabs import frame_grid, search_bytes, searched_rows, slab_bytes, slab_rows
 
 #: Nanoseconds on one core of a 2024 server (measured, `kernels/reconstruction.md`). Of each pixel that was recorded, to
 #: be sorted and read again; of each that is kept, to become attenuation, and to be filtered and spread onto the grid.
@@ -19,6 +19,8 @@ _SORTED, _ATTENUATED, _SPREAD = 8.0, 12.0, 20.0
 _RINGS: Mapping[Rings, float] = {"none": 0.0, "column": 5.5, "vo": 37.0}
 #: Of each voxel, to be transformed and to be written.
 _VOXEL = 40.0
+#: Slices that are made of a row to find the center.
+_TRIED = 32
 #: Of each pixel of a padded projection, for phase retrieval.
 _TRANSFORMED = 25.0
 
@@ -41,6 +43,8 @@ class Projected:
         Of the tomogram.
     phase
         What phase retrieval weighs frequencies with; None without it.
+    searched
+        Whether the center is searched.
     """
 
     frames: Triple
@@ -49,6 +53,7 @@ class Projected:
     rings: Rings
     voxel_bytes: int = 4
     phase: float | None = None
+    searched: bool = False
 
     @property
     def bytes(self) -> int:
@@ -80,12 +85,14 @@ class Projected:
     @property
     def pass_bytes(self) -> dict[str, int]:
         """What one block takes, of the passes that take most."""
-        slices = slab_bytes(self.frames, slab_rows(self.frames), self.sorted_itemsize)
+        slices = {"slices": slab_bytes(self.frames, slab_rows(self.frames), self.sorted_itemsize)}
+        if self.searched:
+            slices["center"] = search_bytes(self.frames, self.sorted_itemsize)
         if self.phase is not None:
-            return {"phase": phase_bytes(self.frames, self.itemsize, self.phase), "slices": slices}
+            return {"phase": phase_bytes(self.frames, self.itemsize, self.phase)} | slices
         block = frame_grid(self.frames, self.itemsize).block
         frames = prod(min(b, n) for b, n in zip(block, self.frames, strict=True))
-        return {"sort": frames * self.itemsize, "slices": slices}
+        return {"sort": frames * self.itemsize} | slices
 
     @property
     def seconds(self) -> float:
@@ -93,6 +100,9 @@ class Projected:
         _, rows, columns = self.frames
         made = rows * columns * self.kept * (_ATTENUATED + _RINGS[self.rings] + _SPREAD)
         whole = rows * columns * columns * _VOXEL
+        if self.searched:
+            tried = columns * (self.frames[0] * _SPREAD + columns * _VOXEL)
+            whole += len(searched_rows(rows)) * _TRIED * tried
         if self.phase is not None:
             wide = prod(padded_shape((rows, columns), self.phase))
             whole += self.frames[0] * (wide * _TRANSFORMED + rows * columns * _ATTENUATED)

@@ -19,7 +19,7 @@ from crackdask.sources.frames import Frames
 from crackdask.sources.projections import Projections
 from crackdask.steps.projected_scan import geometry_of, given_centers, mean_references
 from crackdask.steps.reconstruct import COUNTED, passes
-from crackdask.steps.rotation_center import CenterNotFoundError
+from crackdask.steps.rotation_center import LEAST_LIKENESS, CenterNotFoundError
 
 #: Tables that workers look up and nobody else wants.
 _LOOKED_UP = ("flats", "darks", "mended")
@@ -70,13 +70,24 @@ def reconstructed(context: RunContext, unit: Unit) -> dict[str, Array]:
 def _findings(name: str, projections: Projections, tables: Mapping[str, Array]) -> list[Finding]:
     """Return what should be known of a state's projections before its tomogram is believed."""
     counted = dict(zip(COUNTED, tables["flaws"].sum(axis=0).tolist(), strict=True))
-    searched = "center_sweep" in tables
     return [
         *findings.of_notes(name, projections.notes),
         *findings.of_pixels(name, counted, projections.frames.shape),
         *findings.of_levels(name, int(tables["beyond"].sum()) if "beyond" in tables else 0, projections.shape),
-        *(findings.of_center(name, projections.degrees) if searched and not len(tables["center_opposite"]) else []),
+        *of_search(name, projections.degrees, tables),
     ]
+
+
+def of_search(name: str, degrees: Sequence[float], tables: Mapping[str, Array]) -> list[Finding]:
+    """Return what should be known of a center that was searched; nothing of one that the recipe gave."""
+    if "center_sweep" not in tables:
+        return []
+    if not len(tables["center_opposite"]):
+        return findings.of_center(name, degrees)
+    if tables["center_likeness"].max() < LEAST_LIKENESS:
+        return []  # what opposite views tell is not taken
+    sweep, opposite = (float(np.median(tables[f"center_{method}"])) for method in ("sweep", "opposite"))
+    return findings.of_agreement(name, sweep, opposite)
 
 
 def as_stored(results: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

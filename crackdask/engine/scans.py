@@ -85,6 +85,7 @@ class Scans:
         """What reconstruction takes, of each state whose scan is projections."""
         params = self.recipe.reconstruct or ReconstructParams()
         phase = params.phase.weight if params.phase else None
+        axes = params.axes(len(self.sources))
         return [
             Projected(
                 each.recorded.shape,
@@ -93,8 +94,9 @@ class Scans:
                 params.rings,
                 each.dtype.itemsize,
                 phase,
+                searched=axis == "auto",
             )
-            for each in self.sources
+            for each, axis in zip(self.sources, axes, strict=True)
             if isinstance(each, Projections)
         ]
 

@@ -52,7 +52,7 @@ def promising_starts(
     *,
     max_shift: float,
     max_rotation_deg: float,
-    min_overlap: float,
+    min_voxels: float,
     keep: int = 3,
 ) -> list[tuple[float, Matrix]]:
     """Return the best correlations of two pictures and the transforms that give them, best first.
@@ -65,8 +65,8 @@ def promising_starts(
         Largest shift tried, as a part of the field.
     max_rotation_deg
         Half of it is tried either way about each axis, in all 27 combinations.
-    min_overlap
-        Shifts that leave less of `fixed` are not considered.
+    min_voxels
+        Shifts that leave fewer voxels valid in both are not considered.
     keep
         Number of starts.
     """
@@ -76,8 +76,6 @@ def promising_starts(
     high = np.maximum(0, other - shape) + reach
     padded = padded_shape(np.maximum(shape, other) + np.maximum(-low, high))
     spectra_fixed = spectra(*_masked(fixed), padded)
-    # A mask that is not convex loses more than its shift does, hence a little slack.
-    min_voxels = 0.8 * min_overlap * float(shape.prod())
     edges, origin = np.array(moving.spacing), np.array(moving.origin)
     centre = origin + edges * (other - 1) / 2
     angle = float(np.deg2rad(max_rotation_deg)) / 2

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from crackdask.arrays import Floats, Mask
+from crackdask.arrays import Floats
 
 #: A gap this many times wider than the usual step between angles is a missing wedge.
 WEDGE = 4.0
@@ -79,13 +79,3 @@ def usual_step(gaps: Floats) -> float:
         raise ValueError("all angles are the same; a slice needs projections from different directions")
     covered = np.cumsum(ordered)
     return float(ordered[np.searchsorted(covered, covered[-1] / 2)])
-
-
-def always_seen(columns: int, center: float) -> Mask:
-    """Return the voxels (y, x) of a square slice that every projection of half a turn sees; others are guesses.
-
-    >>> always_seen(5, 2.0).sum(axis=1).tolist(), always_seen(5, 1.0).sum(axis=1).tolist()
-    ([1, 3, 5, 3, 1], [0, 1, 3, 1, 0])
-    """
-    at = np.arange(columns) - (columns - 1) / 2
-    return at[:, None] ** 2 + at**2 <= min(center, columns - 1 - center) ** 2

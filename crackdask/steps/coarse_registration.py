@@ -84,20 +84,24 @@ def coarse(
 
 def _starts(fixed: Picture, moving: Picture, params: RegisterParams) -> list[Matrix]:
     """Return the transforms that are worth improving, the best first."""
-    starts = promising_starts(
-        fixed,
-        moving,
-        max_shift=params.max_shift,
-        max_rotation_deg=params.max_rotation_deg,
-        min_overlap=params.min_overlap,
-    )
-    if starts[0][0] <= 0:
-        raise RegistrationError(
-            "no shift of the two scans correlates over min_overlap = "
-            f"{params.min_overlap:g} of the field; check that both show the same region, lower "
-            'min_overlap, or set transform = "none"'
+    whole = fixed.grey.size
+    own = whole if fixed.valid is None else int(np.count_nonzero(fixed.valid))
+    # Of a crop that is a small part of the field no shift leaves as much as is asked of a field.
+    for voxels in (whole, own):
+        starts = promising_starts(
+            fixed,
+            moving,
+            max_shift=params.max_shift,
+            max_rotation_deg=params.max_rotation_deg,
+            # A mask that is not convex loses more than its shift does, hence a little slack.
+            min_voxels=0.8 * params.min_overlap * voxels,
         )
-    return [start for _, start in starts]
+        if starts[0][0] > 0:
+            return [start for _, start in starts]
+    raise RegistrationError(
+        f"no shift of the two scans correlates over min_overlap = {params.min_overlap:g} of the field; check that both "
+        'show the same region, lower min_overlap, or set transform = "none"'
+    )
 
 
 def _check_texture(name: str, level: Level) -> None:

@@ -51,6 +51,13 @@ def slab_bytes(frames: Triple, rows: int, itemsize: int = 2) -> int:
     return max(counted + one_row, rows * columns * 4 * (projections + columns) + grid + lines)
 
 
+def search_bytes(frames: Triple, itemsize: int = 2) -> int:
+    """Return what the search of the centre in one row takes: slices about several centres are made side by side."""
+    projections, _, columns = frames
+    one_row = columns * projections
+    return one_row * (itemsize + 4 * 5) + slab_bytes((projections, LANES, columns), LANES, itemsize)
+
+
 def sinogram_chunk(frames: Triple, itemsize: int) -> Triple:
     """Return the chunks of the raw sinograms: the frames of one block, the rows of one slab."""
     return frame_grid(frames, itemsize).block[0], slab_rows(frames), frames[2]

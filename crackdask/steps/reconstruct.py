@@ -23,11 +23,12 @@ from crackdask.kernels.attenuation import Flaws, References, attenuations
 from crackdask.kernels.gridding import gridded
 from crackdask.kernels.quantisation import quantised
 from crackdask.kernels.reconstruction import line_integrals, remove_rings, within
+from crackdask.steps.center_rows import Candidates, Curve, RowSearch, search_row
 from crackdask.steps.declaration import Stage, Step, Volume
 from crackdask.steps.phase_retrieval import FILTERED, phase_pass
 from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
-from crackdask.steps.rotation_center import CenterSearch, Curve, find_center
+from crackdask.steps.rotation_center import CenterNotFoundError, CenterSearch, refuse_limited, settle
 
 #: Most columns and projections of the sinogram that is shown, and most pixels along a side of its slice.
 EXAMPLE_SINOGRAM, EXAMPLE_SLICE = 512, 384
@@ -178,10 +179,16 @@ def _counts(params: ReconstructParams, block: Block, first: int) -> tuple[Array,
 
 
 def _attenuated(geometry: Geometry, params: ReconstructParams, rows: Sequence[int], block: Block) -> Result:
+    """Search one row, where that may be done; the sinogram of the middle one is handed on, to be looked at."""
     counts, references = _counts(params, block, rows[block.number])
-    sinogram, flaws = attenuations(counts, references, geometry.moments, params.zinger, geometry.saturation)
-    remove_rings(sinogram, flaws.columns, params.rings)
-    return Result(tally={"sinogram": sinogram})
+    found, flaws = attenuations(counts, references, geometry.moments, params.zinger, geometry.saturation)
+    remove_rings(found, flaws.columns, params.rings)
+    tally: dict[str, Array] = {"sinogram": found[0]} if block.number == len(rows) // 2 else {}
+    try:
+        refuse_limited(geometry.degrees, params.below_180)
+    except CenterNotFoundError:
+        return Result(tally=tally)  # told where rows are put together
+    return Result(tally=tally | search_row(found[0], geometry.degrees, Candidates.of(found.shape[2])).arrays())
 
 
 def _searched(
@@ -192,8 +199,10 @@ def _searched(
     tallies: Sequence[Tally],
     tables: Tables,
 ) -> Tables:
-    sinograms = np.concatenate([tally["sinogram"] for tally in tallies])
-    found = find_center(sinograms, geometry.degrees, accept_limited=params.below_180)
+    refuse_limited(geometry.degrees, params.below_180)
+    sinogram = tallies[len(rows) // 2]["sinogram"]
+    told = [RowSearch.of(tally) for tally in tallies]
+    found = settle(told, sinogram, geometry.degrees, Candidates.of(sinogram.shape[1]))
     return {"centers": np.full(geometry.frames[1], found.center)} | _as_tables(found, rows)
 
 

@@ -11,47 +11,26 @@ Both take attenuations, as slices do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from crackdask.arrays import Floats, Singles
-from crackdask.kernels.gradient_spread import gradient_spread
 from crackdask.kernels.gridding import gridded
-from crackdask.kernels.opposite_views import half_turn, likeness, mismatch
 from crackdask.kernels.projection_angles import angular_weights
 from crackdask.kernels.ramp_filter import LANES
-from crackdask.lazy_import import Later
-
-if TYPE_CHECKING:
-    from scipy import ndimage
-else:  # which every command would wait for
-    ndimage = Later("scipy.ndimage")
+from crackdask.steps.center_rows import Candidates, Curve, RowSearch, covers_half_a_turn, lowest, search_row
 
 AGREEMENT = 1.0  # columns
-RANGE = 1 / 16  # of the detector's width, to both sides of its middle
-FINE = 0.25
-_FINE_REACH = 1.5
-#: Columns over which projections are smoothed before a sweep; slices are then smooth by as many voxels.
-_SMOOTHING = 1.5
-#: Radius of what is looked at in slices, over their width: within the field, off what padding does at its border.
-_FIELD = 0.48
+#: Where two methods that agree are farther apart than this, there are slices about both.
+_APART = 0.25
 #: Least correlation of two opposite views that are believed, and columns about its best in which each row has its own.
-_LEAST_LIKENESS, _NEAR = 0.5, 3.0
-_COARSE_COLUMNS = 640
+LEAST_LIKENESS, _NEAR = 0.5, 3.0
 _STRIP = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 _STRIP_SIZE = 256
 _HALF_TURN = 180.0
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A measure over centers that is least at the true one, or that is greatest there (`likeness`)."""
-
-    centers: Floats
-    values: Floats
 
 
 @dataclass(frozen=True)
@@ -122,50 +101,56 @@ def find_center(
         differ by more than `AGREEMENT`, or where one finds its best at the end of the range.
     """
     sinograms, angles = np.ascontiguousarray(sinograms, np.float32), np.asarray(degrees, np.float64)
-    columns = sinograms.shape[2]
-    middle = (columns - 1) / 2
-    low, high = between or (middle - RANGE * columns, middle + RANGE * columns)
-    if not 0 <= low < high <= columns - 1:
-        raise ValueError(f"centers {low:g} to {high:g} are to be searched; the detector has columns 0 to {columns - 1}")
-    whole = _covers_half_a_turn(angles)
-    if not (whole or accept_limited):
+    candidates = Candidates.of(sinograms.shape[2], between)
+    refuse_limited(angles, accept_limited)
+    rows = [search_row(sinogram, angles, candidates) for sinogram in sinograms]
+    return settle(rows, sinograms[len(sinograms) // 2], angles, candidates)
+
+
+def refuse_limited(angles: Floats, accept_limited: bool) -> None:
+    """Raise where the angles cover less than half a turn and that was not accepted."""
+    if not (covers_half_a_turn(angles) or accept_limited):
         raise CenterNotFoundError(
             f"the angles cover {np.degrees(angular_weights(angles).sum()):.1f} degrees of 180, and a center that is "
             "searched in less may be wrong by many columns. Give center as a number, or accept what a sweep of "
             "reconstructions finds"
         )
-    none = (np.empty(0), None, None)
-    opposite, wedges, alike = _opposite_views(sinograms, angles, low, high) if whole else none
-    if whole:
-        # Over a whole turn a wrong axis makes rings of points, and edges are less faint than arcs.
+
+
+def settle(rows: Sequence[RowSearch], sinogram: Singles, angles: Floats, candidates: Candidates) -> CenterSearch:
+    """Return the center that rows tell together, with slices of one of them; errors are those of `find_center`.
+
+    Parameters
+    ----------
+    rows
+        What each tells.
+    sinogram
+        Of the row whose slices are shown, all projections.
+    angles, candidates
+        Those with which rows were searched.
+    """
+    sweep, spread = np.array([row.sweep for row in rows]), _mean(candidates.coarse, [row.spreads for row in rows])
+    opposite, wedges, alike = np.empty(0), None, None
+    if covers_half_a_turn(angles):
+        opposite, wedges, alike = _opposite_views(rows, candidates)
         first = angles < angles.min() + _HALF_TURN
-        sinograms, angles = np.ascontiguousarray(sinograms[:, first]), angles[first]
-    sweep, spread = _sweep(sinograms, angles, low, high)
+        sinogram, angles = sinogram[first], angles[first]
     center = _settled(sweep, opposite, alike)
     beside = [float(np.median(found)) for found in (sweep, opposite) if found.size]
-    about = [center, *(value for value in beside if abs(value - center) > AGREEMENT / 4)]
-    search = CenterSearch(
-        center, sweep, opposite, spread, wedges, alike, _strip(sinograms[len(sinograms) // 2], angles, about)
-    )  # fmt: skip
-    _check(search, low, high)
+    about = [center, *(value for value in beside if abs(value - center) > _APART)]
+    strip = _strip(sinogram, angles, about)
+    search = CenterSearch(center, sweep, opposite, spread, wedges, alike, strip)
+    _check(search, candidates.low, candidates.high)
     return search
 
 
 def _settled(sweep: Floats, opposite: Floats, alike: Curve | None) -> float:
     """Return the mean of what both methods found; that of the sweep where opposite views are not alike, or far off."""
     center = float(np.median(sweep))
-    if alike is not None and alike.values.max() >= _LEAST_LIKENESS:
+    if alike is not None and alike.values.max() >= LEAST_LIKENESS:
         apart = float(np.median(opposite)) - center
         center += apart / 2 if abs(apart) <= AGREEMENT else 0.0
     return round(center, 2)
-
-
-def _covers_half_a_turn(angles: Floats) -> bool:
-    try:
-        half_turn(angles)
-    except ValueError:
-        return False
-    return True
 
 
 def _check(search: CenterSearch, low: float, high: float) -> None:
@@ -195,60 +180,16 @@ def _check(search: CenterSearch, low: float, high: float) -> None:
         )
 
 
-def _opposite_views(sinograms: Singles, angles: Floats, low: float, high: float) -> tuple[Floats, Curve, Curve]:
+def _opposite_views(rows: Sequence[RowSearch], candidates: Candidates) -> tuple[Floats, Curve, Curve]:
     """Return the center of each row by opposite views, and the means of both of their curves."""
-    turn = half_turn(angles)
-    factor = _binning(sinograms.shape[2])
-    centers, halves = _steps(low, high, factor), np.arange(np.ceil(2 * low), np.floor(2 * high) + 1) / 2
-    mismatches = [
-        mismatch(_binned(sinogram, factor), _of_binned(centers, factor)) for sinogram in sinograms[:, turn]
-    ]  # fmt: skip
-    likenesses = [likeness(sinogram, angles, halves) for sinogram in sinograms]
-    both = Curve(halves, np.mean(likenesses, axis=0))
-    if both.values.max() >= _LEAST_LIKENESS:
+    halves = candidates.halves
+    both = Curve(halves, np.mean([row.likenesses for row in rows], axis=0))
+    if both.values.max() >= LEAST_LIKENESS:
         near = np.abs(halves - halves[int(np.argmax(both.values))]) <= _NEAR
-        found = [_lowest(Curve(halves[near], 1 - values[near]), 0.5) for values in likenesses]
+        found = [lowest(Curve(halves[near], 1 - row.likenesses[near]), 0.5) for row in rows]
     else:  # the first projection or its opposite tells nothing
-        found = [
-            _fine_mismatch(sinogram, float(centers[int(np.argmin(values))]), factor)
-            for sinogram, values in zip(sinograms[:, turn], mismatches, strict=True)
-        ]
-    return np.array(found), Curve(centers, _mean(mismatches)), both
-
-
-def _fine_mismatch(sinogram: Singles, about: float, factor: int) -> float:
-    near = np.arange(np.ceil(2 * (about - factor)) - 2, np.floor(2 * (about + factor)) + 3) / 2
-    return _lowest(Curve(near, mismatch(sinogram, near)), 1.5)
-
-
-def _sweep(sinograms: Singles, angles: Floats, low: float, high: float) -> tuple[Floats, Curve]:
-    """Return the center of each row by reconstructions, and the mean of the coarse curves."""
-    factor = _binning(sinograms.shape[2])
-    centers = _steps(low, high, factor)
-    found, spreads = [], []
-    for sinogram in sinograms:
-        spreads.append(_spreads(_binned(sinogram, factor), angles, _of_binned(centers, factor)))
-        best = centers[int(np.argmin(spreads[-1]))]
-        if factor > 1:
-            whole = np.arange(best - factor, best + factor + 1)
-            best = whole[int(np.argmin(_spreads(sinogram, angles, whole)))]
-        near = np.arange(best - _FINE_REACH, best + _FINE_REACH + FINE / 2, FINE)
-        found.append(_lowest(Curve(near, _spreads(sinogram, angles, near)), 1.0))
-    return np.array(found), Curve(centers, _mean(spreads))
-
-
-def _spreads(sinogram: Singles, angles: Floats, centers: Floats) -> Floats:
-    """Return how evenly the edges of the slice about each center are spread, in one and the same circle."""
-    columns = sinogram.shape[1]
-    reach = min(float(centers.min()), columns - 1 - float(centers.max()), _FIELD * columns) - 2
-    # Smoothing projections smooths slices alike in all directions, and once is enough for all centers.
-    smooth = ndimage.gaussian_filter1d(sinogram, _SMOOTHING, axis=1, mode="nearest")
-    values = np.empty(len(centers))
-    for first in range(0, len(centers), LANES):
-        some = centers[first : first + LANES]
-        slices = gridded(np.broadcast_to(smooth, (len(some), *smooth.shape)), angles, some)
-        values[first : first + LANES] = [gradient_spread(image, reach) for image in slices]
-    return values
+        found = [row.wedges for row in rows if row.wedges is not None]
+    return np.array(found), _mean(candidates.coarse, [row.mismatches for row in rows]), both
 
 
 def _strip(sinogram: Singles, angles: Floats, about: list[float]) -> Strip:
@@ -257,40 +198,13 @@ def _strip(sinogram: Singles, angles: Floats, about: list[float]) -> Strip:
     centers = np.unique(np.round([about[0] + step for step in _STRIP] + about, 2))
     edge = max(0, (columns - _STRIP_SIZE) // 2)
     middle = slice(edge, columns - edge)
-    images = [gridded(sinogram[None], angles, center)[0, middle, middle] for center in centers]
-    return Strip(centers, np.stack(images))
+    images = []
+    for first in range(0, len(centers), LANES):
+        some = centers[first : first + LANES]
+        slices = gridded(np.broadcast_to(sinogram, (len(some), *sinogram.shape)), angles, some)
+        images.append(slices[:, middle, middle].copy())  # else whole slices are kept
+    return Strip(centers, np.concatenate(images))
 
 
-def _lowest(curve: Curve, reach: float) -> float:
-    """Return the bottom of a parabola through the values about the least one; that itself at the end of a curve."""
-    at = int(np.argmin(curve.values))
-    near = np.abs(curve.centers - curve.centers[at]) <= reach + 1e-9
-    offset = curve.centers[near] - curve.centers[at]
-    if np.count_nonzero(near) < 3 or at in (0, len(curve.centers) - 1):
-        return float(curve.centers[at])
-    scale = float(curve.values[near].max()) or 1.0  # of noise alone, the least may be nothing
-    bend, slope, _ = np.polyfit(offset, curve.values[near] / scale, 2)
-    return float(curve.centers[at] + (np.clip(-slope / (2 * bend), -reach, reach) if bend > 0 else 0.0))
-
-
-def _mean(curves: list[Floats]) -> Floats:
-    return np.mean([values / values.max() for values in curves], axis=0)
-
-
-def _steps(low: float, high: float, factor: int) -> Floats:
-    return np.arange(low, high + factor / 2, float(factor))
-
-
-def _binning(columns: int) -> int:
-    return max(1, columns // _COARSE_COLUMNS)
-
-
-def _binned(sinogram: Singles, factor: int) -> Singles:
-    """Return a sinogram with the means of so many columns; what is left over at the end is dropped."""
-    projections, columns = sinogram.shape
-    kept = columns // factor
-    return sinogram[:, : kept * factor].reshape(projections, kept, factor).mean(axis=2)
-
-
-def _of_binned(centers: Floats, factor: int) -> Floats:
-    return (centers - (factor - 1) / 2) / factor
+def _mean(centers: Floats, curves: Sequence[Floats]) -> Curve:
+    return Curve(centers, np.mean([values / values.max() for values in curves], axis=0))

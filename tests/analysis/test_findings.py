@@ -19,7 +19,7 @@ from crackdask.analysis.findings import (
     sentences,
     unpacked,
 )
-from crackdask.analysis.reconstruction_findings import of_center, of_levels, of_notes, of_pixels
+from crackdask.analysis.reconstruction_findings import of_agreement, of_center, of_levels, of_notes, of_pixels
 from crackdask.report.page import report
 from tests.support.tiny import Tiny
 
@@ -95,6 +95,14 @@ def test_projections_tell_what_was_missing_and_a_center_of_one_method() -> None:
     (note,) = of_notes("a", ["found no darks"])
     assert (note.code, note.state, note.text, note.kind.note) == ("projection-notes", "a", "found no darks", True)
     assert of_center("a", (30.0, 177.0))[0].text == "147.0 of 180 degrees"
+
+
+def test_centers_of_two_methods_are_told_once_they_are_apart() -> None:
+    assert of_agreement("a", 640.0, 640.25) == of_agreement("a", 640.0, 639.75) == []
+    (found,) = of_agreement("a", 640.0, 639.7)
+    assert (found.code, found.state) == ("centers-apart", "a")
+    assert found.figure == pytest.approx(0.3)
+    assert found.text == "640.00 by reconstructions, 639.70 by opposite views, limit 0.25 apart"
 
 
 def test_findings_of_a_run_are_shown_by_run_status_and_report(tiny: Tiny, tmp_path: Path) -> None:

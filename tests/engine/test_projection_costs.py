@@ -29,6 +29,16 @@ def test_time_follows_what_is_done() -> None:
     wide = replace(FIELD, frames=(3000, 2160, 5120))
     assert 2 * FIELD.seconds < wide.seconds < 4 * FIELD.seconds
     assert replace(FIELD, kept=2450).seconds < FIELD.seconds
+    search = replace(FIELD, searched=True).seconds - FIELD.seconds
+    assert 20 < search < 200
+    assert replace(FIELD, frames=(3000, 4320, 2560), searched=True).seconds == pytest.approx(2 * FIELD.seconds + search)
+
+
+def test_the_search_of_the_center_takes_memory_of_its_own() -> None:
+    """Of a scan so large that few rows are reconstructed at once, more than these."""
+    wide = Projected((6000, 4000, 6000), 2, 6000, "column", searched=True)
+    assert wide.pass_bytes["center"] > 1.5 * wide.pass_bytes["slices"]
+    assert "center" not in replace(wide, searched=False).pass_bytes
 
 
 def planned(folder: Path, kinds: str, **keys: Any) -> Any:
@@ -48,7 +58,7 @@ def planned(folder: Path, kinds: str, **keys: Any) -> Any:
 
 def test_only_states_of_projections_take_time_and_disk(tmp_path: Path) -> None:
     one, two, none = (planned(tmp_path, kinds) for kinds in ("pt", "pp", "tt"))
-    each = Projected((19, 6, 8), 2, 19, "column")
+    each = Projected((19, 6, 8), 2, 19, "column", searched=True)
     assert two.seconds - one.seconds == pytest.approx(each.seconds)
     assert one.seconds - none.seconds == pytest.approx(each.seconds)
     assert two.tasks - none.tasks == 2 * each.tasks

@@ -92,6 +92,24 @@ def test_equal_values_keep_their_order():
     np.testing.assert_allclose(np.sort(without_sorted_stripes(lines), axis=0)[:, 15:-15], wanted[:, 15:-15], atol=1e-6)
 
 
+def test_all_that_differs_from_the_authors_program_is_the_order_of_equal_values(monkeypatch):
+    """Theirs leaves it to the sort of the machine; once that is stable nothing differs."""
+    lines = striped(181, 201, seed=3)
+    tied = np.array([[np.count_nonzero(column == value) > 1 for value in column] for column in lines.T]).T
+    assert 0 < np.count_nonzero(tied.any(axis=0) & ~tied.all(axis=0)) < 10  # and columns that are stuck at one value
+    found, theirs = without_sorted_stripes(lines), peer.remove_stripe_based_sorting(lines.copy())
+    assert not (np.abs(found - theirs) > WITHIN)[~tied].any()
+    np.testing.assert_allclose(np.sort(found, axis=0), np.sort(theirs, axis=0), atol=WITHIN)
+
+    def stable(matrix, axis):
+        order = np.argsort(matrix, axis=axis, kind="stable")
+        return np.take_along_axis(matrix, order, axis), order
+
+    monkeypatch.setattr(peer.util, "sort_forward", stable)
+    np.testing.assert_allclose(found, peer.remove_stripe_based_sorting(lines.copy()), atol=WITHIN)
+    np.testing.assert_allclose(without_all_stripes(lines), peer.remove_all_stripe(lines.copy()), atol=WITHIN)
+
+
 def test_data_without_noise_and_nothing_at_all_are_left():
     for lines in (np.zeros((30, 40), np.float32), np.ones((30, 40), np.float32), np.ones((3, 2), np.float32)):
         np.testing.assert_array_equal(without_all_stripes(lines), lines)

@@ -14,7 +14,7 @@ from crackdask.engine.projection_costs import Projected
 from crackdask.grid import Box, Grid
 from crackdask.kernels.ramp_filter import LANES
 from crackdask.steps import projection_slabs
-from crackdask.steps.projection_slabs import frame_grid, sinogram_chunk, slab_bytes, slab_rows
+from crackdask.steps.projection_slabs import frame_grid, search_bytes, sinogram_chunk, slab_bytes, slab_rows
 from crackdask.steps.reconstruct import Geometry, passes
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 
@@ -55,10 +55,15 @@ def compiled() -> None:
     for dtype, keys in (("uint16", {}), ("float32", {"rings": "vo"})):
         made, block = slices_of((60, 16, 64), dtype, **keys)
         made.kernel(block)
+    made, block = search_of((60, 16, 64))
+    made.kernel(block)
 
 
 def peak(frames: tuple[int, int, int], dtype: str = "uint16", **keys: Any) -> int:
-    made, block = slices_of(frames, dtype, **keys)
+    return peak_of(*slices_of(frames, dtype, **keys))
+
+
+def peak_of(made: Pass, block: FreshBlock) -> int:
     tracemalloc.start()
     try:
         made.kernel(block)
@@ -74,6 +79,25 @@ def peak(frames: tuple[int, int, int], dtype: str = "uint16", **keys: Any) -> in
 def test_the_planned_memory_of_a_slab_is_enough_and_not_far_too_much(dtype: str, keys: dict[str, Any]) -> None:
     frames = (500, 16, 256)
     found, planned = peak(frames, dtype, **keys), slab_bytes(frames, slab_rows(frames), np.dtype(dtype).itemsize)
+    assert found <= 1.02 * planned
+    assert planned <= 1.7 * found
+
+
+def search_of(frames: tuple[int, int, int]) -> tuple[Pass, FreshBlock]:
+    """Return the pass that searches the center and its first row."""
+    projections, rows, columns = frames
+    geometry = Geometry(frames, np.linspace(0, 180, projections), np.linspace(0, 1, projections), 65_535)
+    made = passes(geometry, np.dtype("uint16"), ReconstructParams(), None)[1]
+    assert made.name == "center"
+    assert made.grid is not None
+    window = made.reads["sinograms"](made.grid.box(0))  # type: ignore[operator]
+    beam = np.full((2, rows, columns), 50_000, np.float32)
+    return made, FreshBlock(made.grid, 0, window, "uint16", {"flats": beam, "darks": 0 * beam})
+
+
+def test_the_planned_memory_of_the_search_is_enough_and_not_far_too_much() -> None:
+    frames = (500, 16, 256)
+    found, planned = peak_of(*search_of(frames)), search_bytes(frames)
     assert found <= 1.02 * planned
     assert planned <= 1.7 * found
 

@@ -183,6 +183,19 @@ def test_what_is_cut_off_tells_nothing():
     assert np.sqrt((((found.matrix - expected) @ corners)[:3] ** 2).sum(axis=0)).max() < 0.5
 
 
+def test_a_crop_that_is_a_small_part_of_the_field_is_found_again():
+    """Of a field of which less than `min_overlap` counts no shift can have that much in common."""
+    shape, region = (48, 96, 96), Box((0, 24, 24), (48, 72, 72))
+    expected = truth(shape, (0.4, -0.3, 0.3), (0.012, -0.02, 0.015))
+    reference, moving = pyramid(scan_of(shape), factors=(2,)), pyramid(scan_of(shape, expected), factors=(2,))
+    valid = np.zeros(reference[0].grey.shape, bool)
+    valid[tuple(slice(a // 2, b // 2) for a, b in zip(region.start, region.stop, strict=True))] = True
+    assert valid.mean() == 0.25
+    found = coarse([reference[0]._replace(valid=valid)], moving, RegisterParams(transform="rigid", local=False))
+    corners = np.array(np.meshgrid(*zip(region.start, region.stop, strict=True), [1])).reshape(4, -1)
+    assert np.sqrt((((found - expected) @ corners)[:3] ** 2).sum(axis=0)).max() < 1.0
+
+
 def test_affine_follows_a_swollen_electrode():
     expected = truth(SHAPE, (1, 2, -1), (0.03, -0.02, 0.04)) @ np.diag([1.02, 0.99, 1.01, 1])
     reference, moving = scan_of(SHAPE), scan_of(SHAPE, expected)

@@ -46,12 +46,26 @@ class Compared:
         return float((np.abs(wrong) <= NORMAL * error).mean())
 
 
-def compared_with_truth(path: Path, phantom: Phantom) -> Compared:
-    """Return the damage of the particles of a finished store that stay in the field, found and true."""
+def staying(truth: xr.Dataset, true_labels: np.ndarray) -> set[int]:
+    """Return the particles that stay in the field, and that no face of what the reference's labels show cuts."""
+    stays = set(truth.particle.values[truth.in_field.values.all(axis=0)].tolist()) & set(
+        np.unique(true_labels).tolist()
+    )
+    for axis in range(3):
+        for end in (0, -1):
+            stays -= set(np.unique(true_labels.take(end, axis=axis)).tolist())
+    return stays
+
+
+def compared_with_truth(path: Path, phantom: Phantom, box: Box | None = None) -> Compared:
+    """Return the damage of the particles of a finished store that stay in the field, found and true.
+
+    `box` is what the store has of the reference's scan; all of it unless told.
+    """
     tree = crackdask.open(path)
-    truth = phantom.truth()
-    stays = set(truth.particle.values[truth.in_field.values.all(axis=0)].tolist())
-    pairs = matches(tree["volumes"].label[0].values, phantom.labels(Box.whole(phantom.shape)))
+    truth, true_labels = phantom.truth(), phantom.labels(box or Box.whole(phantom.shape))
+    stays = staying(truth, true_labels)
+    pairs = matches(tree["volumes"].label[0].values, true_labels)
     damage = analyse.damage(tree)
     both = [(p, pairs[p]) for p in damage.particle.values.tolist() if pairs.get(p) in stays]
     found = damage.sel(particle=[p for p, _ in both])

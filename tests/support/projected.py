@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ PHANTOM = Phantom(
     (20, 48, 48), states(2), seed=2, vanishing=0, leaving=0, max_shift=1.0, radius_median=6.0, radius_range=(4.0, 8.0)
 )
 PROJECTED = Projections(PHANTOM, degrees=tuple(np.linspace(0, 180, 121).tolist()), center=43.13)
+
+
+def altered(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of the scans, to be written to."""
+    return Path(shutil.copytree(folder, tmp_path / "altered"))
 
 
 def content(folder: Path, **sections: dict[str, Any]) -> dict[str, Any]:
