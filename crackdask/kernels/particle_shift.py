@@ -24,6 +24,18 @@ NO_START = -128
 
 
 @compiled
+def _sum(into, products, gradients, difference) -> None:  # type: ignore[no-untyped-def]
+    """Add one voxel to the sums of its particle."""
+    for n in range(6):
+        into[n] += products[n]
+    for n in range(3):
+        into[6 + n] += gradients[n] * difference
+        into[9 + n] += gradients[n]
+    into[12] += difference
+    into[13] += 1
+
+
+@compiled
 def _add(label, before, after, ids, sums) -> None:  # type: ignore[no-untyped-def]
     """Add each labelled voxel to the sums of its particle; the grey levels have one more voxel on every side."""
     nz, ny, nx = label.shape
@@ -50,23 +62,11 @@ def _add(label, before, after, ids, sums) -> None:  # type: ignore[no-untyped-de
                     last, row = own, place_of(ids, own)
                 gz, gy, gx = r1 - r0, r3 - r2, r5 - r4
                 hz, hy, hx = s1 - s0, s3 - s2, s5 - s4
-                mz, my, mx, d = gz + hz, gy + hy, gx + hx, r - s
-                into = sums[row]
                 # Noise of the two scans is independent, so products of the two gradients do not count it.
-                into[0] += 2 * gz * hz
-                into[1] += 2 * gy * hy
-                into[2] += 2 * gx * hx
-                into[3] += gz * hy + gy * hz
-                into[4] += gz * hx + gx * hz
-                into[5] += gy * hx + gx * hy
-                into[6] += mz * d
-                into[7] += my * d
-                into[8] += mx * d
-                into[9] += mz
-                into[10] += my
-                into[11] += mx
-                into[12] += d
-                into[13] += 1
+                products = (
+                    2 * gz * hz, 2 * gy * hy, 2 * gx * hx, gz * hy + gy * hz, gz * hx + gx * hz, gy * hx + gx * hy,
+                )  # fmt: skip
+                _sum(sums[row], products, (gz + hz, gy + hy, gx + hx), r - s)
 
 
 def add_up(
@@ -147,21 +147,8 @@ def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # t
                     continue
                 hz, hy, hx = s1 - s0, s3 - s2, s5 - s4
                 d = ((value + (1 << (_DROPPED - 1))) >> _DROPPED) - (s << _LEFT)
-                into = sums[row]
-                into[0] += hz * hz
-                into[1] += hy * hy
-                into[2] += hx * hx
-                into[3] += hz * hy
-                into[4] += hz * hx
-                into[5] += hy * hx
-                into[6] += hz * d
-                into[7] += hy * d
-                into[8] += hx * d
-                into[9] += hz
-                into[10] += hy
-                into[11] += hx
-                into[12] += d
-                into[13] += 1
+                products = (hz * hz, hy * hy, hx * hx, hz * hy, hz * hx, hy * hx)
+                _sum(sums[row], products, (hz, hy, hx), d)
 
 
 def add_up_shifted(
