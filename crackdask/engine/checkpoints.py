@@ -58,6 +58,10 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
+#: Of which states a command of the user's was told.
+STATES_TOLD = "states told"
+
+
 @dataclass(frozen=True)
 class Work:
     """The work folder of one store."""
@@ -224,7 +228,8 @@ class Work:
 
     def start_anew(self) -> None:
         """Drop all that tells of finished units and blocks: the store that they wrote to is no more."""
-        forget(self.folder / "root")
+        for name in ("root", STATES_TOLD):
+            forget(self.folder / name)
         for name in ("results", "blocks", "tables", "volumes", "chunks"):
             remove(self.folder / name)
             if names(self.folder / name):

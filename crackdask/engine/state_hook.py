@@ -7,10 +7,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crackdask.engine.checkpoints import Work
+from crackdask.engine.checkpoints import STATES_TOLD, Work
 from crackdask.storage.locations import Place
-
-_NOTE = "states told"
 
 
 @dataclass
@@ -45,7 +43,7 @@ class StateHook:
         if self.command is None:
             return
         work = Work.beside(self.store)
-        noted = work.noted(_NOTE)
+        noted = work.noted(STATES_TOLD)
         before = [name for name in noted if isinstance(name, str)] if isinstance(noted, list) else []
         for name in states:
             if name in before:
@@ -53,7 +51,7 @@ class StateHook:
             before.append(name)
             env = {**os.environ, **facts, "CRACKDASK_STATE": name, "CRACKDASK_STORE": str(self.store)}
             try:
-                work.note(_NOTE, before)  # first: rather not at all than twice
+                work.note(STATES_TOLD, before)  # first: rather not at all than twice
                 self._begun[name] = subprocess.Popen(self.command, shell=True, env=env, stdin=subprocess.DEVNULL)
             except (OSError, ValueError) as error:
                 self.say(f"{name}: the command for it cannot be started: {error}")

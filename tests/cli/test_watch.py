@@ -65,3 +65,15 @@ def test_a_record_that_never_comes_is_told(ran: Tiny) -> None:
     assert said.code == 0, said.err
     assert "lacks" not in said.out
     assert "electrochemistry" in package.open(ran.store).children
+
+
+def test_a_store_that_was_removed_and_made_again_is_told_of_again(ran: Tiny) -> None:
+    told = ran.folder / "told"
+    words = ("--on-state", f'echo "$CRACKDASK_STATE" >> {told}')
+    assert ran.run(*words).code == 0
+    assert sorted(told.read_text().split("\n")) == ["", "4.2 V", "pristine"]  # all are begun at once
+    assert ran.run(*words).code == 0
+    assert len(told.read_text().split("\n")) == 3
+    shutil.rmtree(ran.store)
+    assert ran.run(*words).code == 0
+    assert sorted(told.read_text().split("\n")) == ["", *["4.2 V"] * 2, *["pristine"] * 2]
