@@ -45,6 +45,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the turns of the processes; there is nothing to wait for in a single one."""
     numba_cache.one_writer_at_a_time()
+    os.environ["CRACKDASK_CACHE_DIR"] = f"{os.devnull}/none"  # runs of tests are remembered nowhere
     scratch.use()
     if hasattr(config, "workerinput"):
         config.stash[TURNS] = Path(config.workerinput["turns"])

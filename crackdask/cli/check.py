@@ -15,6 +15,7 @@ from crackdask.cli.options import ClusterOption, RecipePath, WorkersOption
 from crackdask.cluster.worker_settings import check_memory
 from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate
 from crackdask.engine.cycler import Cycler
+from crackdask.engine.run_times import learned, likeness, remembered
 from crackdask.engine.scans import Scans, ScansError
 from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 from crackdask.recipe.recipe import Recipe, load, load_site
@@ -52,10 +53,17 @@ def planned(scans: Scans, site: Site, workers: int) -> Plan:
     return plan
 
 
+def expected_seconds(scans: Scans, plan: Plan, workers: int) -> float:
+    """Return the seconds that a run is expected to take on a machine of which nothing is known."""
+    return estimate(scans.recipe, plan, scans.sources[0].dtype, workers, scans.projected).seconds
+
+
 def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
     dtype = scans.sources[0].dtype
     projected = scans.projected
     cost = estimate(recipe, plan, dtype, workers, projected)
+    seconds, runs = learned(likeness(recipe), cost.seconds, remembered())
+    by = f", as {runs} run{'s' * (runs > 1)} on this machine tell{'s' * (runs == 1)}" if runs else ""
     shape = " x ".join(map(str, plan.grid.shape))
     rows = [
         ["states", f"{len(recipe.states)}, reference {recipe.states[recipe.reference].name!r}"],
@@ -82,7 +90,7 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
         ),
         ["store", f"about {size(cost.store_bytes)}"],
         ["work folder, at most", f"about {size(cost.work_bytes)}"],
-        ["likely time", f"{duration(cost.seconds)} on {workers} worker{'s' * (workers > 1)}"],
+        ["likely time", f"{duration(seconds)} on {workers} worker{'s' * (workers > 1)}{by}"],
     ]
     out.print(facts(rows))
     if scans.cycler:

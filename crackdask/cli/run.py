@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from crackdask.cli.check import planned
+from crackdask.cli.check import expected_seconds, planned
 from crackdask.cli.common import app, examples, notice, out, shared_folder
 from crackdask.cli.conclusion import conclude, print_profile, say_next
 from crackdask.cli.console import Display
@@ -31,6 +31,7 @@ from crackdask.cluster.tls import Trust
 from crackdask.engine.executors import Executor, Serial
 from crackdask.engine.platform import check_can_run
 from crackdask.engine.run import Run
+from crackdask.engine.run_times import RunTime, likeness, remember
 from crackdask.engine.scans import Scans
 from crackdask.engine.state_hook import StateHook
 from crackdask.recipe.recipe import load, load_site
@@ -38,6 +39,8 @@ from crackdask.recipe.site import Site, cores_here
 from crackdask.storage.locations import Place, place
 from crackdask.store.root import broken, is_there
 
+#: Where workers are this machine's own.
+_HERE = ("local", "threads", "synchronous")
 _TOLD = "What is told of it"
 
 
@@ -116,7 +119,7 @@ def run_scans(
 ) -> bool:
     """Run, say how it ended, and tell whether anything was done."""
     started = time.monotonic()
-    planned(scans, site, site.workers or cores_here())
+    plan = planned(scans, site, site.workers or cores_here())
     for name, what in scans.unwritten.items():
         notice(f"{name}: {what} are not there and are read as the fill value, as the recipe says")
     for words in scans.doubts():
@@ -126,7 +129,7 @@ def run_scans(
     if performance_report is None and is_there(where) and not broken(where) and not alone.outstanding(until):
         outcome = alone(until)  # no worker is needed to find that there is nothing to do
     else:
-        if site.kind in ("local", "threads", "synchronous"):
+        if site.kind in _HERE:
             say_what_is_awaited()
         with (
             ending_in_order(),
@@ -135,7 +138,10 @@ def run_scans(
             Display(out, names, voxels, executor.workers, executor.dashboard) as display,
         ):
             outcome = Run(scans, where, executor, display)(until)
-    conclude(outcome, store, until, time.monotonic() - started)
+    took = time.monotonic() - started
+    if outcome.done and not (outcome.skipped or outcome.failures or until) and site.kind in _HERE:
+        remember(RunTime(likeness(scans.recipe), expected_seconds(scans, plan, site.workers or cores_here()), took))
+    conclude(outcome, store, until, took)
     return bool(outcome.done)
 
 

@@ -1,0 +1,78 @@
+"""What is expected of a run follows from those before it on the machine, and never stands in the way of one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crackdask.engine.run_times import KEPT, RunTime, learned, path, remember, remembered
+from tests.support.tiny import Tiny
+
+seconds = st.floats(0.5, 1e5)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CRACKDASK_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_whole_run_is_remembered_and_check_learns_from_it(tiny: Tiny, cache: Path) -> None:
+    assert "on this machine" not in tiny.crackdask("check", tiny.recipe).out
+    assert tiny.run("--until", "mask").code == 0
+    assert remembered() == []  # a part of a run says nothing of a whole one
+    again = Tiny(tiny.folder)
+    again.store = tiny.folder / "again.zarr"
+    assert again.run().code == 0
+    (run,) = remembered()
+    assert run.like == "nlm 3 1"
+    assert 0.1 < run.took < 200
+    said = tiny.crackdask("check", tiny.recipe).out
+    assert "as 1 run on this machine tells" in said
+    assert str(tiny.folder) not in path().read_text()
+    assert again.run().code == 0  # nothing to do
+    assert len(remembered()) == 1
+
+
+@given(start=st.floats(0, 60), rate=st.floats(0.2, 5), sizes=st.lists(st.floats(1, 1e4), min_size=2, max_size=8))
+def test_runs_that_follow_a_rule_tell_it(start: float, rate: float, sizes: list[float]) -> None:
+    runs = [RunTime("nlm", size, start + rate * size) for size in sizes]
+    for size in sizes:
+        found, count = learned("nlm", size, runs)
+        assert count == len(sizes)
+        assert (start + rate * size) / 2 < found < 2 * (start + rate * size)
+
+
+@given(runs=st.lists(st.builds(RunTime, st.just("nlm"), seconds, seconds), min_size=1, max_size=6), expected=seconds)
+def test_whatever_runs_took_a_time_is_told(runs: list[RunTime], expected: float) -> None:
+    found, _ = learned("nlm", expected, runs)
+    assert found > 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"nonsense", b"{}", b"[1]", b'[{"like": "nlm"}]', b'[{"like": 1, "expected": -1, "took": "x"}]']
+)
+def test_a_file_that_holds_something_else_is_written_over(cache: Path, content: bytes) -> None:
+    cache.mkdir()
+    path().write_bytes(content)
+    assert remembered() == []
+    remember(RunTime("nlm", 1.0, 2.0))
+    assert remembered() == [RunTime("nlm", 1.0, 2.0)]
+
+
+def test_only_the_latest_are_kept(cache: Path) -> None:
+    for number in range(KEPT + 3):
+        remember(RunTime("nlm", 1.0, 1.0 + number))
+    assert [run.took for run in remembered()] == [1.0 + number for number in range(3, KEPT + 3)]
+    assert set(json.loads(path().read_text())[0]) == {"like", "expected", "took"}
+
+
+def test_without_a_place_nothing_is_learned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CRACKDASK_CACHE_DIR", str(tmp_path / "file" / "below"))
+    remember(RunTime("nlm", 1.0, 2.0))
+    assert remembered() == []
