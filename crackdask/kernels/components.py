@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cc3d
 import numpy as np
 
@@ -9,6 +11,12 @@ from crackdask.arrays import Array
 from crackdask.grid import Grid
 from crackdask.kernels.compiling import compiled
 from crackdask.kernels.union_find import root
+from crackdask.lazy_import import Later
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+else:  # which every command would wait for
+    ndimage = Later("scipy.ndimage")
 
 FULL, FACES = 26, 6
 LARGE = 0  # the component is kept whatever it is joined to
@@ -44,7 +52,7 @@ def small_components(
     sizes
         Voxels of the components that go on, in the order of k.
     """
-    labels, count = cc3d.connected_components(phase, connectivity=connectivity, return_N=True)
+    labels, count = _labelled(phase, connectivity)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     large = sizes > limit
     if keep is not None:
@@ -59,6 +67,16 @@ def small_components(
     verdict[waiting] = np.arange(1, len(waiting) + 1)
     verdict[0] = 0
     return labels, verdict, sizes[waiting]
+
+
+def _labelled(phase: Array, connectivity: int) -> tuple[Array, int]:
+    """Return the components and how many there are; their names follow from the phase alone."""
+    try:
+        labels, count = cc3d.connected_components(phase, connectivity=connectivity, return_N=True)
+    except RuntimeError:  # version 4.1 has no room for about as many components as there can be
+        structure = ndimage.generate_binary_structure(3, 3 if connectivity == FULL else 1)
+        labels, count = ndimage.label(phase, structure)
+    return labels, int(count)
 
 
 def face_codes(labels: Array, verdict: Array, inner: tuple[bool, ...]) -> dict[str, Array]:

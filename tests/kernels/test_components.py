@@ -73,6 +73,16 @@ def test_the_walls_of_that_test_cut_components():
         assert parts > whole + 10
 
 
+@pytest.mark.parametrize("connectivity", [FULL, FACES])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 5, 1), (7, 1, 1), (1, 1, 1), (1, 5, 5), (3, 3, 3)])
+def test_as_many_components_as_there_can_be(shape, connectivity):
+    phase = np.zeros(shape, bool)
+    phase[::2, ::2, ::2] = True
+    labels, verdict, _ = small_components(phase, None, 5, connectivity, (False,) * 6)
+    same_up_to_names(labels, ndimage.label(phase, STRUCTURE[connectivity])[0])
+    assert len(verdict) == 1 + phase.sum()
+
+
 @pytest.mark.parametrize("step", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])
 def test_diagonals_over_block_edges_and_corners(step):
     phase = np.zeros((4, 4, 4), bool)
