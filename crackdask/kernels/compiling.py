@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import FileLock, Timeout
 
 #: Seconds that another process may take for a kernel, until this one compiles it too.
 _LONGEST = 300.0
@@ -190,7 +190,7 @@ def _turn(file: Path) -> Iterator[None]:
 
     A lock that is but a file is none: it stays when its holder is killed.
     """
-    if issubclass(FileLock, SoftFileLock):
+    if any(kind.__name__ == "SoftFileLock" for kind in FileLock.__mro__):
         yield
         return
     lock = FileLock(file)
