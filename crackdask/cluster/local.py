@@ -26,9 +26,11 @@ _PATIENCE = 300
 _LOADED = [
     "distributed.nanny",
     "scipy.ndimage",
+    "SimpleITK",
     "crackdask.recipe.recipe",
     "crackdask.store.volumes",
     "crackdask.sources",
+    "crackdask.kernels.loaded",
 ]
 
 

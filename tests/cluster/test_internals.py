@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,3 +190,16 @@ def test_what_a_batch_system_refuses_is_kept(internals: Any, pretended: Path) ->
         cluster.scale(jobs=0)
 
     clustered(internals, pretended, work)
+
+
+def test_workers_of_this_machine_are_copies_of_what_has_loaded_its_kernels() -> None:
+    """Each would load numba by itself else, and define all kernels."""
+    code = (
+        "import importlib, sys\n"
+        "from crackdask.cluster.local import _LOADED\n"
+        "for name in _LOADED: importlib.import_module(name)\n"
+        "from crackdask.kernels import compiling, nlm, tally\n"
+        "print(len(compiling._late), type(tally._voxels).__name__, 'SimpleITK' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "0 CPUDispatcher True\n", done.stderr

@@ -28,8 +28,8 @@ from typing import IO, Any
 
 #: What the origin loads, for what is started from it.
 LOADED = (
-    "numba", "scipy.ndimage", "distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "distributed.nanny",
-    "crackdask.cli.run", "crackdask.engine.run", "crackdask.cluster.launch",
+    "numba", "scipy.ndimage", "SimpleITK", "distributed.cli.dask_scheduler", "distributed.cli.dask_worker",
+    "distributed.nanny", "crackdask.cli.run", "crackdask.engine.run", "crackdask.cluster.launch",
 )  # fmt: skip
 #: Settings that are read when a module is loaded.
 ENVIRONMENT = {"COLUMNS": "120"}
