@@ -40,7 +40,9 @@ def test_grey_that_is_the_same_throughout_gains_nothing() -> None:
     voxels, _, _ = ball(12.0, 0.0)
     gain, _ = _gained(voxels, 150.0 * voxels, np.array(BLUR))
     assert abs(gain) < 0.1
-    assert _gained(voxels, 150.0 * voxels, np.array(0.0)) == (0, 0)
+    none, error = _gained(voxels, 150.0 * voxels, np.array(0.0))
+    assert none == 0
+    assert error == 0
 
 
 def test_only_states_that_are_alike_are_taken_for_blurred() -> None:
