@@ -81,7 +81,7 @@ def excess_void(table: xr.Dataset) -> xr.Dataset:
     phase contrast and blur, which make small particles brighter or darker, cancel. It reads as an excess void fraction:
     0 is a typical pristine particle, 1 a hollow one, below 0 one that is denser than typical. In a ball, the innermost
     eighth is the inner half of the radius, which the region `core` is rounded to whole shells. What blur took out of
-    the core where states were brought to be as blurry as each other is given back (:mod:`.blur_loss`).
+    the core where states were brought to be as blurry as each other is given back (`blur_loss`).
 
     The standard error counts noise, what else differs between scans, rings, the error of each scan's grey scale, what
     is the particle's own in all scans, the error of G_ref, and the share of the damage that optics may have moved.
