@@ -80,7 +80,8 @@ def excess_void(table: xr.Dataset) -> xr.Dataset:
     G_ref(r) is the typical core mean of particles of radius r in the reference state (a robust local line), so that
     phase contrast and blur, which make small particles brighter or darker, cancel. It reads as an excess void fraction:
     0 is a typical pristine particle, 1 a hollow one, below 0 one that is denser than typical. In a ball, the innermost
-    eighth is the inner half of the radius, which the region `core` is rounded to whole shells.
+    eighth is the inner half of the radius, which the region `core` is rounded to whole shells. What blur took out of
+    the core where states were brought to be as blurry as each other is given back (`blur_loss`).
 
     The standard error counts noise, what else differs between scans, rings, the error of each scan's grey scale, what
     is the particle's own in all scans, the error of G_ref, and the share of the damage that optics may have moved.
@@ -96,8 +97,8 @@ def excess_void(table: xr.Dataset) -> xr.Dataset:
             f"the grey level of a void, {table.attrs['void_grey']:g} ({table.attrs['void_grey_source']}), is not "
             f"outside those of the particles' cores, {low:g} to {high:g}; give void_grey"
         )
-    void = (level - core.layer_grey) / contrast
-    noise = core.layer_grey_error / np.abs(contrast)
+    void = (level - core.layer_grey - _regained(table)) / contrast
+    noise = np.hypot(core.layer_grey_error, table.get("blur_gain_error", 0.0)) / np.abs(contrast)
     drifted = np.hypot((1 - void) * table.solid_error, void * table.background_error) / np.abs(contrast)
     rings, of_all = (table.get(name, xr.zeros_like(noise)) / contrast for name in ("ring_error", "ring_own_error"))
     scan = np.sqrt(noise**2 + (scan_spread(table) / contrast) ** 2 + drifted**2 + rings**2)
@@ -106,6 +107,15 @@ def excess_void(table: xr.Dataset) -> xr.Dataset:
     error = np.sqrt(scan**2 + own**2 + (scale * void) ** 2)
     errors = {"noise_error": noise, "scan_error": scan, "scale_error": scale, "standard_error": error}
     return xr.Dataset({"damage": void, **errors})
+
+
+def _regained(table: xr.Dataset) -> xr.DataArray | float:
+    """Return what blur took from the core, beyond what it takes in a typical pristine particle of that size."""
+    if "blur_gain" not in table:
+        return 0.0
+    radius, gain = table.radius_um.values, table.blur_gain
+    typical, _, _ = robust_band(radius, gain.sel(state=table.attrs["reference"], drop=True).values, radius)
+    return gain - xr.DataArray(typical, dims="particle")
 
 
 @define_damage("core_darkening", "1", "the core's mean grey level in the reference state minus that in the state")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crackdask.analysis.blur_loss import gained
 from crackdask.analysis.parameters import AnalyseParams, params_of
 from crackdask.analysis.regions import tracked
 from crackdask.analysis.rings import ring_errors
@@ -54,7 +55,8 @@ def evidence(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
         As :func:`crackdask.analyse.tracked`, with `mean_grey_error`, (state, particle, region), `layer_grey` and
         `layer_grey_error`, (state, particle, layer), and `solid_error` and `background_error`, (state,), by how much
         the scan's grey scale may be off there, in grey levels, for all particles alike; and where a run found rings,
-        `ring_error` and `ring_own_error`, (state, particle), of the inner layer. Attributes, besides: `noise`
+        `ring_error` and `ring_own_error`, (state, particle), of the inner layer; where states were blurred to be
+        alike, `blur_gain` and `blur_gain_error`, what that took from the inner layer. Attributes, besides: `noise`
         and `void_grey` in grey levels, where they are from, `noise_source` and `void_grey_source`, `void_grey_error`,
         how far off the latter may be, and `scale_error`.
     """
@@ -69,7 +71,7 @@ def evidence(store: xr.DataTree, **parameters: Any) -> xr.Dataset:
         mean_grey_error=named(error, "1", "standard error of the mean grey level, from noise"),
         layer_grey=named(grey, "1", "mean grey level of the layer"),
         layer_grey_error=named(per_noise * noise * sqrt(shared), "1", "its standard error, from noise"),
-    ).assign({**_scale_errors(store, table), **ring_errors(store, table)})
+    ).assign({**_scale_errors(store, table), **ring_errors(store, table), **gained(store, table, noise * sqrt(shared))})
     return with_errors.assign_attrs(
         noise=noise,
         noise_source=noise_source,

@@ -78,6 +78,7 @@ def test_changes_are_as_sure_as_before(runs: dict[str, Compared]) -> None:
     changed = analyse.changes(runs["auto"].found).change.values[0]
     true = analyse.changes(runs["auto"].true).change.values[0]
     assert (np.sign(changed) == np.sign(true))[sure].mean() >= 0.98
+    assert 0.95 <= (changed * true).sum() / (true * true).sum() <= 1.08, "what blur took is given back"
 
 
 def test_particles_stay_what_they_are(runs: dict[str, Compared]) -> None:
