@@ -9,7 +9,7 @@ A hole that touches the image edge or the outside of the scan is none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -209,15 +209,30 @@ class _Sieve:
         return np.asarray(chosen[labels])
 
     def unite(self, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-        """Add up the components that cross block walls and tell which are to be flipped."""
-        sizes = [tally["sizes"] for tally in tallies]
-        offset = np.concatenate([[0], np.cumsum([len(s) for s in sizes])]).astype(np.int64)
-        parent = np.arange(offset[-1] + 1)
-        for axis in range(3):
-            for seam in range(grid.counts[axis] - 1):
-                low = _plane(grid, tallies, offset, axis, seam, 1)
-                high = _plane(grid, tallies, offset, axis, seam + 1, 0)
-                components.join_planes(parent, low, high, self.connectivity == components.FULL)
+        """Add up the components that cross block walls and tell which are to be flipped.
+
+        The blocks are read once, layer by layer along z, beside one plane of the layer before. Neighbours over an edge
+        where walls of two axes meet lie on both of these walls' planes, so that a plane between the blocks of a layer
+        may end with the layer: what goes on diagonally in the next is on the plane between the layers.
+        """
+        sizes: list[Array] = []
+        offset, parent, before = np.zeros(len(grid) + 1, np.int64), np.arange(1), None
+        diagonal = self.connectivity == components.FULL
+        across = grid.counts[1] * grid.counts[2]
+        for place in range(grid.counts[0]):
+            layer = {number: tallies[number] for number in range(place * across, (place + 1) * across)}
+            for number, tally in layer.items():
+                sizes.append(tally["sizes"])
+                offset[number + 1] = offset[number] + len(tally["sizes"])
+            parent = np.concatenate([parent, np.arange(parent.size, offset[(place + 1) * across] + 1)])
+            if before is not None:
+                components.join_planes(parent, before, _plane(grid, layer, offset, 0, place, 0), diagonal)
+            for axis in (1, 2):
+                for seam in range(grid.counts[axis] - 1):
+                    low = _plane(grid, layer, offset, axis, seam, 1)
+                    high = _plane(grid, layer, offset, axis, seam + 1, 0)
+                    components.join_planes(parent, low, high, diagonal)
+            before = _plane(grid, layer, offset, 0, place, 1) if place < grid.counts[0] - 1 else None
         root = union_find.roots(parent)
         # The node of all that is kept is too large, and so is what is joined to it.
         weights = np.concatenate([np.array([self.limit + 1]), *sizes])
@@ -225,17 +240,18 @@ class _Sieve:
         return dict(zip(self.tables, ((voxels[root] <= self.limit)[1:], offset), strict=True))
 
 
-def _plane(grid: Grid, tallies: Sequence[Tally], offset: Array, axis: int, place: int, end: int) -> Array:
-    """Return one side of the whole plane between two layers of blocks as node numbers."""
+def _plane(grid: Grid, layer: Mapping[int, Tally], offset: Array, axis: int, place: int, end: int) -> Array:
+    """Return one side of the plane between two blocks of a layer, or below or above all of it, as node numbers."""
     others = [a for a in range(3) if a != axis]
-    plane = np.full([grid.shape[a] for a in others], components.ABSENT, np.int64)
-    for number in range(len(grid)):
-        if grid.position(number)[axis] != place:
-            continue
-        box = grid.box(number)
-        codes = tallies[number][components.SIDES[2 * axis + end]].astype(np.int64)
+    boxes = {number: grid.box(number) for number in layer if grid.position(number)[axis] == place}
+    start = [min(box.start[a] for box in boxes.values()) for a in others]
+    stop = [max(box.stop[a] for box in boxes.values()) for a in others]
+    plane = np.full([b - a for a, b in zip(start, stop, strict=True)], components.ABSENT, np.int64)
+    for number, box in boxes.items():
+        codes = layer[number][components.SIDES[2 * axis + end]].astype(np.int64)
         codes[codes > 0] += offset[number]
-        plane[tuple(slice(box.start[a], box.stop[a]) for a in others)] = codes
+        at = tuple(slice(box.start[a] - s, box.stop[a] - s) for a, s in zip(others, start, strict=True))
+        plane[at] = codes
     return plane
 
 

@@ -27,7 +27,7 @@ from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.kernels.tally import tally
 from crackdask.schema import OUTSIDE, SHELLS
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
-from crackdask.steps.particle_columns import CONTACTS, MEASURED, Edges, Groups, contacts, deepest_shell, finalise
+from crackdask.steps.particle_columns import CONTACTS, MEASURED, Edges, Groups, contacts, finalise, survey
 from crackdask.steps.particle_motion import passes as shift_passes
 from crackdask.steps.particle_motion import passes_again
 
@@ -132,10 +132,11 @@ def _by_ranges(
     tallies: Sequence[Tally],
     tables: Tables,
 ) -> Tables:
-    shells = deepest_shell(tallies)
-    for ids in ranges:
-        put(ids, finalise(tallies, ids, voxel_um, shells))
-    return {"shells": np.array(shells), **contacts(tallies, voxel_um)}
+    # Particles are numbered along z, so that a range of them lies in few blocks, and only theirs are read again.
+    shells, columns, named_in = survey(tallies, ranges, voxel_um)
+    for ids, numbers in zip(ranges, named_in, strict=True):
+        put(ids, finalise((tallies[number] for number in numbers), ids, voxel_um, shells))
+    return {"shells": np.array(shells), **columns}
 
 
 def _to_tables(

@@ -5,7 +5,7 @@ Each is computed once, and a particle's row does not depend on the other rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import pi
 
 import numpy as np
@@ -29,18 +29,39 @@ _ROWS = 8192  # particles whose histograms are worked on at once
 _PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
-def deepest_shell(tallies: Sequence[Tally]) -> int:
+def deepest_shell(tallies: Iterable[Tally]) -> int:
     """Return the largest shell number of any particle."""
     return max((int(np.diff(t["shell_start"]).max(initial=0)) for t in tallies), default=0)
 
 
-def finalise(tallies: Sequence[Tally], ids: Array | range, voxel_um: Edges, shells: int | None = None) -> Groups:
+def survey(
+    tallies: Iterable[Tally], ranges: Sequence[range], voxel_um: Edges
+) -> tuple[int, dict[str, Array], list[list[int]]]:
+    """Return in one sweep what is needed before ranges of particles are worked on.
+
+    That is the deepest shell, the columns of :func:`contacts`, and for each range the numbers of the tallies that name
+    one of its particles, be it only as one side of a contact. All others have nothing to add to its tables.
+    """
+    starts, stops = (np.array([getattr(ids, end) for ids in ranges], np.int64) for end in ("start", "stop"))
+    shells, pairs = 0, Pairs()
+    named_in: list[list[int]] = [[] for _ in ranges]
+    for number, tally in enumerate(tallies):
+        shells = max(shells, deepest_shell([tally]))
+        pairs.add(tally)
+        named = np.concatenate([tally[name].astype(np.int64) for name in ("ids", "contact_a", "contact_b")])
+        named.sort()
+        for at in np.flatnonzero(np.searchsorted(named, starts) < np.searchsorted(named, stops)).tolist():
+            named_in[at].append(number)
+    return shells, _contact_columns(pairs, voxel_um), named_in
+
+
+def finalise(tallies: Iterable[Tally], ids: Array | range, voxel_um: Edges, shells: int | None = None) -> Groups:
     """Merge tallies and compute the tables for some particles.
 
     Parameters
     ----------
     tallies
-        One of each block, each loaded when it is indexed; one at a time is held.
+        One of each block that names one of the particles, each loaded when it is its turn; one at a time is held.
     ids
         Sorted labels; a range of them bounds the memory.
     voxel_um
@@ -78,7 +99,7 @@ def finalise(tallies: Sequence[Tally], ids: Array | range, voxel_um: Edges, shel
     }
 
 
-def contacts(tallies: Sequence[Tally], voxel_um: Edges) -> dict[str, Array]:
+def contacts(tallies: Iterable[Tally], voxel_um: Edges) -> dict[str, Array]:
     """Return the pairs of particles that share faces, sorted.
 
     The area is the length of the vector of the three projected areas (faces normal to an axis times
@@ -88,6 +109,10 @@ def contacts(tallies: Sequence[Tally], voxel_um: Edges) -> dict[str, Array]:
     pairs = Pairs()
     for each in tallies:
         pairs.add(each)
+    return _contact_columns(pairs, voxel_um)
+
+
+def _contact_columns(pairs: Pairs, voxel_um: Edges) -> dict[str, Array]:
     first, second, faces = pairs.total()
     return {
         "particle_a": first,

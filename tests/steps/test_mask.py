@@ -322,6 +322,16 @@ def test_islands_join_over_edges_and_corners():
     assert found(voxels, MaskParams(min_island=4, **params), block=(3, 3, 3)).sum() == 0
 
 
+@pytest.mark.parametrize("other", [(3, 3, 2), (3, 2, 3), (2, 3, 3), (3, 1, 3), (3, 3, 1), (2, 3, 1), (3, 1, 1)])
+def test_islands_join_over_every_edge_where_walls_meet(other):
+    voxels = np.full((6, 6, 6), 50, np.uint8)
+    voxels[2, 2, 2] = voxels[other] = 200
+    params: dict[str, Any] = {"opening": 0, "closing": 0, "max_hole": 0}
+    for block in ((3, 3, 3), (3, 2, 2), (1, 1, 1)):
+        assert found(voxels, MaskParams(min_island=2, **params), block=block).sum() == 2
+        assert found(voxels, MaskParams(min_island=3, **params), block=block).sum() == 0
+
+
 # ---------------------------------------------------------------- any blocks
 
 

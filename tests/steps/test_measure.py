@@ -21,7 +21,7 @@ from crackdask.grid import Grid, Triple
 from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.schema import PARTICLES
 from crackdask.steps.measure import MeasureParams, passes, passes_in_ranges, passes_to_tables
-from crackdask.steps.particle_columns import MEASURED, Groups, contacts, deepest_shell, finalise
+from crackdask.steps.particle_columns import MEASURED, Groups, contacts, deepest_shell, finalise, survey
 
 #: Grey levels and labels.
 Scan = tuple[Array, Array]
@@ -293,6 +293,23 @@ def test_ranges_of_ids_give_the_same_as_all_at_once(volumes: Scan, groups: Group
         finalise(tallies, range(1, 17), VOXEL, 2)
     with pytest.raises(ValueError, match="sorted"):
         finalise(tallies, np.array([3, 2]), VOXEL)
+
+
+def test_a_range_reads_the_tallies_that_name_its_particles_and_no_others(volumes: Scan) -> None:
+    """Also those where a particle is but one side of a contact; what is left out adds nothing."""
+    tallies = tallies_of(*volumes, (9, 10, 11))
+    ranges = [range(1, 4), range(4, 5), range(5, 18), range(18, 40)]
+    shells, columns, named_in = survey(tallies, ranges, VOXEL)
+    assert shells == deepest_shell(tallies)
+    assert_same(columns, contacts(tallies, VOXEL))
+    for ids, numbers in zip(ranges, named_in, strict=True):
+        named = [{*t["ids"].tolist(), *t["contact_a"].tolist(), *t["contact_b"].tolist()} for t in tallies]
+        assert numbers == [n for n, names in enumerate(named) if names & set(ids)]
+        found = finalise([tallies[n] for n in numbers], ids, VOXEL, shells)
+        for group, expected in finalise(tallies, ids, VOXEL, shells).items():
+            assert_same(found[group], expected)
+    assert 0 < len(named_in[1]) < len(tallies)
+    assert named_in[3] == []
 
 
 def test_lazy_equals_compute(volumes):
