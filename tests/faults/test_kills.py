@@ -35,7 +35,7 @@ def test_a_worker_in_every_step(lab: Lab, moments: Moments) -> None:
     lab.go_on()
     assert run.wait() == 0, run.said
     assert "is set aside" not in run.said
-    lab.check_lost(in_flight=9)
+    lab.check_lost(in_flight=len(DONE))
     lab.check_same()
 
 
