@@ -119,7 +119,8 @@ def run_scans(
 ) -> bool:
     """Run, say how it ended, and tell whether anything was done."""
     started = time.monotonic()
-    plan = planned(scans, site, site.workers or cores_here())
+    workers = site.workers or cores_here()
+    plan = planned(scans, site, workers)
     for name, what in scans.unwritten.items():
         notice(f"{name}: {what} are not there and are read as the fill value, as the recipe says")
     for words in scans.doubts():
@@ -140,7 +141,7 @@ def run_scans(
             outcome = Run(scans, where, executor, display)(until)
     took = time.monotonic() - started
     if outcome.done and not (outcome.skipped or outcome.failures or until) and site.kind in _HERE:
-        remember(RunTime(likeness(scans.recipe), expected_seconds(scans, plan, site.workers or cores_here()), took))
+        remember(RunTime(likeness(scans.recipe), expected_seconds(scans, plan, workers), took))
     conclude(outcome, store, until, took)
     return bool(outcome.done)
 

@@ -50,7 +50,7 @@ def reach(weight: float) -> int:
 
 
 def low_pass(shape: tuple[int, int], weight: float) -> Singles:
-    """Return the factors of the frequencies that `fft.rfft2` gives of an image."""
+    """Return the factors of the frequencies that `scipy.fft.rfft2` gives of an image."""
     rows, columns = (
         np.asarray(each, np.float64) ** 2 for each in (np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))
     )
