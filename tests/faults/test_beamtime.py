@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from crackdask.engine.checkpoints import Work
+from crackdask.schema import UnitKey
 from crackdask.store.root import attributes, is_there
 from tests.faults.harness import CRACKDASK, Process, until
 from tests.faults.mounts import small_disk
@@ -134,9 +135,9 @@ def _disturbed(beamtime: Beamtime, rows: Rows, disk: Path) -> None:
     """Watch, be killed in the first state and in the second, find the disk full in the fourth, and come to the end."""
     work = Work.beside(beamtime.store)
     beamtime.scan()
-    beamtime.kill_when(lambda: any(unit.step == "grey" for unit in work.at_work()))
+    beamtime.kill_when(lambda: beamtime.states() == 1 and work.fingerprint(UnitKey("grey", 0)) is not None)
     beamtime.scan()
-    beamtime.kill_when(lambda: beamtime.states() == 2 and bool(work.at_work()))
+    beamtime.kill_when(lambda: beamtime.states() == 2 and work.fingerprint(UnitKey("grey", 1)) is not None)
     run, stop = beamtime.watch(), Event()
     for state in (1, 2):
         until(partial(_ended, run, rows, NAMES[state]), 240, lambda: run.said)
