@@ -118,7 +118,7 @@ def _paths(place: _Place, tally: Tally) -> Tally:
     entered = place.voxels(tally["entered"])
     order = np.argsort(entered)
     return {
-        "ends": place.voxels(tally["ends"]),
+        "ends": place.whole.voxels(tally["ends"], place.position, back=True),
         "heights": tally["heights"],
         "entered": entered[order],
         "entered_codes": tally["entered_codes"][order],

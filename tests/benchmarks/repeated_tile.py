@@ -6,7 +6,8 @@ middle of 3 x 3 x 3, and leave the tallies that they would in a run. In a block 
 places and under other numbers: global indices are moved, and basins and particles are numbered as the raster order of
 their peaks in the whole field asks. So records of neighbours agree: where a path leaves one block it enters the next, a
 particle across a wall has one number on both sides, and components go on. At the end of the field it goes on at the
-other end, but for islands and holes, which end there; particles that are whole there have two distant parts.
+other end, but for islands and holes, which end there, and for paths, which enter their own block again, where all is
+as it is at the other end; particles that are whole there have two distant parts.
 """
 
 from __future__ import annotations
@@ -95,10 +96,15 @@ class Field:
         called[here.reshape(there.shape)] = there
         return np.asarray(called)
 
-    def voxels(self, indices: Array, position: Triple) -> Array:
-        """Return global indices of voxels whose indices around the middle block are given."""
+    def voxels(self, indices: Array, position: Triple, *, back: bool = False) -> Array:
+        """Return global indices of voxels whose indices around the middle block are given.
+
+        What lies behind the end of the field is at its other end, or `back` in the same block, where all is alike.
+        """
         at = np.stack(np.unravel_index(indices, (3 * self.edge,) * 3), axis=-1)
-        moved = (at + self.edge * (np.array(position) - MIDDLE)) % self.grid.shape
+        blocks = at // self.edge + np.array(position) - MIDDLE
+        there = np.clip(blocks, 0, np.array(self.counts) - 1) if back else blocks % self.counts
+        moved = at % self.edge + self.edge * there
         return np.ravel_multi_index(tuple(moved.T), self.grid.shape).astype(np.int64)
 
 
