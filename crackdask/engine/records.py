@@ -5,47 +5,20 @@ How they lie on the disk, and why they can be trusted, is told in `crackdask.eng
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 
-import numpy as np
-from numcodecs.zstd import Zstd
-
+from crackdask.engine.packed_arrays import Array, Arrays, pack, unpack
 from crackdask.storage.locations import Place, Prefix, names, write_whole
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Arrays = Mapping[str, Array]
-_ZSTD = Zstd(level=1, checksum=True)
 #: Records that are fetched at once from object storage.
 _AHEAD = 8
 #: Lies among the records of a pass from its first block until its unit is done.
 _OPEN = ".open"
 #: Begins the names of what is recorded of chunks, beside a tally.
 _SEALS = "seals of "
-
-
-def pack(arrays: Arrays) -> bytes:
-    """Return named arrays as compressed bytes with a checksum.
-
-    >>> unpack(pack({"a": np.arange(3)}))["a"].tolist()
-    [0, 1, 2]
-    """
-    for name, array in arrays.items():
-        # numpy before 2.2 takes `allow_pickle` of `savez` for one more array, so objects are refused here.
-        if np.asarray(array).dtype.hasobject:
-            raise ValueError(f"{name} holds Python objects, which a record does not keep")
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
-    return bytes(_ZSTD.encode(buffer.getvalue()))
-
-
-def unpack(data: bytes) -> dict[str, Array]:
-    """Return the arrays that `pack` packed."""
-    with np.load(io.BytesIO(_ZSTD.decode(data)), allow_pickle=False) as packed:
-        return {name: packed[name] for name in packed.files}
 
 
 @dataclass(frozen=True)

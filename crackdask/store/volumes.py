@@ -25,6 +25,7 @@ from crackdask.storage.zarr_bucket import Chunks
 from crackdask.store import seals
 from crackdask.store.arrays import Compression
 from crackdask.store.checked import WHOLE, CheckedObjects, checked, layout
+from crackdask.store.chunks import Direct, direct
 from crackdask.store.damage import DamagedError, record_of
 from crackdask.store.root import StoreError
 
@@ -34,6 +35,13 @@ class Written(NamedTuple):
 
     bytes: int
     seals: seals.Seals | None
+
+
+class Opened(NamedTuple):
+    """An array, and how its chunks are read and written where that is not left to zarr."""
+
+    array: zarr.Array[Any]
+    direct: Direct | None
 
 
 @dataclass(frozen=True)
@@ -62,9 +70,11 @@ class Volume:
         DamagedError
             If a chunk is not what was written: its checksum tells, or it is not there, which Zarr takes for zeros.
         """
-        array = self._array()
+        array, direct = self._array()
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
         try:
+            if direct:
+                return direct.read(box, self.state, whole=_is_whole(array))
             voxels = np.asarray(array[index])
             if lost := self._lost(array, box):
                 raise ValueError(f"{lost} is not there")
@@ -85,7 +95,7 @@ class Volume:
 
     def _lost(self, array: zarr.Array[Any], box: Box) -> str | None:
         """Return a chunk of a box that was not there when it was read, or None."""
-        if not WHOLE.items() <= array.attrs.asdict().items():
+        if not _is_whole(array):
             return None
         if isinstance(array.store, Chunks):
             return next(iter(array.store.absent), None)
@@ -99,7 +109,7 @@ class Volume:
         spans = [range(a // u, -(-b // u)) for a, b, u in zip(box.start, box.stop, units[-3:], strict=True)]
         return map(array.metadata.encode_chunk_key, product(*first, *spans))
 
-    def _array(self, *, written: bool = False) -> zarr.Array[Any]:
+    def _array(self, *, written: bool = False) -> Opened:
         where = place(self.path)
         try:
             if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
@@ -118,7 +128,7 @@ class Volume:
         """What tells a work volume from another one that lay at the same place before."""
         if self.state is not None:
             return ""
-        return str(self._array().attrs.get("made", ""))
+        return str(self._array().array.attrs.get("made", ""))
 
     def _record(self) -> str:
         """Return the file or folder without which a run makes the volume again."""
@@ -128,9 +138,12 @@ class Volume:
 
     def write(self, box: Box, voxels: Array) -> Written:
         """Write a box that covers whole chunks and flush it to the disk; return what was written."""
-        array = self._array(written=True)
+        array, direct = self._array(written=True)
         if voxels.dtype != array.dtype:
             raise TypeError(f"{self.path} holds {array.dtype}, got {voxels.dtype}")
+        if direct and not array.shards:
+            direct.write(box, self.state, voxels)
+            return self._flush(array, box)
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
         if array.shards:  # which zarr reads before it writes them, and what is damaged cannot be read
             for key in self._chunks(array, box):
@@ -196,11 +209,11 @@ def _sweep(folder: Path, own: set[str]) -> None:
 
 
 @lru_cache(maxsize=64)
-def _opened(path: Place, array: str | None, written: bool, changed: int) -> zarr.Array[Any]:
+def _opened(path: Place, array: str | None, written: bool, changed: int) -> Opened:
     return _open(path, array, written)
 
 
-def _open(path: Place, name: str | None, written: bool) -> zarr.Array[Any]:
+def _open(path: Place, name: str | None, written: bool) -> Opened:
     """Open an array; what is read of a store is looked at."""
     mode: Literal["r", "r+"] = "r+" if written else "r"
     if name is not None:
@@ -209,7 +222,13 @@ def _open(path: Place, name: str | None, written: bool) -> zarr.Array[Any]:
     else:
         array = zarr.open_array(zarr_at(path), mode=mode, zarr_format=3)
     # Chunks of zeros are written too, so that one that was lost can be told from them.
-    return array.with_config({"write_empty_chunks": True})
+    array = array.with_config({"write_empty_chunks": True})
+    return Opened(array, direct(array))
+
+
+def _is_whole(array: zarr.Array[Any]) -> bool:
+    """Tell whether every chunk of an array was written."""
+    return WHOLE.items() <= array.attrs.asdict().items()
 
 
 def make_volume(path: Place, shape: Triple, dtype: str, chunk: Triple, compression: Compression) -> Volume:

@@ -15,7 +15,7 @@ import pytest
 import zarr
 from numcodecs.zstd import Zstd
 
-from crackdask.engine.records import unpack
+from crackdask.engine.packed_arrays import unpack
 from crackdask.grid import Box
 from crackdask.phantom import State
 from crackdask.recipe.recipe import RecipeError, check, load_site
@@ -77,6 +77,8 @@ def test_records_are_not_unpickled(tmp_path: Path, mark: Path) -> None:
     np.savez(tmp_path / "record.npz", tally=np.array([Bomb(mark)], object))
     with pytest.raises(ValueError, match="allow_pickle=False"):
         unpack(Zstd().encode((tmp_path / "record.npz").read_bytes()))
+    with pytest.raises(ValueError, match="OBJECT array"):
+        unpack(Zstd().encode(b'[["tally", "|O", [1]]]\n' + b"\0" * 8))
     assert not mark.exists()
 
 
