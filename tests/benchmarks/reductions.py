@@ -3,8 +3,9 @@
 A full field is 8 x 10 x 10 blocks of 256^3, 13.4 Gvoxel, with about 740 000 particles. Its tallies are those of one
 real block repeated (`repeated_tile`): a phantom's scans of two states, denoised, then the kernels of mask, labels,
 transfer and measure. They are written as records, as a run writes them, and each reduction is done by a process of its
-own, which also hands its tables to workers. Printed for each: seconds of CPU, and by how much the process grew at most,
-together with the tables that a run holds at that moment. What is compiled is compiled before, on 27 blocks.
+own, which also hands its tables to workers; the last step, which writes the tables of all states, is done for twelve
+(`tracking`), and counts for one of them in time. Printed for each: seconds of CPU, and by how much the process grew
+at most, together with the tables that a run holds at that moment. What is compiled is compiled before, on 27 blocks.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ from crackdask.blocks.passes import Array, Pass
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.table_writer import WORK_TABLES, flat, ranges
 from crackdask.grid import Box, Triple
-from crackdask.phantom import Phantom, states
+from crackdask.phantom import Phantom
+from crackdask.phantom import states as states_of
 from crackdask.schema import UnitKey
 from crackdask.steps import labels, mask, measure, particle_motion, transfer
 from crackdask.steps.carried_seeds import CARRIED
 from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.denoise import passes as denoise_passes
 
+from . import tracking
 from .moved_tallies import Unit
 from .repeated_tile import Field
 
@@ -79,7 +82,7 @@ class Cost:
 def scans(edge: int) -> list[tuple[Array, Array]]:
     """Return grey levels of a block in two states, and the same denoised."""
     size = {"radius_median": 11.5, "radius_range": (5.0, 30.0)} if edge >= 128 else {}
-    phantom: Any = partial(Phantom, shape=(edge,) * 3, states=states(2), seed=1, max_rotation_deg=0.0, max_shift=0.0)
+    phantom: Any = partial(Phantom, shape=(edge,) * 3, states=states_of(2), seed=1, max_rotation_deg=0.0, max_shift=0.0)
     found = []
     for state in range(2):
         grey = np.maximum(phantom(**size).scan(state, Box.whole((edge,) * 3)), 1)
@@ -144,28 +147,53 @@ def write_records(work: Work, unit: Unit, pass_: Pass, whole: Field, tables: Map
     return sum(records.add(k, unit.tally(pass_.name, whole, tables, k), {}) for k in range(len(whole.grid)))
 
 
+class Meter:
+    """Measures from when it is made: seconds of CPU and of the clock, and by how many bytes the process grew."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        self._before = psutil.Process().memory_info().rss
+        self.start()
+
+    def start(self) -> None:
+        """Start the clock anew; what is held by now has counted as growth."""
+        self._started, self._busy = time.perf_counter(), time.process_time()
+
+    def told(self) -> tuple[float, float, int]:
+        """Return what it took."""
+        took = time.process_time() - self._busy, time.perf_counter() - self._started
+        status = Path("/proc/self/status").read_text()
+        peak = 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        return *took, peak - self._before
+
+
 def reduce(folder: Path, unit: str, name: str) -> tuple[float, float, int]:
-    """Do one reduction of a field whose records lie in a folder; return seconds of CPU, of the clock, and growth."""
+    """Do one reduction of a field whose records lie in a folder; return what it took."""
     facts = Facts(**json.loads((folder / "facts.json").read_text()))
     work, whole = Work(folder), Field(facts.counts, facts.edge).grid
     passes = planned(unit, facts, work)
     (pass_,) = (each for each in passes if each.name == name)
     assert pass_.reduce is not None
     later = {table for each in passes[passes.index(pass_) + 1 :] for table in each.tables}
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before = psutil.Process().memory_info().rss
+    meter = Meter()
     known = {path.stem: np.load(path) for path in (folder / "known" / unit).glob("*.npy")}
-    started, busy = time.perf_counter(), time.process_time()
+    meter.start()
     records = work.records(UnitKey.parse(unit), name, _CUT, len(whole))
     made = pass_.reduce(whole, records, {table: known[table] for table in pass_.tables})
     for table in later & set(made):
         work.put_table(UnitKey.parse(unit), table, made[table])
-    took = time.process_time() - busy, time.perf_counter() - started
-    status = Path("/proc/self/status").read_text()
-    peak = 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    took = meter.told()
     for table, values in made.items():
         np.save(folder / "known" / unit / f"{table}.npy", values)
-    return *took, peak - before
+    return took
+
+
+def followed(folder: Path) -> tuple[float, float, int]:
+    """Do the last step of a run whose tables of particles lie in a folder; return what it took, a state."""
+    meter = Meter()
+    states = tracking.track(folder)
+    seconds, wall, growth = meter.told()
+    return seconds / states, wall / states, growth
 
 
 def begin(folder: Path, whole: Field, units: Sequence[Unit], facts: Facts) -> None:
@@ -178,8 +206,11 @@ def begin(folder: Path, whole: Field, units: Sequence[Unit], facts: Facts) -> No
     (folder / "facts.json").write_text(json.dumps(asdict(facts)))
 
 
-def field_costs(edge: int, counts: Triple, place: Path, *, alone: bool = True) -> list[Cost]:
-    """Return what each reduction of a field takes, `alone` in a process of its own; tables stay in a folder."""
+def field_costs(edge: int, counts: Triple, place: Path, states: int, *, alone: bool = True) -> list[Cost]:
+    """Return what each reduction of a field takes, `alone` in a process of its own; tables stay in a folder.
+
+    The last step is that of an experiment of some `states`.
+    """
     around, units, facts = on_one_tile(edge)
     folders = {place / "mini": Field(_MINI, edge), place / "whole": Field(counts, edge)}
     for folder, whole in folders.items():
@@ -202,6 +233,11 @@ def field_costs(edge: int, counts: Triple, place: Path, *, alone: bool = True) -
             for folder, whole in folders.items():
                 unit.name_peaks(each, around, whole)
                 Work(folder).drop_records(UnitKey.parse(unit.name))
+    for folder in folders:
+        facts = Facts(**json.loads((folder / "facts.json").read_text()))
+        tracking.prepare(folder, facts.particles, 2 if folder == place / "mini" else states)
+    costs.append(_cost("track-0", "track", list(folders), 0, alone=alone))
+    print(costs[-1], flush=True)
     return costs
 
 
@@ -218,7 +254,8 @@ def _cost(unit: str, pass_: str, folders: Sequence[Path], size: int, *, alone: b
 
 def one(unit: str, pass_: str, *folders: str) -> tuple[float, float, int]:
     """Do one reduction of each field, and return what the last one took."""
-    return [reduce(Path(folder), unit, pass_) for folder in folders][-1]
+    places = map(Path, folders)
+    return [followed(place) if unit == "track-0" else reduce(place, unit, pass_) for place in places][-1]
 
 
 def main() -> None:
@@ -226,13 +263,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--edge", type=int, default=256)
     parser.add_argument("--blocks", nargs=3, type=int, default=FULL)
+    parser.add_argument("--states", type=int, default=12)
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(one(*args.one)))
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as place:
-        field_costs(args.edge, tuple(args.blocks), Path(place))
+        field_costs(args.edge, tuple(args.blocks), Path(place), args.states)
 
 
 if __name__ == "__main__":

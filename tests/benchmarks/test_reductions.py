@@ -20,8 +20,8 @@ EDGE, COUNTS = 80, (3, 3, 4)
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the reductions of a small field, among 36 blocks and among 27."""
     folder = tmp_path_factory.mktemp("field")
-    costs = field_costs(EDGE, COUNTS, folder, alone=False)
-    assert len(costs) == 18
+    costs = field_costs(EDGE, COUNTS, folder, 2, alone=False)
+    assert len(costs) == 19
     return folder
 
 
