@@ -15,9 +15,10 @@ from threading import Event, Thread
 import pytest
 
 from crackdask.engine.status import status
-from tests.faults.harness import Cluster, Lab, Moments, Process, until
+from tests.faults.harness import Cluster, Lab, Moments, Process
 from tests.faults.mounts import read_only, small_disk
 from tests.support.fault_counts import COUNTS
+from tests.support.waiting import until
 
 # ---------------------------------------------------------------- no room, no permission
 
