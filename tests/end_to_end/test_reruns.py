@@ -151,7 +151,7 @@ def test_records_of_other_blocks_do_not_count(
     again = CUT | {"block": [24, 40, 72]}
 
     def fails(job: BlockJob, _: int) -> bool:
-        return job.pass_.name in ("grey", "basins") and job.number == 3
+        return job.pass_.name in ("grey", "ascent") and job.number == 3
 
     interrupted(experiment, store, monkeypatch, fails, other)
     outcome, job = experiment.run(store, again)
