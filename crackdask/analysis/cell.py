@@ -58,7 +58,7 @@ def cell_record(store: xr.DataTree) -> xr.Dataset:
 
 
 def half_cycles(current: Floats, charge: Floats) -> list[slice]:
-    """Return the rows of each charge and discharge; rests within one belong to it.
+    """Return the rows of each charge and discharge; rests within one belong to it, whatever noise their current has.
 
     >>> half_cycles(np.array([1., 1., 0., 1., -1., -1.]), np.array([0., 1., 1., 2., 1., 0.]))
     [slice(0, 4, None), slice(3, 6, None)]
@@ -71,8 +71,16 @@ def half_cycles(current: Floats, charge: Floats) -> list[slice]:
     ends = [*flowing[turns], flowing[-1]]
     begins = [flowing[0], *flowing[turns]]
     parts = [slice(int(a), int(b) + 1) for a, b in zip(begins, ends, strict=True)]
-    moved = [abs(float(charge[part][-1] - charge[part][0])) for part in parts]
-    return [part for part, size in zip(parts, moved, strict=True) if size > _PULSE * max(moved)]
+    moved = [float(charge[part][-1] - charge[part][0]) for part in parts]
+    whole: list[tuple[bool, slice]] = []
+    for part, by in zip(parts, moved, strict=True):
+        if abs(by) <= _PULSE * max(map(abs, moved)):
+            continue
+        charging, begin = by > 0, part.start
+        if whole and whole[-1][0] == charging:  # what lies between was no half cycle
+            begin = whole.pop()[1].start
+        whole.append((charging, slice(begin, part.stop)))
+    return [part for _, part in whole]
 
 
 def incremental_capacity(store: xr.DataTree, width_mv: float = 10.0) -> xr.Dataset:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crackdask.blocks.passes import Array, Block, Pass, Reach, Result, Tables, Tally, reach
-from crackdask.grid import Grid, Halo, Triple, triple
+from crackdask.grid import Box, Grid, Halo, Triple, triple
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,14 @@ class MemoryBlock:
         own = self.grid.box(self.number)
         outer = own.grow(largest, within=self.grid.shape)
         return voxels[own.grow(halo, within=self.grid.shape).within(outer)]
+
+    def read_box(self, volume: str, box: Box) -> Array:
+        """Cut a box out of the window at hand."""
+        largest, voxels = self.windows[volume]
+        outer = reach(largest, self.grid.box(self.number), self.grid.shape)
+        if box.intersect(outer) != box:
+            raise AssertionError(f"{box} of {volume!r} exceeds the declared {outer}")
+        return voxels[box.within(outer)]
 
     def table(self, name: str) -> Array:
         """Return a table by name."""

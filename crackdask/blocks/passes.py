@@ -44,6 +44,9 @@ class Block(Protocol):
         A volume whose pass gives a rule instead of a halo is read as that rule says.
         """
 
+    def read_box(self, volume: str, box: Box) -> Array:
+        """Return a volume's voxels of a box within what the pass declared for it."""
+
     def table(self, name: str) -> Array:
         """Return a table that an earlier reduction made."""
 
@@ -92,6 +95,17 @@ def reach(where: Reach, own: Box, shape: Triple) -> Box:
 def window(block: Block, halo: Halo) -> Box:
     """Return the voxels that ``block.read(..., halo)`` covers."""
     return block.grid.box(block.number).grow(halo, within=block.grid.shape)
+
+
+def window_ahead(block: Block) -> Box:
+    """Return the block and the voxels right behind its last ones along each axis.
+
+    Of any two neighbours, diagonal ones too, both are in such a window of one block at least: of the one that holds
+    the first corner of the smallest box around the two.
+    """
+    own = block.grid.box(block.number)
+    z, y, x = (min(b + 1, n) for b, n in zip(own.stop, block.grid.shape, strict=True))
+    return Box(own.start, (z, y, x))
 
 
 def core(block: Block, halo: Halo) -> tuple[slice, slice, slice]:

@@ -129,6 +129,10 @@ class StoredBlock:
         box = reach(where if callable(where) else 0, own, self.grid.shape)
         if not callable(where):
             box = own.grow(halo, within=self.grid.shape)
+        return self.read_box(volume, box)
+
+    def read_box(self, volume: str, box: Box) -> Array:
+        """Return a volume's voxels of a box."""
         voxels = self.inputs[volume].read(box)
         self.bytes_read += voxels.nbytes
         return voxels

@@ -16,16 +16,28 @@ _BATCH = 4096  # voxels
 
 
 def deep_parts(labels: Array, depth: Array, thresholds: Array) -> Array:
-    """Return labels where the depth exceeds the label's threshold, and 0 elsewhere.
+    """Return labels where the depth exceeds the label's threshold (uint32), and 0 elsewhere.
 
     >>> labels = np.array([[[0, 1, 1, 2]]], np.uint32)
     >>> depth = np.array([[[9, 4, 5, 9]]], np.uint16)
-    >>> deep_parts(labels, depth, np.array([0, 4, 9])).tolist()
+    >>> deep_parts(labels, depth, np.array([0, 4, 9], np.uint32)).tolist()
     [[[0, 0, 1, 0]]]
     """
-    seeds = np.zeros(labels.shape, np.uint32)
-    _deep_parts(np.ascontiguousarray(labels), np.ascontiguousarray(depth), thresholds, seeds)
+    seeds = np.empty(labels.shape, np.uint32)
+    flat = np.ascontiguousarray(labels).reshape(-1), np.ascontiguousarray(depth).reshape(-1)
+    _deep_parts(*flat, thresholds, seeds.reshape(-1))
     return seeds
+
+
+def of_labels(seeds: Array, labels: Array, count: int) -> Array:
+    """Return where seeds of some labels, which are below `count`, are, as indices into the flat array (int64).
+
+    >>> of_labels(np.array([[[3, 0, 1, 3]]], np.uint32), np.array([3, 2]), 4).tolist()
+    [0, 3]
+    """
+    wanted = np.zeros(count, bool)
+    wanted[labels] = True
+    return np.asarray(_of_labels(seeds.reshape(-1), wanted))
 
 
 def overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
@@ -41,18 +53,17 @@ def overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
     return pairs[order], voxels[order]
 
 
-def rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Array) -> tuple[Array, Array]:
+def rims(basins: Array, seeds: Array, cutting: Array) -> tuple[Array, Array]:
     """Return the seed voxels that can be the nearest to a voxel that is not of the same seed.
 
-    Those have a 6-neighbour in the image that is not of the same seed in the same basin: from any other voxel of a
-    seed, one step towards the voxel that asks stays in the seed and is nearer.
+    Those have a 6-neighbour that is not of the same seed in the same basin: from any other voxel of a seed, one step
+    towards the voxel that asks stays in the seed and is nearer. What is beyond the block counts for such a neighbour:
+    a voxel too many takes time and changes nothing.
 
     Parameters
     ----------
     basins, seeds
-        uint32, the block and a halo of 1.
-    start, shape
-        The block within the window.
+        uint32, of the block.
     cutting
         uint64, ``basin << 32 | seed`` of the seeds that cut a basin, ascending.
 
@@ -61,9 +72,9 @@ def rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Arr
     places
         int64, rows of `cutting`.
     voxels
-        int64, indices into the flat window, ascending.
+        int64, indices into the flat block, ascending.
     """
-    voxels = _rims(basins, seeds, start, shape, cutting)
+    voxels = _rims(basins, seeds, cutting)
     return voxels[:, 0].copy(), voxels[:, 1].copy()
 
 
@@ -94,12 +105,25 @@ def split(basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Arra
 
 @compiled(error_model="numpy")
 def _deep_parts(labels: Array, depth: Array, thresholds: Array, seeds: Array) -> None:
-    for z in range(labels.shape[0]):
-        for y in range(labels.shape[1]):
-            for x in range(labels.shape[2]):
-                label = labels[z, y, x]
-                if label > 0 and depth[z, y, x] > thresholds[label]:
-                    seeds[z, y, x] = label
+    for i in range(labels.size):
+        label = labels[i]
+        seeds[i] = label if np.uint32(depth[i]) > thresholds[label] else np.uint32(0)  # label 0 is no other way
+
+
+@compiled(error_model="numpy")
+def _of_labels(seeds: Array, wanted: Array) -> Array:
+    count = 0
+    for i in range(seeds.size):
+        count += wanted[seeds[i]]
+    found = np.empty(count, np.int64)
+    filled = 0
+    for i in range(seeds.size):
+        if filled == count:
+            break
+        if wanted[seeds[i]]:
+            found[filled] = i
+            filled += 1
+    return found
 
 
 @compiled(error_model="numpy")
@@ -138,26 +162,23 @@ def _is_rim(basins: Array, seeds: Array, z: int, y: int, x: int) -> bool:
             to_z = z + side * (axis == 0)
             to_y = y + side * (axis == 1)
             to_x = x + side * (axis == 2)
-            if (
-                0 <= to_z < basins.shape[0]
-                and 0 <= to_y < basins.shape[1]
-                and 0 <= to_x < basins.shape[2]
-                and (basins[to_z, to_y, to_x] != basins[z, y, x] or seeds[to_z, to_y, to_x] != seeds[z, y, x])
-            ):
+            if not (0 <= to_z < basins.shape[0] and 0 <= to_y < basins.shape[1] and 0 <= to_x < basins.shape[2]):
+                return True
+            if basins[to_z, to_y, to_x] != basins[z, y, x] or seeds[to_z, to_y, to_x] != seeds[z, y, x]:
                 return True
     return False
 
 
 @compiled(error_model="numpy")
-def _rims(basins: Array, seeds: Array, start: Triple, shape: Triple, cutting: Array) -> Array:
+def _rims(basins: Array, seeds: Array, cutting: Array) -> Array:
     voxels = np.empty((1024, 2), np.int64)
     count = 0
     last_key = np.uint64(0)
     place = np.int64(0)
     known: Any = False
-    for z in range(start[0], start[0] + shape[0]):
-        for y in range(start[1], start[1] + shape[1]):
-            for x in range(start[2], start[2] + shape[2]):
+    for z in range(basins.shape[0]):
+        for y in range(basins.shape[1]):
+            for x in range(basins.shape[2]):
                 if basins[z, y, x] == 0 or seeds[z, y, x] == 0:
                     continue
                 key = np.uint64((np.uint64(basins[z, y, x]) << np.uint64(32)) | np.uint64(seeds[z, y, x]))

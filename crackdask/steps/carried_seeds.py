@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
 from crackdask.grid import Grid
 from crackdask.kernels import seeds
 from crackdask.kernels import watershed as kernels
@@ -38,34 +38,36 @@ def _start(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
 
 
 class ReadSeeds(Protocol):
-    """Reads the seeds of a block and a halo."""
+    """Reads the seeds of a block."""
 
-    def __call__(self, block: Block, halo: int) -> Array:
+    def __call__(self, block: Block) -> Array:
         """Return the label at each voxel of a seed, 0 elsewhere."""
 
 
-def thresholds_of(block: Block, seed_depth: float) -> Array:
-    """Return the depth that a voxel of each label must exceed to be of its seed."""
-    return np.floor(block.table("previous_max_depth") * np.float64(seed_depth)).astype(np.uint16)
+def deep_seeds(block: Block, seed_depth: float) -> Array:
+    """Return the label at each voxel of a block where the previous state is deep, 0 elsewhere."""
+    thresholds = np.floor(block.table("previous_max_depth") * np.float64(seed_depth)).astype(np.uint32)
+    return seeds.deep_parts(block.read("previous_label"), block.read("previous_depth"), thresholds)
 
 
-def read_seeds(block: Block, halo: int, *, seed_depth: float) -> Array:
-    """Return the seeds of a block and its halo: the label at each voxel of a seed, 0 elsewhere."""
-    seeded = seeds.deep_parts(
-        block.read("previous_label", halo),
-        block.read("previous_depth", halo),
-        thresholds_of(block, seed_depth),
-    )
-    outer = window(block, halo)
+def add_lost(block: Block, seeded: Array) -> None:
+    """Add the seeds of labels that the previous state had lost, where there is no other."""
+    own = block.grid.box(block.number)
     voxels, labels = block.table("lost_seed_voxel"), block.table("lost_seed_label")
     plane = block.grid.shape[1] * block.grid.shape[2]
-    first, stop = np.searchsorted(voxels, (outer.start[0] * plane, outer.stop[0] * plane))
+    first, stop = np.searchsorted(voxels, (own.start[0] * plane, own.stop[0] * plane))
     voxels, lowest = np.unique(voxels[first:stop], return_index=True)
     z, y, x = np.unravel_index(voxels, block.grid.shape)
-    here = (y >= outer.start[1]) & (y < outer.stop[1]) & (x >= outer.start[2]) & (x < outer.stop[2])
-    places = tuple(a[here] - s for a, s in zip((z, y, x), outer.start, strict=True))
+    here = (y >= own.start[1]) & (y < own.stop[1]) & (x >= own.start[2]) & (x < own.stop[2])
+    places = tuple(a[here] - s for a, s in zip((z, y, x), own.start, strict=True))
     lost = labels[first:stop][lowest[here]]
     seeded[places] = np.where(seeded[places] == 0, lost, seeded[places])
+
+
+def read_seeds(block: Block, *, seed_depth: float) -> Array:
+    """Return the seeds of a block: the label at each voxel of a seed, 0 elsewhere."""
+    seeded = deep_seeds(block, seed_depth)
+    add_lost(block, seeded)
     return seeded
 
 
@@ -73,12 +75,10 @@ def carry(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     """Return what the next state starts from."""
     depths: Array = np.zeros_like(tables["previous_max_depth"])
     still = np.isin(tables["lost_seed_label"], tables["lost_labels"])
-    voxels, labels = [tables["lost_seed_voxel"][still]], [tables["lost_seed_label"][still]]
     for tally in tallies:
         np.maximum.at(depths, tally["labels"], tally["max_depth"])
-        voxels.append(tally["lost_voxels"])
-        labels.append(tally["lost_labels"])
-    voxel, label = np.concatenate(voxels), np.concatenate(labels)
+    voxel = np.concatenate([tables["lost_seed_voxel"][still], tables["lost_again_voxel"]])
+    label = np.concatenate([tables["lost_seed_label"][still], tables["lost_again_label"]])
     order = np.lexsort((label, voxel))
     return {
         "previous_max_depth": depths,

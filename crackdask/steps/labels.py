@@ -19,7 +19,7 @@ from math import ceil
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from crackdask.blocks.passes import Block, Pass, Result, Tables, Tally
+from crackdask.blocks.passes import Block, Pass, Result, Tables, Tally, window_ahead
 from crackdask.grid import Grid
 from crackdask.kernels import basin_merging
 from crackdask.kernels import watershed as kernels
@@ -30,9 +30,8 @@ from crackdask.steps.watershed import (
     BASINS,
     LABELLED,
     Edges,
-    basins_pass,
+    ascent_pass,
     carried_tables,
-    depth_pass,
     fold_saddles,
     read_basins,
     tally_saddles,
@@ -85,8 +84,7 @@ def passes(params: LabelsParams, voxel_um: Edges) -> tuple[Pass, ...]:
     if len(voxel_um) != 3 or not all(0 < edge < float("inf") for edge in voxel_um):
         raise ValueError(f"voxel edges (z, y, x) must be three positive lengths, not {voxel_um}")
     return (
-        depth_pass(params.smoothing, params.max_radius, voxel_um),
-        basins_pass(),
+        ascent_pass(params.smoothing, params.max_radius, voxel_um),
         Pass(
             name="saddles",
             kernel=_tally_saddles,
@@ -110,7 +108,7 @@ def passes(params: LabelsParams, voxel_um: Edges) -> tuple[Pass, ...]:
 
 
 def _tally_saddles(block: Block) -> Result:
-    return Result(tally=tally_saddles(block, read_basins(block, 1)))
+    return Result(tally=tally_saddles(block, read_basins(block, window_ahead(block))))
 
 
 def _merge_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables, *, least_rise: int) -> Tables:

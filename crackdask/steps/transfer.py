@@ -20,29 +20,29 @@ and measures in integers; the decisions are taken on tables, in one process, in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window
-from crackdask.grid import Grid, Triple
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window, window_ahead
+from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels import basin_merging, distance, seeds
 from crackdask.kernels import watershed as kernels
-from crackdask.steps.carried_seeds import CARRIED, ReadSeeds, carry, keep, read_seeds, thresholds_of
+from crackdask.steps.carried_seeds import CARRIED, ReadSeeds, add_lost, carry, deep_seeds, keep, read_seeds
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step
 from crackdask.steps.watershed import (
     BASIN_TABLES,
     BASINS,
     LABELLED,
     Edges,
-    basins_pass,
-    corner,
-    depth_pass,
+    ascent_pass,
     fold_saddles,
     global_index,
+    join_basins,
     read_basins,
     tally_saddles,
 )
@@ -105,25 +105,23 @@ def passes(params: TransferParams, labels_params: DepthParams, voxel_um: Edges) 
     """
     weights, _ = distance.square_weights(voxel_um)
     deep = partial(read_seeds, seed_depth=params.seed_depth)
-    previous = {"previous_label": 1, "previous_depth": 1}
+    previous = {"previous_label": 0, "previous_depth": 0}
+    ascent = ascent_pass(labels_params.smoothing, labels_params.max_radius, voxel_um)
     return (
-        depth_pass(labels_params.smoothing, labels_params.max_radius, voxel_um),
-        basins_pass(),
-        Pass(
-            name="overlaps",
-            kernel=partial(_tally_overlaps, read_seeds=deep),
-            reads={"basin": 0, "previous_label": 0, "previous_depth": 0},
-            tables=(*BASIN_TABLES, *CARRIED, "peaks"),
-            makes=("node_of_basin", "node_label", "cutting"),
-            scratch=9,
+        replace(
+            ascent,
+            kernel=partial(_climb, climb=ascent.kernel, read_seeds=deep),
+            reads={**ascent.reads, **previous},
+            tables=CARRIED,
+            makes=(*ascent.makes, "node_of_basin", "node_label", "cutting", "lost_labels"),
             reduce=partial(_count_seeds, min_overlap=params.min_overlap),
         ),
         Pass(
-            name="rims",
-            kernel=partial(_tally_rims, read_seeds=deep),
-            reads={"basin": 1, **previous},
-            tables=(*BASIN_TABLES, *CARRIED, "cutting"),
-            makes=("cut_basin", "cut_offsets", "cut_rim"),
+            name="cuts",
+            kernel=partial(_tally_rims, seed_depth=params.seed_depth, chained=params.mode == "chain"),
+            reads={"basin": 0, **previous},
+            tables=(*BASIN_TABLES, *CARRIED, "cutting", "lost_labels"),
+            makes=("cut_basin", "cut_offsets", "cut_rim", "lost_again_voxel", "lost_again_label"),
             scratch=9,
             reduce=_sort_rims,
         ),
@@ -132,7 +130,7 @@ def passes(params: TransferParams, labels_params: DepthParams, voxel_um: Edges) 
             kernel=partial(_tally_saddles, weights=weights),
             reads={"basin": 1, "depth": 1},
             tables=(*_CUT_TABLES, *CARRIED, "node_label"),
-            makes=("label_of_node", "lost_labels"),
+            makes=("label_of_node",),
             scratch=7,
             reduce=_merge_nodes,
         ),
@@ -148,26 +146,24 @@ class DepthLimits(NamedTuple):
 
 
 def _relabel_pass(params: TransferParams, weights: Triple) -> Pass:
-    chained = params.mode == "chain"
-    previous = {"previous_label": 0, "previous_depth": 0} if chained else {}
     return Pass(
         name="relabel",
-        kernel=partial(_relabel, weights=weights, seed_depth=params.seed_depth if chained else None),
-        reads={"basin": 0, "depth": 0, **previous},
+        kernel=partial(_relabel, weights=weights),
+        reads={"basin": 0, "depth": 0},
         writes={"label": "uint32"},
-        tables=(*_CUT_TABLES, *CARRIED, "label_of_node", "lost_labels"),
+        tables=(*_CUT_TABLES, *CARRIED, "label_of_node", "lost_labels", "lost_again_voxel", "lost_again_label"),
         makes=CARRIED,
-        scratch=9,
-        reduce=carry if chained else keep,
+        scratch=5,
+        reduce=carry if params.mode == "chain" else keep,
     )
 
 
-def _read_nodes(block: Block, halo: int, weights: Triple) -> Array:
-    """Return the nodes of a block and its halo: basins, or the pieces of those that are cut."""
-    nodes = read_basins(block, halo)
+def _read_nodes(block: Block, box: Box, weights: Triple) -> Array:
+    """Return the nodes of the voxels of a box: basins, or the pieces of those that are cut."""
+    nodes = read_basins(block, box)
     seeds.split(
         nodes,
-        window(block, halo).start,
+        box.start,
         block.table("node_of_basin"),
         block.table("cut_basin"),
         block.table("cut_offsets"),
@@ -177,42 +173,80 @@ def _read_nodes(block: Block, halo: int, weights: Triple) -> Array:
     return nodes
 
 
-def _tally_overlaps(block: Block, *, read_seeds: ReadSeeds) -> Result:
-    pairs, voxels = seeds.overlaps(read_basins(block, 0), read_seeds(block, 0))
-    return Result(tally={"pairs": pairs, "voxels": voxels})
+def _climb(block: Block, *, climb: Callable[..., Result], read_seeds: ReadSeeds) -> Result:
+    """Find basins, and how many voxels each shares with each seed; which basin a code is, the reduction knows."""
+    # About as deep as they were: where a particle is deeper, the search is widened.
+    likely = int(block.read("previous_depth").max()) // distance.STEPS_PER_VOXEL + 2
+    found = climb(block, likely=likely)
+    pairs, voxels = seeds.overlaps(found.volumes["basin"], read_seeds(block))
+    return Result(found.volumes, {**found.tally, "pairs": pairs, "voxels": voxels})
 
 
 def _count_seeds(grid: Grid, tallies: Sequence[Tally], tables: Tables, *, min_overlap: float) -> Tables:
-    """Decide which seeds count in which basin, and number the nodes."""
-    pairs, voxels = basin_merging.fold(((t["pairs"], t["voxels"]) for t in tallies), how=np.add)
+    """Join the basins, decide which seeds count in which of them, and number the nodes."""
+    overlaps: list[tuple[Array, Array]] = []
+
+    def read() -> Iterator[Tally]:
+        for tally in tallies:
+            overlaps.append((tally["pairs"], tally["voxels"]))
+            yield tally
+
+    joined = dict(join_basins(grid, read(), tables))
+    names, offsets = joined["basin_of_code"], joined["code_offsets"]
+
+    def shared(number: int) -> tuple[Array, Array]:
+        """Return a block's pairs of basin and seed, and how many voxels they share."""
+        pairs, voxels = overlaps[number]
+        codes = (pairs >> _HALF).astype(np.int64) - 1
+        return names[offsets[number] + codes].astype(np.uint64) << _HALF | pairs & _LOW, voxels
+
+    pairs, voxels = basin_merging.fold(map(shared, range(len(grid))), how=np.add)
     pairs = pairs[basin_merging.counted_seeds(pairs, voxels, min_overlap)]
     basins = (pairs >> _HALF).astype(np.int64)
-    counts = np.bincount(basins, minlength=tables["peaks"].size + 1)
+    counts = np.bincount(basins, minlength=joined["peaks"].size + 1)
     sizes = np.maximum(counts, 1)
     sizes[0] = 1
     nodes = np.concatenate([[0], np.cumsum(sizes)])
     labels = np.zeros(nodes[-1] - 1, np.uint32)
     rank = np.arange(pairs.size) - np.searchsorted(basins, basins)
+    known = np.union1d(np.flatnonzero(tables["previous_max_depth"]), tables["lost_seed_label"])
     labels[nodes[basins] + rank - 1] = (pairs & _LOW).astype(np.uint32)
-    return {
+    return joined | {
         "node_of_basin": nodes,
         "node_label": labels,
         "cutting": pairs[counts[basins] > 1],
+        "lost_labels": np.setdiff1d(known, labels).astype(np.uint32),
     }
 
 
-def _tally_rims(block: Block, *, read_seeds: ReadSeeds) -> Result:
-    cutting = block.table("cutting")
-    places, voxels = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    if cutting.size:
-        start, own = corner(core(block, 1)), block.grid.box(block.number)
-        places, voxels = seeds.rims(read_basins(block, 1), read_seeds(block, 1), start, own.shape, cutting)
-        voxels = global_index(voxels, window(block, 1), block.grid.shape)
-    return Result(tally={"places": places, "voxels": voxels})
+def _tally_rims(block: Block, *, seed_depth: float, chained: bool) -> Result:
+    """Find what the cuts and the next state need of the seeds: their rims, and all of those that are lost."""
+    cutting, own = block.table("cutting"), block.grid.box(block.number)
+    first, stop = block.table("code_offsets")[block.number : block.number + 2]
+    cuts = np.isin(block.table("basin_of_code")[first:stop], cutting >> _HALF).any()
+    lost = block.table("lost_labels") if chained else np.zeros(0, np.uint32)
+    places, voxels, again = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    names = np.zeros(0, np.uint32)
+    if cuts or lost.size:
+        seeded = deep_seeds(block, seed_depth)
+        if lost.size:
+            again = seeds.of_labels(seeded, lost, block.table("previous_max_depth").size)
+            names = seeded.reshape(-1)[again]
+        if cuts:
+            add_lost(block, seeded)
+            places, voxels = seeds.rims(read_basins(block, own), seeded, cutting)
+    return Result(
+        tally={
+            "places": places,
+            "voxels": global_index(voxels, own, block.grid.shape),
+            "lost_voxels": global_index(again, own, block.grid.shape),
+            "lost_labels": names,
+        }
+    )
 
 
 def _sort_rims(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    """Gather the seed voxels of each cut basin in raster order."""
+    """Gather the seed voxels of each cut basin in raster order, and those of the lost labels."""
     places = np.concatenate([tally["places"] for tally in tallies])
     voxels = np.concatenate([tally["voxels"] for tally in tallies])
     basins = tables["cutting"] >> _HALF
@@ -226,24 +260,24 @@ def _sort_rims(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
         "cut_basin": cut.astype(np.uint32),
         "cut_offsets": offsets,
         "cut_rim": np.stack([z, y, x, rank[places]], axis=1).astype(np.int32),
+        "lost_again_voxel": np.concatenate([tally["lost_voxels"] for tally in tallies]),
+        "lost_again_label": np.concatenate([tally["lost_labels"] for tally in tallies]),
     }
 
 
 def _tally_saddles(block: Block, *, weights: Triple) -> Result:
-    return Result(tally=tally_saddles(block, _read_nodes(block, 1, weights)))
+    return Result(tally=tally_saddles(block, _read_nodes(block, window_ahead(block), weights)))
 
 
 def _merge_nodes(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    """Give every node a label, and say which known labels have none."""
+    """Give every node a label."""
     pairs, saddles = fold_saddles(tallies)
     labels = basin_merging.merge_by_label(pairs, saddles, tables["node_label"])
-    known = np.union1d(np.flatnonzero(tables["previous_max_depth"]), tables["lost_seed_label"])
-    lost = np.setdiff1d(known, tables["node_label"])
-    return {"label_of_node": labels, "lost_labels": lost.astype(np.uint32)}
+    return {"label_of_node": labels}
 
 
-def _relabel(block: Block, *, weights: Triple, seed_depth: float | None) -> Result:
-    nodes = _read_nodes(block, 0, weights)
+def _relabel(block: Block, *, weights: Triple) -> Result:
+    nodes = _read_nodes(block, window(block, 0), weights)
     labels = np.empty_like(nodes)
     kernels.look_up(nodes, block.table("label_of_node"), labels)
     tops = kernels.tops(labels, block.read("depth"), block.table("previous_max_depth").size - 1)
@@ -251,17 +285,7 @@ def _relabel(block: Block, *, weights: Triple, seed_depth: float | None) -> Resu
     tally = {
         "labels": (present + 1).astype(np.uint32),
         "max_depth": tops[present],
-        "lost_voxels": np.zeros(0, np.int64),
-        "lost_labels": np.zeros(0, np.uint32),
     }
-    lost = block.table("lost_labels")
-    if seed_depth is not None and lost.size:
-        thresholds = np.full(tops.size + 1, np.iinfo(np.uint16).max, np.uint16)
-        thresholds[lost] = thresholds_of(block, seed_depth)[lost]
-        again = seeds.deep_parts(block.read("previous_label"), block.read("previous_depth"), thresholds)
-        at = np.flatnonzero(again)
-        tally["lost_voxels"] = global_index(at, window(block, 0), block.grid.shape)
-        tally["lost_labels"] = again.reshape(-1)[at]
     return Result({"label": labels}, tally)
 
 

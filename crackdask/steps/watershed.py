@@ -7,7 +7,7 @@ edge; ``basin`` uint32, for each voxel which of its block's path ends it leads t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -15,7 +15,7 @@ from math import isqrt
 
 import numpy as np
 
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window, window_ahead
 from crackdask.grid import Box, Grid, Halo, Triple
 from crackdask.kernels import basin_merging, distance, union_find
 from crackdask.kernels import watershed as kernels
@@ -28,6 +28,7 @@ BASIN_TABLES = ("basin_of_code", "code_offsets")
 LABELLED = {"depth": Volume("uint16", 0.5), "label": Volume("uint32", 0.06, kept="always")}
 BASINS = {"basin": Volume("uint32", 0.2)}
 _FIRST_RADIUS = 13  # voxels; most blocks need no wider halo
+_AROUND = 2  # voxels whose depth shows where paths enter a block
 
 
 def depth_pass(smoothing: float, max_radius: int, voxel_um: Edges) -> Pass:
@@ -39,62 +40,56 @@ def depth_pass(smoothing: float, max_radius: int, voxel_um: Edges) -> Pass:
 
     Makes ``deepest``, the largest distance in voxels, rounded up, and ``capped_voxels``, how many voxels were capped.
     """
-    weights, unit = distance.square_weights(voxel_um)
-    z, y, x = (distance.gaussian_taps(smoothing * (unit / w) ** 0.5) for w in weights)
-    search = _Search(weights, unit, (z.size - 1, y.size - 1, x.size - 1))
-    kernel = partial(_measure_depth, search=search, taps=(z, y, x), max_radius=max_radius)
+    search = _Search.of(smoothing, max_radius, voxel_um)
     return Pass(
         name="depth",
-        kernel=kernel,
-        reads={"mask": max(search.halo(max_radius))},
+        kernel=partial(_measure_depth, search=search),
+        reads={"mask": search.widest},
         writes={"depth": "uint16"},
         makes=("deepest", "capped_voxels"),
-        scratch=4 if 2 * max_radius**2 * unit < 1 << 16 else 8,
+        scratch=search.scratch,
         reduce=_deepest,
     )
 
 
-def basins_pass() -> Pass:
-    """Return the pass from depth to basins, one for every peak.
+def ascent_pass(smoothing: float, max_radius: int, voxel_um: Edges) -> Pass:
+    """Return the pass from mask to depth, as :func:`depth_pass`, and to basins, one for every peak.
 
-    Every voxel points to its highest 26-neighbour, ties going to the larger global index; the halo of 2 shows where the
-    neighbours' voxels point, so each block knows where paths leave it and where they enter. The reduction follows them
-    from block to block until nothing changes, hence to the peaks of the whole volume.
+    Every voxel points to its highest 26-neighbour, ties going to the larger global index; depth of a halo of 2 shows
+    where the neighbours' voxels point, so each block knows where paths leave it and where they enter. The reduction
+    follows them from block to block until nothing changes, hence to the peaks of the whole volume.
 
-    Makes ``peaks`` (global index (z * Y + y) * X + x, ascending; basin 1 is the first), ``peak_depth``, and
-    ``basin_of_code`` with ``code_offsets``, by which a block's codes become basins.
+    Makes what the pass to depth makes, ``peaks`` (global index (z * Y + y) * X + x, ascending; basin 1 is the first),
+    ``peak_depth``, and ``basin_of_code`` with ``code_offsets``, by which a block's codes become basins.
     """
+    search = _Search.of(smoothing, max_radius, voxel_um)
     return Pass(
-        name="basins",
-        kernel=_find_basins,
-        reads={"depth": 2},
-        writes={"basin": "uint32"},
-        makes=("peaks", "peak_depth", *BASIN_TABLES),
-        scratch=8,
-        reduce=_join_basins,
+        name="ascent",
+        kernel=partial(climb, search=search),
+        reads={"mask": search.widest + _AROUND},
+        writes={"depth": "uint16", "basin": "uint32"},
+        makes=("deepest", "capped_voxels", "peaks", "peak_depth", *BASIN_TABLES),
+        scratch=max(search.scratch, 6),
+        reduce=join_basins,
     )
 
 
-def read_basins(block: Block, halo: int) -> Array:
-    """Return basin numbers of a block and its halo, each part translated by the block that wrote it."""
-    codes = np.ascontiguousarray(block.read("basin", halo))
-    outer = window(block, halo)
+def read_basins(block: Block, box: Box) -> Array:
+    """Return basin numbers of the voxels of a box, each part translated by the block that wrote it."""
+    codes = np.ascontiguousarray(block.read_box("basin", box))
     offsets, names = block.table("code_offsets"), block.table("basin_of_code")
     basins = np.empty(codes.shape, np.uint32)
-    for number in block.grid.touching(outer):
-        part = block.grid.box(number).intersect(outer)
+    for number in block.grid.touching(box):
+        part = block.grid.box(number).intersect(box)
         if part is None:
             raise RuntimeError("a touching block shares voxels")
-        at = part.within(outer)
-        kernels.look_up(codes, names[offsets[number] : offsets[number + 1]], basins, at)
+        kernels.look_up(codes, names[offsets[number] : offsets[number + 1]], basins, part.within(box))
     return basins
 
 
 def tally_saddles(block: Block, nodes: Array) -> Tally:
-    """Return the highest saddle of every pair of nodes that touch; `nodes` has a halo of 1."""
-    own = core(block, 1)
-    start, shape = corner(own), block.grid.box(block.number).shape
-    pairs, heights = saddles(nodes, block.read("depth", 1), start, shape)
+    """Return the highest saddle of every pair of nodes that touch in :func:`window_ahead`, of which `nodes` are."""
+    pairs, heights = saddles(nodes, block.read_box("depth", window_ahead(block)), (0, 0, 0), nodes.shape)
     return {"pairs": pairs, "saddles": heights}
 
 
@@ -120,45 +115,74 @@ def corner(part: tuple[slice, slice, slice]) -> Triple:
 
 @dataclass(frozen=True)
 class _Search:
-    """How far a distance and the smoothing reach along each axis; weights as in ``square_weights``."""
+    """How depth is measured: how far a distance and the smoothing reach; weights as in ``square_weights``."""
 
     weights: Triple
     unit: int
-    smooth: Triple
+    taps: tuple[Array, Array, Array]
+    max_radius: int
 
-    def halo(self, radius: int) -> Triple:
-        """Voxels along (z, y, x) within which a distance of `radius` is exact, plus the reach of the smoothing."""
-        reach = (isqrt(radius * radius * self.unit // w) for w in self.weights)
-        z, y, x = (r + s for r, s in zip(reach, self.smooth, strict=True))
+    @classmethod
+    def of(cls, smoothing: float, max_radius: int, voxel_um: Edges) -> _Search:
+        """Return how depth is measured with some parameters of the labels."""
+        weights, unit = distance.square_weights(voxel_um)
+        z, y, x = (distance.gaussian_taps(smoothing * (unit / w) ** 0.5) for w in weights)
+        return cls(weights, unit, (z, y, x), max_radius)
+
+    @property
+    def widest(self) -> int:
+        """Voxels that are read around those whose depth is wanted, at most."""
+        return max(self.halo(self.max_radius, 0))
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of a voxel's squared distance and depth."""
+        return 4 if 2 * self.max_radius**2 * self.unit < 1 << 16 else 8
+
+    def smooth(self, around: int) -> Triple:
+        """Voxels along (z, y, x) by which the smoothing reaches beyond a block and what is around it."""
+        z, y, x = (taps.size - 1 + around for taps in self.taps)
         return (z, y, x)
 
+    def halo(self, radius: int, around: int) -> Triple:
+        """Voxels along (z, y, x) within which a distance of `radius` is exact, plus the reach of the smoothing."""
+        reach = (isqrt(radius * radius * self.unit // w) for w in self.weights)
+        z, y, x = (r + s for r, s in zip(reach, self.smooth(around), strict=True))
+        return (z, y, x)
 
-def _measure_depth(block: Block, *, search: _Search, taps: tuple[Array, Array, Array], max_radius: int) -> Result:
-    radius = min(_FIRST_RADIUS, max_radius)
-    if window(block, search.halo(radius)) == window(block, search.halo(max_radius)):
-        radius = max_radius
-    near = window(block, search.smooth)
-    while True:
-        halo: Halo = search.halo(radius)
-        mask = block.read("mask", halo)
-        cap = radius * radius * search.unit
-        squares = distance.squared_distance(mask, search.weights, cap)
-        wanted = near.within(window(block, halo))
-        if radius == max_radius or int(squares[wanted].max()) < cap:
-            break
-        radius = min(2 * radius, max_radius)
-    own = squares[core(block, halo)]
-    tally = {
-        "deepest": np.array([int(own.max())], np.int64),
-        "capped": np.array([np.count_nonzero(own >= cap) if radius == max_radius else 0], np.int64),
-        "unit": np.array([search.unit], np.int64),
-    }
-    own_mask = mask[core(block, halo)]
-    shift = 15 - (distance.STEPS_PER_VOXEL * max_radius).bit_length() + 1
-    steps = distance.STEPS_PER_VOXEL << shift
-    depth = distance.depth_of_squares(squares, search.unit, steps)
-    start = corner(core(block, halo))
-    return Result({"depth": distance.smooth(depth, own_mask, taps, start, shift)}, tally)
+    def depth(self, block: Block, around: int, likely: int) -> tuple[Array, Tally]:
+        """Return the depth of a block and some voxels around it, and what is told of the block's own.
+
+        With the depth that is `likely` the largest, in voxels, the search need not begin anew.
+        """
+        radius = min(max(_FIRST_RADIUS, likely), self.max_radius)
+        if window(block, self.halo(radius, around)) == window(block, self.halo(self.max_radius, around)):
+            radius = self.max_radius
+        near = window(block, self.smooth(around))
+        while True:
+            halo: Halo = self.halo(radius, around)
+            mask = block.read("mask", halo)
+            cap = radius * radius * self.unit
+            squares = distance.squared_distance(mask, self.weights, cap)
+            wanted = near.within(window(block, halo))
+            if radius == self.max_radius or int(squares[wanted].max()) < cap:
+                break
+            radius = min(2 * radius, self.max_radius)
+        own = squares[core(block, halo)]
+        tally = {
+            "deepest": np.array([int(own.max())], np.int64),
+            "capped": np.array([np.count_nonzero(own >= cap) if radius == self.max_radius else 0], np.int64),
+            "unit": np.array([self.unit], np.int64),
+        }
+        asked = window(block, around).within(window(block, halo))
+        shift = 15 - (distance.STEPS_PER_VOXEL * self.max_radius).bit_length() + 1
+        depth = distance.depth_of_squares(squares, self.unit, distance.STEPS_PER_VOXEL << shift)
+        return distance.smooth(depth, mask[asked], self.taps, corner(asked), shift), tally
+
+
+def _measure_depth(block: Block, *, search: _Search) -> Result:
+    depth, tally = search.depth(block, 0, 0)
+    return Result({"depth": depth}, tally)
 
 
 def _deepest(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
@@ -171,10 +195,11 @@ def _deepest(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     return {"deepest": np.array([deepest], np.int64), "capped_voxels": np.array([capped], np.int64)}
 
 
-def _find_basins(block: Block) -> Result:
-    depth = block.read("depth", 2)
+def climb(block: Block, *, search: _Search, likely: int = 0) -> Result:
+    """Measure depth, which is likely that large at most, and follow every voxel's path upwards, to a peak or out."""
+    depth, tally = search.depth(block, _AROUND, likely)
     outer = window(block, 1)
-    start = corner(outer.within(window(block, 2)))
+    start = corner(outer.within(window(block, _AROUND)))
     pointers = kernels.steepest(depth, start, outer.shape)
     own = block.grid.box(block.number)
     inner = corner(own.within(outer))
@@ -183,13 +208,13 @@ def _find_basins(block: Block) -> Result:
     heights = depth[z + start[0], y + start[1], x + start[2]]
     for at, first, size in zip((z, y, x), inner, own.shape, strict=True):
         heights[(at < first) | (at >= first + size)] = 0
-    tally = {
+    paths = {
         "ends": global_index(ends, outer, block.grid.shape),
         "heights": heights,  # 0 where a path leaves the block
         "entered": global_index(entered, outer, block.grid.shape),
         "entered_codes": entered_codes,
     }
-    return Result({"basin": codes}, tally)
+    return Result({"depth": np.ascontiguousarray(depth[core(block, _AROUND)]), "basin": codes}, {**tally, **paths})
 
 
 def _owners(grid: Grid, voxels: Array) -> Array:
@@ -198,11 +223,13 @@ def _owners(grid: Grid, voxels: Array) -> Array:
     return np.asarray((z * grid.counts[1] + y) * grid.counts[2] + x)
 
 
-def _join_basins(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    paths = _Paths(grid)
-    for number in range(len(grid)):
-        paths.add(number, tallies[number])
-    return paths.joined()
+def join_basins(grid: Grid, tallies: Iterable[Tally], tables: Tables) -> Tables:
+    """Follow paths from block to block to the peaks, and number those; each tally is asked for once."""
+    paths, depths = _Paths(grid), []
+    for number, tally in enumerate(tallies):
+        paths.add(number, tally)
+        depths.append({name: tally[name] for name in ("deepest", "capped", "unit")})
+    return {**paths.joined(), **_deepest(grid, depths, tables)}
 
 
 class _Paths:

@@ -128,6 +128,19 @@ def test_rests_without_any_current_and_of_one_row() -> None:
     assert half_cycles(np.zeros(3), np.zeros(3)) == []
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_a_charge_with_a_rest_within_it_is_one_whatever_noise_the_current_has(noise: float) -> None:
+    flowing = np.repeat([1.0, 0.0, 1.0, 0.0, -1.0, 0.0, -1.0], 50)
+    current = flowing + noise * np.where(flowing, 0.0, np.random.default_rng(1).normal(size=flowing.size))
+    charge = np.concatenate([[0.0], np.cumsum(current[1:])])
+    one, other = half_cycles(current, charge)
+    assert (one.start, other.stop) == (0, 350)
+    assert 149 <= one.stop <= 201
+    assert 149 <= other.start <= 201
+    assert charge[one][-1] == pytest.approx(99, abs=1)
+    assert charge[other][-1] == pytest.approx(-1, abs=1.5)
+
+
 def test_what_the_cell_did_last_counts_not_what_it_gained() -> None:
     """Up without a rest, then down to one: a discharge, though charge was gained; a ripple in the rest is nothing."""
     current = np.concatenate([np.full(100, 1.0), np.full(88, -1.0), np.zeros(70), [-0.05], np.zeros(70)])

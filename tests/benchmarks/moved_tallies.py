@@ -10,6 +10,7 @@ import numpy as np
 
 from crackdask.blocks.passes import Array, Pass, Tables, Tally
 from crackdask.grid import Triple
+from crackdask.kernels.basin_merging import fold
 from crackdask.kernels.components import SIDES, inner_sides
 from crackdask.kernels.tally import FAR
 
@@ -91,21 +92,22 @@ class _Place:
         basins = np.searchsorted(starts[:-1], numbers, side="right") - 1
         rank = numbers - starts[basins]
         cut = starts[basins + 1] - starts[basins] > 1
-        place = np.searchsorted(before["cutting"] >> _HALF, basins[cut].astype(np.uint64)) + rank[cut]
         nodes = after["node_of_basin"][self.basins(basins)]
-        there = self.cutting(place)
-        nodes[cut] += there - np.searchsorted(after["cutting"] >> _HALF, after["cutting"][there] >> _HALF)
+        rows = self.cutting(np.searchsorted(before["cutting"] >> _HALF, basins[cut].astype(np.uint64)) + rank[cut])
+        first = np.searchsorted(after["cutting"] >> _HALF, after["cutting"][rows] >> _HALF)
+        nodes[cut] += np.where(rows >= 0, rows - first, 0)
         return nodes
 
     def cutting(self, places: Array) -> Array:
-        """Return the rows of the table of cut basins and their seeds that are meant by rows of the tile's."""
+        """Return the rows of the table of cut basins and their seeds that are meant by rows of the tile's.
+
+        At the end of the field, where paths enter their own block again, a basin may be cut otherwise: -1 for those.
+        """
         pairs = self.unit.tables["cutting"][places]
         basins, seeds = self.basins((pairs >> _HALF).astype(np.int64)), self.labels((pairs & _LOW).astype(np.int64))
-        moved = basins.astype(np.uint64) << _HALF | seeds
-        rows = np.searchsorted(self.tables["cutting"], moved)
-        if not np.array_equal(self.tables["cutting"][rows], moved):
-            raise AssertionError("a basin is cut here and not there")
-        return rows
+        moved, there = basins.astype(np.uint64) << _HALF | seeds, self.tables["cutting"]
+        rows = np.minimum(np.searchsorted(there, moved), there.size - 1)
+        return np.where(there[rows] == moved, rows, -1)
 
 
 def _ending(place: _Place, tally: Tally) -> Tally:
@@ -117,40 +119,41 @@ def _ending(place: _Place, tally: Tally) -> Tally:
 def _paths(place: _Place, tally: Tally) -> Tally:
     entered = place.voxels(tally["entered"])
     order = np.argsort(entered)
-    return {
+    moved = dict(tally) | {
         "ends": place.whole.voxels(tally["ends"], place.position, back=True),
-        "heights": tally["heights"],
         "entered": entered[order],
         "entered_codes": tally["entered_codes"][order],
     }
+    if "pairs" in tally:  # of a code and a seed
+        seeds = place.labels((tally["pairs"] & _LOW).astype(np.int64))
+        pairs = tally["pairs"] >> _HALF << _HALF | seeds
+        order = np.argsort(pairs)
+        moved |= {"pairs": pairs[order], "voxels": tally["voxels"][order]}
+    return moved
 
 
 def _saddles(place: _Place, tally: Tally) -> Tally:
     called: Callable[[Array], Array] = place.nodes if "node_of_basin" in place.unit.tables else place.basins
     a, b = (called((tally["pairs"] >> _HALF).astype(np.int64)), called((tally["pairs"] & _LOW).astype(np.int64)))
     pairs = np.minimum(a, b).astype(np.uint64) << _HALF | np.maximum(a, b).astype(np.uint64)
-    order = np.argsort(pairs)
-    return {"pairs": pairs[order], "saddles": tally["saddles"][order]}
+    pairs, saddles = fold([(pairs, tally["saddles"])], how=np.maximum)
+    return {"pairs": pairs, "saddles": saddles}
 
 
-def _overlaps(place: _Place, tally: Tally) -> Tally:
-    basins = place.basins((tally["pairs"] >> _HALF).astype(np.int64)).astype(np.uint64)
-    pairs = basins << _HALF | place.labels((tally["pairs"] & _LOW).astype(np.int64))
-    order = np.argsort(pairs)
-    return {"pairs": pairs[order], "voxels": tally["voxels"][order]}
-
-
-def _rims(place: _Place, tally: Tally) -> Tally:
-    return {"places": place.cutting(tally["places"]), "voxels": place.voxels(tally["voxels"])}
+def _cuts(place: _Place, tally: Tally) -> Tally:
+    rows = place.cutting(tally["places"])
+    return {
+        "places": rows[rows >= 0],
+        "voxels": place.voxels(tally["voxels"])[rows >= 0],
+        "lost_voxels": place.voxels(tally["lost_voxels"]),
+        "lost_labels": place.labels(tally["lost_labels"]),
+    }
 
 
 def _relabelled(place: _Place, tally: Tally) -> Tally:
     labels = place.labels(tally["labels"])
     order = np.argsort(labels)
-    moved = {"labels": labels[order], "max_depth": tally["max_depth"][order]}
-    if "lost_labels" in tally:
-        moved |= {"lost_voxels": place.voxels(tally["lost_voxels"]), "lost_labels": place.labels(tally["lost_labels"])}
-    return moved
+    return {"labels": labels[order], "max_depth": tally["max_depth"][order]}
 
 
 def _measured(place: _Place, tally: Tally) -> Tally:
@@ -199,10 +202,9 @@ def _by_particle(place: _Place, tally: Tally) -> Tally:
 _MOVED: dict[str, Callable[[_Place, Any], Tally]] = {
     "threshold": _ending,
     "islands": _ending,
-    "basins": _paths,
+    "ascent": _paths,
+    "cuts": _cuts,
     "saddles": _saddles,
-    "overlaps": _overlaps,
-    "rims": _rims,
     "relabel": _relabelled,
     "measure": _measured,
     "shifts": _by_particle,

@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from crackdask.blocks.passes import Array, Tables
-from crackdask.grid import Grid, Halo, Triple, triple
+from crackdask.grid import Box, Grid, Halo, Triple
 
 MIDDLE: Triple = (1, 1, 1)  # of the 3 x 3 x 3 blocks among which the kernels are run
 #: Volumes whose voxels are numbers that another block calls otherwise.
@@ -120,16 +120,19 @@ class TileBlock:
 
     def read(self, volume: str, halo: Halo = 0) -> Array:
         """Return the voxels of the block and a halo."""
-        tile = self.volumes[volume]
-        places = [np.arange(-h, n + h) for h, n in zip(triple(halo), tile.shape, strict=True)]
-        voxels = tile[np.ix_(*(p % n for p, n in zip(places, tile.shape, strict=True)))]
-        if volume not in _NAMED or not any(triple(halo)):
-            return np.asarray(voxels)
-        blocks = [p // n + 1 for p, n in zip(places, tile.shape, strict=True)]
+        return self.read_box(volume, self.grid.box(self.number).grow(halo, within=self.grid.shape))
+
+    def read_box(self, volume: str, box: Box) -> Array:
+        """Return the voxels of a box."""
+        edge = self.grid.block[0]
+        places = [np.arange(a, b) for a, b in zip(box.start, box.stop, strict=True)]
+        voxels = np.asarray(self.volumes[volume][np.ix_(*(p % edge for p in places))])
+        if volume not in _NAMED or box == self.grid.box(self.number):
+            return voxels
         for z, y, x in np.ndindex(3, 3, 3):
-            at = np.ix_(*(np.flatnonzero(each == k) for each, k in zip(blocks, (z, y, x), strict=True)))
+            at = np.ix_(*(np.flatnonzero(p // edge == k) for p, k in zip(places, (z, y, x), strict=True)))
             voxels[at] = self.around.seen_from((z, y, x), "label")[voxels[at]]
-        return np.asarray(voxels)
+        return voxels
 
     def table(self, name: str) -> Array:
         """Return a table by name."""

@@ -21,20 +21,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the reductions of a small field, among 36 blocks and among 27."""
     folder = tmp_path_factory.mktemp("field")
     costs = field_costs(EDGE, COUNTS, folder, 2, alone=False)
-    assert len(costs) == 19
+    assert len(costs) == 16
     return folder
 
 
 def test_more_blocks_are_more_of_the_same(place: Path) -> None:
     """Reduced, a field of 36 blocks holds 36 / 27 times what one of 27 holds: nothing is lost between blocks."""
     for unit, table in (
-        ("labels-0", "peaks"), ("labels-0", "highest"), ("transfer-1", "peaks"), ("transfer-1", "cutting"),
-        ("transfer-1", "label_of_node"), ("transfer-1", "cut_rim"), ("measure-1", "particle_a"), ("mask-1", "holes"),
+        ("labels-0", "peaks"), ("labels-0", "highest"), ("transfer-1", "peaks"), ("measure-1", "particle_a"),
+        ("mask-1", "holes"), ("transfer-1", "cutting"), ("transfer-1", "label_of_node"), ("transfer-1", "cut_rim"),
     ):  # fmt: skip
         few, more = (len(np.load(place / size / "known" / unit / f"{table}.npy")) for size in ("mini", "whole"))
         assert few > 27, (unit, table)
-        # Islands and holes are open to fewer sides at the ends of a field.
-        assert more == 36 / 27 * few or table == "holes", (unit, table)
+        # At the ends of a field components end, and basins are cut otherwise.
+        exact = table not in ("holes", "cutting", "label_of_node", "cut_rim")
+        assert more == pytest.approx(36 / 27 * few, rel=0 if exact else 0.1), (unit, table)
 
 
 def test_particles_are_those_of_the_tile(place: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import MemoryBlock, compute
-from crackdask.blocks.passes import Pass, Result, core, padded, window
+from crackdask.blocks.passes import Pass, Result, core, padded, window, window_ahead
 from crackdask.grid import Box, Grid
 
 SHAPE = (11, 12, 13)
@@ -226,6 +226,29 @@ def test_one_voxel():
     assert tables["total"] == 5
     lazily = lazy(steps(2, (1, 1, 1)), {"a": da.from_array(voxels)}, FACTOR)
     same(dask.compute(*lazily, scheduler="synchronous"), (found, tables))
+
+
+def test_a_box_within_what_was_declared_may_be_read():
+    grid, voxels = Grid(SHAPE, BLOCK), volume()
+    block = MemoryBlock(grid, 13, {"a": (1, voxels[grid.box(13).grow(1, within=SHAPE).slices])}, {})
+    ahead = window_ahead(block)
+    np.testing.assert_array_equal(block.read_box("a", ahead), voxels[ahead.slices])
+    with pytest.raises(AssertionError, match="exceeds the declared"):
+        block.read_box("a", grid.box(13).grow(2, within=SHAPE))
+
+
+@settings(deadline=None)
+@given(shape=st.tuples(*[st.integers(1, 5)] * 3), size=st.tuples(*[st.integers(1, 4)] * 3))
+def test_any_two_neighbours_are_in_one_window_ahead(shape, size):
+    grid = Grid(shape, size)
+    met = set()
+    for number in range(len(grid)):
+        box = window_ahead(MemoryBlock(grid, number, {}, {}))
+        inside = np.argwhere(np.ones(box.shape, bool)) + box.start
+        met |= {(*a, *b) for a in inside.tolist() for b in inside.tolist()}
+    voxels = np.argwhere(np.ones(shape, bool)).tolist()
+    near = [(*a, *b) for a in voxels for b in voxels if max(abs(i - k) for i, k in zip(a, b, strict=True)) == 1]
+    assert met.issuperset(near)
 
 
 def test_a_kernel_may_not_ask_for_more_than_it_declared():

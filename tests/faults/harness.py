@@ -25,6 +25,7 @@ from tests.support import forked
 from tests.support.experiment import Experiment
 from tests.support.fault_counts import COUNTS
 from tests.support.store_files import copied, files, work_folder
+from tests.support.waiting import until
 
 #: Of all that is random here; every moment is printed with what follows from it.
 SEED = int(os.environ.get("CRACKDASK_FAULT_SEED", "20251"))
@@ -35,15 +36,6 @@ PRELOAD = Path(__file__).with_name("preload.py")
 CUT = {"block": [16, 20, 24], "chunk": [8, 10, 12]}
 #: The last step, which the run does itself, in less time than a test may need to look.
 LAST = "track-0"
-
-
-def until(ready: Callable[[], Any], seconds: float, why: Callable[[], str] = str) -> Any:
-    """Wait until something holds, and return it."""
-    end = time.monotonic() + seconds
-    while not (found := ready()):
-        assert time.monotonic() < end, f"not so after {seconds:g} s: {why()}"
-        time.sleep(0.005)
-    return found
 
 
 def chance(what: str) -> random.Random:

@@ -17,12 +17,13 @@ from threading import Event, Thread
 from crackdask.engine.checkpoints import Work
 from crackdask.schema import UnitKey
 from crackdask.store.root import attributes, is_there
-from tests.faults.harness import CRACKDASK, Process, until
+from tests.faults.harness import CRACKDASK, Process
 from tests.faults.mounts import small_disk
 from tests.faults.test_disks import fill
 from tests.support.fault_counts import COUNTS
 from tests.support.growing import NAMES, Growing
 from tests.support.store_files import unlike
+from tests.support.waiting import until
 
 SETTLE = 1.5
 #: Writes what lies in one folder into another, slice by slice, a scan each time it is told to, and says when it ended.

@@ -66,7 +66,7 @@ def test_a_block_that_takes_all_memory(lab: Lab) -> None:
     lab.begin_after("labels")
     allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
     cluster = Cluster(lab, memory="900MiB", env=allowed)
-    lab.ask({"block": "transfer-1 overlaps 4", "how": "allocate", "times": 99, "bytes": 2**31})
+    lab.ask({"block": "transfer-1 ascent 4", "how": "allocate", "times": 99, "bytes": 2**31})
     run = lab.run("--cluster", cluster.address)
     assert run.wait() == 1, run.said
     deaths = sum("exceeded 95% memory budget" in line for nanny in cluster.running for line in nanny.said.splitlines())
@@ -74,11 +74,11 @@ def test_a_block_that_takes_all_memory(lab: Lab) -> None:
     COUNTS.faults += deaths
     (failed,) = failures(run.said)
     wanted = "WorkersLostError: 2 workers died at it one after the other, most likely for want of memory: raise"
-    assert failed.startswith("transfer-1 (overlaps) block 4 [")
+    assert failed.startswith("transfer-1 (ascent) block 4 [")
     assert wanted in failed
     assert run.said.splitlines()[-1] == "everything else is kept; mend the cause and run the same command again"
     told = lab.status()
-    assert ("transfer", lab.names[1], "overlaps", 7, 8) in told.at_work
+    assert ("transfer", lab.names[1], "ascent", 7, 8) in told.at_work
     lab.ask()
     lab.finish("--cluster", cluster.address)
     lab.check_lost(in_flight=deaths)

@@ -15,9 +15,10 @@ from threading import Event, Thread
 import pytest
 
 from crackdask.engine.status import status
-from tests.faults.harness import Cluster, Lab, Moments, Process, until
+from tests.faults.harness import Cluster, Lab, Moments, Process
 from tests.faults.mounts import read_only, small_disk
 from tests.support.fault_counts import COUNTS
+from tests.support.waiting import until
 
 # ---------------------------------------------------------------- no room, no permission
 
@@ -168,10 +169,10 @@ TORN = (
     ("grey-1 grey 0", "raw-1", flip),
     ("denoise-0 denoise 0", "grey-0", halve),
     ("mask-0 islands 0", "rough-0", empty),
-    ("labels-0 basins 0", "depth-0", lose),
+    ("labels-0 saddles 0", "depth-0", lose),
     ("sharpness-0 edges 0", "label-0", flip),
-    ("transfer-1 overlaps 0", "depth-0", halve),
-    ("transfer-1 rims 0", "label-0", lose),
+    ("transfer-1 ascent 0", "depth-0", halve),
+    ("transfer-1 cuts 0", "label-0", lose),
     ("transfer-1 saddles 0", "basin-1", flip),
     ("levels-1 level_1 0", "grey-1", halve),
     ("measure-1 measure 0", "tables-0", halve),
@@ -315,7 +316,7 @@ def test_a_block_that_outlives_its_run_writes_nothing(lab: Lab) -> None:
     other = recipe.replace("min_depth = ", "min_depth = 2.0  # ")
     assert other != recipe
     lab.recipe.write_text(other)
-    for block in ("labels-0 relabel 3", "transfer-1 overlaps 2"):
+    for block in ("labels-0 relabel 3", "transfer-1 ascent 2"):
         lab.held_at(block, "--cluster", cluster.address).kill()
         COUNTS.kills += 1
         lab.recipe.write_text(recipe)

@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from tests.faults.harness import DONE, LAST, Cluster, Lab, Moments, Process, one_of_every_step, until
+from tests.faults.harness import DONE, LAST, Cluster, Lab, Moments, Process, one_of_every_step
 from tests.support.fault_counts import COUNTS
+from tests.support.waiting import until
 
 
 def killed(lab: Lab, run: Process, pids: list[int]) -> None:

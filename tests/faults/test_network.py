@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.harness import Cluster, Lab, Moments, until
+from tests.faults.harness import Cluster, Lab, Moments
 from tests.support.fault_counts import COUNTS
+from tests.support.waiting import until
 
 #: Addresses that are set aside for tests of networks; no link leads out of the namespaces.
 NET = "198.18.77"

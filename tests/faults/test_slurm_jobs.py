@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.harness import CRACKDASK, Lab, Moments, one_of_every_step, until
+from tests.faults.harness import CRACKDASK, Lab, Moments, one_of_every_step
 from tests.support.fault_counts import COUNTS
 from tests.support.slurm import Slurm
+from tests.support.waiting import until
 
 
 @dataclass

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crackdask.storage.bucket import Prefix
 from crackdask.storage.locations import Place
+from tests.support.tiny import Tiny
 
 SECRET = "never-to-be-written-anywhere"
 
@@ -100,3 +102,8 @@ def assert_alike(found: Place, wanted: Place) -> None:
     mine, theirs = files(found), files(wanted)
     assert sorted(mine) == sorted(theirs)
     assert [name for name in mine if mine[name] != theirs[name]] == []
+
+
+def run_into(tiny: Tiny, store: Place, *words: str) -> Any:
+    """Run an experiment into a store wherever it is."""
+    return tiny.crackdask("run", tiny.recipe, "--store", str(store), "--cluster", "synchronous", *words)

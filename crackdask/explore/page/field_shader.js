@@ -1,7 +1,7 @@
 // The program that draws the whole field in space: each pixel is a ray that goes from voxel to voxel until it meets a particle.
 // @ts-check
 
-import { compiled, OWN_COLOUR, SPACE } from "./shaders.js";
+import { compiled, OWN_COLOUR, RAY, SPACE } from "./shaders.js";
 
 const FRAGMENT = `#version 300 es
 precision highp float;
@@ -11,20 +11,17 @@ precision highp usampler3D;
 uniform usampler3D label;
 uniform usampler2D marks;             // of each label, 1: meets the filters, 2: and is brushed
 uniform sampler2D values, colours;    // values: a column by label
-uniform vec3 shape, extent;           // of the field: voxels along x, y, z; half its lengths
-uniform vec3 right, up, towards;      // of the picture, and to who looks
-uniform vec2 across, range;           // across: half of what the picture spans
-uniform float cut;
-uniform int axis, wide;
+uniform vec3 shape;                   // of the field: voxels along x, y, z
+uniform vec2 range;
+uniform int wide;
 uniform uint picked;
 uniform bool coloured, brushed, telling;  // telling: labels as colours, to find what is under the mouse
-in vec2 screen;
 out vec4 seen;
 
 const float NOTHING = -3e38;
 const int MOST = 3100;
 const vec3 PICKED = vec3(1.0, 0.25, 0.5);
-${OWN_COLOUR}
+${RAY}${OWN_COLOUR}
 ivec2 place(uint id) { return ivec2(int(id) % wide, int(id) / wide); }
 uint at(ivec3 cell) { return texelFetch(label, cell, 0).r; }
 
@@ -56,15 +53,8 @@ vec3 outwards(ivec3 cell, uint id) {  // from where the particle is to where it 
 }
 
 void main() {
-  vec3 origin = right * screen.x * across.x + up * screen.y * across.y + towards * 4.0;
-  vec3 way = -towards + 1e-7;
-  vec3 high = extent;
-  high[axis] = extent[axis] * (1.0 - 2.0 * cut);  // what lies beyond is cut off
-  vec3 a = (-extent - origin) / way, b = (high - origin) / way;
-  vec3 near = min(a, b), far = max(a, b);
-  float enter = max(max(near.x, near.y), near.z), leave = min(min(far.x, far.y), far.z);
   seen = vec4(0, 0, 0, telling ? 0 : 1);
-  if (enter >= leave) return;
+  if (!met()) return;
   vec3 pace = way / (2.0 * extent) * shape;       // in voxels
   vec3 first = ((origin + way * enter) / (2.0 * extent) + 0.5) * shape;
   vec3 end = (high / (2.0 * extent) + 0.5) * shape;

@@ -19,6 +19,31 @@ void main() {
   gl_Position = vec4(screen, 0, 1);
 }`;
 
+/** Of programs that draw in space: where the ray of a pixel meets the box that is drawn. */
+export const RAY = `
+uniform vec3 extent;                  // half the lengths of the box along x, y, z
+uniform vec3 right, up, towards;      // of the picture, and to who looks
+uniform vec2 across;                  // half of what the picture spans
+uniform float cut;                    // what share of the box is cut off
+uniform int axis;                     // from the end of x, y or z
+in vec2 screen;
+
+vec3 origin, way, high, near;         // high: the end of the box, less what is cut off; near: where each side is met
+float enter, leave;
+
+bool met() {                          // false: the ray passes by
+  origin = right * screen.x * across.x + up * screen.y * across.y + towards * 4.0;
+  way = -towards + 1e-7;
+  high = extent;
+  high[axis] = extent[axis] * (1.0 - 2.0 * cut);
+  vec3 a = (-extent - origin) / way, b = (high - origin) / way, far = max(a, b);
+  near = min(a, b);
+  enter = max(max(near.x, near.y), near.z);
+  leave = min(min(far.x, far.y), far.z);
+  return enter < leave;
+}
+`;
+
 /** A colour by label, the same in planes and in space. */
 export const OWN_COLOUR = `
 vec3 own(uint id) {  // a colour for each label, neighbours in number far apart

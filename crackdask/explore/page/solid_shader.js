@@ -1,26 +1,23 @@
 // The program that draws a particle in space: each pixel is a ray that goes through its box of voxels.
 // @ts-check
 
-import { compiled, SPACE } from "./shaders.js";
+import { compiled, RAY, SPACE } from "./shaders.js";
 
 const FRAGMENT = `#version 300 es
 precision highp float;
 precision highp sampler3D;
 uniform sampler3D voxels;             // red: grey level, from levels.x to levels.y; green: whether it is the particle's;
                                       // blue: whether it is a crack; alpha: and of the skeleton
-uniform vec3 shape, extent;           // of the box: voxels along x, y, z; half its lengths
-uniform vec3 right, up, towards;      // of the picture, and to who looks
-uniform vec2 levels, window, across;  // across: half of what the picture spans
-uniform float surface, dark, cut;
-uniform int axis;                     // that is cut: of x, y, z
+uniform vec3 shape;                   // of the box: voxels along x, y, z
+uniform vec2 levels, window;
+uniform float surface, dark;
 uniform bool measured;                // cracks are those of the store, not what is dark
-in vec2 screen;
 out vec4 seen;
 
 const int MOST = 400;
 const vec3 CRACK = vec3(1.0, 0.55, 0.1), SKELETON = vec3(0.35, 0.85, 1.0);
 const float THIN = 0.35;  // of a voxel: so that lines and sheets of one voxel hang together
-
+${RAY}
 vec4 at(vec3 place) { return texture(voxels, place); }
 float grey(vec3 place) { return mix(levels.x, levels.y, at(place).r); }
 float shade(vec3 place) { return clamp((grey(place) - window.x) / max(window.y - window.x, 1e-6), 0.0, 1.0); }
@@ -48,15 +45,8 @@ bool inside(vec3 place) {  // two voxels deep: the outermost ones are darkened b
 float lit(vec3 normal) { return 0.3 + 0.7 * abs(dot(normalize(normal + 1e-9), towards)); }
 
 void main() {
-  vec3 origin = right * screen.x * across.x + up * screen.y * across.y + towards * 4.0;
-  vec3 way = -towards + 1e-7;
-  vec3 high = extent;
-  high[axis] = extent[axis] * (1.0 - 2.0 * cut);  // what lies beyond is cut off
-  vec3 a = (-extent - origin) / way, b = (high - origin) / way;
-  vec3 near = min(a, b), far = max(a, b);
-  float enter = max(max(near.x, near.y), near.z), leave = min(min(far.x, far.y), far.z);
   seen = vec4(0, 0, 0, 1);
-  if (enter >= leave) return;
+  if (!met()) return;
   bool face = cut > 0.0 && near[axis] == enter && way[axis] < 0.0;
   float pace = 0.6 * min(min(extent.x / shape.x, extent.y / shape.y), extent.z / shape.z) * 2.0;
   vec3 colour = vec3(0);
