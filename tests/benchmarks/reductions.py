@@ -47,9 +47,9 @@ from .repeated_tile import Field
 FULL: Triple = (8, 10, 10)
 _UM = (0.325, 0.325, 0.325)
 _MINI: Triple = (3, 3, 3)
-_CUT = "0" * 64
+CUT = "0" * 64
 #: What a unit is given by one before it.
-_GIVEN = {"transfer-1": ("labels-0", CARRIED)}
+GIVEN = {"transfer-1": ("labels-0", CARRIED)}
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ def planned(unit: str, facts: Facts, work: Work | None) -> Sequence[Pass]:
 
     def put(ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
         if work is not None:
-            work.put_part(WORK_TABLES, 1, ids.start, flat(groups))
+            work.put_part(WORK_TABLES, UnitKey.parse(unit).state, ids.start, flat(groups))
 
-    match unit.split("-")[0]:
+    match UnitKey.parse(unit).step:
         case "mask":
             return mask.passes(mask.MaskParams())
         case "labels":
@@ -142,7 +142,7 @@ def on_one_tile(edge: int) -> tuple[Field, list[Unit], Facts]:
 
 def write_records(work: Work, unit: Unit, pass_: Pass, whole: Field, tables: Mapping[str, Array]) -> int:
     """Write what a pass leaves in all blocks of a field; return the bytes."""
-    records = work.records(UnitKey.parse(unit.name), pass_.name, _CUT, len(whole.grid))
+    records = work.records(UnitKey.parse(unit.name), pass_.name, CUT, len(whole.grid))
     records.begin()
     return sum(records.add(k, unit.tally(pass_.name, whole, tables, k), {}) for k in range(len(whole.grid)))
 
@@ -178,7 +178,7 @@ def reduce(folder: Path, unit: str, name: str) -> tuple[float, float, int]:
     meter = Meter()
     known = {path.stem: np.load(path) for path in (folder / "known" / unit).glob("*.npy")}
     meter.start()
-    records = work.records(UnitKey.parse(unit), name, _CUT, len(whole))
+    records = work.records(UnitKey.parse(unit), name, CUT, len(whole))
     made = pass_.reduce(whole, records, {table: known[table] for table in pass_.tables})
     for table in later & set(made):
         work.put_table(UnitKey.parse(unit), table, made[table])
@@ -206,10 +206,13 @@ def begin(folder: Path, whole: Field, units: Sequence[Unit], facts: Facts) -> No
     (folder / "facts.json").write_text(json.dumps(asdict(facts)))
 
 
-def field_costs(edge: int, counts: Triple, place: Path, states: int, *, alone: bool = True) -> list[Cost]:
+def field_costs(
+    edge: int, counts: Triple, place: Path, states: int, *, alone: bool = True, keep: Path | None = None
+) -> list[Cost]:
     """Return what each reduction of a field takes, `alone` in a process of its own; tables stay in a folder.
 
-    The last step is that of an experiment of some `states`.
+    The last step is that of an experiment of some `states`. Records go when they are reduced, unless there is a folder
+    to `keep` those of the field in.
     """
     around, units, facts = on_one_tile(edge)
     folders = {place / "mini": Field(_MINI, edge), place / "whole": Field(counts, edge)}
@@ -217,7 +220,7 @@ def field_costs(edge: int, counts: Triple, place: Path, states: int, *, alone: b
         begin(folder, whole, units, facts)
     costs = []
     for unit in units:
-        source, given = _GIVEN.get(unit.name, ("", ()))
+        source, given = GIVEN.get(unit.name, ("", ()))
         for each in unit.passes:
             size = 0
             for folder, whole in folders.items():
@@ -232,6 +235,10 @@ def field_costs(edge: int, counts: Triple, place: Path, states: int, *, alone: b
             print(costs[-1], flush=True)
             for folder, whole in folders.items():
                 unit.name_peaks(each, around, whole)
+                if keep is not None and folder == place / "whole":
+                    (keep / unit.name).mkdir(parents=True, exist_ok=True)
+                    records = Work(folder).records(UnitKey.parse(unit.name), each.name, CUT, len(whole.grid))
+                    Path(str(records.folder)).rename(keep / unit.name / each.name)
                 Work(folder).drop_records(UnitKey.parse(unit.name))
     for folder in folders:
         facts = Facts(**json.loads((folder / "facts.json").read_text()))

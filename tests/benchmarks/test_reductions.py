@@ -20,7 +20,7 @@ EDGE, COUNTS = 80, (3, 3, 4)
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the reductions of a small field, among 36 blocks and among 27."""
     folder = tmp_path_factory.mktemp("field")
-    costs = field_costs(EDGE, COUNTS, folder, 2, alone=False)
+    costs = field_costs(EDGE, COUNTS, folder, 2, alone=False, keep=folder / "kept")
     assert len(costs) == 16
     return folder
 
@@ -60,3 +60,15 @@ def test_a_process_of_its_own_tells_the_same(tmp_path: Path, capfd: pytest.Captu
     cost = reductions._cost(unit.name, unit.passes[0].name, [tmp_path], size, alone=True)
     assert cost.seconds > 0
     assert "mask-0 threshold" in str(cost)
+
+
+def test_a_rehearsal_does_all_blocks_of_all_steps(place: Path) -> None:
+    """Two states on four workers that sleep, a thousand times faster than a core is."""
+    from tests.benchmarks.rehearsal import rehearsed  # by the name that workers can import it by
+
+    went = rehearsed(place, 4, 2, speed=1000)
+    # Of both states read, grey, denoise, mask (3 passes), measure, levels and sharpness; labels; transfer; shifts.
+    assert went.blocks == 36 * (2 * 9 + 3 + 4 + 1)
+    assert 0 < went.share < 1
+    assert went.reductions > 0
+    assert "4 workers, 2 states" in str(went)
