@@ -34,7 +34,7 @@ def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOpt
     """Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel."""
     experiment = load(recipe)
     try:
-        scans = Scans.of(experiment, recipe.resolve().parent)
+        scans = Scans.of(experiment, recipe.resolve().parent).laid_out(None)
     except ScansError as error:
         if error.absent:
             waits = "`crackdask run RECIPE --store STORE --watch` waits for them"
@@ -42,7 +42,7 @@ def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOpt
         raise
     site = load_site(None, experiment.cluster, kind=cluster, workers=workers)
     count = site.workers or cores_here()
-    _print_plan(experiment, scans, planned(scans, site, count), count)
+    _print_plan(scans.recipe, scans, planned(scans, site, count), count)
 
 
 def planned(scans: Scans, site: Site, workers: int) -> Plan:
@@ -88,7 +88,7 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
             if (most := max(projected, key=lambda each: each.sinogram_bytes + each.tomogram_bytes, default=None))
             else []
         ),
-        ["store", f"about {size(cost.store_bytes)}"],
+        ["store", f"about {size(cost.store_bytes)}, {cost.files} files a state{_sharded(recipe)}, and tables"],
         ["work folder, at most", f"about {size(cost.work_bytes)}"],
         ["likely time", f"{duration(seconds)} on {workers} worker{'s' * (workers > 1)}{by}"],
     ]
@@ -98,6 +98,11 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
     for words in scans.doubts():
         notice(words)
     out.print("\nthe recipe is valid")
+
+
+def _sharded(recipe: Recipe) -> str:
+    shard = recipe.compute.shard
+    return f" (shards of {' x '.join(map(str, shard))} voxels)" if shard else ""
 
 
 def _print_cell(recipe: Recipe, cycler: Cycler) -> None:

@@ -88,11 +88,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a whole run takes."""
+    """What a whole run takes; `files` are those of a state's volumes and their coarser levels in the store."""
 
     voxels: int
     blocks: int
     tasks: int
+    files: int
     source_bytes: int
     store_bytes: int
     work_bytes: int
@@ -250,11 +251,22 @@ def estimate(
         voxels * states,
         len(plan.grid),
         tasks + sum(each.tasks for each in projected),
+        _files(recipe, plan),
         scan * dtype.itemsize * (states - len(projected)) + sum(each.bytes for each in projected),
         ceil(stored),
         ceil(work),
         seconds / workers,
     )
+
+
+def _files(recipe: Recipe, plan: Plan) -> int:
+    """Return how many files hold a state's volumes and their coarser levels, of grey levels and of labels."""
+    layout = VolumeLayout(recipe.compute.chunk, recipe.compute.shard)
+    files = len(stored_volumes(recipe)) * len(Grid(plan.grid.shape, layout.shard or layout.chunk))
+    for grid in plan.levels:
+        cut = level_layout(layout, grid.shape)
+        files += 2 * len(Grid(grid.shape, cut.shard or cut.chunk))
+    return files
 
 
 def _disk_bytes(volumes: Iterable[str]) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from crackdask.blocks.passes import Array, Pass
 from crackdask.engine.block_plan import Plan
@@ -11,7 +13,7 @@ from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Executor
 from crackdask.engine.pass_runner import Engine, Progress, Readable
 from crackdask.engine.retries import Retries
-from crackdask.engine.scans import Scans
+from crackdask.engine.scans import Scans, is_large
 from crackdask.engine.work_units import Unit, labelled_by
 from crackdask.grid import Grid, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError
@@ -24,6 +26,7 @@ from crackdask.steps.reconstruct import sinogram_type
 from crackdask.steps.registration_parameters import RegistrationError
 from crackdask.steps.registry import KEPT_ON_REQUEST, STORED, VOLUMES
 from crackdask.storage.locations import Place, PlaceError
+from crackdask.store import root
 from crackdask.store.arrays import Axes, Compression
 from crackdask.store.root import StoreError
 from crackdask.store.volumes import Volume, make_volume, volume
@@ -59,7 +62,8 @@ class RunContext:
     plan: Plan = field(init=False)
 
     def __post_init__(self) -> None:
-        """Plan the blocks."""
+        """Plan the blocks, and into which files they go."""
+        self.scans = self.scans.laid_out(_identity_at(self.path))
         recipe = self.scans.recipe
         self.work = Work.beside(self.path)
         self.plan = self.scans.plan(self.executor.workers)
@@ -113,7 +117,9 @@ class RunContext:
             return volume(self.path, name, state)
         compression = Compression("lz4" if compute.compression != "none" else "none", 1)
         shape, dtype, chunk = self._form(name, state)
-        return make_volume(self.work.volume(name, state), shape, dtype, chunk, compression)
+        # As for the store: few files where volumes are large, and where the recipe asks for them.
+        shard = compute.shard if VOLUMES[name].shaped == "store" and is_large(shape) else None
+        return make_volume(self.work.volume(name, state), shape, dtype, chunk, compression, shard)
 
     def _form(self, name: str, state: int) -> tuple[Triple, str, Triple]:
         """Return shape, dtype and chunks of a volume of the work folder."""
@@ -151,6 +157,16 @@ class RunContext:
             outputs,
             looked_up or {},
         )
+
+
+def _identity_at(path: Place) -> Mapping[str, Any] | None:
+    """Return what makes a store its experiment's; None where there is none, or none that can be read."""
+    with suppress(StoreError, PlaceError, OSError):  # of which those tell who open it
+        if not root.is_there(path) and not root.has_remains(path):
+            return None
+        told = (root.kept_root(path) or {}) if root.broken(path) else root.attributes(path)
+        return told.get("identity")
+    return None
 
 
 def axes_of(recipe: Recipe, shape: Triple) -> Axes:

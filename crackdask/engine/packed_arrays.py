@@ -58,9 +58,8 @@ def unpack(data: bytes) -> dict[str, Array]:
     if plain.startswith(_ZIP):
         with np.load(io.BytesIO(plain), allow_pickle=False) as packed:
             return {name: packed[name] for name in packed.files}
-    told, line, _ = plain.partition(b"\n")
-    begin, arrays = len(told) + len(line), {}
-    for name, dtype, shape in json.loads(told):
+    begin, arrays = plain.index(b"\n") + 1, {}
+    for name, dtype, shape in json.loads(plain[:begin]):
         arrays[name] = np.frombuffer(plain, descr_to_dtype(dtype), prod(shape), begin).reshape(shape).copy()
         begin += arrays[name].nbytes
     return arrays

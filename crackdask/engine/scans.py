@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crackdask.engine.block_plan import PassCost, Plan, plan_blocks
+from crackdask.engine.block_plan import LARGEST_BLOCK, PassCost, Plan, plan_blocks
 from crackdask.engine.cycler import Cycler
 from crackdask.engine.doubts import nothing_to_reconstruct, other_pixels, other_voxels, out_of_order, refuse_one_twice
 from crackdask.engine.projection_costs import Projected
@@ -23,6 +23,14 @@ from crackdask.sources import NotThereError, Source, SourceError, open_source
 from crackdask.sources.projections import Projections, is_projections, open_projections
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.storage.locations import PlaceError
+
+#: Voxels of a stored volume from which on its chunks lie together in few files, unless the recipe says otherwise.
+LARGE = 2**32
+
+
+def is_large(shape: Triple) -> bool:
+    """Tell whether the chunks of a volume are so many that they lie together in few files."""
+    return prod(shape) >= LARGE
 
 
 class ScansError(RecipeError):
@@ -125,6 +133,39 @@ class Scans:
         widest = max((source.dtype for source in self.sources), key=lambda dtype: dtype.itemsize)
         costs = [PassCost("reconstruct", *cost) for each in self.projected for cost in each.pass_bytes.items()]
         return plan_blocks(self.recipe, self.sources[0].shape, self.shape, widest, workers, costs)
+
+    def laid_out(self, there: Mapping[str, Any] | None) -> Scans:
+        """Return the same with the shards that a store has, where the recipe leaves them open.
+
+        Volumes of `LARGE` voxels and more are put into few files, if a block as large as a file fits the memory and the
+        blocks that the recipe asks for. That rests on the recipe and the scans alone, so that it is the same with any
+        number of workers. A store that exists stays as it is.
+
+        Parameters
+        ----------
+        there
+            The identity of a store that exists; None of one that is to be made.
+        """
+        compute = self.recipe.compute
+        if compute.shard is not None:
+            return self
+        if there is not None:
+            shard = there.get("shard")
+            return self._with_shards(shard) if shard else self
+        whole = tuple(max(c, LARGEST_BLOCK // c * c) for c in compute.chunk)
+        fits = compute.block == "auto" or not any(b % s for b, s in zip(compute.block, whole, strict=True))
+        if not is_large(self.shape) or not fits:
+            return self
+        sharded = self._with_shards(whole)
+        try:
+            sharded.plan(1)
+        except RecipeError:  # there is memory for smaller blocks only
+            return self
+        return sharded
+
+    def _with_shards(self, shard: Sequence[int]) -> Scans:
+        compute = self.recipe.compute.model_copy(update={"shard": tuple(shard)})
+        return replace(self, recipe=self.recipe.model_copy(update={"compute": compute}))
 
     @cached_property
     def fingerprints(self) -> dict[UnitKey, str]:

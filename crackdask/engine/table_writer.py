@@ -11,7 +11,15 @@ from crackdask import schema
 from crackdask.schema import Variable
 from crackdask.storage.locations import Place, flush_all, remove
 from crackdask.store import seals
-from crackdask.store.arrays import Axes, create_array, fresh_group, open_arrays, write_array, write_state_coordinates
+from crackdask.store.arrays import (
+    Axes,
+    create_array,
+    fresh_group,
+    open_arrays,
+    write_array,
+    write_state_coordinates,
+    write_words,
+)
 from crackdask.store.root import consolidate
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -91,20 +99,16 @@ class TableWriter:
             array[...] = np.broadcast_to(values, array.shape)
 
     def write_contacts(self, contacts: Sequence[Mapping[str, Array]]) -> None:
-        """Write the contacts of all states, one state after the other."""
+        """Write the contacts of all states, one state after the other; each is asked for once for every column."""
         group = fresh_group(self._path, "contacts")
         counts = [len(pairs["faces"]) for pairs in contacts]
-        columns = {name: [pairs[name] for pairs in contacts] for name in schema.CONTACTS if name != "state"}
-        write_array(
-            group,
-            "state",
-            np.repeat(np.array(self._axes.names), counts),
-            ("contact",),
-            schema.CONTACTS["state"].attributes,
-        )
-        for name, parts in columns.items():
-            variable = schema.CONTACTS[name]
-            values = np.concatenate(parts).astype(variable.dtype)
+        write_words(group, "state", self._axes.names, counts, ("contact",), schema.CONTACTS["state"].attributes)
+        for name, variable in schema.CONTACTS.items():
+            if name == "state":
+                continue
+            values, ends = np.empty(sum(counts), variable.dtype), np.cumsum(counts)
+            for pairs, end in zip(contacts, ends.tolist(), strict=True):
+                values[end - len(pairs[name]) : end] = pairs[name]
             write_array(group, name, values, variable.dims, variable.attributes)
 
     def write_transforms(self, columns: Mapping[str, Array], coordinates: Mapping[str, Array]) -> None:

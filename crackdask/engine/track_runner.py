@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from crackdask import schema
 from crackdask.analysis import findings
 from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
@@ -20,7 +22,6 @@ from crackdask.engine.grey_levels import grey_scales, phases
 from crackdask.engine.reconstruct_runner import as_stored
 from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges
 from crackdask.engine.work_units import Unit, units
-from crackdask.schema import GREY_LEVELS
 from crackdask.steps.particle_motion import likely, own_displacement, strain, whole_strain_error
 from crackdask.steps.reconstruct import COUNTED
 from crackdask.steps.registration_result import KINDS, StoredField, stored_transforms
@@ -35,14 +36,16 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     """Write the tables of all states, and tell which particles can be followed."""
     states = range(len(context.recipe.states))
     particles = context.particles
-    measured = [context.result("measure", s) for s in states]
+    # One state's at a time: contacts of all of them are gigabytes.
+    measured = _OneByOne(lambda s: context.result("measure", s), len(states))
     transforms = [context.result("register", s) for s in states]
     widest = max(int(each["shells"]) for each in measured)
     context.progress.begin(unit.key, "tables", 0, len(states))
     writer = TableWriter(context.path, context.axes, particles, widest)
-    seen = {name: np.zeros((len(states), particles), np.int64) for name in _FOLLOWED}
+    seen = {name: np.zeros((len(states), particles), schema.PARTICLES[name].dtype) for name in _FOLLOWED}
+    start = _places(context, context.recipe.reference)
     for s in states:
-        motion = _motion(context, unit, s, transforms[s], measured[s])
+        motion = _motion(context, unit, s, start, transforms[s], measured[s])
         for ids in ranges(particles):
             groups = nested(context.work.part(WORK_TABLES, s, ids.start))
             for name, values in groups["shells"].items():
@@ -55,9 +58,9 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
             writer.write(s, ids, groups)
     flags = track(
         seen["voxels"],
-        seen["touches_border"] > 0,
-        seen["touches_invalid"] > 0,
-        [(each["particle_a"], each["particle_b"]) for each in measured],
+        seen["touches_border"],
+        seen["touches_invalid"],
+        _OneByOne(lambda s: (measured[s]["particle_a"], measured[s]["particle_b"]), len(states)),
     )
     writer.write_flags(flags)
     writer.write_contacts(measured)
@@ -84,6 +87,24 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
 
 
+@dataclass(frozen=True)
+class _OneByOne(Sequence[Any]):
+    """Something of every state, which is asked for when it is looked at, and not kept."""
+
+    of: Callable[[int], Any]
+    states: int
+
+    def __len__(self) -> int:
+        """Return the number of states."""
+        return self.states
+
+    def __getitem__(self, state: Any) -> Any:
+        """Ask for that of one state."""
+        if not 0 <= state < self.states:
+            raise IndexError(state)
+        return self.of(state)
+
+
 def _reconstructed(context: RunContext) -> list[dict[str, Array]]:
     """Return what was found when each state was reconstructed; nothing of one that was a tomogram already."""
     if context.recipe.reconstruct is None:
@@ -92,11 +113,19 @@ def _reconstructed(context: RunContext) -> list[dict[str, Array]]:
 
 
 def _motion(
-    context: RunContext, unit: Unit, state: int, registered: Mapping[str, Array], measured: Mapping[str, Array]
+    context: RunContext,
+    unit: Unit,
+    state: int,
+    start: tuple[Array, Array],
+    registered: Mapping[str, Array],
+    measured: Mapping[str, Array],
 ) -> dict[str, Array]:
-    """Return how all particles moved, and the strain around them, from what two steps left of the state."""
+    """Return how all particles moved from where they were at the start, and the strain around them.
+
+    That is told by what two steps left of the state.
+    """
     edges, reference = np.array(context.recipe.experiment.voxel_um), context.recipe.reference
-    (before, whole), (after, still_whole) = (_places(context, s, edges) for s in (reference, state))
+    (before, whole), (after, still_whole) = start, start if state == reference else _places(context, state)
     field, doubt = StoredField.of(registered), 0.0
     if state != reference:
         after = likely(before, after, measured["shifts"])
@@ -109,8 +138,9 @@ def _motion(
     return {**along, "volumetric_strain": gained, "volumetric_strain_error": error}
 
 
-def _places(context: RunContext, state: int, edges: Array) -> tuple[Array, Array]:
+def _places(context: RunContext, state: int) -> tuple[Array, Array]:
     """Return where all particles lie in a state, (particle, axis) as voxel indices, and which are whole there."""
+    edges = np.array(context.recipe.experiment.voxel_um)
     places, whole = np.empty((context.particles, 3)), np.empty(context.particles, bool)
     for ids in ranges(context.particles):
         columns = nested(context.work.part(WORK_TABLES, state, ids.start))["particles"]
@@ -122,7 +152,7 @@ def _places(context: RunContext, state: int, edges: Array) -> tuple[Array, Array
 
 def _tracked_greys(context: RunContext, tracked: Array) -> Array:
     """Return the grey levels of the voxels of all tracked particles, (state, grey)."""
-    counts = np.zeros((len(context.recipe.states), GREY_LEVELS), np.int64)
+    counts = np.zeros((len(context.recipe.states), schema.GREY_LEVELS), np.int64)
     for s in range(len(counts)):
         for ids in ranges(context.particles):
             voxels = context.work.part(WORK_TABLES, s, ids.start)["histograms.voxels"]

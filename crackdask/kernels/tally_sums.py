@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -53,36 +53,49 @@ class Pairs:
         self._parts, self._waiting = [(pairs, faces)], 0
 
 
-def total(tallies: Iterable[Tally], labels: Array, shells: int | None) -> dict[str, Array]:
-    """Return the sums of all tallies for the sorted `labels`, one row each.
+class Totals:
+    """The sums of tallies for some particles, added one after the other; about 1.5 kB are held for a particle.
 
-    Rows have the names of the tally's; `levels` is the dense histogram, `rings` the shells
-    (particle, shell, voxels and sums of grey levels and of their squares), `pair_a`, `pair_b`,
-    `pair_faces` the contacts. `shells` is the width of the shell table; as wide as needed where it
-    is None. About 1.5 kB are held for a particle.
+    Parameters
+    ----------
+    labels
+        Sorted, one row each.
+    shells
+        Width of the shell table; as wide as needed where it is None.
     """
-    n = labels.size
-    rows: dict[str, Array] = {
-        "voxels": np.zeros(n, np.int64),
-        "sums": np.zeros((n, 3), np.int64),
-        "products": np.zeros((n, 6), np.int64),
-        "cells": np.zeros((n, CELL_MEMBER.size), np.uint32),
-        "low": np.full((n, 3), FAR, np.int32),
-        "high": np.zeros((n, 3), np.int32),
-        "depth": np.zeros(n, np.int64),
-        "border": np.zeros(n, bool),
-        "invalid": np.zeros(n, bool),
-        "levels": np.zeros((n, 256), np.uint32),
-        "rings": np.zeros((n, shells or 0, 3), np.uint64),
-    }
-    pairs = Pairs(labels)
-    for tally in tallies:
-        pairs.add(tally)
-        kept = np.flatnonzero(among(labels, tally["ids"]))
+
+    def __init__(self, labels: Array, shells: int | None) -> None:
+        n = labels.size
+        self._labels, self._shells, self._pairs = labels, shells, Pairs(labels)
+        self._rows: dict[str, Array] = {
+            "voxels": np.zeros(n, np.int64),
+            "sums": np.zeros((n, 3), np.int64),
+            "products": np.zeros((n, 6), np.int64),
+            "cells": np.zeros((n, CELL_MEMBER.size), np.uint32),
+            "low": np.full((n, 3), FAR, np.int32),
+            "high": np.zeros((n, 3), np.int32),
+            "depth": np.zeros(n, np.int64),
+            "border": np.zeros(n, bool),
+            "invalid": np.zeros(n, bool),
+            "levels": np.zeros((n, 256), np.uint32),
+            "rings": np.zeros((n, shells or 0, 3), np.uint64),
+        }
+
+    def add(self, tally: Tally) -> None:
+        """Add one tally."""
+        self._pairs.add(tally)
+        kept = np.flatnonzero(among(self._labels, tally["ids"]))
         if kept.size:
-            _add(rows, tally, kept, np.searchsorted(labels, tally["ids"][kept]), shells)
-    first, second, faces = pairs.total()
-    return {**rows, "pair_a": first, "pair_b": second, "pair_faces": faces}
+            _add(self._rows, tally, kept, np.searchsorted(self._labels, tally["ids"][kept]), self._shells)
+
+    def rows(self) -> dict[str, Array]:
+        """Return the sums.
+
+        Rows have the names of the tally's; `levels` is the dense histogram, `rings` the shells (particle, shell, voxels
+        and sums of grey levels and of their squares), `pair_a`, `pair_b`, `pair_faces` the contacts.
+        """
+        first, second, faces = self._pairs.total()
+        return {**self._rows, "pair_a": first, "pair_b": second, "pair_faces": faces}
 
 
 def among(labels: Array, ids: Array) -> Array:

@@ -33,14 +33,14 @@ def roots(parents: Array) -> Array:
     return representatives
 
 
-def jump(parents: Array) -> Array:
-    """Follow parents until nothing changes, all nodes at once; roots are their own parents.
+def jump(parents: Array, nodes: Array) -> Array:
+    """Follow the parents of some nodes until nothing changes, all at once; roots are their own parents.
 
-    >>> jump(np.array([1, 2, 2, 0])).tolist()
-    [2, 2, 2, 2]
+    >>> jump(np.array([1, 2, 2, 0]), np.array([3, 2])).tolist()
+    [2, 2]
     """
     while True:
-        further = parents[parents]
-        if np.array_equal(further, parents):
+        further = parents[nodes]
+        if np.array_equal(further, nodes):
             return further
-        parents = further
+        nodes = further

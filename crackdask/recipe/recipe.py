@@ -171,7 +171,10 @@ class Compute(BaseModel):
     model_config = STRICT
 
     chunk: Cube = Field((64, 64, 64), description="voxels of a chunk in the store")
-    shard: Cube | None = Field(None, description="voxels of a shard (a file of several chunks), or none")
+    shard: Cube | None = Field(
+        None,
+        description="voxels of a shard (a file of several chunks); by default none below 4 Gvoxel, from there on 256^3",
+    )
     block: Literal["auto"] | Cube = Field("auto", description="voxels of a block, or auto: by memory")
     memory: Annotated[int, BeforeValidator(nbytes)] = Field(
         2 * 2**30, description="memory of one worker, such as '2 GiB'"

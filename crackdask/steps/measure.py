@@ -27,10 +27,12 @@ from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.kernels.tally import tally
 from crackdask.schema import OUTSIDE, SHELLS
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
-from crackdask.steps.particle_columns import CONTACTS, MEASURED, Edges, Groups, contacts, finalise, survey
+from crackdask.steps.particle_columns import CONTACTS, MEASURED, Edges, Groups, Merging, contacts, finalise, survey
 from crackdask.steps.particle_motion import passes as shift_passes
 from crackdask.steps.particle_motion import passes_again
 
+#: Ranges of particles whose tables are made in one reading of the blocks' tallies; they are held meanwhile.
+AT_ONCE = 6
 #: The strongest blur that a run may measure with, in voxels, for which memory is planned.
 MOST_BLUR = 2.0
 
@@ -116,8 +118,8 @@ def passes_in_ranges(
 ) -> tuple[Pass, ...]:
     """Return the same pass, ended by a reduction that hands the tables of one range of ids after the other to `put`.
 
-    No more than one range's tables and one block's tally are in memory at a time. The pass itself makes `shells`, the
-    width of all shell tables, and the columns of :func:`contacts`.
+    No more than the sums of `AT_ONCE` ranges, one range's tables and one block's tally are in memory at a time. The
+    pass itself makes `shells`, the width of all shell tables, and the columns of :func:`contacts`.
     """
     (counted,) = passes(params, voxel_um, deepest, blur)
     reduce = partial(_by_ranges, voxel_um, ranges, put)
@@ -132,10 +134,18 @@ def _by_ranges(
     tallies: Sequence[Tally],
     tables: Tables,
 ) -> Tables:
-    # Particles are numbered along z, so that a range of them lies in few blocks, and only theirs are read again.
+    # Particles are numbered along z, so that some ranges of them lie in few blocks, and only theirs are read again.
     shells, columns, named_in = survey(tallies, ranges, voxel_um)
-    for ids, numbers in zip(ranges, named_in, strict=True):
-        put(ids, finalise((tallies[number] for number in numbers), ids, voxel_um, shells))
+    for first in range(0, len(ranges), AT_ONCE):
+        some, named = ranges[first : first + AT_ONCE], [set(numbers) for numbers in named_in[first : first + AT_ONCE]]
+        merging = [Merging(ids, voxel_um, shells) for ids in some]
+        for number in sorted(set().union(*named)):
+            tally = tallies[number]
+            for merged, numbers in zip(merging, named, strict=True):
+                if number in numbers:
+                    merged.add(tally)
+        for ids in some:
+            put(ids, merging.pop(0).groups())
     return {"shells": np.array(shells), **columns}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from crackdask.blocks.passes import Array, Tally
 from crackdask.kernels.distance import square_weights
 from crackdask.kernels.surface import cell_areas
-from crackdask.kernels.tally_sums import Pairs, among, total
+from crackdask.kernels.tally_sums import Pairs, Totals, among
 from crackdask.schema import GREY_LEVELS, PARTICLES, SHELLS
 
 Edges = tuple[float, float, float]
@@ -76,10 +76,31 @@ def finalise(tallies: Iterable[Tally], ids: Array | range, voxel_um: Edges, shel
         has counts of 0 and NaN for everything else. Percentiles interpolate linearly, as numpy
         does.
     """
-    labels = np.asarray(ids, np.int64)
-    if (np.diff(labels) <= 0).any():
-        raise ValueError("ids must be sorted, each given once")
-    merged = total(tallies, labels, shells)
+    merging = Merging(ids, voxel_um, shells)
+    for each in tallies:
+        merging.add(each)
+    return merging.groups()
+
+
+class Merging:
+    """What :func:`finalise` does, for who has tallies one after the other and several ranges that they add to."""
+
+    def __init__(self, ids: Array | range, voxel_um: Edges, shells: int | None = None) -> None:
+        self._labels, self._voxel_um = np.asarray(ids, np.int64), voxel_um
+        if (np.diff(self._labels) <= 0).any():
+            raise ValueError("ids must be sorted, each given once")
+        self._totals = Totals(self._labels, shells)
+
+    def add(self, tally: Tally) -> None:
+        """Merge a tally."""
+        self._totals.add(tally)
+
+    def groups(self) -> Groups:
+        """Return the tables."""
+        return _columns(self._totals.rows(), self._labels, self._voxel_um)
+
+
+def _columns(merged: dict[str, Array], labels: Array, voxel_um: Edges) -> Groups:
     voxels, levels = merged["voxels"], merged["levels"]
     columns = {"voxels": voxels, **_touching(merged, labels, voxel_um)}
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -20,7 +20,7 @@ and measures in integers; the decisions are taken on tables, in one process, in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple, Protocol
@@ -184,14 +184,21 @@ def _climb(block: Block, *, climb: Callable[..., Result], read_seeds: ReadSeeds)
 
 def _count_seeds(grid: Grid, tallies: Sequence[Tally], tables: Tables, *, min_overlap: float) -> Tables:
     """Join the basins, decide which seeds count in which of them, and number the nodes."""
-    joined = dict(join_basins(grid, tallies, tables))
-    names, offsets = joined["basin_of_code"].astype(np.uint64), joined["code_offsets"]
+    overlaps: list[tuple[Array, Array]] = []
+
+    def read() -> Iterator[Tally]:
+        for tally in tallies:
+            overlaps.append((tally["pairs"], tally["voxels"]))
+            yield tally
+
+    joined = dict(join_basins(grid, read(), tables))
+    names, offsets = joined["basin_of_code"], joined["code_offsets"]
 
     def shared(number: int) -> tuple[Array, Array]:
         """Return a block's pairs of basin and seed, and how many voxels they share."""
-        tally = tallies[number]
-        codes = (tally["pairs"] >> _HALF).astype(np.int64) - 1
-        return names[offsets[number] + codes] << _HALF | tally["pairs"] & _LOW, tally["voxels"]
+        pairs, voxels = overlaps[number]
+        codes = (pairs >> _HALF).astype(np.int64) - 1
+        return names[offsets[number] + codes].astype(np.uint64) << _HALF | pairs & _LOW, voxels
 
     pairs, voxels = basin_merging.fold(map(shared, range(len(grid))), how=np.add)
     pairs = pairs[basin_merging.counted_seeds(pairs, voxels, min_overlap)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -114,6 +114,29 @@ def write_array(
         fill=False if values.dtype == bool else 0,
     )
     array[...] = values
+
+
+def write_words(
+    group: zarr.Group,
+    name: str,
+    words: Sequence[str],
+    counts: Sequence[int],
+    dims: tuple[str],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write a column in which each word stands so many times, chunk by chunk: there may be millions."""
+    ends = np.cumsum([0, *counts])
+    array = group.create_array(
+        name,
+        shape=(int(ends[-1]),),
+        dtype=np.dtypes.StringDType(),
+        compressors=[Crc32cCodec()],
+        dimension_names=dims,
+        attributes=dict(attributes),
+    )
+    for first in range(0, int(ends[-1]), array.chunks[0]):
+        within = np.diff(np.clip(ends, first, first + array.chunks[0]))
+        array[first : first + array.chunks[0]] = np.repeat(np.array(words, np.dtypes.StringDType()), within)
 
 
 def write_state_coordinates(group: zarr.Group, axes: Axes) -> None:

@@ -231,8 +231,10 @@ def _is_whole(array: zarr.Array[Any]) -> bool:
     return WHOLE.items() <= array.attrs.asdict().items()
 
 
-def make_volume(path: Place, shape: Triple, dtype: str, chunk: Triple, compression: Compression) -> Volume:
-    """Make an empty work volume, or return the one that is there and alike."""
+def make_volume(
+    path: Place, shape: Triple, dtype: str, chunk: Triple, compression: Compression, shard: Triple | None = None
+) -> Volume:
+    """Make an empty work volume, or return the one that is there and alike, be it in other files."""
     chunks = tuple(min(c, n) for c, n in zip(chunk, shape, strict=True))
     if (path / "zarr.json").is_file():
         there = zarr.open_array(zarr_at(path), mode="r", zarr_format=3)
@@ -244,6 +246,7 @@ def make_volume(path: Place, shape: Triple, dtype: str, chunk: Triple, compressi
         shape=shape,
         dtype=dtype,
         chunks=chunks,
+        shards=shard,
         compressors=compression.codecs(),
         fill_value=0,
         dimension_names=schema.SPATIAL,

@@ -17,6 +17,7 @@ from crackdask.blocks.in_memory import compute
 from crackdask.steps.labels import LabelsParams, passes
 
 from .harness import Race, benchmark
+from .machine import Work
 
 VOXELS_PER_SPHERE = 256**3 / 3714
 
@@ -76,12 +77,17 @@ def race(size: int, block: int | None) -> Race:
     )
 
 
-@benchmark(bar=7, aim=10, size=256, small=32, repeats=3)
+def work(size: int) -> Work:
+    """Return the volumes that are read and written: mask to depth and basin, those to saddles and labels."""
+    return Work(bytes=size**3 * ((1 + 2 + 4) + (2 + 4) + (4 + 4)))
+
+
+@benchmark(bar=7, aim=10, size=256, small=32, repeats=3, work=work)
 def labels_whole(size: int) -> Race:
     return race(size, None)
 
 
-@benchmark(bar=4, aim=6, size=256, small=32, repeats=3)
+@benchmark(bar=4, aim=6, size=256, small=32, repeats=3, work=work)
 def labels_in_blocks_of_128(size: int) -> Race:
     return race(size, 128)
 

@@ -12,6 +12,7 @@ from crackdask.blocks.in_memory import compute
 from crackdask.steps.measure import MeasureParams, passes, passes_to_tables
 
 from .harness import Race, benchmark
+from .machine import Work
 
 
 def packing(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,12 +47,17 @@ def race(size: int, block: int) -> Race:
     )
 
 
-@benchmark(bar=1 / 1.5, aim=1 / 1.3, size=256, small=32)
+def work(size: int) -> Work:
+    """Return the volumes that are read and written: labels to depth, and those with grey levels to counts."""
+    return Work(bytes=size**3 * ((4 + 2) + (4 + 2 + 1)))
+
+
+@benchmark(bar=1 / 1.5, aim=1 / 1.3, size=256, small=32, work=work)
 def measure_in_one_block(size: int) -> Race:
     return race(size, size)
 
 
-@benchmark(bar=1 / 3, aim=1 / 2, size=256, small=32)
+@benchmark(bar=1 / 3, aim=1 / 2, size=256, small=32, work=work)
 def measure_in_eight_blocks(size: int) -> Race:
     return race(size, size // 2)
 

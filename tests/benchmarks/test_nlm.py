@@ -6,6 +6,8 @@ than their name (offsets -(p // 2) + 1 to p // 2), so its best h is lower.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -14,6 +16,7 @@ from skimage.restoration import denoise_nl_means
 from crackdask.kernels.nlm import margin, nlm
 
 from .harness import Race, benchmark
+from .machine import Work
 
 SIGMA = 12.0
 
@@ -48,12 +51,23 @@ def race(size: int, patch: int, distance: int, h: float, peer_h: float) -> Race:
     )
 
 
-@benchmark(bar=8, aim=12, size=128, small=16, repeats=3)
+def work(size: int, patch: int, distance: int) -> Work:
+    """Return what there is to compare: each pair once, each of its voxels weighed.
+
+    A pair's planes of the patch are subtracted, squared and added up, then lines and columns, and a weight is made of
+    the sum by a product, a difference and a limit. A voxel's weight is multiplied by the other's grey level, and both
+    are added up.
+    """
+    shifts = (2 * distance + 1) ** 3 - 1
+    return Work(operations=size**3 * (shifts / 2 * (3 * patch + 2 * (patch - 1) + 3) + 3 * shifts), bytes=2 * size**3)
+
+
+@benchmark(bar=8, aim=12, size=128, small=16, repeats=3, work=partial(work, patch=3, distance=5))
 def nlm_patch_3_distance_5(size: int) -> Race:
     return race(size, 3, 5, h=0.9 * SIGMA, peer_h=0.4 * SIGMA)
 
 
-@benchmark(bar=8, aim=12, size=128, small=16, repeats=3)
+@benchmark(bar=8, aim=12, size=128, small=16, repeats=3, work=partial(work, patch=5, distance=6))
 def nlm_patch_5_distance_6(size: int) -> Race:
     return race(size, 5, 6, h=0.85 * SIGMA, peer_h=0.55 * SIGMA)
 

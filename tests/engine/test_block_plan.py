@@ -10,6 +10,7 @@ import pytest
 
 from crackdask.engine.block_plan import estimate, passes_by_step, plan_blocks
 from crackdask.engine.scans import Scans
+from crackdask.grid import Triple
 from crackdask.recipe.recipe import RecipeError, check
 from crackdask.steps.registry import REGISTRY
 
@@ -86,3 +87,35 @@ def test_every_step_with_passes_is_planned() -> None:
     assert found == {"read", "grey", "denoise", "mask", "labels", "transfer", "sharpness", "measure"}
     plan = plan_blocks(check(recipe()), FULL_FIELD, FULL_FIELD, np.dtype("uint16"), 2)
     assert {cost.step for cost in plan.costs} == {*found, "register", "levels"}
+
+
+def test_a_full_field_is_put_into_few_files(scans: Path) -> None:
+    opened = Scans.of(check(recipe()), scans)
+    assert opened.recipe.compute.shard is None
+    few = opened.laid_out(None)
+    assert few.recipe.compute.shard == (256, 256, 256)
+    assert few.fingerprints == opened.fingerprints
+    for workers in (1, 64, 1000):
+        assert few.plan(workers).grid.block == (256, 256, 256)
+    files = {each: estimate(each.recipe, each.plan(2), np.dtype("uint16"), 2).files for each in (opened, few)}
+    assert files[few] < 5000 < 100_000 < files[opened]
+
+
+@pytest.mark.parametrize(
+    ("compute", "there", "shard"),
+    [
+        ({"memory": "1 GiB"}, None, None),  # for no block as large
+        ({"block": [128, 128, 128]}, None, None),
+        ({"block": [256, 512, 256]}, None, (256, 256, 256)),
+        ({"chunk": [96, 128, 128]}, None, (192, 256, 256)),
+        ({"shard": [64, 64, 128]}, None, (64, 64, 128)),
+        ({}, {"shard": None}, None),
+        ({}, {"shard": [128, 128, 128]}, (128, 128, 128)),
+        ({"shard": [64, 64, 128]}, {"shard": None}, (64, 64, 128)),  # which the store refuses
+    ],
+)
+def test_what_the_recipe_or_the_store_says_of_files_counts(
+    scans: Path, compute: dict[str, object], there: dict[str, object] | None, shard: Triple | None
+) -> None:
+    compute = {"memory": "4 GiB"} | compute
+    assert Scans.of(check(recipe(compute=compute)), scans).laid_out(there).recipe.compute.shard == shard

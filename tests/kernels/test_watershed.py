@@ -160,7 +160,7 @@ def test_fold_keeps_the_dtype():
 
 def test_jump_follows_long_chains():
     chain = np.maximum(np.arange(1000) - 1, 0)
-    assert (union_find.jump(chain) == 0).all()
+    assert (union_find.jump(chain, chain) == 0).all()
 
 
 def test_equal_saddles_are_taken_in_the_order_of_the_nodes():

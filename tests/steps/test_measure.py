@@ -20,7 +20,7 @@ from crackdask.blocks.passes import Array, Tally, reach
 from crackdask.grid import Grid, Triple
 from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.schema import PARTICLES
-from crackdask.steps.measure import MeasureParams, passes, passes_in_ranges, passes_to_tables
+from crackdask.steps.measure import AT_ONCE, MeasureParams, passes, passes_in_ranges, passes_to_tables
 from crackdask.steps.particle_columns import MEASURED, Groups, contacts, deepest_shell, finalise, survey
 
 #: Grey levels and labels.
@@ -246,8 +246,13 @@ def test_blur_changes_grey_levels_and_nothing_else(volumes: Scan) -> None:
     assert all("grey" in name or name == "histograms.voxels" for name in changed)
 
 
-@pytest.mark.parametrize("ranges", [[range(1, 18)], [range(1, 4), range(4, 5), range(5, 18)]])
+@pytest.mark.parametrize(
+    "ranges",
+    [[range(1, 18)], [range(1, 4), range(4, 5), range(5, 18)], [range(k, k + 1) for k in range(1, 18)]],
+)
 def test_a_run_and_a_notebook_end_the_pass_with_the_same_tables(volumes: Scan, ranges: list[range]) -> None:
+    """Also where there are more ranges than are merged at once."""
+    assert 3 < AT_ONCE < 17
     grey, label = volumes
     width = deepest_shell(tallies_of(*volumes, (9, 10, 11)))
     given, handed = {"grey": grey, "label": label}, []
