@@ -141,7 +141,8 @@ def test_what_one_block_judges(seed, shape, limit, connectivity, inner, solid, s
         if own.sum() > limit or (not solid and (at_edge or (voxels[own] == BEYOND).any())):
             codes[name] = LARGE
         elif goes_on:
-            (codes[name],) = np.flatnonzero(own.reshape(-1)[settled.at]) + 1
+            (place,) = np.flatnonzero(own.reshape(-1)[settled.at]).tolist()
+            codes[name] = place + 1
             assert settled.sizes[codes[name] - 1] == own.sum()
         else:
             wanted[own] = BACKGROUND if solid else SOLID
