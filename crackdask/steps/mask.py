@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, inner, padded, total
 from crackdask.grid import Grid
 from crackdask.kernels import components, union_find
+from crackdask.kernels.level_counts import level_counts
 from crackdask.kernels.morphology import opened_and_closed
 from crackdask.kernels.thresholds import li, multiotsu, next_phase, otsu, triangle
 from crackdask.schema import GREY_LEVELS, OUTSIDE
@@ -145,7 +146,7 @@ def threshold_pass(params: MaskParams) -> Pass:
 
 
 def _count_levels(block: Block) -> Result:
-    return Result(tally={"counts": np.bincount(block.read("denoised").ravel(), minlength=GREY_LEVELS)})
+    return Result(tally={"counts": level_counts(block.read("denoised"))})
 
 
 def _level_of_all(params: MaskParams, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
