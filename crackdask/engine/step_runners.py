@@ -13,6 +13,7 @@ import numpy as np
 
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
+from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.cycler_runner import recorded
 from crackdask.engine.flattening import flattenings
@@ -231,11 +232,10 @@ def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
     recipe, state = context.recipe, unit.state
     deepest = max(1, int(context.labels_of(state)["deepest"][0]))
 
-    def put(ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
-        context.work.put_part(WORK_TABLES, state, ids.start, flat(groups))
-
     voxel_um, blur = recipe.experiment.voxel_um, sharpness.matched(context).blur[state]
-    passes = measure_passes(recipe.measure, voxel_um, deepest, ranges(context.particles), put, blur)
+    put = partial(_put_tables, context.work, state)
+    apply = partial(context.engine.in_order, unit.key, "tables")
+    passes = measure_passes(recipe.measure, voxel_um, deepest, ranges(context.particles), put, blur, apply)
     context.work.drop_volume(WORK_TABLES, state)
     inputs = {"grey": context.volume("grey", state), "label": context.volume("label", state)}
     try:
@@ -253,6 +253,10 @@ def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
     inputs["reference_grey"] = context.volume("grey", recipe.reference)
     first = context.passes(unit, shift_passes(context.particles), inputs)
     return kept | {"shifts": _shifts(context, unit, inputs, first["shift_sums"])}
+
+
+def _put_tables(work: Work, state: int, ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
+    work.put_part(WORK_TABLES, state, ids.start, flat(groups))
 
 
 def _shifts(context: RunContext, unit: Unit, inputs: Mapping[str, Readable], sums: Array) -> Array:

@@ -11,8 +11,8 @@ computed once, from the merged integers, and a particle's row does not depend on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 
@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, inner, padded, window
-from crackdask.grid import Grid
+from crackdask.grid import Box, Grid
 from crackdask.kernels.depth import squared_depth
 from crackdask.kernels.distance import square_weights
 from crackdask.kernels.gaussian import gaussian, radius
@@ -32,7 +32,9 @@ from crackdask.steps.particle_motion import passes as shift_passes
 from crackdask.steps.particle_motion import passes_again
 
 #: Ranges of particles whose tables are made in one reading of the blocks' tallies; they are held meanwhile.
-AT_ONCE = 6
+AT_ONCE = 2
+#: Runs a function over ranges of particles.
+Apply = Callable[[Callable[["SomeRanges"], None], Sequence["SomeRanges"]], Iterable[None]]
 #: The strongest blur that a run may measure with, in voxels, for which memory is planned.
 MOST_BLUR = 2.0
 
@@ -115,37 +117,72 @@ def passes_in_ranges(
     ranges: Sequence[range],
     put: Callable[[range, Groups], None],
     blur: float = 0.0,
+    apply: Apply = map,
 ) -> tuple[Pass, ...]:
-    """Return the same pass, ended by a reduction that hands the tables of one range of ids after the other to `put`.
+    """Return the same pass, ended by a reduction that hands the tables of each range of ids to `put`.
 
     No more than the sums of `AT_ONCE` ranges, one range's tables and one block's tally are in memory at a time. The
-    pass itself makes `shells`, the width of all shell tables, and the columns of :func:`contacts`.
+    pass itself makes `shells`, the width of all shell tables, and the columns of :func:`contacts`. `apply` runs a
+    function over :class:`SomeRanges`: `map`, or one that hands them to workers, on which `put` is called then.
     """
     (counted,) = passes(params, voxel_um, deepest, blur)
-    reduce = partial(_by_ranges, voxel_um, ranges, put)
+    reduce = partial(_by_ranges, voxel_um, ranges, put, apply)
     return (replace(counted, makes=("shells", *CONTACTS), reduce=reduce),)
+
+
+@dataclass(frozen=True)
+class SomeRanges:
+    """Ranges of particles whose tables are made in one reading of the tallies that name them.
+
+    Attributes
+    ----------
+    box
+        The whole volume, for who tells where something failed.
+    tallies, ranges, named_in
+        Those of all blocks, the ranges, and for each the numbers of the tallies that name one of its particles.
+    voxel_um, shells
+        Voxel edges (z, y, x), and the width of the shell tables.
+    put
+        Is handed each range with its tables.
+    """
+
+    box: Box
+    tallies: Sequence[Tally]
+    ranges: Sequence[range]
+    named_in: Sequence[Sequence[int]]
+    voxel_um: Edges
+    shells: int
+    put: Callable[[range, Groups], None]
+
+
+def make_tables(some: SomeRanges) -> None:
+    """Make the tables of some ranges of particles, and hand them on."""
+    named = [set(numbers) for numbers in some.named_in]
+    merging = [Merging(ids, some.voxel_um, some.shells) for ids in some.ranges]
+    for number in sorted(set().union(*named)):
+        tally = some.tallies[number]
+        for merged, numbers in zip(merging, named, strict=True):
+            if number in numbers:
+                merged.add(tally)
+    for ids in some.ranges:
+        some.put(ids, merging.pop(0).groups())
 
 
 def _by_ranges(
     voxel_um: Edges,
     ranges: Sequence[range],
     put: Callable[[range, Groups], None],
+    apply: Apply,
     grid: Grid,
     tallies: Sequence[Tally],
     tables: Tables,
 ) -> Tables:
     # Particles are numbered along z, so that some ranges of them lie in few blocks, and only theirs are read again.
     shells, columns, named_in = survey(tallies, ranges, voxel_um)
-    for first in range(0, len(ranges), AT_ONCE):
-        some, named = ranges[first : first + AT_ONCE], [set(numbers) for numbers in named_in[first : first + AT_ONCE]]
-        merging = [Merging(ids, voxel_um, shells) for ids in some]
-        for number in sorted(set().union(*named)):
-            tally = tallies[number]
-            for merged, numbers in zip(merging, named, strict=True):
-                if number in numbers:
-                    merged.add(tally)
-        for ids in some:
-            put(ids, merging.pop(0).groups())
+    whole, parts = Box.whole(grid.shape), [slice(k, k + AT_ONCE) for k in range(0, len(ranges), AT_ONCE)]
+    jobs = [SomeRanges(whole, tallies, ranges[p], named_in[p], voxel_um, shells, put) for p in parts]
+    for _ in apply(make_tables, jobs):
+        pass
     return {"shells": np.array(shells), **columns}
 
 

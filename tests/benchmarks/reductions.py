@@ -5,7 +5,8 @@ real block repeated (`repeated_tile`): a phantom's scans of two states, denoised
 transfer and measure. They are written as records, as a run writes them, and each reduction is done by a process of its
 own, which also hands its tables to workers; the last step, which writes the tables of all states, is done for twelve
 (`tracking`), and counts for one of them in time. Printed for each: seconds of CPU, and by how much the process grew
-at most, together with the tables that a run holds at that moment. What is compiled is compiled before, on 27 blocks.
+at most, together with the tables that a run holds at that moment. What workers do, who make the tables of particles,
+does not count. What is compiled is compiled before, on 27 blocks.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +94,19 @@ def scans(edge: int) -> list[tuple[Array, Array]]:
     return found
 
 
-def planned(unit: str, facts: Facts, work: Work | None) -> Sequence[Pass]:
+def _put(work: Work | None, state: int, ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
+    if work is not None:
+        work.put_part(WORK_TABLES, state, ids.start, flat(groups))
+
+
+def elsewhere(function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+    """Run a function over jobs in another process, as workers do."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return list(pool.map(function, jobs))
+
+
+def planned(unit: str, facts: Facts, work: Work | None, apply: Any = map) -> Sequence[Pass]:
     """Return the passes of a unit for a whole field; tables of particles go to a work folder."""
-
-    def put(ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
-        if work is not None:
-            work.put_part(WORK_TABLES, UnitKey.parse(unit).state, ids.start, flat(groups))
-
     match UnitKey.parse(unit).step:
         case "mask":
             return mask.passes(mask.MaskParams())
@@ -106,8 +115,8 @@ def planned(unit: str, facts: Facts, work: Work | None) -> Sequence[Pass]:
         case "transfer":
             return transfer.passes(transfer.TransferParams(), labels.LabelsParams(), _UM)
         case "measure":
-            parts = ranges(facts.particles)
-            return measure.passes_in_ranges(measure.MeasureParams(), _UM, facts.deepest, parts, put)
+            parts, put = ranges(facts.particles), partial(_put, work, UnitKey.parse(unit).state)
+            return measure.passes_in_ranges(measure.MeasureParams(), _UM, facts.deepest, parts, put, apply=apply)
         case _:
             return particle_motion.passes(facts.particles)
 
@@ -167,11 +176,11 @@ class Meter:
         return *took, peak - self._before
 
 
-def reduce(folder: Path, unit: str, name: str) -> tuple[float, float, int]:
-    """Do one reduction of a field whose records lie in a folder; return what it took."""
+def reduce(folder: Path, unit: str, name: str, apply: Any) -> tuple[float, float, int]:
+    """Do one reduction of a field whose records lie in a folder; return what it took without what was handed on."""
     facts = Facts(**json.loads((folder / "facts.json").read_text()))
     work, whole = Work(folder), Field(facts.counts, facts.edge).grid
-    passes = planned(unit, facts, work)
+    passes = planned(unit, facts, work, apply)
     (pass_,) = (each for each in passes if each.name == name)
     assert pass_.reduce is not None
     later = {table for each in passes[passes.index(pass_) + 1 :] for table in each.tables}
@@ -259,10 +268,10 @@ def _cost(unit: str, pass_: str, folders: Sequence[Path], size: int, *, alone: b
     return Cost(f"{unit} {pass_}", took[0], took[1], int(took[2]), size)
 
 
-def one(unit: str, pass_: str, *folders: str) -> tuple[float, float, int]:
+def one(unit: str, pass_: str, *folders: str, apply: Any = map) -> tuple[float, float, int]:
     """Do one reduction of each field, and return what the last one took."""
     places = map(Path, folders)
-    return [followed(place) if unit == "track-0" else reduce(place, unit, pass_) for place in places][-1]
+    return [followed(place) if unit == "track-0" else reduce(place, unit, pass_, apply) for place in places][-1]
 
 
 def main() -> None:
@@ -274,7 +283,7 @@ def main() -> None:
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(one(*args.one)))
+        print(json.dumps(one(*args.one, apply=elsewhere)))
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as place:
         field_costs(args.edge, tuple(args.blocks), Path(place), args.states)

@@ -47,6 +47,8 @@ from .repeated_tile import Field
 
 _REDUCED = ("mask", "labels", "transfer", "measure")
 _THREADS = 16  # of a process
+#: Seconds of a range of particles whose tables a worker makes: all of a full field take 11 (measured).
+TABLES = 0.3
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ class Rehearsed:
 def nothing(block: Block) -> Result:
     """Stand for a kernel that a worker replaces by a sleep."""
     raise AssertionError("a kernel was called")
+
+
+def doze(seconds: float, job: Any) -> None:
+    """Stand for the work on a job."""
+    time.sleep(seconds)
 
 
 def rehearse(seconds: Mapping[str, float], kept: Path, job: BlockJob) -> BlockReport:
@@ -129,10 +136,14 @@ class _Steps:
         """Return the passes of a unit, without kernels."""
         if unit.step not in _REDUCED:
             return [Pass(name=unit.step, kernel=nothing, reads={})]
-        found = list(planned(unit.name, self.facts, self.engine.work))
+        found = list(planned(unit.name, self.facts, self.engine.work, partial(self._tables, unit)))
         if unit.step == "measure" and unit.state > 0:
             found += planned("shifts-1", self.facts, None)
         return [replace(p, kernel=nothing, reads={}, writes={}, reduce=self._timed(p.reduce)) for p in found]
+
+    def _tables(self, unit: Unit, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+        """Stand for workers that make the tables of particles."""
+        return self.engine.in_order(unit.key, "tables", partial(doze, TABLES * len(jobs[0].ranges) / self.speed), jobs)
 
     def _timed(self, reduce: Callable[[Grid, Sequence[Tally], Tables], Tables] | None) -> Any:
         def timed(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
