@@ -18,6 +18,7 @@ from crackdask.blocks.dask_arrays import array_of_table, graphs_are_expressions
 from crackdask.blocks.dask_graph import lazy as lazy_passes
 from crackdask.blocks.passes import Pass
 from crackdask.blocks.xarrays import check, each_state, edges, like, number_of, reference_volume
+from crackdask.kernels.morphology import ball
 from crackdask.lazy_import import Later
 from crackdask.schema import GREY_LEVELS, HISTOGRAMS, PARTICLES, SHELLS, Variable
 from crackdask.steps.carried_seeds import CARRIED, start_pass
@@ -25,7 +26,7 @@ from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.denoise import passes as denoise_passes
 from crackdask.steps.labels import LabelsParams
 from crackdask.steps.labels import passes as labels_passes
-from crackdask.steps.mask import MaskParams, ball, threshold_pass
+from crackdask.steps.mask import MaskParams, threshold_pass
 from crackdask.steps.mask import passes as mask_passes
 from crackdask.steps.measure import MeasureParams, passes_to_tables
 from crackdask.steps.noise import noise_passes

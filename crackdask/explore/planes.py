@@ -18,9 +18,10 @@ from numcodecs import Blosc
 
 from crackdask.arrays import Array
 from crackdask.explore.byte_cache import ByteCache
-from crackdask.grid import Triple
+from crackdask.grid import Box, Triple
 from crackdask.storage.locations import Place, zarr_at
 from crackdask.store.checked import checked
+from crackdask.store.chunks import Direct, direct
 
 _PACKER = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
 #: Edge of a tile in pixels.
@@ -91,6 +92,7 @@ class Planes:
         self.store, self.complete, self._cache = store, complete, cache
         self.levels = levels_of(store)
         self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._direct: dict[str, Direct | None] = {}
         finest = self.array("volumes/grey")
         self.states = int(finest.shape[0])
         self.shape: Triple = (int(finest.shape[1]), int(finest.shape[2]), int(finest.shape[3]))
@@ -102,8 +104,16 @@ class Planes:
         """Return an array of the store, opened once."""
         if path not in self._arrays:
             source: Any = checked(self.store) if self.complete else zarr_at(self.store, read_only=True)
-            self._arrays[path] = zarr.open_array(source, path=path, mode="r", zarr_format=3)
+            array = zarr.open_array(source, path=path, mode="r", zarr_format=3)
+            self._direct[path], self._arrays[path] = direct(array), array
         return self._arrays[path]
+
+    def _stored(self, path: str, state: int, first: Sequence[int], last: Sequence[int]) -> Array:
+        """Return a box of an array of the store, from `first` to before `last`."""
+        array, (z0, y0, x0), (z1, y1, x1) = self.array(path), first, last
+        if reader := self._direct[path]:
+            return reader.read(Box((z0, y0, x0), (z1, y1, x1)), state, whole=False)
+        return np.asarray(array[state, z0:z1, y0:y1, x0:x1])
 
     def shape_at(self, level: int) -> Triple:
         """Return the shape of a state at a level.
@@ -160,8 +170,7 @@ class Planes:
 
     def _slab(self, path: str, state: int, axis: int, first: Sequence[int], last: Sequence[int]) -> Array:
         """Return some tiles, one behind the other: their chunks are read together, and hold the next ones too."""
-        box: Any = (state, *(slice(a, b) for a, b in zip(first, last, strict=True)))
-        tiles = np.ascontiguousarray(np.moveaxis(np.asarray(self.array(path)[box]), axis, 0))
+        tiles = np.ascontiguousarray(np.moveaxis(self._stored(path, state, first, last), axis, 0))
         # Labels are four times the bytes of grey levels, and twenty times fewer as runs.
         return tiles if tiles.dtype.itemsize < 4 else _as_runs(tiles)
 
@@ -179,13 +188,16 @@ class Planes:
 
     def _voxels(self, path: str, array: zarr.Array[Any], number: tuple[int, ...], inside: tuple[Any, ...]) -> Array:
         """Return some voxels of a chunk."""
+        state, *places = number
+        first = [k * c for k, c in zip(places, array.chunks[1:], strict=True)]
+        last = [min(a + c, n) for a, c, n in zip(first, array.chunks[1:], array.shape[1:], strict=True)]
         if not self.complete:
-            return _read(array, number)[inside]
+            return self._stored(path, state, first, last)[inside]
         if array.dtype.itemsize == 1:
-            return self._cache.get((path, number), lambda: _read(array, number))[inside]
+            return self._cache.get((path, number), lambda: self._stored(path, state, first, last))[inside]
         # Labels are four times the bytes of grey levels, and fifty times fewer when they are packed.
-        packed = self._cache.get((path, number), lambda: _packed(_read(array, number)))
-        shape = [min(c, n - k * c) for k, c, n in zip(number[1:], array.chunks[1:], array.shape[1:], strict=True)]
+        packed = self._cache.get((path, number), lambda: _packed(self._stored(path, state, first, last)))
+        shape = [b - a for a, b in zip(first, last, strict=True)]
         return np.frombuffer(_PACKER.decode(packed), array.dtype).reshape(shape)[inside]
 
 
@@ -217,13 +229,6 @@ def _from_runs(kept: Array, number: int) -> Array:
 
 def _packed(chunk: Array) -> Array:
     return np.frombuffer(_PACKER.encode(np.ascontiguousarray(chunk)), np.uint8)
-
-
-def _read(array: zarr.Array[Any], number: tuple[int, ...]) -> Array:
-    state, *inner = number
-    spans = (slice(k * c, (k + 1) * c) for k, c in zip(inner, array.chunks[1:], strict=True))
-    box: Any = (state, *spans)
-    return np.asarray(array[box])
 
 
 def _parts(

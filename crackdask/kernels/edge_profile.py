@@ -55,11 +55,29 @@ def edge_profile(label: Array, grey: Array, own: tuple[slice, slice, slice], sta
 
 
 @compiled
+def _mark(here: Array, beside: Array, at_surface: Array) -> None:
+    """Mark the voxels of particles beside which there is background."""
+    for x in range(here.size):
+        at_surface[x] |= (here[x] != 0) & (beside[x] == 0)
+
+
+@compiled
 def _lines(label: Array, grey: Array, own: Array, start: Array, outside: int, sums: Array) -> None:
+    nz, ny, nx = label.shape
+    at_surface = np.empty(nx, np.bool_)
     for z in range(own[0, 0], own[0, 1]):
         for y in range(own[1, 0], own[1, 1]):
+            here = label[z, y]
+            at_surface[:] = False
+            _mark(here[1:], here[: nx - 1], at_surface[1:])
+            _mark(here[: nx - 1], here[1:], at_surface[: nx - 1])
+            for way in (-1, 1):
+                if 0 <= y + way < ny:
+                    _mark(here, label[z, y + way], at_surface)
+                if 0 <= z + way < nz:
+                    _mark(here, label[z + way, y], at_surface)
             for x in range(own[2, 0], own[2, 1]):
-                if label[z, y, x] == 0:
+                if not at_surface[x]:
                     continue
                 for axis in range(3):
                     for side in (-1, 1):

@@ -26,6 +26,7 @@ from crackdask.kernels.nlm_weights import (
     patch_weights,
     squared_differences,
     weight_of,
+    wide_vectors,
 )
 
 Longs = npt.NDArray[np.uint32]
@@ -49,6 +50,7 @@ def _tally(
 
     Shift k finds its weights `k * jump` further on and its greys `k * step` from the middle one.
     """
+    wide_vectors()
     start = 0 if step > 0 else len(row) - 1
     for i in range(np.uint64(sums.size)):
         total = np.uint32(0)
@@ -81,6 +83,7 @@ def _plane_weights(
     `begin` is the place in `grey` of the first line's first core voxel, `far` the distance to its
     partner for dx = 0. The weight of the voxel x of line y goes to `y * pitch + x + len(row) // 2`.
     """
+    wide_vectors()
     plane, pitch, nx = frame
     r, d = len(patch) // 2, len(row) // 2
     for dx in range(first, d + 1):
@@ -112,6 +115,7 @@ def _tile(
     is computed between the lines is never read. Each pair of voxels is compared once: shifts
     (dz, dy) run over half the square, and a pair's weight counts for both of its voxels.
     """
+    wide_vectors()
     nz, ny, nx = size
     d = len(row) // 2
     m = d + len(patch) // 2
@@ -157,6 +161,7 @@ def _block(
     out: Bytes,
 ) -> None:
     """Denoise the core of `padded` into `out`, tile by tile."""
+    wide_vectors()
     m = len(row) // 2 + len(patch) // 2
     pitch = tile[2] + 2 * m
     plane = pitch * (tile[1] + 2 * m)

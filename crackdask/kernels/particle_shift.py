@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from crackdask.arrays import Floats
 from crackdask.kernels.compiling import compiled
 from crackdask.kernels.interpolation import cubic_weights
+from crackdask.kernels.renumbering import distinct
 from crackdask.kernels.sorted_search import place_of
 
 #: Sums of a particle: six of the matrix, three of the right side, three of gradients, the difference, the voxels.
@@ -81,8 +82,7 @@ def add_up(
     before, after
         Grey levels of the block and one more voxel on every side; 0 is outside the scan.
     """
-    ids = np.unique(label).astype(np.int64)
-    ids = ids[ids > 0]
+    ids = distinct(label).astype(np.int64)
     sums = np.zeros((ids.size, SUMS), np.int64)
     _add(label, before, after, ids, sums)
     return ids, sums
@@ -169,8 +169,7 @@ def add_up_shifted(
         (particle, axis): by how much each is taken to lie further in the second scan, in parts of a voxel (`PARTS`), at
         most `FARTHEST_TRIED` voxels; those of label 1 first. `NO_START` leaves a particle out.
     """
-    ids = np.unique(label).astype(np.int64)
-    ids = ids[ids > 0]
+    ids = distinct(label).astype(np.int64)
     ids = ids[starts[ids - 1, 0] != NO_START]
     sums = np.zeros((ids.size, SUMS), np.int64)
     _add_shifted(label, before, after, ids, np.ascontiguousarray(starts[ids - 1]), _WEIGHTS, sums)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, inner, padded, total
 from crackdask.grid import Grid
 from crackdask.kernels.gaussian import LARGEST_SIGMA, gaussian, radius
+from crackdask.kernels.level_counts import level_counts
 from crackdask.kernels.nlm import margin, nlm
 from crackdask.kernels.rank_filters import median
 from crackdask.schema import GREY_LEVELS, OUTSIDE
@@ -114,7 +115,7 @@ def _denoise(params: DenoiseParams, block: Block) -> Result:
     grey = padded(block, "grey", params.halo, mode="reflect")
     own = inner(grey, params.halo)
     denoised = _filtered(params, block, grey) if own.any() else own.copy()
-    return Result({"denoised": denoised}, {"counts": histogram(denoised)})
+    return Result({"denoised": denoised}, {"counts": level_counts(denoised)})
 
 
 def _filtered(params: DenoiseParams, block: Block, grey: Array) -> Array:
@@ -145,15 +146,6 @@ def _non_local_means(params: DenoiseParams, block: Block, grey: Array) -> Array:
     denoised[own == OUTSIDE] = OUTSIDE
     np.maximum(denoised, own != OUTSIDE, out=denoised, casting="unsafe")
     return denoised
-
-
-def histogram(grey: Array) -> Array:
-    """Return the counts of the 256 grey levels.
-
-    >>> int(histogram(np.array([3, 3, 0], np.uint8))[3])
-    2
-    """
-    return np.bincount(grey.ravel(), minlength=GREY_LEVELS)
 
 
 def _sum_histograms(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:

@@ -11,9 +11,9 @@ import numpy as np
 
 from crackdask.blocks.passes import Block, Pass, Result, Tables, Tally, total
 from crackdask.grid import Grid
-from crackdask.schema import GREY_LEVELS, OUTSIDE
+from crackdask.kernels.level_counts import bend_counts
+from crackdask.schema import OUTSIDE
 
-_DIFFERENCES = 4 * GREY_LEVELS
 # |2b - a - c| of white noise of standard deviation s has standard deviation sqrt(6) s; 0.6745 is the median
 # of the absolute value of a standard normal variable.
 _MEDIAN_OF_DIFFERENCE = 0.6744897501960817 * 6**0.5
@@ -32,18 +32,13 @@ def noise_passes() -> tuple[Pass, ...]:
             reads={"grey": 1},
             makes=("noise",),
             reduce=_noise,
-            scratch=12,
+            scratch=1,
         ),
     )
 
 
 def _differences(block: Block) -> Result:
-    halo = (0, 0, 1)
-    grey = block.read("grey", halo).astype(np.int16)
-    left, middle, right = grey[..., :-2], grey[..., 1:-1], grey[..., 2:]
-    inside = (left != OUTSIDE) & (middle != OUTSIDE) & (right != OUTSIDE)
-    differences = np.abs(2 * middle - left - right)[inside]
-    return Result(tally={"counts": np.bincount(differences, minlength=_DIFFERENCES)})
+    return Result(tally={"counts": bend_counts(block.read("grey", (0, 0, 1)), OUTSIDE)})
 
 
 def _noise(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:

@@ -165,12 +165,23 @@ def _absent(store: Place, key: str, array: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=512)
 def layout(store: Place, array: str) -> tuple[int, bool]:
     """Return how many chunks are in a file of an array, and whether every one of them was written.
 
     There are none that can be told where chunks do not end in a checksum, as in arrays that others put into a store.
     """
+    changed = None
+    if isinstance(store, Path):  # where another store may come to lie
+        try:
+            seen = (store / array / "zarr.json").stat()
+        except OSError:
+            return 0, False
+        changed = seen.st_mtime_ns, seen.st_ino
+    return _layout(store, array, changed)
+
+
+@lru_cache(maxsize=512)
+def _layout(store: Place, array: str, changed: tuple[int, int] | None) -> tuple[int, bool]:
     try:
         facts: dict[str, Any] = json.loads((store / array / "zarr.json").read_text())
         codecs, inner = facts["codecs"], 1

@@ -13,14 +13,17 @@ from scipy import ndimage
 from crackdask.grid import Box, Grid
 from crackdask.kernels.components import (
     ABSENT,
+    BACKGROUND,
+    BEYOND,
     FACES,
     FULL,
     LARGE,
     SIDES,
-    face_codes,
+    SOLID,
+    flip,
     inner_sides,
     join_planes,
-    small_components,
+    settle,
 )
 from crackdask.kernels.union_find import roots
 from tests.support.threes import three
@@ -76,11 +79,12 @@ def test_the_walls_of_that_test_cut_components():
 @pytest.mark.parametrize("connectivity", [FULL, FACES])
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 5, 1), (7, 1, 1), (1, 1, 1), (1, 5, 5), (3, 3, 3)])
 def test_as_many_components_as_there_can_be(shape, connectivity):
-    phase = np.zeros(shape, bool)
-    phase[::2, ::2, ::2] = True
-    labels, verdict, _ = small_components(phase, None, 5, connectivity, (False,) * 6)
-    same_up_to_names(labels, ndimage.label(phase, STRUCTURE[connectivity])[0])
-    assert len(verdict) == 1 + phase.sum()
+    voxels = np.zeros(shape, np.uint8)
+    voxels[::2, ::2, ::2] = SOLID
+    for limit, left in ((1, 0), (0, np.count_nonzero(voxels))):
+        settled = voxels.copy()
+        settle(settled, True, limit, connectivity, (False,) * 6)
+        assert np.count_nonzero(settled) == left
 
 
 @pytest.mark.parametrize("step", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])
@@ -109,44 +113,50 @@ def test_long_chains_end_in_one_root():
     assert set(roots(parent)[1:]) == {1}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     shape=st.tuples(*[st.integers(1, 8)] * 3),
     limit=st.integers(-1, 30),
     connectivity=st.sampled_from([FULL, FACES]),
     inner=st.tuples(*[st.booleans()] * 6),
-    keeps=st.booleans(),
+    solid=st.booleans(),
+    share=st.sampled_from([0.2, 0.4, 0.8]),
 )
-def test_verdicts_of_one_block(seed, shape, limit, connectivity, inner, keeps):
+def test_what_one_block_judges(seed, shape, limit, connectivity, inner, solid, share):
     rng = np.random.default_rng(seed)
-    phase = rng.random(shape) < 0.4
-    keep = phase & (rng.random(shape) < 0.05) if keeps else None
-    labels, verdict, sizes = small_components(phase, keep, limit, connectivity, inner)
-    same_up_to_names(labels, ndimage.label(phase, STRUCTURE[connectivity])[0])
-    assert verdict[0] == 0
+    voxels = (rng.random(shape) < share).astype(np.uint8)
+    voxels[rng.random(shape) < 0.03] = BEYOND
+    phase = (voxels == SOLID) == solid
+    labels, count = ndimage.label(phase, STRUCTURE[connectivity])
     faces = [np.take(labels, end, axis) for axis in range(3) for end in (0, -1)]
-    waiting = 0
-    for name in range(1, labels.max() + 1):
+    found, wanted = voxels.copy(), voxels.copy()
+    settled = settle(found, solid, limit, connectivity, inner)
+    assert list(settled.sides) == [side for side, has in zip(SIDES, inner, strict=True) if has]
+    codes = {}
+    for name in range(1, count + 1):
         own = labels == name
-        large = own.sum() > limit or (keep is not None and bool((own & keep).any()))
+        at_edge = any((face == name).any() for face, has in zip(faces, inner, strict=True) if not has)
         goes_on = any((face == name).any() for face, has in zip(faces, inner, strict=True) if has)
-        if large:
-            assert verdict[name] == LARGE
+        if own.sum() > limit or (not solid and (at_edge or (voxels[own] == BEYOND).any())):
+            codes[name] = LARGE
         elif goes_on:
-            waiting += 1
-            assert verdict[name] == waiting
-            assert sizes[waiting - 1] == own.sum()
+            (place,) = np.flatnonzero(own.reshape(-1)[settled.at]).tolist()
+            codes[name] = place + 1
+            assert settled.sizes[codes[name] - 1] == own.sum()
         else:
-            assert verdict[name] == -1
-    assert len(sizes) == waiting
-    codes = face_codes(labels, verdict, inner)
-    assert list(codes) == [side for side, has in zip(SIDES, inner, strict=True) if has]
+            wanted[own] = BACKGROUND if solid else SOLID
+    np.testing.assert_array_equal(found, wanted)
+    assert sorted(code for code in codes.values() if code) == list(range(1, settled.sizes.size + 1))
     for side, face, has in zip(SIDES, faces, inner, strict=True):
         if has:
-            assert codes[side].min() >= ABSENT
-            np.testing.assert_array_equal(codes[side] == ABSENT, face == 0)
-            np.testing.assert_array_equal(codes[side][face > 0], verdict[face[face > 0]])
+            told = [[codes[name] if name else ABSENT for name in line] for line in face]
+            np.testing.assert_array_equal(settled.sides[side], told)
+    for name, code in codes.items():
+        if code:
+            wanted[labels == name] = BACKGROUND if solid else SOLID
+    flip(found, settled.at, solid, limit, connectivity)
+    np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("block", [(3, 2, 5), (1, 4, 5), (9, 9, 9)])

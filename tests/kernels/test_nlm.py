@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -142,6 +148,37 @@ def test_noise_goes_and_the_step_stays():
     assert found[flat].std() < noisy[flat].std() / 4
     assert abs(float(found[:, :, :10].mean()) - 80) < 2
     assert abs(float(found[:, :, 10:].mean()) - 160) < 2
+
+
+#: Compiles the kernel without running it, and prints the widest registers that each of its inner loops fills.
+COMPILE = """
+import numpy as np
+from numba import typeof
+from crackdask.kernels import nlm, nlm_weights
+
+kernel, asked = nlm._block.made(), []
+nlm._block = lambda *args: asked.append(tuple(map(typeof, args)))
+nlm.nlm(np.zeros((13, 13, 13), np.uint8), h=10.0)
+kernel.compile(asked[0])
+loops = (nlm._tally, nlm_weights.squared_differences, nlm_weights.add_apart, nlm_weights.patch_weights, kernel)
+for each in loops:
+    asm = "".join(each.inspect_asm().values())
+    print(next(name for name in ("zmm", "ymm", "xmm", "none") if name == "none" or f"%{name}" in asm))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs the code of an x86")
+@pytest.mark.parametrize(
+    ("processor", "wide"), [("sapphirerapids", "zmm"), ("skylake-avx512", "zmm"), ("znver5", "zmm"), ("haswell", "ymm")]
+)
+def test_vectors_are_as_wide_as_the_processor_has_them(processor: str, wide: str, tmp_path: Path) -> None:
+    """LLVM by itself takes half the width on Intel's with AVX-512."""
+    vectors = "+avx,+avx2" if wide == "ymm" else "+avx,+avx2,+avx512f,+avx512bw,+avx512dq,+avx512vl"
+    named = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": vectors, "NUMBA_CACHE_DIR": str(tmp_path)}
+    found = subprocess.run(
+        [sys.executable, "-c", COMPILE], env=os.environ | named, check=True, capture_output=True, text=True
+    )
+    assert found.stdout.split() == [wide] * 5
 
 
 GOOD = np.zeros((13, 13, 13), np.uint8)

@@ -70,6 +70,9 @@ class _OneBlock:
     def read(self, volume, halo=0):
         return self.window
 
+    def read_box(self, volume, box):
+        raise AssertionError(f"{box} of {volume} is not read")
+
     def table(self, name):
         raise KeyError(name)
 

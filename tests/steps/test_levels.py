@@ -63,6 +63,9 @@ class _Block:
         assert halo == 0
         return self._arrays[name][where(self.grid.box(self.number)).slices]
 
+    def read_box(self, name: str, box: Box) -> Voxels:
+        raise AssertionError(f"{box} of {name} is not read")
+
     def table(self, name: str) -> Voxels:
         raise AssertionError(name)
 

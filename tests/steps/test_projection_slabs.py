@@ -32,6 +32,9 @@ class FreshBlock:
     def read(self, volume: str, halo: Any = 0) -> np.ndarray:
         return np.random.default_rng(1).integers(20_000, 40_000, self.window.shape, np.uint16).astype(self.dtype)
 
+    def read_box(self, volume: str, box: Box) -> np.ndarray:
+        raise AssertionError(f"{box} of {volume} is not read")
+
     def table(self, name: str) -> np.ndarray:
         return self.tables[name]
 

@@ -116,3 +116,16 @@ def test_files_of_levels_are_those_of_the_volumes(tiny: Tiny) -> None:
         assert told["codecs"][0]["name"] == "sharding_indexed"
         assert prod(told["chunk_grid"]["configuration"]["chunk_shape"]) == 16**3
         assert told["codecs"][0]["configuration"]["chunk_shape"] == [1, 8, 8, 8]
+
+
+def test_a_store_that_takes_the_place_of_one_with_other_shards_is_sound(tiny: Tiny) -> None:
+    tiny.change("compute", chunk=16, block=32, shard=32)
+    assert tiny.run("--until", "grey").code == 0
+    assert tiny.crackdask("status", tiny.store, "--verify").code == 0
+    for path in (tiny.store, tiny.store.with_name(f"{tiny.store.name}.work")):
+        shutil.rmtree(path)
+    tiny.change("compute", chunk=16)
+    del tiny.content["compute"]["shard"]
+    said = tiny.run("--until", "grey")
+    assert said.code == 0, said.err
+    assert tiny.crackdask("status", tiny.store, "--verify").code == 0
