@@ -44,14 +44,13 @@ class ReadSeeds(Protocol):
         """Return the label at each voxel of a seed, 0 elsewhere."""
 
 
-def deep_seeds(block: Block, seed_depth: float) -> Array:
-    """Return the label at each voxel of a block where the previous state is deep, 0 elsewhere."""
+def read_seeds(block: Block, *, seed_depth: float) -> Array:
+    """Return the seeds of a block: the label at each voxel of a seed, 0 elsewhere.
+
+    Of labels that the previous state had lost those are the last, where there is no other.
+    """
     thresholds = np.floor(block.table("previous_max_depth") * np.float64(seed_depth)).astype(np.uint32)
-    return seeds.deep_parts(block.read("previous_label"), block.read("previous_depth"), thresholds)
-
-
-def add_lost(block: Block, seeded: Array) -> None:
-    """Add the seeds of labels that the previous state had lost, where there is no other."""
+    seeded = seeds.deep_parts(block.read("previous_label"), block.read("previous_depth"), thresholds)
     own = block.grid.box(block.number)
     voxels, labels = block.table("lost_seed_voxel"), block.table("lost_seed_label")
     plane = block.grid.shape[1] * block.grid.shape[2]
@@ -62,12 +61,6 @@ def add_lost(block: Block, seeded: Array) -> None:
     places = tuple(a[here] - s for a, s in zip((z, y, x), own.start, strict=True))
     lost = labels[first:stop][lowest[here]]
     seeded[places] = np.where(seeded[places] == 0, lost, seeded[places])
-
-
-def read_seeds(block: Block, *, seed_depth: float) -> Array:
-    """Return the seeds of a block: the label at each voxel of a seed, 0 elsewhere."""
-    seeded = deep_seeds(block, seed_depth)
-    add_lost(block, seeded)
     return seeded
 
 

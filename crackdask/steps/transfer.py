@@ -32,8 +32,8 @@ from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, w
 from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels import basin_merging, distance, seeds
 from crackdask.kernels import watershed as kernels
-from crackdask.steps.carried_seeds import CARRIED, ReadSeeds, add_lost, carry, deep_seeds, keep, read_seeds
-from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step
+from crackdask.steps.carried_seeds import CARRIED, ReadSeeds, carry, keep, read_seeds
+from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
 from crackdask.steps.watershed import (
     BASIN_TABLES,
     BASINS,
@@ -47,6 +47,8 @@ from crackdask.steps.watershed import (
     tally_saddles,
 )
 
+#: The label at each voxel of a seed, 0 elsewhere.
+SEEDS = {"seed": Volume("uint32", 0.1)}
 _CUT_TABLES = (*BASIN_TABLES, "node_of_basin", "cut_basin", "cut_offsets", "cut_rim")
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -104,22 +106,21 @@ def passes(params: TransferParams, labels_params: DepthParams, voxel_um: Edges) 
     voxel in this state), ``deepest`` and ``capped_voxels``.
     """
     weights, _ = distance.square_weights(voxel_um)
-    deep = partial(read_seeds, seed_depth=params.seed_depth)
-    previous = {"previous_label": 0, "previous_depth": 0}
     ascent = ascent_pass(labels_params.smoothing, labels_params.max_radius, voxel_um)
     return (
         replace(
             ascent,
-            kernel=partial(_climb, climb=ascent.kernel, read_seeds=deep),
-            reads={**ascent.reads, **previous},
+            kernel=partial(_climb, climb=ascent.kernel, read_seeds=partial(read_seeds, seed_depth=params.seed_depth)),
+            reads={**ascent.reads, "previous_label": 0, "previous_depth": 0},
+            writes={**ascent.writes, **{name: str(volume.dtype) for name, volume in SEEDS.items()}},
             tables=CARRIED,
             makes=(*ascent.makes, "node_of_basin", "node_label", "cutting", "lost_labels"),
             reduce=partial(_count_seeds, min_overlap=params.min_overlap),
         ),
         Pass(
             name="cuts",
-            kernel=partial(_tally_rims, seed_depth=params.seed_depth, chained=params.mode == "chain"),
-            reads={"basin": 0, **previous},
+            kernel=partial(_tally_rims, chained=params.mode == "chain"),
+            reads={"basin": 0, "seed": 0},
             tables=(*BASIN_TABLES, *CARRIED, "cutting", "lost_labels"),
             makes=("cut_basin", "cut_offsets", "cut_rim", "lost_again_voxel", "lost_again_label"),
             scratch=9,
@@ -178,8 +179,9 @@ def _climb(block: Block, *, climb: Callable[..., Result], read_seeds: ReadSeeds)
     # About as deep as they were: where a particle is deeper, the search is widened.
     likely = int(block.read("previous_depth").max()) // distance.STEPS_PER_VOXEL + 2
     found = climb(block, likely=likely)
-    pairs, voxels = seeds.overlaps(found.volumes["basin"], read_seeds(block))
-    return Result(found.volumes, {**found.tally, "pairs": pairs, "voxels": voxels})
+    seeded = read_seeds(block)
+    pairs, voxels = seeds.overlaps(found.volumes["basin"], seeded)
+    return Result({**found.volumes, "seed": seeded}, {**found.tally, "pairs": pairs, "voxels": voxels})
 
 
 def _count_seeds(grid: Grid, tallies: Sequence[Tally], tables: Tables, *, min_overlap: float) -> Tables:
@@ -219,21 +221,21 @@ def _count_seeds(grid: Grid, tallies: Sequence[Tally], tables: Tables, *, min_ov
     }
 
 
-def _tally_rims(block: Block, *, seed_depth: float, chained: bool) -> Result:
+def _tally_rims(block: Block, *, chained: bool) -> Result:
     """Find what the cuts and the next state need of the seeds: their rims, and all of those that are lost."""
     cutting, own = block.table("cutting"), block.grid.box(block.number)
     first, stop = block.table("code_offsets")[block.number : block.number + 2]
     cuts = np.isin(block.table("basin_of_code")[first:stop], cutting >> _HALF).any()
-    lost = block.table("lost_labels") if chained else np.zeros(0, np.uint32)
+    lost, before = block.table("lost_labels"), block.table("previous_max_depth")
+    lost = lost[before[lost] > 0] if chained else lost[:0]  # the last seeds of those lost before are at hand
     places, voxels, again = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     names = np.zeros(0, np.uint32)
     if cuts or lost.size:
-        seeded = deep_seeds(block, seed_depth)
+        seeded = np.ascontiguousarray(block.read("seed"))
         if lost.size:
-            again = seeds.of_labels(seeded, lost, block.table("previous_max_depth").size)
+            again = seeds.of_labels(seeded, lost, before.size)
             names = seeded.reshape(-1)[again]
         if cuts:
-            add_lost(block, seeded)
             places, voxels = seeds.rims(read_basins(block, own), seeded, cutting)
     return Result(
         tally={
@@ -302,7 +304,7 @@ STEP = Step(
     needs=(("mask", Of.ITSELF), (LABELLING, Of.BEFORE), ("labels", Of.REFERENCE)),
     reads=(("mask", Of.ITSELF), ("label", Of.BEFORE), ("depth", Of.BEFORE)),
     writes=LABELLED,
-    internal=BASINS,
+    internal=BASINS | SEEDS,
     aliases={"previous_label": "label", "previous_depth": "depth"},
     passes=_planned,
     seconds_per_megavoxel=0.19,

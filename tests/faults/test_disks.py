@@ -172,7 +172,7 @@ TORN = (
     ("labels-0 saddles 0", "depth-0", lose),
     ("sharpness-0 edges 0", "label-0", flip),
     ("transfer-1 ascent 0", "depth-0", halve),
-    ("transfer-1 cuts 0", "label-0", lose),
+    ("transfer-1 cuts 0", "seed-1", lose),
     ("transfer-1 saddles 0", "basin-1", flip),
     ("levels-1 level_1 0", "grey-1", halve),
     ("measure-1 measure 0", "tables-0", halve),
