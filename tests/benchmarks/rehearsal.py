@@ -185,7 +185,10 @@ def rehearsed(place: Path, workers: int, states: int, speed: float = 1.0) -> Reh
     with (
         tempfile.TemporaryDirectory(dir=place) as folder,
         LocalCluster(
-            n_workers=processes, threads_per_worker=workers // processes, memory_limit=0, dashboard_address=None
+            n_workers=processes,
+            threads_per_worker=workers // processes,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster) as client,
         mock.patch.object(pass_runner, "run_block", partial(rehearse, seconds, place / "kept")),

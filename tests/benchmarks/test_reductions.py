@@ -33,9 +33,9 @@ def test_more_blocks_are_more_of_the_same(place: Path) -> None:
     ):  # fmt: skip
         few, more = (len(np.load(place / size / "known" / unit / f"{table}.npy")) for size in ("mini", "whole"))
         assert few > 27, (unit, table)
-        # At the ends of a field components end, and basins are cut otherwise.
+        # At the ends of a field holes are open, and basins are cut otherwise.
         exact = table not in ("holes", "cutting", "label_of_node", "cut_rim")
-        assert more == pytest.approx(36 / 27 * few, rel=0 if exact else 0.1), (unit, table)
+        assert more == pytest.approx(36 / 27 * few, rel=0 if exact else 0.25), (unit, table)
 
 
 def test_particles_are_those_of_the_tile(place: Path) -> None:
