@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from functools import partial
 
 from crackdask.cli import main
@@ -16,6 +17,8 @@ def logged(log: str, job: engine.BlockJob) -> engine.BlockReport:
     note(log, "begin", job)
     report = do_block(job)
     note(log, "end", job)
+    if job.records.folder.parent.name.startswith("read"):  # whose records are gone before a busy machine looks
+        time.sleep(0.05)
     return report
 
 
