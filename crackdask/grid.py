@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
 
@@ -109,7 +110,7 @@ class Grid:
         if min(self.shape) < 1 or min(self.block) < 1:
             raise ValueError(f"volume {self.shape} and block {self.block} must be 1 or larger")
 
-    @property
+    @cached_property
     def counts(self) -> Triple:
         """Number of blocks along (z, y, x)."""
         z, y, x = (-(-n // b) for n, b in zip(self.shape, self.block, strict=True))

@@ -77,7 +77,7 @@ def test_a_store_that_cannot_be_written(lab: Lab) -> None:
     disk.mkdir()
     lab.store = disk / "out.zarr"
     lab.begin_after("mask")
-    run = lab.held_at("labels-0 basins 3")
+    run = lab.held_at("labels-0 ascent 3")
     with read_only(disk, view := lab.folder / "view"):  # as a login node may see it
         assert (status(view / "out.zarr").running or "").startswith(f"process {run.pid} on ")
         run.kill()
@@ -266,7 +266,7 @@ def test_torn_records(lab: Lab) -> None:
     lab.begin_after("labels")
     lab.held_at("transfer-1 saddles 7").kill()
     COUNTS.kills += 1
-    (records,) = (lab.work / "blocks" / "transfer-1").glob("basins-*")
+    (records,) = (lab.work / "blocks" / "transfer-1").glob("ascent-*")
     for number, keep in ((0, 0.0), (3, 0.5), (6, 0.99)):
         path = records / f"{number:06d}"
         os.truncate(path, int(keep * path.stat().st_size))
@@ -278,9 +278,9 @@ def test_torn_records(lab: Lab) -> None:
     said = lab.finish()
     assert lab.said_to_be_done(said) == list(told.rerun)
     again = {
-        block for word, _, block in lab.lines()[before:] if word == "begin" and block.startswith("transfer-1 basins")
+        block for word, _, block in lab.lines()[before:] if word == "begin" and block.startswith("transfer-1 ascent")
     }
-    assert again == {f"transfer-1 basins {number}" for number in (0, 3, 6)}
+    assert again == {f"transfer-1 ascent {number}" for number in (0, 3, 6)}
     lab.check_same()
 
 
