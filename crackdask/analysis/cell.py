@@ -72,9 +72,9 @@ def half_cycles(current: Floats, charge: Floats) -> list[slice]:
     begins = [flowing[0], *flowing[turns]]
     parts = [slice(int(a), int(b) + 1) for a, b in zip(begins, ends, strict=True)]
     moved = [float(charge[part][-1] - charge[part][0]) for part in parts]
-    whole: list[tuple[bool, slice]] = []
+    pulse, whole = _PULSE * max(map(abs, moved)), list[tuple[bool, slice]]()
     for part, by in zip(parts, moved, strict=True):
-        if abs(by) <= _PULSE * max(map(abs, moved)):
+        if abs(by) <= pulse:
             continue
         charging, begin = by > 0, part.start
         if whole and whole[-1][0] == charging:  # what lies between was no half cycle

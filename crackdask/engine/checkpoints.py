@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from crackdask.engine.packed_arrays import Array, Arrays, pack, unpack
+from crackdask.arrays import Array
+from crackdask.engine.packed_arrays import Arrays, pack, unpack
 from crackdask.engine.records import Records, RecordsFolder
 from crackdask.schema import UnitKey
 from crackdask.storage.lease import HeldError, holder, leased

@@ -20,6 +20,7 @@ from crackdask.analysis.cracks import TRACED, is_bright, limits, origin, trace
 from crackdask.analysis.parameters import AnalysisError, params_of
 from crackdask.analysis.solid_grey import solid
 from crackdask.analysis.tables import state_names, table_of, voxel_edges
+from crackdask.arrays import Array
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Executor
 from crackdask.engine.pass_runner import BlockReport, Progress
@@ -32,8 +33,6 @@ from crackdask.store.arrays import Axes
 from crackdask.store.open import open_store
 from crackdask.store.root import StoreError, attributes, tidy
 from crackdask.store.volumes import volume
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 BLOCK = (128, 128, 128)
 #: A damaged store is not mended by a second try.

@@ -11,13 +11,13 @@ import io
 import json
 from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 import numpy as np
 from numcodecs.zstd import Zstd
 from numpy.lib.format import descr_to_dtype, dtype_to_descr
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from crackdask.arrays import Array
+
 Arrays = Mapping[str, Array]
 _ZSTD = Zstd(level=1, checksum=True)
 #: How a file of numpy's begins, which is a zip archive.

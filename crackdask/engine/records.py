@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import overload
 
-from crackdask.engine.packed_arrays import Array, Arrays, pack, unpack
+from crackdask.arrays import Array
+from crackdask.engine.packed_arrays import Arrays, pack, unpack
 from crackdask.storage.locations import Place, Prefix, names, write_whole
 
 #: Records that are fetched at once from object storage.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from crackdask import schema
+from crackdask.arrays import Array
 from crackdask.schema import Variable
 from crackdask.storage.locations import Place, flush_all, remove
 from crackdask.store import seals
@@ -22,7 +23,6 @@ from crackdask.store.arrays import (
 )
 from crackdask.store.root import consolidate
 
-Array = np.ndarray[Any, np.dtype[Any]]
 #: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
 RANGE = 20_000
 #: The tables of a state on their way into the store; they lie where work volumes lie, and go like them.

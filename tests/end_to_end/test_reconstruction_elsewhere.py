@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from crackdask.recipe.recipe import check
 from crackdask.schema import UnitKey
 from crackdask.storage.bucket import Prefix
 from crackdask.storage.locations import Place
-from tests.support.bucket import Server, files, serving, upload
+from tests.support.bucket import Server, files, upload
 from tests.support.projected import PROJECTED, content, run
 from tests.support.silence import Silent
 from tests.support.tiny import as_toml
@@ -63,12 +62,6 @@ def assert_alike(found: Place, wanted: Path) -> None:
 
 
 # ---------------------------------------------------------------- object storage
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import pytest
 from crackdask.engine.status import status
 from tests.faults.harness import Cluster, Lab, Moments, Process
 from tests.faults.mounts import read_only, small_disk
+from tests.support.damaged import cut, empty, lost
 from tests.support.fault_counts import COUNTS
 from tests.support.waiting import until
 
@@ -152,30 +153,18 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def halve(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def empty(path: Path) -> None:
-    os.truncate(path, 0)
-
-
-def lose(path: Path) -> None:
-    path.unlink()
-
-
 #: Where a run is killed; the volume that its first block then reads; what becomes of it.
 TORN = (
     ("grey-1 grey 0", "raw-1", flip),
-    ("denoise-0 denoise 0", "grey-0", halve),
+    ("denoise-0 denoise 0", "grey-0", cut),
     ("mask-0 islands 0", "rough-0", empty),
-    ("labels-0 saddles 0", "depth-0", lose),
+    ("labels-0 saddles 0", "depth-0", lost),
     ("sharpness-0 edges 0", "label-0", flip),
-    ("transfer-1 ascent 0", "depth-0", halve),
-    ("transfer-1 cuts 0", "seed-1", lose),
+    ("transfer-1 ascent 0", "depth-0", cut),
+    ("transfer-1 cuts 0", "seed-1", lost),
     ("transfer-1 saddles 0", "basin-1", flip),
-    ("levels-1 level_1 0", "grey-1", halve),
-    ("measure-1 measure 0", "tables-0", halve),
+    ("levels-1 level_1 0", "grey-1", cut),
+    ("measure-1 measure 0", "tables-0", cut),
 )
 
 
@@ -270,7 +259,7 @@ def test_torn_records(lab: Lab) -> None:
     for number, keep in ((0, 0.0), (3, 0.5), (6, 0.99)):
         path = records / f"{number:06d}"
         os.truncate(path, int(keep * path.stat().st_size))
-    halve(lab.work / "results" / "denoise-1")
+    cut(lab.work / "results" / "denoise-1")
     COUNTS.faults += 4
     told = status(lab.store)
     assert [step.done for step in told.steps if step.step == "denoise"] == [("pristine",)]
