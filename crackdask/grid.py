@@ -5,13 +5,16 @@ Nothing here touches a voxel or a file; everything is decided before work starts
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import prod
+from typing import Any
 
 Triple = tuple[int, int, int]
+#: Of a voxel, along z, y and x.
+Edges = tuple[float, float, float]
 Halo = int | Triple
 #: Voxels along the longest axis of the coarsest level of a volume, at most.
 COARSEST = 256
@@ -24,6 +27,12 @@ def triple(size: Halo) -> Triple:
     (3, 3, 3)
     """
     return (size, size, size) if isinstance(size, int) else size
+
+
+def as_triple(numbers: Iterable[Any]) -> Triple:
+    """Return three whole numbers, along z, y and x."""
+    z, y, x = (int(n) for n in numbers)
+    return (z, y, x)
 
 
 @dataclass(frozen=True, order=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crackdask.analysis.shells import Array
 from crackdask.analysis.tables import named, table_of
+from crackdask.arrays import Array
 from crackdask.kernels.layer_means import layer_means
 from crackdask.lazy_import import Later
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crackdask.analysis.damage import damage_of
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.tables import table_of
+from crackdask.arrays import Floats
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 else:
     xr = Later("xarray")
 
-Floats = NDArray[np.float64]
 #: A half cycle of less than this share of the largest one is a pulse or a ripple of the current.
 _PULSE = 0.02
 #: Rows so near the last voltage of a half cycle, in widths of an interval, hold the voltage rather than pass it.

@@ -23,13 +23,13 @@ import xarray as xr
 
 from crackdask.analysis.parameters import AnalyseParams, AnalysisError
 from crackdask.analysis.phase_contrast_rim import Rim, shell_sums
-from crackdask.analysis.shells import Array, in_core
+from crackdask.analysis.shells import in_core
 from crackdask.analysis.solid_grey import solid
 from crackdask.analysis.tables import named, origin_of, state_names, table_of, voxel_edges
+from crackdask.arrays import Array
+from crackdask.grid import Edges
 from crackdask.kernels import crack_skeleton
 from crackdask.kernels.distance import square_weights
-
-Edges = tuple[float, float, float]
 
 #: What is counted in a window; the other columns of the group come from tables.
 TRACED = (

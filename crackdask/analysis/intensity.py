@@ -9,8 +9,8 @@ import xarray as xr
 
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.regions import groups, members, tracked
-from crackdask.analysis.shells import Array
 from crackdask.analysis.tables import named, needs_states, table_of
+from crackdask.arrays import Array
 
 By = str | xr.DataArray | None
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crackdask.analysis.shells import Array, in_core
+from crackdask.analysis.shells import in_core
+from crackdask.arrays import Array
 from crackdask.kernels.crack_skeleton import rim_shape
 from crackdask.kernels.smooth_curve import MAD
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crackdask.analysis.parameters import AnalysisError, params_of
-from crackdask.analysis.shells import Array, core_of
+from crackdask.analysis.shells import core_of
 from crackdask.analysis.tables import named, reference_of, table_of, tracked_rows, voxel_volume
+from crackdask.arrays import Array
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crackdask.analysis.shells import Array
 from crackdask.analysis.tables import named, table_of, voxel_edges
+from crackdask.arrays import Array
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:

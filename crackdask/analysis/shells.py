@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = NDArray[Any]
 Shells = TypeVar("Shells", "NDArray[Any]", "xr.DataArray")
 
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from crackdask.analysis.parameters import AnalysisError, params_of
 from crackdask.analysis.phase_contrast_rim import Rim, ShellSums, fit_rim, shell_sums
-from crackdask.analysis.shells import Array
 from crackdask.analysis.tables import (
     named,
     reference_of,
@@ -26,6 +25,7 @@ from crackdask.analysis.tables import (
     voxel_volume,
 )
 from crackdask.analysis.uncertainty import noise_and_void, shared_voxels
+from crackdask.arrays import Array
 from crackdask.kernels.smooth_curve import MAD
 from crackdask.lazy_import import Later
 

@@ -12,9 +12,9 @@ from math import inf, nan
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from crackdask.arrays import Floats
+
 Direction = Literal["", "charge", "discharge"]
 #: A current of less than this share of the largest is none.
 _NO_CURRENT = 1e-3

@@ -15,8 +15,9 @@ from crackdask.analysis.blur_loss import gained
 from crackdask.analysis.parameters import AnalyseParams, params_of
 from crackdask.analysis.regions import tracked
 from crackdask.analysis.rings import ring_errors
-from crackdask.analysis.shells import Array, core_of
+from crackdask.analysis.shells import core_of
 from crackdask.analysis.tables import named, table_of
+from crackdask.arrays import Array
 from crackdask.kernels.layer_means import layer_means
 from crackdask.kernels.smooth_curve import MAD, robust_band
 from crackdask.lazy_import import Later

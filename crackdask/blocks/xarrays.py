@@ -8,9 +8,8 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from crackdask.grid import Edges
 from crackdask.schema import SPATIAL, VOLUME, VOLUMES
-
-Edges = tuple[float, float, float]
 
 
 def check(array: xr.DataArray, name: str, dtype: str, state: bool | None = None) -> xr.DataArray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from crackdask.analysis import cycler_findings as findings
 from crackdask.analysis.findings import KINDS
+from crackdask.batch_systems import BATCH_SYSTEMS
 from crackdask.cli.common import app, examples, notice, out
 from crackdask.cli.console import duration, facts, size
 from crackdask.cli.endings import mistakes
@@ -17,7 +18,6 @@ from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate
 from crackdask.engine.cycler import Cycler
 from crackdask.engine.run_times import learned, likeness, remembered
 from crackdask.engine.scans import Scans, ScansError
-from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 from crackdask.recipe.recipe import Recipe, load, load_site
 from crackdask.recipe.site import Site, cores_here
 from crackdask.sources.frames import FrameStack, Uniform

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from crackdask.batch_systems import BatchSystem
 from crackdask.cluster.errors import ClusterError
-from crackdask.recipe.batch_systems import BatchSystem
 from crackdask.recipe.site import Site
 
 
@@ -20,9 +20,9 @@ def check_there(system: BatchSystem) -> None:
     ClusterError
         If they are not.
     """
-    if shutil.which(system.submit) is None:
+    if shutil.which(system.submit[0]) is None:
         raise ClusterError(
-            f"there is no `{system.submit}` here: call this where jobs of {system.title} are submitted, "
+            f"there is no `{system.submit[0]}` here: call this where jobs of {system.title} are submitted, "
             "or use --cluster local (`crackdask submit --dry-run` shows a job's script anywhere)"
         )
 

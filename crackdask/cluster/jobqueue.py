@@ -18,13 +18,13 @@ import dask
 from distributed import Client
 from distributed.utils import get_ip
 
+from crackdask.batch_systems import BATCH_SYSTEMS
 from crackdask.cluster import dashboard_token, tls
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.job_checks import check_cores, check_nameable, check_there, private_folder
 from crackdask.cluster.jobqueue_internals import lasting_cluster, log_folder
 from crackdask.cluster.worker_settings import COMPILING, cap_threads, in_environment
 from crackdask.engine.executors import Distributed, Say, spoken
-from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 from crackdask.recipe.site import Site, seconds
 
 _PATIENCE = 86_400  # a queue may be long

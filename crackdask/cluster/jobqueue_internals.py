@@ -17,8 +17,8 @@ import dask
 from distributed.deploy.spec import ProcessInterface
 from tornado.ioloop import PeriodicCallback
 
+from crackdask.batch_systems import BatchSystem
 from crackdask.cluster.errors import ClusterError
-from crackdask.recipe.batch_systems import BatchSystem
 
 _interrupt = signal.getsignal(signal.SIGINT)
 try:
@@ -106,8 +106,19 @@ class _LastingJobs:
 
 
 def lasting_cluster(system: BatchSystem) -> type[Any]:
-    """Return dask-jobqueue's cluster for a system, whose jobs are replaced, and which keeps what the system refused."""
-    cluster = getattr(dask_jobqueue, system.workers_class)
+    """Return dask-jobqueue's cluster for a system, whose jobs are replaced, and which keeps what the system refused.
+
+    Raises
+    ------
+    ClusterError
+        If dask-jobqueue has none for it.
+    """
+    cluster = getattr(dask_jobqueue, system.workers_class or "", None)
+    if cluster is None:
+        raise ClusterError(
+            f"dask-jobqueue {dask_jobqueue.__version__} has no jobs of {system.title} that hold workers: put the whole "
+            "run into one job, with `crackdask submit` and without --spread"
+        )
 
     class Job(cluster.job_cls):  # type: ignore[misc, name-defined]
         refused: str | None = None

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from distributed import performance_report
 
+from crackdask.batch_systems import BATCH_SYSTEMS
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.existing import at_address
 from crackdask.cluster.local import local
 from crackdask.cluster.tls import Trust
 from crackdask.cluster.worker_settings import cap_threads
 from crackdask.engine.executors import Distributed, Executor, Say, Serial, Threads
-from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 from crackdask.recipe.site import Site, cores_here, kinds
 
 
@@ -38,8 +38,8 @@ def connect(
     Parameters
     ----------
     cluster
-        "local" (worker processes on this machine), "threads", "synchronous", a batch system ("slurm", "pbs", "lsf",
-        "sge"), "kubernetes", or the address of a scheduler, "tcp://host:port" or "tls://host:port".
+        "local" (worker processes on this machine), "threads", "synchronous", a batch system (one of
+        `crackdask.batch_systems`), "kubernetes", or the address of a scheduler, "tcp://host:port" or "tls://host:port".
     workers
         How many, by default one for each core; of a scheduler's address, all that it has.
     memory

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from crackdask.batch_systems import BATCH_SYSTEMS, BatchSystem, JobRequest
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.job_checks import check_cores, check_nameable, check_there, is_queued, private_folder
 from crackdask.cluster.worker_settings import COMPILING
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.job_note import Job, asked_for, note_job
-from crackdask.recipe.batch_systems import BATCH_SYSTEMS, BatchSystem, JobRequest
 from crackdask.recipe.site import Site
 from crackdask.storage.locations import place
 
@@ -139,7 +139,7 @@ class Submission:
         if (job := asked_for(work)) and is_queued(BATCH_SYSTEMS[job.system], job.number):
             raise ClusterError(f"a job that makes this store is in the queue already ({job}); wait for it or cancel it")
         private_folder(self.logs)  # what a run says has the key to its dashboard
-        done = subprocess.run([self.batch.submit], input=self.script(), capture_output=True, text=True, check=False)
+        done = subprocess.run(self.batch.submit, input=self.script(), capture_output=True, text=True, check=False)
         if done.returncode:
             raise ClusterError(
                 f"{self.batch.title} refused the job: {' '.join((done.stderr or done.stdout).split())}; correct queue, "

@@ -168,7 +168,7 @@ def phases(context: RunContext) -> tuple[dict[str, Any], list[Finding]]:
     background, solid = both if bright else both[::-1]
     levels = [peak.level for peak in found]
     ratio = off = 0.0
-    if context.recipe.denoise.method == "nlm":  # other filters blur edges, and all mixed voxels look like a phase
+    if context.recipe.denoise.keeps_edges:  # where they are blurred, all mixed voxels look like a phase
         ratio, off = shoulder(np.arange(1.0, GREY_LEVELS), counts[1:] if bright else counts[:0:-1])
     told = [*grey_findings.of_phases(levels, background, solid), *grey_findings.of_shoulder(ratio, off, levels)]
     numbers = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
+from crackdask.batch_systems import BATCH_SYSTEMS
 from crackdask.engine.checkpoints import Work
-from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 
 _NOTE = "job"
 

@@ -50,10 +50,8 @@ def likeness(recipe: Recipe) -> str:
     >>> likeness(check({"experiment": {"name": "x", "voxel_um": 1.0}, "states": [state]}))
     'nlm 3 5'
     """
-    denoise = recipe.denoise
-    size = f" {denoise.patch_size} {denoise.patch_distance}" if denoise.method == "nlm" else ""
     rings = f", {recipe.reconstruct.rings} rings" if recipe.reconstruct else ""
-    return f"{denoise.method}{size}{rings}"
+    return f"{recipe.denoise.costs_as}{rings}"
 
 
 def path() -> Path:

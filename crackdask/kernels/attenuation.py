@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.arrays import Integers, Mask, Singles
-from crackdask.kernels.column_sorting import compiled
+from crackdask.kernels.compiling import compiled
 
 #: A pixel is dead that sees less of the beam than this part of what the pixels of its row see.
 DEAD = 0.05
@@ -150,7 +150,7 @@ def mended(transmission: Singles) -> Singles:
     return transmission
 
 
-@compiled
+@compiled(error_model="numpy")
 def _transmission(
     counts: NDArray[Any],
     flats: Singles,
@@ -194,7 +194,7 @@ def _transmission(
     return full, missing
 
 
-@compiled
+@compiled(error_model="numpy")
 def _without_zingers(row: Singles, bad: Mask, excess: float) -> int:
     """Replace pixels that flash in one projection; return how many."""
     projections, columns = row.shape
@@ -213,7 +213,7 @@ def _without_zingers(row: Singles, bad: Mask, excess: float) -> int:
     return found
 
 
-@compiled
+@compiled(error_model="numpy")
 def _mend(row: Singles, bad: Mask) -> None:
     """Put a line between the sound neighbours of each pixel that is bad or NaN; ones in a projection without any."""
     projections, columns = row.shape
@@ -230,7 +230,7 @@ def _mend(row: Singles, bad: Mask) -> None:
             left = c
 
 
-@compiled
+@compiled(error_model="numpy")
 def _minus_logarithm(values: Singles, bits: NDArray[np.int32]) -> None:
     """Replace positive numbers by their negative natural logarithm, within 2e-7 of it or of its size.
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crackdask.arrays import Floats, Singles
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.projection_angles import angular_weights, cosines_and_sines
-from crackdask.kernels.ramp_filter import Filter, compiled, pad, padded_length, response
+from crackdask.kernels.ramp_filter import Filter, pad, padded_length, response
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def back_projected(sinograms: Singles, degrees: ArrayLike, center: float, filter
     return out
 
 
-@compiled
+@compiled(error_model="numpy")
 def _smear(filtered: Singles, cosine: Floats, sine: Floats, weights: Singles, center: float, sums: Singles) -> None:
     """Add projections to the slices, a tile at a time, so that what is read and written stays in the cache."""
     size, lanes, length = sums.shape[0], sums.shape[2], filtered.shape[1]

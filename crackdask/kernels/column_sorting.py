@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.arrays import Singles
-from crackdask.kernels import compiling
+from crackdask.kernels.compiling import compiled
 
 Order = NDArray[np.int32]
 
@@ -17,10 +17,8 @@ _BITS = 11
 _BINS = 1 << _BITS
 _TILE = 32
 
-compiled = compiling.compiled(error_model="numpy")
 
-
-@compiled
+@compiled(error_model="numpy")
 def transposed(matrix: Singles) -> Singles:
     """Return the transpose of a matrix as an array of its own, copied tile by tile."""
     rows, columns = matrix.shape
@@ -46,7 +44,7 @@ def sorted_rows(matrix: Singles) -> tuple[Singles, Order]:
     return values, order
 
 
-@compiled
+@compiled(error_model="numpy")
 def _sort(bits: NDArray[np.uint32], values: NDArray[np.uint32], order: Order) -> None:
     size = bits.shape[1]
     here, there = np.empty(size, np.uint64), np.empty(size, np.uint64)
@@ -79,7 +77,7 @@ def _sort(bits: NDArray[np.uint32], values: NDArray[np.uint32], order: Order) ->
             order[row, i] = np.int32(here[i] & np.uint64(0xFFFFFFFF))
 
 
-@compiled
+@compiled(error_model="numpy")
 def unsorted_columns(values: Singles, order: Order) -> Singles:
     """Return the matrix, transposed, that was sorted to `values`: each goes back to where it stood."""
     rows, columns = values.shape

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crackdask.arrays import Floats, Singles
-from crackdask.kernels.column_sorting import compiled, transposed
+from crackdask.kernels.column_sorting import transposed
+from crackdask.kernels.compiling import compiled
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _mean_size(matrix: Singles) -> float:
     return float(np.abs(matrix).mean(dtype=np.float64))
 
 
-@compiled
+@compiled(error_model="numpy")
 def _parabolas(columns: Singles, reach: int) -> Singles:
     """Return the middle of a parabola fitted to the `reach` values on both sides of each one, mirrored at the ends.
 
@@ -89,7 +90,7 @@ def _parabolas(columns: Singles, reach: int) -> Singles:
     return out
 
 
-@compiled
+@compiled(error_model="numpy")
 def _add(sums: Floats, column: Singles, place: int, sign: float) -> None:
     period = max(2 * (column.size - 1), 1)
     at = abs(place) % period

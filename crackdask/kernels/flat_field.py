@@ -8,17 +8,14 @@ a voxel's correction comes from its position in the scan by one fixed expression
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from crackdask.arrays import Floats
+from crackdask.arrays import Array, Floats
 from crackdask.grid import Triple
 from crackdask.kernels.compiling import compiled
 from crackdask.kernels.histogram_peaks import REACH, Peak, peaks_of
-
-Array = NDArray[Any]
 
 #: The terms of a surface, in places from -1 to 1 across the scan.
 TERMS = ("1", "z", "y", "x", "z z", "y y", "x x", "z y", "z x", "y x")

@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdask.kernels import compiling
+from crackdask.arrays import Bytes
+from crackdask.kernels.compiling import compiled
 
-Bytes = NDArray[np.uint8]
 Longs = NDArray[np.int64]
 
 TOP = 2**13  # weight of the middle
 #: Twice the sum of all weights times 255 stays below 2**63 up to here.
 LARGEST_SIGMA = 8.0
 _TRUNCATE = 4  # standard deviations, as in scipy
-
-compiled = compiling.compiled(error_model="numpy")
 
 
 def radius(sigma: float) -> int:
@@ -48,7 +46,7 @@ def weights(sigma: float) -> tuple[int, ...]:
     return (*half[:0:-1], *half)
 
 
-@compiled
+@compiled(error_model="numpy")
 def _planes(padded: Bytes, outside: int, law: Longs, z: int, greys: Longs, norms: Longs) -> None:
     """Add the planes around one of the core, weighed along z."""
     greys[:] = 0
@@ -62,7 +60,7 @@ def _planes(padded: Bytes, outside: int, law: Longs, z: int, greys: Longs, norms
                     norms[y, x] += law[k]
 
 
-@compiled
+@compiled(error_model="numpy")
 def _lines(plane: Longs, law: Longs, y: int, line: Longs) -> None:
     """Add the lines around one of the core, weighed along y."""
     line[:] = 0
@@ -71,7 +69,7 @@ def _lines(plane: Longs, law: Longs, y: int, line: Longs) -> None:
             line[x] += law[k] * plane[y + k, x]
 
 
-@compiled
+@compiled(error_model="numpy")
 def _means(padded: Bytes, outside: int, law: Longs, means: Bytes) -> None:
     """Fill the core with means, plane by plane."""
     reach = law.size // 2

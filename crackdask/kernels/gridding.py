@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crackdask.arrays import Floats, Singles
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.projection_angles import angular_weights, cosines_and_sines
-from crackdask.kernels.ramp_filter import LANES, Filter, compiled, filtering, padded_length, transformed
+from crackdask.kernels.ramp_filter import LANES, Filter, filtering, padded_length, transformed
 from crackdask.lazy_import import Later
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _lanes(prepared: Plan, sinograms: Singles, centers: Floats, filter_name: Fil
     _inverse(prepared, grid, out)
 
 
-@compiled
+@compiled(error_model="numpy")
 def _spread(lines: Singles, factors: Singles, steps: Floats, weights: Singles, table: Singles, grid: Singles) -> None:
     """Filter the lines and add them to the grid, a block of radii at a time.
 
@@ -196,7 +197,7 @@ def _spread(lines: Singles, factors: Singles, steps: Floats, weights: Singles, t
                         row[_at(j)] += factor * values[_at(j)]
 
 
-@compiled
+@compiled(error_model="numpy")
 def _fold(grid: Singles) -> None:
     """Bring what lies beyond the half plane to where its mirror image, the conjugate, lies."""
     rows, wide = grid.shape[0], grid.shape[1]
@@ -229,7 +230,7 @@ def _inverse(prepared: Plan, grid: Singles, out: Singles) -> None:
         _finish(lines, first, prepared.unwindowed, out)
 
 
-@compiled
+@compiled(error_model="numpy")
 def _gather(
     spectrum: NDArray[np.complex64],
     first: int,
@@ -247,7 +248,7 @@ def _gather(
                 lines[at, column, lane] += spectrum[row, GUARD + first + column, lane] * turn
 
 
-@compiled
+@compiled(error_model="numpy")
 def _finish(lines: Singles, first: int, unwindowed: Singles, out: Singles) -> None:
     """Write some rows of all slices, divided by the transform of the window."""
     for y in range(lines.shape[0]):

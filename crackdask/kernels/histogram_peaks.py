@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from crackdask.arrays import Array
 
 #: Bins between the percentiles `FEW` and 1 - `FEW` of the voxels, and the half width of the window that smooths them.
 BINS, SMOOTH = 256, 14

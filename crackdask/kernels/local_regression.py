@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats
-from crackdask.grid import Box, Triple
+from crackdask.grid import Box, as_triple
 from crackdask.kernels.weighted_polynomial import fit_slopes
 from crackdask.lazy_import import Later
 
@@ -215,13 +215,8 @@ class Regions(Sequence[Region]):
             far = self.tree.query(middles, k=[self.nearest])[0].max() + np.sqrt((cell**2).sum()) / 2
             inside = np.all((points >= low - 1.001 * far) & (points <= high + 1.001 * far), axis=1)
             points, values = points[inside], values[inside]
-        box = Box(_whole(np.floor(low)), _whole(np.floor(high) + 1))
+        box = Box(as_triple(np.floor(low)), as_triple(np.floor(high) + 1))
         return Region(box, places, points, values)
-
-
-def _whole(numbers: Floats) -> Triple:
-    z, y, x = (int(n) for n in numbers)
-    return (z, y, x)
 
 
 def _halved(at: Floats, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -15,9 +15,9 @@ from math import isfinite
 import numpy as np
 import numpy.typing as npt
 
+from crackdask.arrays import Bytes
 from crackdask.kernels.nlm_weights import (
     GREY,
-    Bytes,
     Ones,
     Weighting,
     Words,

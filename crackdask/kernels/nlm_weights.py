@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from crackdask.arrays import Bytes
 from crackdask.kernels import compiling
 
-Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint16]
 Ones = tuple[int, ...]  # its length is known when numba compiles, so loops over it unroll
 

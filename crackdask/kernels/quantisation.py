@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.arrays import Integers, Singles
-from crackdask.kernels.column_sorting import compiled
+from crackdask.kernels.compiling import compiled
 
 #: Largest level.
 LAST = 65_535
@@ -29,7 +29,7 @@ def quantised(slices: Singles, low: float, high: float) -> tuple[NDArray[np.uint
     return levels, beyond
 
 
-@compiled
+@compiled(error_model="numpy")
 def _fill(values: Singles, low: float, scale: float, levels: NDArray[np.uint16]) -> int:
     beyond = 0
     for i in range(values.size):

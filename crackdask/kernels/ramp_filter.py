@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats, Singles
-from crackdask.kernels import compiling
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.projection_angles import cosines_and_sines
 from crackdask.lazy_import import Later
 
@@ -27,8 +27,6 @@ Filter = Literal["ramp", "hann"]
 FILTERS: tuple[Filter, ...] = ("ramp", "hann")
 #: Slices that are computed side by side, so that a vector of the processor holds one value of each.
 LANES = 4
-
-compiled = compiling.compiled(error_model="numpy")
 
 
 def padded_length(columns: int) -> int:
@@ -72,7 +70,7 @@ def filtering(length: int, kind: Filter, centers: Floats) -> NDArray[np.complex6
     return (passed * cosine + 1j * (passed * sine)).astype(np.complex64)
 
 
-@compiled
+@compiled(error_model="numpy")
 def pad(sinograms: Singles, first: int, padded: Singles) -> None:
     """Lay projections from `first` on side by side, (angle, column, lane), and let their edges go on.
 

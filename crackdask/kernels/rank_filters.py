@@ -10,11 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdask.kernels import compiling
-
-Bytes = NDArray[np.uint8]
-
-compiled = compiling.compiled()
+from crackdask.arrays import Bytes
+from crackdask.kernels.compiling import compiled
 
 
 @compiled

@@ -9,11 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from crackdask.arrays import Integers, Singles
-from crackdask.kernels import compiling
+from crackdask.kernels.compiling import compiled
 
 _LANES = 128
-
-compiled = compiling.compiled(error_model="numpy")
 
 
 def running_median(matrix: Singles, size: int) -> Singles:
@@ -33,7 +31,7 @@ def running_median(matrix: Singles, size: int) -> Singles:
     return out
 
 
-@compiled
+@compiled(error_model="numpy")
 def _slide(matrix: Singles, lines: Integers, size: int, out: Singles) -> None:
     rows, columns = matrix.shape
     for first in range(0, columns, _LANES):
@@ -52,7 +50,7 @@ def _slide(matrix: Singles, lines: Integers, size: int, out: Singles) -> None:
                 window, changed = changed, window
 
 
-@compiled
+@compiled(error_model="numpy")
 def _replace(window: Singles, old: Singles, new: Singles, changed: Singles) -> None:
     """Take one old value out of each sorted column, and put a new one in its place."""
     for k in range(1, window.shape[0] - 1):

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from crackdask.arrays import Array
 from crackdask.kernels.histogram_peaks import REACH, Peak, peaks_of
-
-Array = NDArray[Any]
 
 #: Cells along each axis, and the fewest voxels of the phase that tell its level in a cell or a ring.
 CELLS, FEWEST = 4, 40

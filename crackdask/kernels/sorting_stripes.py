@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crackdask.arrays import Floats, Mask, Singles
-from crackdask.kernels.column_sorting import compiled, sorted_rows, transposed, unsorted_columns
+from crackdask.kernels.column_sorting import sorted_rows, transposed, unsorted_columns
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.running_median import running_median
 from crackdask.lazy_import import Later
 
@@ -135,7 +136,7 @@ def interpolate_columns(columns: Singles, dead: Mask) -> None:
         columns[column] = columns[left] * (1 - part) + columns[right] * part
 
 
-@compiled
+@compiled(error_model="numpy")
 def _means(values: Singles, first: int, last: int) -> Floats:
     """Return the mean of each row between two places."""
     out = np.empty(values.shape[0])
@@ -147,14 +148,14 @@ def _means(values: Singles, first: int, last: int) -> Floats:
     return out
 
 
-@compiled
+@compiled(error_model="numpy")
 def _divide(values: Singles, factors: Singles) -> None:
     for row in range(values.shape[0]):
         for i in range(values.shape[1]):
             values[row, i] = values[row, i] / factors[row]
 
 
-@compiled
+@compiled(error_model="numpy")
 def _activity(columns: Singles, size: int) -> Floats:
     """Return the sum of each column's differences from its own running mean, mirrored at its ends, in size."""
     rows, count = columns.shape
@@ -172,7 +173,7 @@ def _activity(columns: Singles, size: int) -> Floats:
     return out
 
 
-@compiled
+@compiled(error_model="numpy")
 def _mirrored(place: int, count: int) -> int:
     place = place % (2 * count)
     return place if place < count else 2 * count - 1 - place

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from crackdask.arrays import Floats, Mask, Singles
-from crackdask.kernels.column_sorting import compiled, transposed
+from crackdask.kernels.column_sorting import transposed
+from crackdask.kernels.compiling import compiled
 from crackdask.kernels.running_median import running_median
 from crackdask.kernels.sorting_stripes import interpolate_columns
 
@@ -73,7 +74,7 @@ def _odd(wanted: int, available: int) -> int:
     return min(wanted, available - 1 + available % 2)
 
 
-@compiled
+@compiled(error_model="numpy")
 def _activity(sinogram: Singles) -> Floats:
     """Return the sum of each column's changes from projection to projection, in size."""
     projections, columns = sinogram.shape
@@ -84,7 +85,7 @@ def _activity(sinogram: Singles) -> Floats:
     return out
 
 
-@compiled
+@compiled(error_model="numpy")
 def _means(columns: Singles) -> Floats:
     out = np.empty(columns.shape[0])
     for row in range(columns.shape[0]):
@@ -95,7 +96,7 @@ def _means(columns: Singles) -> Floats:
     return out
 
 
-@compiled
+@compiled(error_model="numpy")
 def _subtract(columns: Singles, constants: Singles) -> None:
     for row in range(columns.shape[0]):
         for i in range(columns.shape[1]):

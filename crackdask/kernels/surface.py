@@ -14,8 +14,7 @@ from itertools import product
 import numpy as np
 
 from crackdask.arrays import Array
-
-Edges = tuple[float, float, float]
+from crackdask.grid import Edges
 
 _CORNERS = tuple(product((0, 1), repeat=3))
 _DIVISIONS = 48

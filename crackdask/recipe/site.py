@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, TypeAdapter, ValidationError
 
-from crackdask.recipe.batch_systems import BATCH_SYSTEMS
+from crackdask.batch_systems import BATCH_SYSTEMS
 
 _SIZE = TypeAdapter(ByteSize)
 _LEAST_MEMORY, _MOST_MEMORY = 2**20, 2**50

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import tifffile
 
-from crackdask.sources.arrays import is_zarr, zarr_node, zarr_shapes
+from crackdask.grid import Edges
 from crackdask.sources.base import Source, SourceError, named
 from crackdask.sources.hdf5 import HDF5, hdf5_file, hdf5_shapes, text_of
 from crackdask.sources.opening import open_source
@@ -19,12 +19,12 @@ from crackdask.sources.projections import Projections, is_projections, open_proj
 from crackdask.sources.scan_parts import ProjectionKeys
 from crackdask.sources.state_hints import state_hints
 from crackdask.sources.tiff import TIFF
+from crackdask.sources.zarr_array import is_zarr, zarr_node, zarr_shapes
 from crackdask.storage.locations import Place, opened, place
 
 _NONSENSE = (ValueError, KeyError, TypeError, IndexError, ZeroDivisionError)
 #: What a file name says of its format, not of its state.
 _SUFFIXES = {*TIFF, *HDF5, ".npy", ".zarr", ".ome"}
-Edges = tuple[float, float, float]
 _MICRONS = {
     "m": 1e6, "meter": 1e6, "metre": 1e6, "cm": 1e4, "centimeter": 1e4, "mm": 1e3,
     "millimeter": 1e3, "millimetre": 1e3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from crackdask.sources.arrays import is_zarr, open_npy, open_zarr
 from crackdask.sources.base import FORMATS, NotThereError, Source, SourceError, named, refuse_no_file
 from crackdask.sources.completeness import Missing
 from crackdask.sources.hdf5 import HDF5, open_hdf5
+from crackdask.sources.npy import open_npy
 from crackdask.sources.tiff import TIFF, open_slices, open_tiff
+from crackdask.sources.zarr_array import is_zarr, open_zarr
 from crackdask.storage.locations import Place, Prefix, at_home, place
 
 

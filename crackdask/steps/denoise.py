@@ -86,6 +86,22 @@ class DenoiseParams(BaseModel):
         """Whether the filter looks up the measured noise."""
         return self.method == "nlm" and self.sigma == "auto"
 
+    @property
+    def keeps_edges(self) -> bool:
+        """Whether edges stay so sharp that a shoulder of the histogram means a third phase, and not mixed voxels."""
+        return self.method == "nlm"
+
+    @property
+    def costs_as(self) -> str:
+        """The method, with those of its parameters that make a voxel dearer: runs alike in it take alike."""
+        match self.method:
+            case "nlm":
+                return f"nlm {self.patch_size} {self.patch_distance}"
+            case "median":
+                return f"median {self.median_size}"
+            case "gaussian" | "none":
+                return self.method
+
     def deciding(self) -> dict[str, Any]:
         """Return the parameters that decide the result, as plain values.
 

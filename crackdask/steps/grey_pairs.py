@@ -15,18 +15,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdask.arrays import Floats, Mask
+from crackdask.arrays import Array, Floats, Mask
 from crackdask.grid import Box, Triple
 from crackdask.kernels.grey_drift import Drift, of_levels
 from crackdask.kernels.histogram_peaks import biweight
 from crackdask.kernels.source_positions import Lattice, line_of, row_positions
 
-Array = NDArray[Any]
 Reader = Callable[[Box], Array]
 
 #: Edge of a box that is looked at, and most of them along an axis.

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from crackdask.blocks.passes import Block, Pass, Result, Tables, Tally, window_ahead
-from crackdask.grid import Grid
+from crackdask.grid import Edges, Grid
 from crackdask.kernels import basin_merging
 from crackdask.kernels import watershed as kernels
 from crackdask.kernels.distance import LARGEST_DEPTH, STEPS_PER_VOXEL
@@ -29,7 +29,6 @@ from crackdask.steps.watershed import (
     BASIN_TABLES,
     BASINS,
     LABELLED,
-    Edges,
     ascent_pass,
     carried_tables,
     fold_saddles,

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.arrays import Mask
-from crackdask.grid import Box, Triple
+from crackdask.grid import Box, Triple, as_triple
 from crackdask.kernels.block_matching import MARGIN, MISSING, Translation, settle, shrink, whole_shift
 from crackdask.kernels.resample import resample_values, source_box
 from crackdask.kernels.source_positions import STRAIGHT, Lattice, displacements, padded
 from crackdask.steps.motion_lattice import Matched, Nodes, believed, filled, smoothed
-from crackdask.steps.subblocks import BIN, MATCH_FLOOR, Matrix, Reader, as_point, as_triple, measured, widened
+from crackdask.steps.subblocks import BIN, MATCH_FLOOR, Matrix, Reader, as_point, measured, widened
 
 Volume = NDArray[np.float32]
 #: Runs a function over tiles of nodes and returns its results in their order.

@@ -20,14 +20,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, inner, padded, window
-from crackdask.grid import Box, Grid
+from crackdask.grid import Box, Edges, Grid
 from crackdask.kernels.depth import squared_depth
 from crackdask.kernels.distance import square_weights
 from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.kernels.tally import tally
 from crackdask.schema import OUTSIDE, SHELLS
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
-from crackdask.steps.particle_columns import CONTACTS, MEASURED, Edges, Groups, Merging, contacts, finalise, survey
+from crackdask.steps.particle_columns import CONTACTS, MEASURED, Groups, Merging, contacts, finalise, survey
 from crackdask.steps.particle_motion import passes as shift_passes
 from crackdask.steps.particle_motion import passes_again
 

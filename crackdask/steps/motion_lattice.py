@@ -13,8 +13,7 @@ from math import ceil
 import numpy as np
 
 from crackdask.arrays import Floats, Mask
-from crackdask.grid import Box, Triple
-from crackdask.steps.subblocks import as_triple
+from crackdask.grid import Box, Triple, as_triple
 
 #: A node is set aside where it differs from its neighbours by this many times what they differ among themselves.
 OUTLYING = 4.0

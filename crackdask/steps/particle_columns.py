@@ -11,12 +11,12 @@ from math import pi
 import numpy as np
 
 from crackdask.blocks.passes import Array, Tally
+from crackdask.grid import Edges
 from crackdask.kernels.distance import square_weights
 from crackdask.kernels.surface import cell_areas
 from crackdask.kernels.tally_sums import Pairs, Totals, among
 from crackdask.schema import GREY_LEVELS, PARTICLES, SHELLS
 
-Edges = tuple[float, float, float]
 Groups = dict[str, dict[str, Array]]
 
 MEASURED = tuple(name for name in PARTICLES if name not in (

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.arrays import Mask
-from crackdask.grid import Box, Triple
+from crackdask.grid import Box, Triple, as_triple
 from crackdask.kernels.block_matching import MARGIN, MISSING, settle, shrink, whole_shift
 from crackdask.kernels.resample import resample_values, source_box
 
@@ -277,10 +277,4 @@ def _translation(shift: NDArray[np.float64]) -> Matrix:
 def as_point(numbers: Iterable[Any]) -> Point:
     """Return three numbers as a point."""
     z, y, x = (float(n) for n in numbers)
-    return (z, y, x)
-
-
-def as_triple(numbers: Iterable[Any]) -> Triple:
-    """Return three whole numbers, along z, y and x."""
-    z, y, x = (int(n) for n in numbers)
     return (z, y, x)

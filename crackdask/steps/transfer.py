@@ -29,7 +29,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window, window_ahead
-from crackdask.grid import Box, Grid, Triple
+from crackdask.grid import Box, Edges, Grid, Triple
 from crackdask.kernels import basin_merging, distance, seeds
 from crackdask.kernels import watershed as kernels
 from crackdask.steps.carried_seeds import CARRIED, ReadSeeds, carry, keep, read_seeds
@@ -38,7 +38,6 @@ from crackdask.steps.watershed import (
     BASIN_TABLES,
     BASINS,
     LABELLED,
-    Edges,
     ascent_pass,
     fold_saddles,
     global_index,

@@ -15,14 +15,13 @@ from math import isqrt
 import numpy as np
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window, window_ahead
-from crackdask.grid import Box, Grid, Halo, Triple
+from crackdask.grid import Box, Edges, Grid, Halo, Triple
 from crackdask.kernels import basin_merging, distance
 from crackdask.kernels import watershed as kernels
 from crackdask.kernels.saddles import saddles
 from crackdask.steps.basin_paths import BasinPaths
 from crackdask.steps.declaration import Volume
 
-Edges = tuple[float, float, float]
 BASIN_TABLES = ("basin_of_code", "code_offsets")
 #: What a labelling step leaves, and what only its own passes read.
 LABELLED = {"depth": Volume("uint16", 0.5), "label": Volume("uint32", 0.06, kept="always")}

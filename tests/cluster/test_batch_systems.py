@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from crackdask.batch_systems import BATCH_SYSTEMS, BatchSystem, JobRequest, clock
+from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.job_checks import is_queued
-from crackdask.recipe.batch_systems import BATCH_SYSTEMS, BatchSystem, JobRequest, clock
 from crackdask.recipe.site import ClusterParams, Site
 from tests.support.tiny import Tiny
 
@@ -19,7 +21,7 @@ def asked(job: JobRequest) -> list[str | None]:
 
 #: OAR, which dask-jobqueue knows and crackdask does not.
 OAR = BatchSystem(
-    name="oar", title="OAR", submit="oarsub", queue="oarstat -u", directive="#OAR", asked=asked, walltime=clock,
+    name="oar", title="OAR", submit=("oarsub",), queue="oarstat -u", directive="#OAR", asked=asked, walltime=clock,
     taken=r"OAR_JOB_ID=(\d+)", asks=("oarstat", "-s", "-j"), over=("Terminated",), workers_class="OARCluster",
 )  # fmt: skip
 
@@ -43,6 +45,13 @@ def test_a_batch_system_is_one_entry(oar: BatchSystem, tiny: Tiny, tmp_path: Pat
     internals = pytest.importorskip("crackdask.cluster.jobqueue_internals")
     assert internals.lasting_cluster(oar).job_cls.submit_command == "oarsub"
     assert jobqueue.lifetime(7200)
+
+
+@pytest.mark.parametrize("name", [None, "FluxCluster"])
+def test_without_a_class_for_its_workers_a_run_goes_into_one_job(name: str | None) -> None:
+    internals = pytest.importorskip("crackdask.cluster.jobqueue_internals", reason="no dask-jobqueue")
+    with pytest.raises(ClusterError, match="has no jobs of OAR that hold workers: put the whole run into one job"):
+        internals.lasting_cluster(replace(OAR, workers_class=name))
 
 
 def test_without_its_entry_a_batch_system_is_unknown() -> None:

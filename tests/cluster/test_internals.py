@@ -18,9 +18,9 @@ from distributed import utils as distributed_utils
 from distributed.deploy.spec import ProcessInterface
 from tornado import web
 
+from crackdask.batch_systems import BATCH_SYSTEMS
 from crackdask.cluster import distributed_internals
 from crackdask.cluster.worker_settings import SETTINGS
-from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 
 WHERE = "crackdask/cluster/distributed_internals.py"
 
@@ -116,7 +116,7 @@ def test_dask_jobqueue_has_a_cluster_for_each_batch_system(internals: Any, name:
     lasting = internals.lasting_cluster(system)
     assert issubclass(lasting, SpecCluster)
     assert issubclass(lasting.job_cls, ProcessInterface), "jobs are started and closed as a SpecCluster's processes are"
-    assert lasting.job_cls.submit_command == system.submit
+    assert (lasting.job_cls.submit_command,) == system.submit
     assert system.account_keyword in inspect.signature(lasting.__mro__[2].job_cls.__init__).parameters
     assert dask.config.get(f"jobqueue.{name}.walltime", default=dask) is not dask
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from distributed import Client
 
+from crackdask.batch_systems import BATCH_SYSTEMS
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.tls import in_files
-from crackdask.recipe.batch_systems import BATCH_SYSTEMS
 from crackdask.recipe.recipe import RecipeError, check, load_site
 from crackdask.recipe.site import ClusterParams, Site
 from tests.support.tiny import Tiny

@@ -1,8 +1,9 @@
 """Batch systems, one entry each: everything that is particular to Slurm, PBS, LSF and Grid Engine.
 
-To add a batch system, add an entry to `BATCH_SYSTEMS`, and nothing elsewhere: the recipe and `--cluster` then know
-its name, `submit` writes its script, and its jobs can hold workers if dask-jobqueue has a class for it. It lies with
-the recipe because a recipe may name a batch system; `crackdask.cluster` does what is said here.
+To add a batch system whose command takes a script with directives in its comments on standard input, add an entry to
+`BATCH_SYSTEMS`: the recipe and `--cluster` then know its name, `submit` writes its script, and its jobs can hold
+workers if dask-jobqueue has a class for it. It lies beside the rooms because a recipe may name a batch system, and
+`crackdask.cluster` does what is said here.
 """
 
 from __future__ import annotations
@@ -122,8 +123,10 @@ class BatchSystem:
     ----------
     name, title
         What --cluster calls it, and what people call it.
-    submit, queue
-        Its commands: to submit a script, and for people to see their jobs.
+    submit
+        Its command that takes a script on standard input, in words.
+    queue
+        Its command for people to see their jobs.
     directive
         How a line of a script begins that speaks to it.
     asked
@@ -143,14 +146,14 @@ class BatchSystem:
     complaint
         Says why it would not give some cores to a job, given the site's directives, or None.
     workers_class
-        Name of dask-jobqueue's class for it.
+        Name of dask-jobqueue's class for it, or None: then a run goes into one job, and not its workers into jobs.
     account_keyword
         What that class calls the account.
     """
 
     name: str
     title: str
-    submit: str
+    submit: tuple[str, ...]
     queue: str
     directive: str
     asked: Callable[[JobRequest], list[str | None]]
@@ -161,7 +164,7 @@ class BatchSystem:
     ended: frozenset[str] = frozenset()
     announces: bool = True
     complaint: Callable[[int, Sequence[str]], str | None] = _gives_cores
-    workers_class: str
+    workers_class: str | None = None
     account_keyword: str = "project"
 
     def job_number(self, answer: str) -> str:
@@ -194,25 +197,25 @@ BATCH_SYSTEMS = {
     system.name: system
     for system in (
         BatchSystem(
-            name="slurm", title="Slurm", submit="sbatch", queue="squeue --me", directive="#SBATCH",
+            name="slurm", title="Slurm", submit=("sbatch",), queue="squeue --me", directive="#SBATCH",
             asked=_slurm_job, walltime=days_and_clock, taken=r"Submitted batch job (\d+)",
             asks=("squeue", "-h", "-o", "%T", "-j"), over=("", "COMPLETING", "Invalid job id"),
             workers_class="SLURMCluster", account_keyword="account",
         ),
         BatchSystem(
-            name="pbs", title="PBS", submit="qsub", queue="qstat -u $USER", directive="#PBS",
+            name="pbs", title="PBS", submit=("qsub",), queue="qstat -u $USER", directive="#PBS",
             asked=_pbs_job, walltime=clock, taken=r"^(\d+)(?:[.\[]|$)",
             asks=("qstat",), over=("has finished", "Unknown Job"), ended=frozenset("CEFX"), announces=False,
             workers_class="PBSCluster", account_keyword="account",
         ),
         BatchSystem(
-            name="lsf", title="LSF", submit="bsub", queue="bjobs", directive="#BSUB",
+            name="lsf", title="LSF", submit=("bsub",), queue="bjobs", directive="#BSUB",
             asked=_lsf_job, walltime=hours_and_minutes, taken=r"Job <(\d+)>",
             asks=("bjobs", "-noheader", "-o", "stat"), over=("DONE", "EXIT", "is not found"),
             workers_class="LSFCluster",
         ),
         BatchSystem(
-            name="sge", title="Grid Engine", submit="qsub", queue="qstat", directive="#$",
+            name="sge", title="Grid Engine", submit=("qsub",), queue="qstat", directive="#$",
             asked=_grid_engine_job, walltime=clock, taken=r"Your job (\d+)",
             asks=("qstat", "-j"), over=("do not exist",), complaint=_wants_parallel_environment,
             workers_class="SGECluster",
