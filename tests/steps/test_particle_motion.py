@@ -71,7 +71,9 @@ def test_particles_are_looked_for_again_with_the_same_sums_whatever_is_read() ->
     volumes, tables = balls()
     assert tables["shift_ids"].tolist() == [2, 3, 4]
     (sought,) = passes_again(5, 0)
-    rest = [compute((sought,), volumes, tables, block)[1]["shift_rest"] for block in (None, (50, 52, 60), (34, 104, 54))]
+    rest = [
+        compute((sought,), volumes, tables, block)[1]["shift_rest"] for block in (None, (50, 52, 60), (34, 104, 54))
+    ]
     assert rest[0][[1, 2, 3], 13].min() > 300
     assert not rest[0][[0, 4]].any()
     for other in rest[1:]:
