@@ -247,26 +247,25 @@ def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
             f"max_radius = {recipe.labels.max_radius} voxels: raise max_radius to {wanted}, or correct [mask] "
             "if no particle is that large"
         ) from error
-    kept = {name: tables[name] for name in passes[-1].makes}
+    kept = {name: tables[name] for name in passes[-1].makes if name != "corners"}
     if state == recipe.reference:
         return kept
     inputs["reference_grey"] = context.volume("grey", recipe.reference)
     first = context.passes(unit, shift_passes(context.particles), inputs)
-    return kept | {"shifts": _shifts(context, unit, inputs, first["shift_sums"])}
+    return kept | {"shifts": _shifts(context, unit, inputs, first["shift_sums"], tables["corners"])}
 
 
 def _put_tables(work: Work, state: int, ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
     work.put_part(WORK_TABLES, state, ids.start, flat(groups))
 
 
-def _shifts(context: RunContext, unit: Unit, inputs: Mapping[str, Readable], sums: Array) -> Array:
+def _shifts(context: RunContext, unit: Unit, inputs: Mapping[str, Readable], sums: Array, corners: Array) -> Array:
     """Return by how much particles lie further than in the reference; those that moved far are looked for again."""
     shifts = ParticleShifts.first(sums)
     for turn in range(AGAIN):
         if shifts.is_settled:
             break
-        tables = {"shift_starts": shifts.starts}
-        found = context.passes(unit, passes_again(context.particles, turn), inputs, tables)
+        found = context.passes(unit, passes_again(context.particles, turn), inputs, shifts.tried(corners))
         shifts = shifts.again(found["shift_rest"])
     return shifts.found
 

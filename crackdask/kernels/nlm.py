@@ -16,139 +16,146 @@ import numpy as np
 import numpy.typing as npt
 
 from crackdask.arrays import Bytes
-from crackdask.kernels.nlm_weights import (
-    GREY,
-    Ones,
-    Weighting,
-    Words,
-    add_apart,
-    compiled,
-    patch_weights,
-    squared_differences,
-    weight_of,
+from crackdask.kernels import compiling
+from crackdask.kernels.nlm_vectors import (
+    LANES,
+    add_rounded_squares,
+    add_squares,
+    tally,
+    tally_partners,
+    weigh,
     wide_vectors,
 )
+from crackdask.kernels.nlm_weights import GREY, Weighting
 
+Words = npt.NDArray[np.uint16]
+Ones = tuple[int, ...]  # its length is known when numba compiles, so loops over it unroll
 Longs = npt.NDArray[np.uint32]
 Sizes = tuple[int, int, int]
+Lines = tuple[int, int, int, bool, bool]
+#: Sums of grey levels by weight, and of weights.
+Sums = tuple[Longs, Longs]
+#: Squared differences, and weights.
+Work = tuple[Words, Words]
+
+compiled = compiling.compiled(error_model="numpy", boundscheck=False)
 
 MAX_DISTANCE = 19  # beyond, weights that add up in 32 bits would have less than 8 bits
-TILE = (48, 32, 128)
+TILE = (256, 64, 256)
+#: Bytes that lie before and behind a tile, for what is loaded and not used.
+_FRONT, _BEHIND = 64, 192
 
 
 @compiled
-def _tally(
-    weights: Words,
-    jump: int,
-    grey: Bytes,
-    step: int,
-    row: Ones,
-    sums: Longs,
-    norms: Longs,
-) -> None:
-    """Add the weights of a row of shifts, and the greys they weigh, to the running sums.
-
-    Shift k finds its weights `k * jump` further on and its greys `k * step` from the middle one.
-    """
-    wide_vectors()
-    start = 0 if step > 0 else len(row) - 1
-    for i in range(np.uint64(sums.size)):
-        total = np.uint32(0)
-        norm = np.uint16(0)
-        for k in range(len(row)):
-            weight = weights[i + np.uint64(k * jump)]
-            value = grey[i + np.uint64(start + k * step)]
-            total = np.uint32(total + np.uint32(np.uint32(weight) * np.uint32(value)))
-            norm = np.uint16(norm + weight)
-        sums[i] = np.uint32(sums[i] + total)
-        norms[i] = np.uint32(norms[i] + np.uint32(norm))
+def _aligned(size: int) -> Bytes:
+    """Return that many bytes, from the beginning of a cache line on."""
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size]
 
 
 @compiled
-def _plane_weights(
+def _shifts(
     grey: Bytes,
-    begin: int,
+    at: int,
     far: int,
-    lines: int,
-    frame: Sizes,
-    first: int,
+    plane: int,
+    lines: Lines,
     row: Ones,
     patch: Ones,
     law: Weighting,
-    work: Words,
-    weights: Words,
+    work: Work,
+    own: Sums,
+    partner: Sums,
 ) -> None:
-    """Fill `weights[dx]` for `lines` lines of one plane and all shifts dx from `first` on.
+    """Compare a plane with what lies `far` from it, and further by each shift of a row; add up what both weigh.
 
-    `begin` is the place in `grey` of the first line's first core voxel, `far` the distance to its
-    partner for dx = 0. The weight of the voxel x of line y goes to `y * pitch + x + len(row) // 2`.
+    `at` is the place in `grey` of the plane's first line, `lines` tells how many voxels a line has, how many lines a
+    tile, by how many lines `far` goes on, and whether the plane and the other one are of the tile. Lines are worked on
+    one after the other, so that what belongs to one stays at hand: the squared differences of as many as a patch is
+    high, and the weights of one.
     """
     wide_vectors()
-    plane, pitch, nx = frame
+    pitch, ny, dy, here, there = lines
+    squares, weights = work
     r, d = len(patch) // 2, len(row) // 2
-    for dx in range(first, d + 1):
-        left, right = max(dx, 0), max(-dx, 0)
-        count = (lines - 1) * pitch + left + nx + right
-        wide = count + 2 * r
-        tall = wide + 2 * r * pitch
-        corner = begin - left - r * (plane + pitch + 1)
-        squared_differences(grey[corner:], grey[corner + far + dx :], plane, patch, law, work[0, :tall])
-        add_apart(work[0], pitch, patch, work[1, :wide])
-        patch_weights(work[1], patch, law, weights[dx + d, d - left : d - left + count])
+    slot, jump = pitch + LANES * (1 + len(patch) // LANES), pitch + 2 * LANES
+    ring = len(patch) * slot
+    low = min(0 if here else ny, -dy if there else ny)
+    high = max(ny if here else -d, ny - dy if there else -d)
+    for ahead in range(low - r, high + r):
+        begin, to = at - r * (plane + 1) + ahead * pitch, (ahead - low + r) % len(patch) * slot
+        for j in range(0, pitch, LANES):
+            if law.coarse:
+                add_rounded_squares(
+                    grey, begin + j, far - d, plane, squares, to + j, ring, law.half, law.coarse, row, patch
+                )
+            else:
+                add_squares(grey, begin + j, far - d, plane, squares, to + j, ring, law.half, law.coarse, row, patch)
+        y = ahead - r
+        if y < low:
+            continue
+        for k in range(len(row)):
+            start, to = k * ring, k * jump + LANES
+            weigh(squares, start, slot, law.floor, law.cut, law.fine, law.scale, weights, to, pitch // LANES, patch)
+        if far == 0:  # each pair once
+            weights[: (d + 1) * jump] = 0
+        if here and 0 <= y < ny:
+            for j in range(0, pitch, LANES):
+                tally(weights, LANES + j, jump, grey, at + y * pitch + far - d + j, own[0], own[1], y * pitch + j, row)
+        if there and 0 <= y + dy < ny:
+            for j in range(0, pitch, LANES):
+                first, to = at + y * pitch - d + j, (y + dy) * pitch + j
+                tally_partners(weights, LANES + d + j, jump - 1, grey, first, partner[0], partner[1], to, row)
 
 
 @compiled
 def _tile(
     grey: Bytes,
-    size: Sizes,
+    pitch: int,
     row: Ones,
     patch: Ones,
     law: Weighting,
-    work: Words,
-    weights: Words,
+    top: int,
+    work: Work,
     sums: Longs,
     norms: Longs,
+    out: Bytes,
 ) -> None:
-    """Add all shifts but the zero shift to `sums` and `norms` of one tile.
+    """Denoise a tile into `out`; `grey` is the tile with its margin, flat.
 
-    `grey` is the tile with its margin, flat, so that a plane is one run for the vector unit; what
-    is computed between the lines is never read. Each pair of voxels is compared once: shifts
-    (dz, dy) run over half the square, and a pair's weight counts for both of its voxels.
+    Each pair of voxels is compared once: shifts (dz, dy) run over half the square, and a pair's weight counts for both
+    of its voxels. So a plane is done when its own shifts are, and sums are kept of so many planes as shifts reach.
+    `top` is the weight of a voxel for itself.
     """
     wide_vectors()
-    nz, ny, nx = size
+    nz, ny, nx = out.shape
     d = len(row) // 2
     m = d + len(patch) // 2
-    pitch = nx + 2 * m
-    plane = pitch * (ny + 2 * m)
-    core = m * (plane + pitch + 1)
-    slab = ny * pitch
-    span = slab - 2 * m
-    jump = weights.shape[1]
-    flat = weights.reshape(-1)
-    for dz in range(d + 1):
-        for dy in range(-d if dz else 0, d + 1):
-            first = -d if dz or dy else 1
-            weights[: first + d] = 0
-            far = dz * plane + dy * pitch
-            for z in range(-dz, nz):
-                here, there = z >= 0, z + dz < nz
-                low = min(0 if here else ny, -dy if there else ny)
-                high = max(ny if here else -d, ny - dy if there else -d)
-                at = core + z * plane
-                begin = at + low * pitch
-                _plane_weights(grey, begin, far, high - low, (plane, pitch, nx), first, row, patch, law, work, weights)
-                if here:
-                    total, norm = sums[z * slab :][:span], norms[z * slab :][:span]
-                    own = flat[d - low * pitch :]
-                    partner = grey[at + far - d :]
-                    _tally(own, jump, partner, 1, row, total, norm)
-                if there:
-                    o = (z + dz) * slab
-                    total, norm = sums[o:][:span], norms[o:][:span]
-                    own = flat[2 * d - (dy + low) * pitch :]
-                    partner = grey[at + dz * plane - far - d :]
-                    _tally(own, jump - 1, partner, -1, row, total, norm)
+    plane, slab = pitch * (ny + 2 * m), pitch * ny
+    sums[:] = 0
+    norms[:] = top
+    for z in range(-d, nz):
+        at = _FRONT + m * (plane + pitch) + z * plane
+        o = z % (d + 1) * slab
+        total, norm = sums[o : o + slab], norms[o : o + slab]
+        for dz in range(max(-z, 0), d + 1):
+            o = (z + dz) % (d + 1) * slab
+            partner = (sums[o : o + slab], norms[o : o + slab])
+            for dy in range(-d if dz else 0, d + 1):
+                far, lines = dz * plane + dy * pitch, (pitch, ny, dy, z >= 0, z + dz < nz)
+                _shifts(grey, at, far, plane, lines, row, patch, law, work, (total, norm), partner)
+        if z < 0:
+            continue
+        for y in range(ny):
+            for x in range(nx):
+                i = y * pitch + m + x
+                weight = np.int64(norm[i])
+                weighed = np.int64(total[i]) + np.int64(top) * np.int64(grey[at + i])
+                # Whole numbers below 2**53 and a quotient below 2**9: rounding leads to no other whole number.
+                out[z, y, x] = np.uint8((2 * weighed + weight) / (2 * weight))
+        total[:] = 0
+        norm[:] = top
 
 
 @compiled
@@ -157,42 +164,31 @@ def _block(
     row: Ones,
     patch: Ones,
     law: Weighting,
+    top: int,
     tile: Sizes,
     out: Bytes,
 ) -> None:
     """Denoise the core of `padded` into `out`, tile by tile."""
     wide_vectors()
-    m = len(row) // 2 + len(patch) // 2
-    pitch = tile[2] + 2 * m
-    plane = pitch * (tile[1] + 2 * m)
-    grey = np.empty((tile[0] + 2 * m) * plane, np.uint8)
-    work = np.empty((2, plane), np.uint16)
-    weights = np.empty((len(row), plane), np.uint16)
-    sums = np.empty(tile[0] * tile[1] * pitch, np.uint32)
-    norms = np.empty(tile[0] * tile[1] * pitch, np.uint32)
-    top = np.uint32(weight_of(law.floor, law))
+    d = len(row) // 2
+    m = d + len(patch) // 2
+    pitch = -(-(tile[2] + 2 * m) // LANES) * LANES
+    grey = _aligned(_FRONT + (tile[0] + 2 * m) * (tile[1] + 2 * m) * pitch + _BEHIND)
+    squares = _aligned(2 * len(row) * len(patch) * (pitch + LANES * (1 + len(patch) // LANES))).view(np.uint16)
+    weights = _aligned(2 * len(row) * (pitch + 2 * LANES)).view(np.uint16)
+    sums = _aligned(4 * (d + 1) * tile[1] * pitch).view(np.uint32)
+    norms = _aligned(4 * (d + 1) * tile[1] * pitch).view(np.uint32)
     for z0 in range(0, out.shape[0], tile[0]):
         for y0 in range(0, out.shape[1], tile[1]):
             for x0 in range(0, out.shape[2], tile[2]):
                 core = out[z0 : z0 + tile[0], y0 : y0 + tile[1], x0 : x0 + tile[2]]
                 nz, ny, nx = core.shape
-                pitch = nx + 2 * m
-                i = 0
-                for z in range(z0, z0 + nz + 2 * m):
-                    for y in range(y0, y0 + ny + 2 * m):
-                        for x in range(x0, x0 + pitch):
-                            grey[i] = padded[z, y, x]
-                            i += 1
-                sums[:] = 0
-                norms[:] = top
-                _tile(grey, core.shape, row, patch, law, work, weights, sums, norms)
-                for z in range(nz):
-                    for y in range(ny):
-                        for x in range(nx):
-                            i = (z * ny + y) * pitch + x
-                            own = np.int64(padded[z0 + z + m, y0 + y + m, x0 + x + m])
-                            total = np.int64(sums[i]) + np.int64(top) * own
-                            core[z, y, x] = (2 * total + norms[i]) // (2 * np.int64(norms[i]))
+                for z in range(nz + 2 * m):
+                    for y in range(ny + 2 * m):
+                        i = _FRONT + (z * (ny + 2 * m) + y) * pitch
+                        for x in range(nx + 2 * m):
+                            grey[i + x] = padded[z0 + z, y0 + y, x0 + x]
+                _tile(grey, pitch, row, patch, law, top, (squares, weights), sums, norms, core)
 
 
 def margin(patch_size: int, patch_distance: int) -> int:
@@ -282,6 +278,7 @@ def nlm(padded: Bytes, *, patch_size: int = 3, patch_distance: int = 5, h: float
         (0,) * (2 * patch_distance + 1),
         (0,) * patch_size,
         Weighting._make(np.array(law, np.uint16)),
+        law.largest,
         tuple(_even(size, most) for size, most in zip(out.shape, TILE, strict=True)),
         out,
     )

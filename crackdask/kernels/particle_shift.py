@@ -100,61 +100,77 @@ _DROPPED, _LEFT = 22, 8
 
 
 @compiled
-def _tap(after, z: int, y: int, x: int, wz, wy, wx):  # type: ignore[no-untyped-def]
-    """Return the least of 64 grey levels, and their sum by weight."""
-    least, total = np.int64(255), np.int64(0)
+def _lines(before, z: int, y: int, x: int, wz, wy, total, least) -> None:  # type: ignore[no-untyped-def]
+    """Add up 16 lines along x by weight, and keep the least grey level of each place."""
+    total[:] = 0
+    least[:] = 255
     for a in range(4):
-        plane = np.int64(0)
         for b in range(4):
-            line = np.int64(0)
-            for c in range(4):
-                grey = np.int64(after[z + a, y + b, x + c])
-                least = min(least, grey)
-                line += wx[c] * grey
-            plane += wy[b] * line
-        total += wz[a] * plane
-    return least, total
+            weight = np.int32(wz[a] * wy[b])
+            line = before[z + a, y + b, x : x + total.size]
+            for c in range(total.size):
+                total[c] = np.int32(total[c] + np.int32(weight * np.int32(line[c])))
+                least[c] = min(least[c], line[c])
 
 
 @compiled
 def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # type: ignore[no-untyped-def]
-    """Add each labelled voxel of the particles `ids`; `before` has REACH, `after` 1 more voxel on every side."""
+    """Add each labelled voxel of the particles `ids`; `before` has REACH, `after` 1 more voxel on every side.
+
+    Of the 64 voxels of `before` around a place all but four are those of the next place too: lines are added up once
+    for a run of voxels.
+    """
     nz, ny, nx = label.shape
+    total, least = np.empty(nx + 3, np.int32), np.empty(nx + 3, np.uint8)
     last, row = np.int64(0), np.int64(0)
     for k in range(nz):
         for j in range(ny):
-            for i in range(nx):
-                own = np.int64(label[k, j, i])
+            end = 0
+            while end < nx:
+                first, own = end, np.int64(label[k, j, end])
+                end += 1
+                while end < nx and np.int64(label[k, j, end]) == own:
+                    end += 1
                 if own == 0:
                     continue
                 if own != last:
                     last, row = own, place_of(ids, own)
                 if row == ids.size or ids[row] != own:
                     continue
-                z, y, x = k + 1, j + 1, i + 1
-                s = np.int64(after[z, y, x])
-                s0, s1 = np.int64(after[z - 1, y, x]), np.int64(after[z + 1, y, x])
-                s2, s3 = np.int64(after[z, y - 1, x]), np.int64(after[z, y + 1, x])
-                s4, s5 = np.int64(after[z, y, x - 1]), np.int64(after[z, y, x + 1])
-                if min(min(min(s0, s1), min(s2, s3)), min(min(s4, s5), s)) == 0:  # outside the scan
-                    continue
                 back_z, back_y, back_x = -np.int64(starts[row, 0]), -np.int64(starts[row, 1]), -np.int64(starts[row, 2])
-                least, value = _tap(
-                    before, k + REACH - 1 + (back_z >> 3), j + REACH - 1 + (back_y >> 3), i + REACH - 1 + (back_x >> 3),
-                    weights[back_z & 7], weights[back_y & 7], weights[back_x & 7],
+                _lines(
+                    before, k + REACH - 1 + (back_z >> 3), j + REACH - 1 + (back_y >> 3),
+                    first + REACH - 1 + (back_x >> 3), weights[back_z & 7], weights[back_y & 7],
+                    total[: end - first + 3], least[: end - first + 3],
                 )  # fmt: skip
-                if least == 0:
-                    continue
-                hz, hy, hx = s1 - s0, s3 - s2, s5 - s4
-                d = ((value + (1 << (_DROPPED - 1))) >> _DROPPED) - (s << _LEFT)
-                products = (hz * hz, hy * hy, hx * hx, hz * hy, hz * hx, hy * hx)
-                _sum(sums[row], products, (hz, hy, hx), d)
+                wx = weights[back_x & 7]
+                for i in range(first, end):
+                    z, y, x, n = k + 1, j + 1, i + 1, i - first
+                    s = np.int64(after[z, y, x])
+                    s0, s1 = np.int64(after[z - 1, y, x]), np.int64(after[z + 1, y, x])
+                    s2, s3 = np.int64(after[z, y - 1, x]), np.int64(after[z, y + 1, x])
+                    s4, s5 = np.int64(after[z, y, x - 1]), np.int64(after[z, y, x + 1])
+                    if min(min(min(s0, s1), min(s2, s3)), min(min(s4, s5), s)) == 0:  # outside the scan
+                        continue
+                    if min(min(least[n], least[n + 1]), min(least[n + 2], least[n + 3])) == 0:
+                        continue
+                    value = np.int64(0)
+                    for c in range(4):
+                        value += wx[c] * np.int64(total[n + c])
+                    hz, hy, hx = s1 - s0, s3 - s2, s5 - s4
+                    d = ((value + (1 << (_DROPPED - 1))) >> _DROPPED) - (s << _LEFT)
+                    products = (hz * hz, hy * hy, hx * hx, hz * hy, hz * hx, hy * hx)
+                    _sum(sums[row], products, (hz, hy, hx), d)
 
 
 def add_up_shifted(
-    label: NDArray[np.uint32], before: NDArray[np.uint8], after: NDArray[np.uint8], starts: NDArray[np.int8]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the labels of a block that have a start, sorted, and their sums from there, (label, sum).
+    label: NDArray[np.uint32],
+    before: NDArray[np.uint8],
+    after: NDArray[np.uint8],
+    ids: NDArray[np.int64],
+    starts: NDArray[np.int8],
+) -> NDArray[np.int64]:
+    """Return the sums of some particles of a box from where they are taken to lie, (particle, sum).
 
     Labels are those of the second scan, and so are gradients: what is compared lies evenly around the particle's
     edge, however far it moved.
@@ -165,15 +181,15 @@ def add_up_shifted(
         Of the second scan; grey levels of one more voxel on every side.
     before
         Of the first scan; `REACH` more voxels on every side.
+    ids
+        Their labels, sorted; others are left out.
     starts
         (particle, axis): by how much each is taken to lie further in the second scan, in parts of a voxel (`PARTS`), at
-        most `FARTHEST_TRIED` voxels; those of label 1 first. `NO_START` leaves a particle out.
+        most `FARTHEST_TRIED` voxels.
     """
-    ids = distinct(label).astype(np.int64)
-    ids = ids[starts[ids - 1, 0] != NO_START]
     sums = np.zeros((ids.size, SUMS), np.int64)
-    _add_shifted(label, before, after, ids, np.ascontiguousarray(starts[ids - 1]), _WEIGHTS, sums)
-    return ids, sums
+    _add_shifted(label, before, after, ids, np.ascontiguousarray(starts), _WEIGHTS, sums)
+    return sums
 
 
 def shifts_beyond(sums: NDArray[np.int64]) -> Floats:

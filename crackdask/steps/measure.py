@@ -122,12 +122,13 @@ def passes_in_ranges(
     """Return the same pass, ended by a reduction that hands the tables of each range of ids to `put`.
 
     No more than the sums of `AT_ONCE` ranges, one range's tables and one block's tally are in memory at a time. The
-    pass itself makes `shells`, the width of all shell tables, and the columns of :func:`contacts`. `apply` runs a
-    function over :class:`SomeRanges`: `map`, or one that hands them to workers, on which `put` is called then.
+    pass itself makes `shells`, the width of all shell tables, the columns of :func:`contacts`, and `corners`, see
+    `particle_columns.Survey`. `apply` runs a function over :class:`SomeRanges`: `map`, or one that hands them to
+    workers, on which `put` is called then.
     """
     (counted,) = passes(params, voxel_um, deepest, blur)
     reduce = partial(_by_ranges, voxel_um, ranges, put, apply)
-    return (replace(counted, makes=("shells", *CONTACTS), reduce=reduce),)
+    return (replace(counted, makes=("shells", "corners", *CONTACTS), reduce=reduce),)
 
 
 @dataclass(frozen=True)
@@ -178,12 +179,12 @@ def _by_ranges(
     tables: Tables,
 ) -> Tables:
     # Particles are numbered along z, so that some ranges of them lie in few blocks, and only theirs are read again.
-    shells, columns, named_in = survey(tallies, ranges, voxel_um)
+    found = survey(tallies, ranges, voxel_um)
     whole, parts = Box.whole(grid.shape), [slice(k, k + AT_ONCE) for k in range(0, len(ranges), AT_ONCE)]
-    jobs = [SomeRanges(whole, tallies, ranges[p], named_in[p], voxel_um, shells, put) for p in parts]
+    jobs = [SomeRanges(whole, tallies, ranges[p], found.named_in[p], voxel_um, found.shells, put) for p in parts]
     for _ in apply(make_tables, jobs):
         pass
-    return {"shells": np.array(shells), **columns}
+    return {"shells": np.array(found.shells), "corners": found.corners, **found.contacts}
 
 
 def _to_tables(

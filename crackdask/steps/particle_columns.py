@@ -6,6 +6,7 @@ Each is computed once, and a particle's row does not depend on the other rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import pi
 
 import numpy as np
@@ -14,6 +15,7 @@ from crackdask.blocks.passes import Array, Tally
 from crackdask.grid import Edges
 from crackdask.kernels.distance import square_weights
 from crackdask.kernels.surface import cell_areas
+from crackdask.kernels.tally import FAR
 from crackdask.kernels.tally_sums import Pairs, Totals, among
 from crackdask.schema import GREY_LEVELS, PARTICLES, SHELLS
 
@@ -34,25 +36,48 @@ def deepest_shell(tallies: Iterable[Tally]) -> int:
     return max((int(np.diff(t["shell_start"]).max(initial=0)) for t in tallies), default=0)
 
 
-def survey(
-    tallies: Iterable[Tally], ranges: Sequence[range], voxel_um: Edges
-) -> tuple[int, dict[str, Array], list[list[int]]]:
-    """Return in one sweep what is needed before ranges of particles are worked on.
+@dataclass(frozen=True)
+class Survey:
+    """What is needed before ranges of particles are worked on, or their places looked up.
 
-    That is the deepest shell, the columns of :func:`contacts`, and for each range the numbers of the tallies that name
-    one of its particles, be it only as one side of a contact. All others have nothing to add to its tables.
+    Attributes
+    ----------
+    shells
+        The deepest shell.
+    contacts
+        The columns of :func:`contacts`.
+    named_in
+        For each range the numbers of the tallies that name one of its particles, be it only as one side of a contact.
+        All others have nothing to add to its tables.
+    corners
+        (label - 1, end, axis): the first voxel of each particle, and the one behind its last, int32; of one without a
+        voxel the first lies beyond the last.
     """
+
+    shells: int
+    contacts: dict[str, Array]
+    named_in: list[list[int]]
+    corners: Array
+
+
+def survey(tallies: Iterable[Tally], ranges: Sequence[range], voxel_um: Edges) -> Survey:
+    """Look over all tallies once; `ranges` hold all labels, from 1 on."""
     starts, stops = (np.array([getattr(ids, end) for ids in ranges], np.int64) for end in ("start", "stop"))
     shells, pairs = 0, Pairs()
+    corners = np.zeros((int(stops.max(initial=1)) - 1, 2, 3), np.int32)
+    corners[:, 0] = FAR
     named_in: list[list[int]] = [[] for _ in ranges]
     for number, tally in enumerate(tallies):
         shells = max(shells, deepest_shell([tally]))
         pairs.add(tally)
+        rows = tally["ids"].astype(np.int64) - 1  # each once
+        corners[rows, 0] = np.minimum(corners[rows, 0], tally["low"])
+        corners[rows, 1] = np.maximum(corners[rows, 1], tally["high"])
         named = np.concatenate([tally[name].astype(np.int64) for name in ("ids", "contact_a", "contact_b")])
         named.sort()
         for at in np.flatnonzero(np.searchsorted(named, starts) < np.searchsorted(named, stops)).tolist():
             named_in[at].append(number)
-    return shells, _contact_columns(pairs, voxel_um), named_in
+    return Survey(shells, _contact_columns(pairs, voxel_um), named_in, corners)
 
 
 def finalise(tallies: Iterable[Tally], ids: Array | range, voxel_um: Edges, shells: int | None = None) -> Groups:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.arrays import Floats, Mask
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
 from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels.local_regression import Apply, choose, slopes
 from crackdask.kernels.particle_shift import (
@@ -42,6 +42,8 @@ SHORT, CLOSE = 0.3, 0.75
 APART = 1.0
 #: How often particles are looked for again at most.
 AGAIN = 3
+#: Voxels along an axis that are read around a box, for chunks are read whole.
+_AROUND = 64
 
 
 def passes(particles: int) -> tuple[Pass, ...]:
@@ -65,7 +67,10 @@ def passes(particles: int) -> tuple[Pass, ...]:
 
 
 def passes_again(particles: int, turn: int) -> tuple[Pass, ...]:
-    """Return the pass that looks again where particles are that moved far: from `shift_starts` it makes `shift_rest`.
+    """Return the pass that looks again where particles are that moved far: it makes `shift_rest`, (particle, sum).
+
+    They are few, as a rule. A block without one reads nothing; another one reads the boxes around them, or itself where
+    that is less. The tables that it looks up are those of :meth:`ParticleShifts.tried`.
 
     Parameters
     ----------
@@ -79,7 +84,7 @@ def passes_again(particles: int, turn: int) -> tuple[Pass, ...]:
             name=f"shifts_{turn + 2}",
             kernel=_compare_again,
             reads={"grey": 1, "reference_grey": REACH, "label": 0},
-            tables=("shift_starts",),
+            tables=("shift_ids", "shift_starts", "shift_corners"),
             makes=("shift_rest",),
             reduce=partial(_total_again, particles),
             scratch=2,
@@ -122,6 +127,17 @@ class ParticleShifts:
         found = np.where(tried[:, None], np.where(there[:, None], lies, np.nan), self.found)
         return ParticleShifts(found, _starts(lies, tried & (size > SHORT)))
 
+    def tried(self, corners: NDArray[np.int32]) -> dict[str, Array]:
+        """Return what the next round looks up: labels, starts and corners of the particles that are looked for again.
+
+        Parameters
+        ----------
+        corners
+            First and last voxel of all particles in the state, see `particle_columns.survey`.
+        """
+        rows = np.flatnonzero(self.starts[:, 0] != NO_START)
+        return {"shift_ids": rows + 1, "shift_starts": self.starts[rows], "shift_corners": corners[rows]}
+
     @property
     def is_settled(self) -> bool:
         """Tell whether no particle need be looked for again."""
@@ -136,24 +152,40 @@ def _starts(shift: Floats, where: Mask) -> NDArray[np.int8]:
 
 
 def _compare(block: Block) -> Result:
-    before, after = (_with_rim(block, name, 1) for name in ("reference_grey", "grey"))
+    own = block.grid.box(block.number)
+    before, after = (_with_rim(block, name, own, 1) for name in ("reference_grey", "grey"))
     ids, sums = add_up(np.ascontiguousarray(block.read("label", 0)), before, after)
     return Result(tally={"ids": ids, "sums": sums})
 
 
 def _compare_again(block: Block) -> Result:
-    before, after = _with_rim(block, "reference_grey", REACH), _with_rim(block, "grey", 1)
-    label = np.ascontiguousarray(block.read("label", 0))
-    ids, sums = add_up_shifted(label, before, after, np.asarray(block.table("shift_starts")))
+    corners, own = np.asarray(block.table("shift_corners")), block.grid.box(block.number)
+    low, high = np.maximum(corners[:, 0], own.start), np.minimum(corners[:, 1], own.stop)
+    rows = np.flatnonzero((low < high).all(axis=1))
+    ids, starts = (np.asarray(block.table(name)[rows]) for name in ("shift_ids", "shift_starts"))
+    if int((high[rows] - low[rows] + _AROUND).prod(axis=1).sum()) < own.size:
+        boxes = (Box(tuple(low[n].tolist()), tuple(high[n].tolist())) for n in rows)
+        parts = [_from_there(block, box, ids[n : n + 1], starts[n : n + 1]) for n, box in enumerate(boxes)]
+        sums = np.concatenate([np.zeros((0, SUMS), np.int64), *parts])
+    else:
+        sums = _from_there(block, own, ids, starts)
     return Result(tally={"ids": ids, "sums": sums})
 
 
-def _with_rim(block: Block, name: str, by: int) -> Array:
-    """Return a block and so many voxels more on every side, OUTSIDE where the volume ends."""
-    own, rim = block.grid.box(block.number), window(block, by)
-    grey = np.full([n + 2 * by for n in own.shape], OUTSIDE, np.uint8)
-    grey[tuple(slice(a - o + by, b - o + by) for a, b, o in zip(rim.start, rim.stop, own.start, strict=True))] = (
-        block.read(name, by)
+def _from_there(block: Block, box: Box, ids: NDArray[np.int64], starts: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Return the sums of particles within a box."""
+    before, after = _with_rim(block, "reference_grey", box, REACH), _with_rim(block, "grey", box, 1)
+    return add_up_shifted(np.ascontiguousarray(block.read_box("label", box)), before, after, ids, starts)
+
+
+def _with_rim(block: Block, name: str, box: Box, by: int) -> Array:
+    """Return a box of voxels and so many more on every side, OUTSIDE where the volume ends."""
+    rim = box.grow(by, within=block.grid.shape)
+    if rim.shape == tuple(n + 2 * by for n in box.shape):
+        return np.ascontiguousarray(block.read_box(name, rim))
+    grey = np.full([n + 2 * by for n in box.shape], OUTSIDE, np.uint8)
+    grey[tuple(slice(a - o + by, b - o + by) for a, b, o in zip(rim.start, rim.stop, box.start, strict=True))] = (
+        block.read_box(name, rim)
     )
     return grey
 

@@ -304,9 +304,14 @@ def test_a_range_reads_the_tallies_that_name_its_particles_and_no_others(volumes
     """Also those where a particle is but one side of a contact; what is left out adds nothing."""
     tallies = tallies_of(*volumes, (9, 10, 11))
     ranges = [range(1, 4), range(4, 5), range(5, 18), range(18, 40)]
-    shells, columns, named_in = survey(tallies, ranges, VOXEL)
+    seen = survey(tallies, ranges, VOXEL)
+    shells, named_in = seen.shells, seen.named_in
     assert shells == deepest_shell(tallies)
-    assert_same(columns, contacts(tallies, VOXEL))
+    assert_same(seen.contacts, contacts(tallies, VOXEL))
+    assert seen.corners.shape == (39, 2, 3)
+    for label, (low, high) in enumerate(seen.corners, 1):
+        there = np.argwhere(volumes[1] == label)
+        assert (low > high).all() if not there.size else (*low, *high) == (*there.min(axis=0), *there.max(axis=0) + 1)
     for ids, numbers in zip(ranges, named_in, strict=True):
         named = [{*t["ids"].tolist(), *t["contact_a"].tolist(), *t["contact_b"].tolist()} for t in tallies]
         assert numbers == [n for n, names in enumerate(named) if names & set(ids)]

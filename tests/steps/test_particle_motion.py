@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from crackdask.blocks.in_memory import MemoryBlock, compute
+from crackdask.blocks.passes import Array, Tables
+from crackdask.grid import Box, Grid
 from crackdask.kernels.particle_shift import NO_START, PARTS, SUMS
-from crackdask.steps.particle_motion import ParticleShifts, likely, strain
+from crackdask.steps.particle_motion import ParticleShifts, likely, passes_again, strain
 from crackdask.steps.registration_result import StoredField
 
 
@@ -46,6 +49,54 @@ def test_only_what_moved_far_is_looked_for_again() -> None:
     last = again.again(rest(np.zeros((4, 3))))
     assert last.is_settled
     np.testing.assert_allclose(last.found[2], np.array([4, -15, 2]) / PARTS)
+
+
+def balls() -> tuple[dict[str, Array], Tables]:
+    """Return two noisy scans with five balls, and what is looked up to look for three of them again."""
+    shape, radius = (150, 104, 108), 6
+    random, label = np.random.default_rng(1), np.zeros(shape, np.uint32)
+    around = np.argwhere(np.ones([2 * radius + 1] * 3, bool)) - radius
+    around = around[(around**2).sum(axis=1) <= radius**2]
+    centres = np.array([[7, 8, 9], [50, 52, 54], [50, 52, 66], [143, 97, 101], [20, 80, 30]])
+    for number, centre in enumerate(centres, 1):
+        label[tuple((around + centre).T)] = number
+    volumes = {name: random.integers(1, 256, shape, dtype=np.uint8) for name in ("grey", "reference_grey")}
+    starts = np.full((5, 3), NO_START, np.int8)
+    starts[[1, 2, 3]] = [[-9, 4, 30], [2, 0, -31], [32, 32, 32]]
+    corners = np.stack([centres - radius, centres + radius + 1], axis=1).astype(np.int32)
+    return volumes | {"label": label}, ParticleShifts(np.zeros((5, 3)), starts).tried(corners)
+
+
+def test_particles_are_looked_for_again_with_the_same_sums_whatever_is_read() -> None:
+    volumes, tables = balls()
+    assert tables["shift_ids"].tolist() == [2, 3, 4]
+    (sought,) = passes_again(5, 0)
+    rest = [
+        compute((sought,), volumes, tables, block)[1]["shift_rest"] for block in (None, (50, 52, 60), (34, 104, 54))
+    ]
+    assert rest[0][[1, 2, 3], 13].min() > 300
+    assert not rest[0][[0, 4]].any()
+    for other in rest[1:]:
+        np.testing.assert_array_equal(rest[0], other)
+
+
+def test_only_the_boxes_around_them_are_read() -> None:
+    volumes, tables = balls()
+    (sought,) = passes_again(5, 0)
+    read: dict[str, int] = {}
+
+    class Counted(MemoryBlock):
+        def read_box(self, volume: str, box: Box) -> Array:
+            read[volume] = read.get(volume, 0) + box.size
+            return volumes[volume][box.slices]
+
+    whole = Grid((150, 104, 108), (150, 104, 108))
+    sought.kernel(Counted(whole, 0, {}, tables))
+    assert read == {"label": 3 * 13**3, "grey": 2 * 15**3 + 14**3, "reference_grey": 2 * 25**3 + 19**3}
+    read.clear()
+    done = sought.kernel(Counted(Grid(whole.shape, (40, 40, 40)), 0, {}, tables))
+    assert not read
+    assert done.tally["ids"].size == len(done.tally["sums"]) == 0
 
 
 def test_a_shift_far_from_what_centroids_tell_is_not_believed() -> None:
