@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,11 +27,20 @@ _BOKEH = ("bokeh.min.js", "bokeh-api.min.js")
 
 @dataclass(frozen=True)
 class File:
-    """A file in memory, compressed."""
+    """A file in memory."""
 
     kind: str
-    packed: bytes
-    tag: str
+    data: bytes
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The file compressed, once somebody asks for it: the scripts of charts are large, and needed last."""
+        return gzip.compress(self.data, 6, mtime=0)
+
+    @cached_property
+    def tag(self) -> str:
+        """What tells it from another version."""
+        return f'"{hashlib.sha256(self.data).hexdigest()[:16]}"'
 
 
 @cache
@@ -42,12 +51,6 @@ def page_files() -> dict[str, File]:
     # All modules are asked for at once, not when the one that imports them has come.
     ahead = "\n".join(f'<link rel="modulepreload" href="{name}">' for name in sorted(found) if name.endswith(".js"))
     found[""] = found.pop("index.html").replace(b"</head>", f"{ahead}\n</head>".encode())
-    held = {name: _packed(name or "index.html", data) for name, data in found.items()}
     scripts = Path(bokehjs_path()) / "js"
-    return held | {f"bokeh/{name}": _packed(name, (scripts / name).read_bytes()) for name in _BOKEH}
-
-
-def _packed(name: str, data: bytes) -> File:
-    return File(
-        _TYPES[Path(name).suffix], gzip.compress(data, 6, mtime=0), f'"{hashlib.sha256(data).hexdigest()[:16]}"'
-    )
+    found |= {f"bokeh/{name}": (scripts / name).read_bytes() for name in _BOKEH}
+    return {name: File(_TYPES[Path(name or "index.html").suffix], data) for name, data in found.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -42,7 +41,7 @@ class PageFile(Guarded):
             self.set_status(304)
             return
         if not self.takes_gzip:
-            self.write(gzip.decompress(file.packed))
+            self.write(file.data)
             return
         self.set_header("Content-Encoding", "gzip")
         self.write(file.packed)

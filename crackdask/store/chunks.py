@@ -24,6 +24,7 @@ from zarr.storage import LocalStore
 
 from crackdask.arrays import Array
 from crackdask.grid import Box, Triple
+from crackdask.store.blosc_blocks import excerpt
 
 _ABSENT = 2**64 - 1  # where a chunk lies in a shard that does not hold it
 
@@ -72,8 +73,8 @@ class Direct:
             if data is None:
                 voxels[part.within(box)] = self.array.fill_value
             else:
-                self._decode(data, chunk)
                 inner = tuple(slice(a - p, b - p) for a, b, p in zip(part.start, part.stop, place, strict=True))
+                self._decode(data, chunk, inner[0].start, inner[0].stop)
                 voxels[part.within(box)] = chunk[inner]
         return voxels
 
@@ -137,14 +138,17 @@ class Direct:
         found = self.store.get_sync(key, prototype=default_buffer_prototype(), byte_range=part)
         return None if found is None else found.as_numpy_array()
 
-    def _decode(self, data: Array, chunk: Array) -> None:
+    def _decode(self, data: Array, chunk: Array, first: int, last: int) -> None:
+        """Fill a chunk, at least its planes from `first` to before `last`, with what its file holds."""
         plain = _checked(data)
         if self.compressor is None:
             chunk.reshape(-1)[...] = plain.view(chunk.dtype)
             return
         if int.from_bytes(plain[4:8].tobytes(), "little") != chunk.nbytes:  # what it was before it was compressed
             raise ValueError(f"a chunk of {chunk.nbytes} bytes has another size")
-        blosc.decompress(plain, chunk)
+        plane = chunk.nbytes // len(chunk)
+        part, start, stop = excerpt(plain, first * plane, last * plane) or (plain, 0, chunk.nbytes)
+        blosc.decompress(part, chunk.reshape(-1).view(np.uint8)[start:stop])
 
 
 def direct(array: zarr.Array[Any]) -> Direct | None:

@@ -91,6 +91,17 @@ def array(tmp_path: Path, request: pytest.FixtureRequest) -> zarr.Array[Any]:
     return made(tmp_path / "out", (8, 8, 8), (4, 4, 4), shard, None, "uint16", "zstd")
 
 
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize(("first", "last"), [(0, 16), (20, 33), (47, 48), (61, 70), (5, 70)])
+def test_some_planes_of_large_chunks(tmp_path: Path, first: int, last: int, sharded: bool) -> None:
+    shape, chunk = (70, 64, 96), (48, 64, 64)
+    array = made(tmp_path, shape, chunk, tuple(2 * c for c in chunk) if sharded else None, None, "uint32", "zstd")  # type: ignore[arg-type]
+    voxels = (np.arange(np.prod(shape), dtype=np.uint32) // 3).reshape(shape)
+    array[...] = voxels
+    box = Box((first, 3, 0), (last, 60, 90))
+    np.testing.assert_array_equal(of(array).read(box, None, whole=True), voxels[box.slices])
+
+
 @pytest.mark.parametrize("array", [False, True], indirect=True)
 def test_chunks_that_were_never_written_hold_what_fills_the_array(array: zarr.Array[Any]) -> None:
     array.with_config({"write_empty_chunks": False})[:4, :4, :4] = 7

@@ -5,7 +5,7 @@
 export class Paint extends EventTarget {
   constructor() {
     super();
-    /** 1 of labels that meet the filters, 2 of those that are brushed too */
+    /** 1 of labels that meet the filters, 2 of those that are brushed too @type {Uint8Array} */
     this.marks = new Uint8Array(1);
     this.brushed = false;
     /** numbers of a column; null: each particle in a colour of its own @type {Float32Array | null} */
