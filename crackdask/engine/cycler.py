@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
 
 from crackdask.analysis.state_links import Link, Scanned, links
+from crackdask.clocks import seconds_after, spoken, zone_of
 from crackdask.recipe.recipe import Recipe
 from crackdask.sources import Source, SourceError
 from crackdask.sources.cycler import CyclerRecord, Reading, read_record
@@ -62,7 +63,7 @@ class Cycler:
     def record(self) -> CyclerRecord:
         """Read what all files recorded."""
         params = self.params
-        return read_record(self.paths, Reading(params.columns, params.dates, params.positive))
+        return read_record(self.paths, Reading(params.columns, params.dates, params.positive, zone_of(params.zone)))
 
     def linked(self) -> tuple[CyclerRecord, list[Link]]:
         """Read the record, and link the states to it."""
@@ -71,4 +72,16 @@ class Cycler:
             Scanned(state.name, state.voltage, state.step, state.time, seen)
             for state, seen in zip(self.recipe.states, self.seen, strict=True)
         ]
-        return record, links(record, states, params.tolerance, 60 * params.rest_min)
+        zone = zone_of(params.zone)
+        record = replace(record, notes=(*record.notes, *self._left_out(record.start, zone)))
+        return record, links(record, states, params.tolerance, 60 * params.rest_min, zone)
+
+    def _left_out(self, start: datetime | None, zone: tzinfo | None) -> Iterator[str]:
+        """Yield that times of scans lead nowhere, since nobody knows how far their clock is from the cycler's."""
+        for state, seen in zip(self.recipe.states, self.seen, strict=True):
+            if seen and start and state.time is None:
+                try:
+                    seconds_after(seen[0], start, zone)
+                except ValueError as error:
+                    yield f"the time in the scan's file of {state.name}, {spoken(seen[0])}, leads nowhere: it {error}"
+                    return  # which the others will be like

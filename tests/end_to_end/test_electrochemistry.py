@@ -178,6 +178,18 @@ def test_check_shows_links_and_why_there_is_none(tiny: Tiny) -> None:
     assert "not linked: the record goes from 3.000 to 4.200 V and never is at 4.3 V" in shown
 
 
+def test_check_says_by_which_clocks_times_are_compared(tiny: Tiny) -> None:
+    with_cell(tiny)
+    tiny.content["states"][1]["time"] = f"{(START + timedelta(seconds=TRUE.scans[1][0] + 60)).isoformat()}+01:00"
+    shown = " ".join(tiny.crackdask("check", tiny.recipe).out.split())
+    assert "from 2026-03-14 08:00 by its own clock, of which no zone is told" in shown
+    assert "+01:00, has an offset from UTC, and the cycler's clock has none: say which zone" in shown
+    with_cell(tiny, zone="Europe/Zurich")
+    shown = " ".join(tiny.crackdask("check", tiny.recipe).out.split())
+    assert "from 2026-03-14 08:00+01:00," in shown
+    assert "by its time in the recipe, 2026-03-14 10:23+01:00, at 4.196 V" in shown
+
+
 def test_a_state_without_a_link_is_a_finding(ran: Tiny) -> None:
     with_cell(ran)
     moment = START + timedelta(days=30)
@@ -200,6 +212,7 @@ def test_a_state_without_a_link_is_a_finding(ran: Tiny) -> None:
         ({"files": ["cell.mpt"], "columns": {"time": "hours"}}, "no column 'hours'"),
         ({"files": ["cell.mpt"], "tolerance": 0}, "electrochemistry.tolerance"),
         ({"files": ["cell.mpt"], "dates": "swiss"}, "electrochemistry.dates"),
+        ({"files": ["cell.mpt"], "zone": "Swiss"}, "electrochemistry.zone: no time zone 'Swiss' is known here"),
         ({"files": ["cell.mpt", "cell.mpt"]}, "begins"),
     ],
 )

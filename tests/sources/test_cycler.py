@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +294,7 @@ def test_seconds_since_1970_and_numbers_that_are_no_dates(tmp_path: Path) -> Non
     table = short().rename(columns={"time_s": "timestamp"})
     table["timestamp"] += 1_634_986_944.0
     found = read(saved(table, tmp_path / "c.csv"))
-    assert found.start == datetime(2021, 10, 23, 11, 2, 24)
+    assert found.start == datetime(2021, 10, 23, 11, 2, 24, tzinfo=UTC)
     table["timestamp"] -= 1_634_986_944.0
     with pytest.raises(SourceError, match=r"'timestamp' holds 0\.0, which is no date"):
         read(saved(table, tmp_path / "d.csv"))
