@@ -109,6 +109,12 @@ class Run:
                 self._store.mark(complete=True)
             return outcome
 
+    def waited_share(self) -> float:
+        """Return in which share of the time that blocks took their workers had no core, for the machine was busy."""
+        reports = [report for *_, report in self.context.engine.reports]
+        busy = sum(report.seconds for report in reports)
+        return min(sum(report.waited for report in reports) / busy, 1.0) if busy else 0.0
+
     def outstanding(self, until: str | None = None) -> list[Unit]:
         """Return the units that are to be done."""
         plan = units(self._recipe)
