@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from crackdask.analysis.state_links import Link, Scanned, links
@@ -16,7 +16,7 @@ from crackdask.sources import Source, SourceError
 from crackdask.sources.cycler import CyclerRecord, Reading, read_record
 from crackdask.sources.scan_times import scan_times
 from crackdask.steps.electrochemistry import ElectrochemistryParams
-from crackdask.storage.locations import Place, at_home, fetched, place
+from crackdask.storage.locations import Place, at_home, opened, place, stamps
 
 Times = tuple[datetime, datetime] | None
 
@@ -53,12 +53,7 @@ class Cycler:
 
     def fingerprint(self) -> str:
         """Return a sha256 over the files' bytes, in their order, and over the times of the scans."""
-        digest = hashlib.sha256(repr(self.seen).encode())
-        for path in self.paths:
-            with fetched(path) as file:
-                for piece in iter(partial(file.read, 2**22), b""):
-                    digest.update(piece)
-        return digest.hexdigest()
+        return _digest(repr(self.seen), self.paths, tuple(stamps((str(path), path) for path in self.paths)))
 
     def record(self) -> CyclerRecord:
         """Read what all files recorded."""
@@ -85,3 +80,14 @@ class Cycler:
                 except ValueError as error:
                     yield f"the time in the scan's file of {state.name}, {spoken(seen[0])}, leads nowhere: it {error}"
                     return  # which the others will be like
+
+
+@lru_cache(maxsize=8)
+def _digest(times: str, paths: tuple[Place, ...], seen: tuple[object, ...]) -> str:
+    """Return a sha256; files that are as they were `seen` are not read again, as a run asks more than once."""
+    digest = hashlib.sha256(times.encode())
+    for path in paths:
+        with opened(path) as file:
+            for piece in iter(partial(file.read, 2**22), b""):
+                digest.update(piece)
+    return digest.hexdigest()
