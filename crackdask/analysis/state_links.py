@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
 from math import inf, nan
 from typing import Literal, Protocol
 
 import numpy as np
 
 from crackdask.arrays import Floats
+from crackdask.clocks import seconds_after, spoken
 
 Direction = Literal["", "charge", "discharge"]
 #: A current of less than this share of the largest is none.
@@ -146,7 +147,9 @@ def rests(record: Record, shortest: float) -> list[Rest]:
     return told
 
 
-def links(record: Record, states: Sequence[Scanned], tolerance: float, shortest: float) -> list[Link]:
+def links(
+    record: Record, states: Sequence[Scanned], tolerance: float, shortest: float, zone: tzinfo | None = None
+) -> list[Link]:
     """Return where each state lies in the record.
 
     Parameters
@@ -159,9 +162,11 @@ def links(record: Record, states: Sequence[Scanned], tolerance: float, shortest:
         V; a state whose voltage differs by more from the cell's is not linked.
     shortest
         Seconds that a rest lasts at least.
+    zone
+        In which times are meant that are told without an offset from UTC.
     """
     quiet = rests(record, shortest)
-    found: list[Link | None] = [_at_its_time(record, quiet, state, tolerance) for state in states]
+    found: list[Link | None] = [_at_its_time(record, quiet, state, tolerance, zone) for state in states]
     sought = [_Sought(k, []) for k, link in enumerate(found) if link is None]
     for each in sought:
         each.later = max((link.begin for link in found[: each.state] if link and link.by), default=-inf)
@@ -177,7 +182,9 @@ def links(record: Record, states: Sequence[Scanned], tolerance: float, shortest:
     return [link for link in found if link is not None]
 
 
-def _at_its_time(record: Record, quiet: Sequence[Rest], state: Scanned, tolerance: float) -> Link | None:
+def _at_its_time(
+    record: Record, quiet: Sequence[Rest], state: Scanned, tolerance: float, zone: tzinfo | None
+) -> Link | None:
     """Link a state whose time is known, or tell why not; None where it is not known."""
     seen = (state.time, state.time) if state.time else state.seen
     if seen is None or record.start is None:
@@ -185,9 +192,12 @@ def _at_its_time(record: Record, quiet: Sequence[Rest], state: Scanned, toleranc
             return None
         return Link("", "the files do not tell when they began, so its time leads nowhere; leave `time` out")
     by: Literal["time", "metadata"] = "time" if state.time else "metadata"
-    begin, end = ((each.replace(tzinfo=None) - record.start).total_seconds() for each in seen)
+    try:
+        begin, end = (seconds_after(each, record.start, zone) for each in seen)
+    except ValueError as error:
+        return None if by == "metadata" else Link("", f"its {_of(by)}, {spoken(seen[0])}, {error}")
     if begin < record.time[0] or end > record.time[-1]:
-        outside = f"its {_of(by)}, {seen[0]:%Y-%m-%d %H:%M}, is not within the record"
+        outside = f"its {_of(by)}, {spoken(seen[0])}, is not within the record"
         return None if by == "metadata" else Link("", f"{outside}; correct `time`")
     voltage = float(np.interp(begin, record.time, record.voltage))
     if why := _in_a_gap(record, begin, tolerance):
@@ -202,7 +212,7 @@ def _at_its_time(record: Record, quiet: Sequence[Rest], state: Scanned, toleranc
             "raise tolerance under [electrochemistry]"
         )  # fmt: skip
     charge = float(np.interp(begin, record.time, record.charge))
-    return Link(by, f"by its {_of(by)}, {seen[0]:%Y-%m-%d %H:%M}, at {voltage:.3f} V", begin, end, voltage, charge)
+    return Link(by, f"by its {_of(by)}, {spoken(seen[0])}, at {voltage:.3f} V", begin, end, voltage, charge)
 
 
 def _in_a_gap(record: Record, moment: float, tolerance: float) -> str:

@@ -13,6 +13,7 @@ from crackdask.cli.common import app, examples, notice, out
 from crackdask.cli.console import duration, facts, size
 from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOption, RecipePath, WorkersOption
+from crackdask.clocks import spoken
 from crackdask.cluster.worker_settings import check_memory
 from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate
 from crackdask.engine.cycler import Cycler
@@ -108,7 +109,9 @@ def _sharded(recipe: Recipe) -> str:
 def _print_cell(recipe: Recipe, cycler: Cycler) -> None:
     """Say what the cycler recorded, and which moment of it each state is linked to, and why."""
     record, links = cycler.linked()
-    began = f" from {record.start:%Y-%m-%d %H:%M}" if record.start else ""
+    began = f" from {spoken(record.start)}" if record.start else ""
+    if record.start and record.start.tzinfo is None:
+        began += " by its own clock, of which no zone is told"
     low, high, most = record.voltage.min(), record.voltage.max(), np.ptp(record.charge)
     what = f"{record.rows} rows, {record.time[-1] / 3600:.4g} h{began}, {low:.3f} to {high:.3f} V, {most:.4g} mAh"
     out.print(f"\nthe cell: {what}")

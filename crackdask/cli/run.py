@@ -127,21 +127,25 @@ def run_scans(
         notice(words)
     names, where, voxels = [state.name for state in scans.recipe.states], store.resolve(), prod(scans.shape)
     alone = Run(scans, where, Serial(), Display(out, names, voxels, 1, None))
+    compiles = False
     if performance_report is None and is_there(where) and not broken(where) and not alone.outstanding(until):
         outcome = alone(until)  # no worker is needed to find that there is nothing to do
     else:
         if site.kind in _HERE:
-            say_what_is_awaited()
+            compiles = say_what_is_awaited()
         with (
             ending_in_order(),
             _workers(scans, where, site, trust) as executor,
             recorded(executor, performance_report),
             Display(out, names, voxels, executor.workers, executor.dashboard) as display,
         ):
-            outcome = Run(scans, where, executor, display)(until)
+            alone = Run(scans, where, executor, display)
+            outcome = alone(until)
     took = time.monotonic() - started
-    if outcome.done and not (outcome.skipped or outcome.failures or until) and site.kind in _HERE:
-        remember(RunTime(likeness(scans.recipe), expected_seconds(scans, plan, workers), took))
+    whole = outcome.done and not (outcome.skipped or outcome.failures or until)
+    if whole and site.kind in _HERE and not compiles:
+        waited = alone.waited_share()
+        remember(RunTime(likeness(scans.recipe), expected_seconds(scans, plan, workers), took, waited))
     conclude(outcome, store, until, took)
     return bool(outcome.done)
 

@@ -59,8 +59,10 @@ def say_where_kernels_are() -> None:
         notice(words)
 
 
-def say_what_is_awaited() -> None:
-    """Say so where a run on this machine begins with compiling."""
+def say_what_is_awaited() -> bool:
+    """Say so where a run on this machine begins with compiling, and tell whether it does."""
     say_where_kernels_are()
-    if not compiling.is_compiled("crackdask.kernels.tally"):
+    awaited = not compiling.is_compiled("crackdask.kernels.tally")
+    if awaited:
         out.print("compiling kernels as they are needed, once per machine and version (`crackdask warm` does so alone)")
+    return awaited

@@ -60,6 +60,8 @@ class RunContext:
     work: Work = field(init=False)
     engine: Engine = field(init=False)
     plan: Plan = field(init=False)
+    #: Tables of units that were done in this run and are written down nowhere.
+    held: dict[UnitKey, dict[str, Array]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Plan the blocks, and into which files they go."""
@@ -96,6 +98,8 @@ class RunContext:
 
     def result_of(self, unit: UnitKey) -> dict[str, Array]:
         """Return the tables of a finished unit."""
+        if unit in self.held:
+            return self.held[unit]
         result = self.work.result(unit)
         if result is None:
             raise AssertionError(f"{unit} is not done")

@@ -89,6 +89,7 @@ class BlockReport:
     bytes_read: int
     bytes_written: int
     peak_bytes: int
+    waited: float = 0.0  #: of the seconds, those without a core, as far as the system tells
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def run_block(job: BlockJob) -> BlockReport:
     RunOverError
         If the run that asked for it ended, and another one did its unit or began it with another recipe.
     """
-    started = time.perf_counter()
+    started, waited = time.perf_counter(), waited_seconds()
     if job.records.has(job.number):  # its worker was lost after it had recorded it, and before it could tell
         return BlockReport(job.number, 0.0, 0, 0, peak_bytes())
     block = StoredBlock(job.grid, job.number, job.pass_.reads, job.inputs, job.tables)
@@ -186,7 +187,16 @@ def run_block(job: BlockJob) -> BlockReport:
         block.bytes_read,
         written,
         peak_bytes(),
+        waited_seconds() - waited,
     )
+
+
+def waited_seconds() -> float:
+    """Return how long this thread has had work and no core; nothing where the system, unlike Linux, does not tell."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def peak_bytes() -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from crackdask import schema
 from crackdask.blocks.passes import Array
+from crackdask.engine import cell_renewal
 from crackdask.engine.basis import basis, unchanged
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
@@ -100,11 +101,19 @@ class Run:
                 return Outcome((), len(plan), (), ())
             if not self._vouched:
                 self._store.mark(complete=False)
+            elif any(unit.step in cell_renewal.STEPS for unit in todo):
+                cell_renewal.begin(self.context)
             self._work.note("failed", [])
             outcome = self._perform_mending(todo, len(plan) - len(todo), until)
             if not outcome.failures and until is None:
                 self._store.mark(complete=True)
             return outcome
+
+    def waited_share(self) -> float:
+        """Return in which share of the time that blocks took their workers had no core, for the machine was busy."""
+        reports = [report for *_, report in self.context.engine.reports]
+        busy = sum(report.seconds for report in reports)
+        return min(sum(report.waited for report in reports) / busy, 1.0) if busy else 0.0
 
     def outstanding(self, until: str | None = None) -> list[Unit]:
         """Return the units that are to be done."""
@@ -127,7 +136,7 @@ class Run:
         return outstanding(plan, done, there, until, kept)
 
     def _alone(self, plan: Sequence[Unit], found: Damage) -> list[Unit] | None:
-        """Return what is lacking where the store alone vouches for all units, but perhaps those of its coarser levels.
+        """Return what is lacking where the store alone vouches for all but perhaps its coarser levels and the record.
 
         Its work folder may have been deleted. None where it does not vouch for that much.
         """
@@ -140,8 +149,12 @@ class Run:
             for unit in plan
             if unit.key in found.spoilt or steps.get(unit.name, {}).get("fingerprint") != self._fingerprints[unit.key]
         ]
-        only_levels = {*found.gone} <= {schema.LEVELS} and all(unit.step == schema.LEVELS for unit in lacking)
-        return lacking if only_levels else None
+        if {*found.gone} <= {schema.LEVELS} and all(unit.step == schema.LEVELS for unit in lacking):
+            return lacking
+        others = [unit for unit in lacking if unit.step not in (schema.LEVELS, *cell_renewal.STEPS)]
+        if others or not cell_renewal.is_all(self._path, self._recipe, self._fingerprints, found, steps):
+            return None
+        return [unit for unit in plan if unit in lacking or unit.step in cell_renewal.STEPS]
 
     def _perform_mending(self, todo: Sequence[Unit], skipped: int, until: str | None) -> Outcome:
         """Do units; where the disk damaged what one of them wrote, that one is done again, once."""
@@ -200,6 +213,9 @@ class Run:
         return self._made(unit) | taken
 
     def _made(self, unit: Unit) -> dict[str, Array]:
+        if self._vouched and unit.step in cell_renewal.STEPS:
+            self._unchanged.add(unit.key)  # what it cost is told of when all tables were made
+            return cell_renewal.PERFORM[unit.step](self.context, unit)
         self._fitting.discard(unit.key)
         self._work.forget(unit.key)
         for name, state in unit.writes:
@@ -222,6 +238,7 @@ class Run:
         root.set_attributes(self._path, {"steps": in_order(self._recipe, steps)})
         self._store.keep_root()
         if self._vouched:  # results of some units would say that those of the others are lost
+            self.context.held[unit.key] = dict(tables)
             self._work.drop_records(unit.key)
         else:
             self._work.finish(unit.key, self._fingerprints[unit.key], {**tables, "stored": stored})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from crackdask import schema
-from crackdask.engine import growth
+from crackdask.engine import cell_renewal, growth
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
 from crackdask.engine.growth import is_longer
@@ -86,6 +86,8 @@ class RunStore:
             found = found or look(self._path, self._recipe)
             vouched = vouches(found)
             self._mend(found, vouched)
+            if vouched and UnitKey("track", self._recipe.reference) in found.spoilt:
+                cell_renewal.begin(self._context)
             if levels or has_levels(root.attributes(self._path)):
                 make_room(self._path, self._recipe, self._context.axes, found)
         else:

@@ -11,18 +11,20 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import log
 from pathlib import Path
-
-import numpy as np
 
 from crackdask.recipe.recipe import Recipe
 from crackdask.storage.locations import write_whole
 
 #: Runs that are remembered; the oldest are forgotten first.
-KEPT = 50
-#: How much the expectation itself counts beside one run, so that a single small run says nothing of a large one's rate.
-_PRIOR = 0.05
+KEPT = 100
+#: Of runs about as large the latest so many count: programs and machines change.
+_LATEST = 5
+#: Runs are about as large where their expectations differ by less than this factor.
+_LIKE_SIZED = 2.0
+#: Seconds of a run beside which as many count as expected, so that a small run says little of a large one's rate.
+_PRIOR = 60.0
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,19 @@ class RunTime:
         What decides how dear its voxels are (`likeness`).
     expected, took
         Seconds, with the workers that it had.
+    waited
+        Share of them in which its workers had no core, for the machine had other work.
     """
 
     like: str
     expected: float
     took: float
+    waited: float = 0.0
+
+    @property
+    def undisturbed(self) -> float:
+        """Seconds that it would have taken on a machine with nothing else to do."""
+        return self.took * (1.0 - self.waited)
 
 
 def likeness(recipe: Recipe) -> str:
@@ -65,9 +75,9 @@ def remembered() -> list[RunTime]:
     """Return the runs of this machine, the latest last."""
     try:
         return [
-            RunTime(str(run["like"]), float(run["expected"]), float(run["took"]))
+            RunTime(str(run["like"]), float(run["expected"]), float(run["took"]), float(run.get("waited", 0.0)))
             for run in json.loads(path().read_text())
-            if 0 < float(run["expected"]) < 1e9 and 0 < float(run["took"]) < 1e9
+            if 0 < float(run["expected"]) < 1e9 and 0 < float(run["took"]) < 1e9 and 0 <= run.get("waited", 0.0) < 1
         ]
     except (OSError, ValueError, LookupError, TypeError, RuntimeError):  # there is no home, or it holds something else
         return []
@@ -84,24 +94,26 @@ def remember(run: RunTime) -> None:
 def learned(like: str, expected: float, runs: Sequence[RunTime]) -> tuple[float, int]:
     """Return the seconds that a run will take, and of how many runs that was learned.
 
-    A run takes some seconds to start, and then a multiple of what is expected. Both follow from runs that are alike,
-    each weighed by its relative error; of the multiple, 1 is taken for as likely as a twentieth of a run says.
+    A run takes a multiple of what is expected, and some seconds more to start. Runs are slower than they need be, never
+    faster, so of the latest that are alike the fastest count: for the multiple all of them, each the more the longer it
+    took, for the rest those whose size is nearest.
 
-    >>> runs = [RunTime("nlm", 2.0, 25.0), RunTime("nlm", 400.0, 320.0), RunTime("none", 9.0, 900.0)]
+    >>> runs = [RunTime("nlm", 2.0, 6.0), RunTime("nlm", 2.0, 50.0), RunTime("nlm", 400.0, 320.0)]
     >>> [round(learned("nlm", expected, runs)[0]) for expected in (2.0, 400.0, 800.0)]
-    [25, 323, 623]
+    [6, 320, 650]
     >>> learned("median", 60.0, runs)
     (60.0, 0)
     """
     alike = [run for run in runs if run.like == like]
     if not alike:
         return expected, 0
-    expectations, took = (np.array([getattr(run, name) for run in alike]) for name in ("expected", "took"))
-    rows = np.stack([np.append(1 / took, 0.0), np.append(expectations / took, sqrt(_PRIOR))], axis=1)
-    wanted = np.append(np.ones(len(alike)), sqrt(_PRIOR))
-    (start, rate), *_ = np.linalg.lstsq(rows, wanted, rcond=None)
-    if start < 0:
-        start, rate = 0.0, float(rows[:, 1] @ wanted / (rows[:, 1] @ rows[:, 1]))
-    if rate < 0:
-        start, rate = float(rows[:, 0] @ wanted / (rows[:, 0] @ rows[:, 0])), 0.0
-    return float(start + rate * expected), len(alike)
+    counted = [run for at, run in enumerate(alike) if _about(run.expected, alike[at + 1 :]) < _LATEST]
+    rate = min((run.undisturbed + _PRIOR) / (run.expected + _PRIOR) for run in counted)
+    nearest = min((run.expected for run in counted), key=lambda size: abs(log(size / expected)))
+    more = min(run.undisturbed - rate * run.expected for run in counted if _about(nearest, [run]))
+    return max(rate * expected + more, expected / 100), len(counted)
+
+
+def _about(size: float, runs: Sequence[RunTime]) -> int:
+    """Return how many runs are about as large."""
+    return sum(size / _LIKE_SIZED < run.expected < size * _LIKE_SIZED for run in runs)

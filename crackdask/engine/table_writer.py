@@ -132,21 +132,22 @@ class TableWriter:
         for name, variable in (*schema.RECONSTRUCTION_COORDINATES.items(), *schema.RECONSTRUCTION.items()):
             write_array(group, name, values[name], variable.dims, variable.attributes)
 
-    def write_electrochemistry(self, variables: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
-        """Write the cell's record and the states' links to it; where there is none, leave nothing of before."""
-        if not variables:
-            remove(self._path / "electrochemistry")
-            return
-        group = fresh_group(self._path, "electrochemistry")
-        write_state_coordinates(group, self._axes)
-        group.attrs.update(dict(facts))
-        for name, variable in schema.ELECTROCHEMISTRY.items():
-            write_array(group, name, variables[name], variable.dims, variable.attributes)
-
     def close(self) -> None:
         """Write the consolidated metadata, and down which chunks were written."""
         consolidate(self._path)
         seals.keep(self._path, seals.TABLES, [seals.seals_of(self._path, seals.table_folders(self._path))])
+
+
+def write_electrochemistry(path: Place, axes: Axes, variables: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
+    """Write the cell's record and the states' links to it; where there is none, leave nothing of before."""
+    if not variables:
+        remove(path / "electrochemistry")
+        return
+    group = fresh_group(path, "electrochemistry")
+    write_state_coordinates(group, axes)
+    group.attrs.update(dict(facts))
+    for name, variable in schema.ELECTROCHEMISTRY.items():
+        write_array(group, name, variables[name], variable.dims, variable.attributes)
 
 
 class CracksWriter:

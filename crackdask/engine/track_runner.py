@@ -20,7 +20,7 @@ from crackdask.engine.cycler_runner import as_stored as record_as_stored
 from crackdask.engine.flattening import across_scans
 from crackdask.engine.grey_levels import grey_scales, phases
 from crackdask.engine.reconstruct_runner import as_stored
-from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges
+from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges, write_electrochemistry
 from crackdask.engine.work_units import Unit, units
 from crackdask.steps.particle_motion import likely, own_displacement, strain, whole_strain_error
 from crackdask.steps.reconstruct import COUNTED
@@ -74,14 +74,15 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     )
     writer.write_reconstruction(as_stored(_reconstructed(context)), COUNTED)
     params = context.recipe.electrochemistry
-    writer.write_electrochemistry(
-        *(record_as_stored(context.result("electrochemistry"), params.active_mass_mg) if params else ({}, {}))
-    )
+    record = context.result("electrochemistry") if params else {}
+    stored = record_as_stored(record, params.active_mass_mg) if params else ({}, {})
+    write_electrochemistry(context.path, context.axes, *stored)
     told = _findings(context, transforms)
     levels, of_phases = phases(context)
     numbers = _whole_volume_numbers(context, levels)
     numbers["grey_scale"], off = grey_scales(context, _tracked_greys(context, flags["tracked"]), numbers, told)
     told += [*of_phases, *off, *findings.of_window(numbers["clipped_share"])]
+    told += findings.unpacked(record)  # last: they are written anew without the others (`cell_renewal`)
     set_attributes(context.path, {"found": numbers, "findings": findings.as_attribute(told)})
     writer.close()
     return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
@@ -168,7 +169,7 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) ->
         *(
             each
             for unit in units(context.recipe)
-            if unit.step not in ("levels", "track")
+            if unit.step not in ("levels", "electrochemistry", "track")
             for each in _kept(context, unit)
         ),
         *findings.of_copies(names, [_digest(context.result("read", s)) for s in range(len(names))]),

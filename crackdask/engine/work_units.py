@@ -192,6 +192,33 @@ def fingerprint(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def tables_apart(recipe: Recipe, known: Mapping[UnitKey, str]) -> str:
+    """Return the fingerprint of the tables of a store without the cell's record; `known` are fingerprints."""
+    return _of_tables(recipe, known, None, timed=False)
+
+
+def tables_before(recipe: Recipe, known: Mapping[UnitKey, str], record: str | None) -> set[str]:
+    """Return the fingerprints that a store's tables may have which are right but, perhaps, for the cell's record.
+
+    Parameters
+    ----------
+    recipe, known
+        What is to be made, and the fingerprint of every unit of it.
+    record
+        Fingerprint of the record that the store has, if it has one.
+    """
+    # Once the times of the states decided all tables.
+    return {_of_tables(recipe, known, had, timed=timed) for timed in (False, True) for had in (record, None)}
+
+
+def _of_tables(recipe: Recipe, known: Mapping[UnitKey, str], record: str | None, *, timed: bool) -> str:
+    (unit,) = (unit for unit in units(recipe) if unit.step == "track")
+    step, content = REGISTRY[unit.step], recipe.as_dict()
+    parameters = {**_parameters(recipe, content, step, unit.state), "states": _states(content, timed=timed)}
+    needs = [known[key] for key in unit.needs if key.step != "electrochemistry"] + ([record] if record else [])
+    return fingerprint(step, parameters, needs, {})
+
+
 def decided_alone(recipe: Recipe, unit: Unit, known: Mapping[UnitKey, str]) -> str:
     """Return what decides a unit's result, but for what it takes of all states together; `known` are fingerprints."""
     step = REGISTRY[unit.step]
@@ -222,7 +249,7 @@ def _parameters(recipe: Recipe, content: Mapping[str, Any], step: Step, state: i
         "voxel_um": content["experiment"]["voxel_um"],
         "fill": content["experiment"]["fill"],
         "crop": content["crop"],
-        "states": [{k: v for k, v in state.items() if k not in _OF_SCANS} for state in content["states"]],
+        "states": _states(content, timed="cycler" in step.opened),
     }
     parameters: dict[str, Any] = {name: facts[name] for name in step.facts}
     for wanted in step.sections:
@@ -232,6 +259,12 @@ def _parameters(recipe: Recipe, content: Mapping[str, Any], step: Step, state: i
     if "reconstruct" in step.sections and recipe.reconstruct and recipe.reconstruct.lists_centers(len(recipe.states)):
         parameters["center"] = recipe.reconstruct.axes(len(recipe.states))[state]  # of the others' it reads nothing
     return parameters
+
+
+def _states(content: Mapping[str, Any], *, timed: bool) -> list[dict[str, Any]]:
+    """Return what of a recipe's states may decide a result; their times only where they are linked to the record."""
+    left_out = _OF_SCANS if timed else (*_OF_SCANS, "time")
+    return [{key: value for key, value in state.items() if key not in left_out} for state in content["states"]]
 
 
 def ready(left: Sequence[Unit], at_work: Set[UnitKey]) -> list[Unit]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.arrays import Array
+from crackdask.clocks import spoken_of
 from crackdask.explore.tables import Tables
 
 _HOUR = 3600.0
@@ -53,7 +54,7 @@ def told_cell(tables: Tables) -> dict[str, Any]:
         )
     ]
     told = {name: [_number(value) for value in values[kept]] for name, values in columns.items()}
-    start = str(facts.get("start") or "")[:16].replace("T", " ")
+    start = spoken_of(str(facts.get("start") or ""))
     return {**told, "unit": unit, "start": start, "states": states}
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crackdask import analyse
 from crackdask.analysis.tables import state_names
+from crackdask.clocks import spoken_of
 from crackdask.figures.panel import Panel
 from crackdask.figures.state_axis import discharged
 from crackdask.figures.style import BLUE, GREY, VERMILION, figure, key, plain, ramp, short, styled
@@ -65,8 +66,8 @@ def draw_cell_over_time(numbers: xr.Dataset) -> Figure:
 
 
 def _since(numbers: xr.Dataset) -> str:
-    start = str(numbers.attrs.get("start") or "")
-    return f"time since {start[:16].replace('T', ' ')} (h)" if start else "time (h)"
+    start = spoken_of(str(numbers.attrs.get("start") or ""))
+    return f"time since {start} (h)" if start else "time (h)"
 
 
 def _few(numbers: xr.Dataset) -> xr.Dataset:

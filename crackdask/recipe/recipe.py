@@ -84,7 +84,7 @@ def _moment(value: Any) -> Any:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
     except (ValueError, AttributeError):
         raise ValueError(f"a date and a time, such as 2026-03-01T14:30:00, not {shown(value)}") from None
-    return moment.replace(tzinfo=None)
+    return moment
 
 
 #: From a picometre to a metre: what is outside is a mistake of units, and squares and products stay numbers.
@@ -135,7 +135,7 @@ class ScannedState(BaseModel):
     missing: Missing = Field("refuse", description="what chunks are that an HDF5 or Zarr source lacks")
     kind: Kind = Field("auto", description="what the source is: projections or a tomogram; auto: as its headers say")
     time: Annotated[datetime | None, BeforeValidator(_moment)] = Field(
-        None, description="when it was scanned, by the cycler's clock, such as 2026-03-01T14:30:00"
+        None, description="when it was scanned, such as 2026-03-01T14:30:00+01:00; without an offset, by local clocks"
     )
 
     @field_validator("name")

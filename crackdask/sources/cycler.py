@@ -12,6 +12,7 @@ from datetime import datetime
 
 import numpy as np
 
+from crackdask.clocks import spoken
 from crackdask.sources.base import SourceError, named, refuse_no_file
 from crackdask.sources.cycler_columns import columns_of
 from crackdask.sources.cycler_curve import MOST_ROWS, Curve, CyclerRecord, Reading, other_way, spoken_time
@@ -44,6 +45,12 @@ def read_record(paths: Sequence[Place], reading: Reading) -> CyclerRecord:
             without = next(name for name, part in parts if part.start is None)
             raise SourceError(
                 f"{without}: does not tell when it began, as others do; export it with its header or dates"
+            )
+        if len({part.start.tzinfo is None for _, part in parts if part.start}) > 1:
+            name, told = next((name, part.start) for name, part in parts if part.start and part.start.tzinfo is None)
+            raise SourceError(
+                f"{name}: began at {spoken(told)} without an offset from UTC, and others tell one: say which zone its "
+                'clock is in, such as zone = "Europe/Zurich" under [electrochemistry]'
             )
         if all(dated):
             parts.sort(key=lambda each: each[1].start or datetime.min)

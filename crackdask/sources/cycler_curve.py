@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crackdask.clocks import on_clock
 from crackdask.lazy_import import Later
 from crackdask.sources.base import SourceError
 from crackdask.sources.cycler_columns import Columns
-from crackdask.sources.cycler_text import EPOCH, Dates, parsed_dates
+from crackdask.sources.cycler_text import Dates, in_utc, moment, parsed_dates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ class CyclerRecord:
     charge
         mAh that went into the cell since the first row, less what came out.
     start
-        Date of the first row in the cycler's own local time; None where the files do not tell.
+        Date of the first row, with its offset from UTC where that is known; None where the files do not tell.
     rows
         Rows that were read; of more than `MOST_ROWS` the curve keeps every second, fourth, ...
     notes
@@ -81,11 +82,14 @@ class Reading:
         Whether the month or the day comes first in dates such as 03/04/2021.
     positive
         What the cell does when the current is positive.
+    zone
+        Of the cycler's clock, for times that are told without an offset from UTC.
     """
 
     columns: Mapping[Any, str]
     dates: Dates = "auto"
     positive: str = "charge"
+    zone: tzinfo | None = None
 
 
 class Curve:
@@ -100,6 +104,7 @@ class Curve:
         self._last: Floats | None = None
         self._counted = 0.0  # what the column of the charge said last
         self._dates = reading.dates
+        self._zone: tzinfo | None = None  # of dates that are seconds of UTC, in which the first of them was told
         self._doubtful = ""
 
     def of(self, pieces: Iterator[pd.DataFrame] | Sequence[pd.DataFrame], started: datetime | None) -> CyclerRecord:
@@ -118,11 +123,15 @@ class Curve:
             notes.append(f"{self._where}: {self._gaps} gaps of over an hour, in which no charge is counted")
         time = rows[:, 0]
         if self._columns.date:
-            started = EPOCH + timedelta(seconds=float(time[0]))
+            started = moment(float(time[0]), self._zone)
         elif started is not None:
             started += timedelta(seconds=float(time[0]))
         else:
             started = self._began
+        try:
+            started = on_clock(started, self._reading.zone) if started else None
+        except ValueError as error:
+            raise SourceError(f"{self._where}: began when {error}") from None
         sign = 1.0 if self._reading.positive == "charge" else -1.0
         keeps_time = time if started is None else time - time[0]  # files without dates go on by their own times
         return CyclerRecord(
@@ -223,23 +232,38 @@ class Curve:
 
     def _times(self, column: pd.Series) -> Floats:
         if pd.api.types.is_numeric_dtype(column):
-            return self._serial(column) if self._columns.date else self._number(column)
+            return self._by_one_clock(*self._serial(column)) if self._columns.date else self._number(column)
         if not self._columns.date and pd.to_numeric(column, errors="coerce").notna().mean() > 0.5:
             return self._number(column)
         self._columns = replace(self._columns, date=True, factors={**self._columns.factors, "time": 1.0})
-        seconds, self._dates, doubtful = parsed_dates(column.astype(str), self._dates, self._where)
-        self._doubtful = self._doubtful or doubtful
+        return self._by_one_clock(*self._parsed(column))
+
+    def _parsed(self, column: pd.Series) -> tuple[Floats, tzinfo | None]:
+        """Return dates that are texts as seconds since 1970, and the offset of the first if they have one."""
+        parsed = parsed_dates(column.astype(str), self._dates, self._where)
+        self._dates, self._doubtful = parsed.dates, self._doubtful or parsed.doubtful
+        return parsed.seconds, parsed.zone
+
+    def _by_one_clock(self, seconds: Floats, zone: tzinfo | None) -> Floats:
+        """Return the same for all pieces of a file: seconds of UTC, or where its offset is not known of a clock."""
+        if zone is None and self._reading.zone is not None:
+            seconds, zone = in_utc(seconds, self._reading.zone), self._reading.zone
+        if self._last is not None and (zone is None) != (self._zone is None):
+            raise SourceError(
+                f"{self._where}: some dates have an offset from UTC, and others have none; export the file again"
+            )
+        self._zone = self._zone or zone
         return seconds
 
-    def _serial(self, column: pd.Series) -> Floats:
-        """Return dates that are numbers as seconds since 1970: days of a spreadsheet, seconds or milliseconds."""
+    def _serial(self, column: pd.Series) -> tuple[Floats, tzinfo | None]:
+        """Return dates that are numbers, and their zone: days of a spreadsheet, seconds or milliseconds since 1970."""
         numbers = column.to_numpy(np.float64)
         first = float(next(iter(numbers[np.isfinite(numbers)]), np.nan))
         if 20_000 < first < 80_000:
-            return np.asarray(np.round((numbers - _SPREADSHEET) * 86_400.0, 3))
+            return np.asarray(np.round((numbers - _SPREADSHEET) * 86_400.0, 3)), None
         for scale in (1.0, 1e3):
             if 3e8 < first / scale < 5e9:
-                return np.asarray(numbers / scale)
+                return np.asarray(numbers / scale), UTC
         raise SourceError(
             f"{self._where}: the column {column.name!r} holds {first}, which is no date; write its unit into the "
             f"heading, such as '{column.name} (s)', or name another under [electrochemistry] columns"
@@ -249,13 +273,11 @@ class Curve:
         """Return the first date of a column that stands beside the time, or None where it holds none."""
         texts = column.head(1000)
         try:
-            if pd.api.types.is_numeric_dtype(texts):
-                return EPOCH + timedelta(seconds=float(self._serial(texts)[0]))
-            seconds, self._dates, doubtful = parsed_dates(texts.astype(str), self._dates, self._where)
+            numeric = pd.api.types.is_numeric_dtype(texts)
+            seconds, zone = self._serial(texts) if numeric else self._parsed(texts)
         except SourceError:
             return None
-        self._doubtful = self._doubtful or doubtful
-        return EPOCH + timedelta(seconds=float(seconds[0])) if np.isfinite(seconds[0]) else None
+        return moment(float(seconds[0]), zone) if np.isfinite(seconds[0]) else None
 
     def _number(self, column: pd.Series) -> Floats:
         if pd.api.types.is_numeric_dtype(column):

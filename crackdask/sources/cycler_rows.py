@@ -74,5 +74,10 @@ def binary_rows(path: Place) -> tuple[pd.DataFrame, datetime | None]:
             "text (.mpt) in EC-Lab"
         ) from None
     with opened(path) as file:
-        found = BioLogic.MPRfile(file)
+        try:
+            found = BioLogic.MPRfile(file)
+        except (ValueError, NotImplementedError, AssertionError) as error:  # columns and versions that it does not know
+            raise SourceError(
+                f"{path}: galvani cannot read it ({type(error).__name__}: {error}); export it as text (.mpt) in EC-Lab"
+            ) from error
     return pd.DataFrame(found.data), getattr(found, "timestamp", None)

@@ -7,11 +7,12 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from crackdask.clocks import fixed, on_clock, zone_of
 from crackdask.lazy_import import Later
 from crackdask.sources.base import SourceError
 from crackdask.storage.locations import Place, opened
@@ -23,13 +24,15 @@ else:  # which every command would wait for
     pd = Later("pandas")
 
 Dates = Literal["auto", "month first", "day first"]
-#: Dates are those of the cycler's own clock, of no time zone.
-EPOCH = datetime(1970, 1, 1)
+#: Of dates without an offset from UTC, those of the cycler's own clock.
+_EPOCH = datetime(1970, 1, 1)
 _LOOKED_AT = 2**18  # bytes at the beginning of a file
 _STARTED = re.compile(r"acquisition started on\s*:\s*(.+)", re.IGNORECASE)
 _HEADER_LINES = re.compile(r"nb header lines\s*:\s*(\d+)", re.IGNORECASE)
 _DATE = re.compile(
-    r"^(\d{1,4})[/.-](\d{1,2})[/.-](\d{1,4})[ T]+(\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d+))?\s*([AP]M)?$", re.I
+    r"^(\d{1,4})[/.-](\d{1,2})[/.-](\d{1,4})[ T]+(\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d+))?\s*([AP]M)?"
+    r"\s*(Z|[+-]\d{2}:?\d{2})?$",
+    re.I,
 )
 
 
@@ -55,6 +58,64 @@ class Layout:
     skipped: int
     headings: tuple[str, ...]
     started: str = ""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Dates of a column.
+
+    Attributes
+    ----------
+    seconds
+        Since 1970: of UTC where dates have an offset from it, else of the clock that told them; NaN of what is no date.
+    dates
+        How they were read.
+    doubtful
+        One that may be the other way round, or nothing.
+    zone
+        Offset of the first, or None where they have none.
+    """
+
+    seconds: NDArray[np.float64]
+    dates: Dates
+    doubtful: str
+    zone: tzinfo | None
+
+
+def moment(seconds: float, zone: tzinfo | None) -> datetime:
+    """Return the date of seconds since 1970: of UTC where a zone to show it in is given, else of any clock.
+
+    >>> moment(60.0, None).isoformat(), moment(60.0, UTC).isoformat()
+    ('1970-01-01T00:01:00', '1970-01-01T00:01:00+00:00')
+    """
+    if zone is None:
+        return _EPOCH + timedelta(seconds=seconds)
+    return fixed((_EPOCH.replace(tzinfo=UTC) + timedelta(seconds=seconds)).astimezone(zone))
+
+
+def in_utc(seconds: NDArray[np.float64], zone: tzinfo) -> NDArray[np.float64]:
+    """Return seconds of UTC from those of the clocks of a zone, in order; NaN where clocks are set and nothing tells.
+
+    >>> in_utc(np.array([3600.0, np.nan]), timezone(timedelta(hours=1))).tolist()
+    [0.0, nan]
+    """
+    told = pd.Series(pd.to_datetime(seconds, unit="s"))
+    first, second = (_localised(told, zone, np.full(seconds.size, summer)) for summer in (True, False))
+    twice = first < second
+    edges = np.flatnonzero(np.diff(twice, prepend=False, append=False)).reshape(-1, 2)
+    for begin, end in edges:  # the hours in which clocks were set back: where they show less, the second one began
+        back = np.flatnonzero(np.diff(seconds[begin:end]) < 0) + 1
+        if back.size:
+            first[begin + back[0] : end] = second[begin + back[0] : end]
+        else:
+            first[begin:end] = np.nan
+    return first
+
+
+def _localised(told: pd.Series[pd.Timestamp], zone: tzinfo, summer: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return seconds of UTC; `summer` tells for each row which of two hours of the same name is meant."""
+    known = told.dt.tz_localize(zone, ambiguous=summer, nonexistent="NaT")
+    return np.array((known - pd.Timestamp(_EPOCH, tz="UTC")) / pd.Timedelta(seconds=1), np.float64)
 
 
 def layout_of(path: Place) -> Layout:
@@ -147,13 +208,15 @@ def parsed_date(text: str, dates: Dates, where: str) -> tuple[datetime, bool]:
     (datetime.datetime(2021, 4, 3, 11, 4, 6), False)
     >>> parsed_date("2021-04-03T11:04:06", "auto", "")
     (datetime.datetime(2021, 4, 3, 11, 4, 6), False)
+    >>> parsed_date("2021-04-03T11:04:06Z", "auto", "")[0].isoformat()
+    '2021-04-03T11:04:06+00:00'
     """
-    seconds, _, doubtful = parsed_dates(pd.Series([text]), dates, where)
-    return EPOCH + timedelta(seconds=float(seconds[0])), bool(doubtful)
+    parsed = parsed_dates(pd.Series([text]), dates, where)
+    return moment(float(parsed.seconds[0]), parsed.zone), bool(parsed.doubtful)
 
 
-def parsed_dates(texts: pd.Series[str], dates: Dates, where: str) -> tuple[NDArray[np.float64], Dates, str]:
-    """Return dates as seconds since 1970, how they were read, and one that may be the other way round, or nothing.
+def parsed_dates(texts: pd.Series[str], dates: Dates, where: str) -> Parsed:
+    """Return a column of dates.
 
     Where the user does not say so, dates with points have the day first, and others are read so that there is no month
     over 12 and that they lie close together. What is no date is NaN.
@@ -161,7 +224,7 @@ def parsed_dates(texts: pd.Series[str], dates: Dates, where: str) -> tuple[NDArr
     Raises
     ------
     SourceError
-        If none of them is a date.
+        If none of them is a date, or only some have an offset from UTC.
     """
     parts = texts.str.strip().str.extract(_DATE)
     sound = parts[0].notna()
@@ -186,8 +249,24 @@ def parsed_dates(texts: pd.Series[str], dates: Dates, where: str) -> tuple[NDArr
     way, moments = min(able, key=lambda each: (each[1].max() - each[1].min(), each[0] != "month first"))
     doubtful = len(able) == 2 and bool((able[0][1] != able[1][1])[sound].any())
     fraction = pd.to_numeric("0." + parts[6].fillna("0"))
-    seconds = ((moments - EPOCH).dt.total_seconds() + fraction).to_numpy(np.float64)
-    return seconds, way if not year_first else dates, str(texts[sound].iloc[0]) if doubtful else ""
+    zone, ahead = _offsets(parts[8][sound], where)
+    seconds = ((moments - _EPOCH).dt.total_seconds() + fraction - ahead.reindex(parts.index)).to_numpy(np.float64)
+    shown = str(texts[sound].iloc[0]) if doubtful else ""
+    return Parsed(seconds, way if not year_first else dates, shown, zone)
+
+
+def _offsets(told: pd.Series[str], where: str) -> tuple[tzinfo | None, pd.Series[float]]:
+    """Return the zone of the first date, if they have any, and by how many seconds each is ahead of UTC."""
+    with_one = told.notna()
+    if not with_one.any():
+        return None, pd.Series(0.0, told.index)
+    if not with_one.all():
+        raise SourceError(
+            f"{where}: some dates have an offset from UTC, such as {told[with_one].iloc[0]!r}, and others have none; "
+            "export the file again"
+        )
+    ahead = {text: on_clock(_EPOCH, zone_of(text.upper())).utcoffset() or timedelta() for text in told.unique()}
+    return timezone(ahead[told.iloc[0]]), told.map({text: apart.total_seconds() for text, apart in ahead.items()})
 
 
 def _moments(parts: pd.DataFrame, way: Dates, year_first: bool) -> pd.Series[pd.Timestamp]:

@@ -18,7 +18,7 @@ from crackdask.storage.locations import Place, opened, place
 
 
 def scan_times(source: Source) -> tuple[datetime, datetime] | None:
-    """Return when a scan began and ended, in the local time that its file tells, or None where it does not."""
+    """Return when a scan began and ended, with the offset from UTC that its file tells; None where it tells no time."""
     path = place(source.location)
     try:
         if path.suffix.lower() in HDF5:
@@ -44,7 +44,7 @@ def _date(group: Any, name: str) -> datetime | None:
         return None
     value = group[name][()]
     value = value.ravel()[0] if hasattr(value, "ravel") and value.size else value
-    return datetime.fromisoformat(text_of(value).strip()).replace(tzinfo=None)
+    return datetime.fromisoformat(text_of(value).strip())
 
 
 def _ome(path: Place) -> tuple[datetime, datetime] | None:
@@ -54,5 +54,5 @@ def _ome(path: Place) -> tuple[datetime, datetime] | None:
         told = next(
             (e.text for e in ET.fromstring(tif.ome_metadata or "").iter() if e.tag.endswith("AcquisitionDate")), ""
         )
-    moment = datetime.fromisoformat((told or "").strip()).replace(tzinfo=None)
+    moment = datetime.fromisoformat((told or "").strip())
     return moment, moment

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from crackdask.clocks import zone_of
 from crackdask.steps.declaration import Stage, Step
 
 
@@ -46,6 +47,20 @@ class ElectrochemistryParams(BaseModel):
         allow_inf_nan=False,
         description="minutes without current in which a scan may have been taken",
     )
+    zone: str | None = Field(
+        None,
+        description="of the clocks of times that are told without an offset from UTC: 'Europe/Zurich', '+02:00', 'UTC'",
+    )
+
+    @field_validator("zone")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        zone_of(name)
+        return name
+
+    def deciding(self) -> dict[str, Any]:
+        """Return the parameters that decide the result: a zone only where one is given."""
+        return self.model_dump(mode="json", exclude={"zone"} if self.zone is None else None)
 
 
 def is_asked(parameters: Mapping[str, Any], is_reference: bool) -> bool:

@@ -17,6 +17,7 @@ from distributed.security import Security
 from crackdask.cluster.launch import connect
 from crackdask.engine.executors import Distributed
 from crackdask.recipe.site import Site
+from crackdask.store.root import attributes
 from tests.support.slurm import Slurm
 from tests.support.tiny import Tiny, assert_same_store
 
@@ -123,6 +124,32 @@ def test_a_submitted_run_is_told_to_end_and_continues_when_it_is_submitted_again
     queue.wait(lambda: len(queue.jobs(name="crackdask-worker", state="RUNNING")) == 2, 60)
     queue.wait(lambda: queue.state(job.number) == "COMPLETED", 120)
     queue.wait(lambda: not queue.jobs(), 20)
+    assert_same_store(tiny.store, finished.store)
+
+
+def test_a_submitted_run_that_waits_for_scans_is_told_to_end_and_goes_on(
+    queue: Slurm, tiny: Tiny, finished: Tiny, site: Path
+) -> None:
+    tiny.change("compute", memory="1 GiB")
+    later = (tiny.folder / "scans" / "b").rename(tiny.folder / "later")
+    report = tiny.folder / "out-report" / "report.html"
+    words = ("submit", tiny.recipe, "--store", tiny.store, "--cluster-config", site, "--watch", "--settle", "0.5")
+
+    def begun() -> int:
+        said = tiny.crackdask(*words)
+        assert said.code == 0, said.err
+        [job] = queue.jobs(name="crackdask")
+        log = tiny.store.with_name("out.zarr.work") / "logs" / f"run-{job.number}.log"
+        queue.wait(lambda: log.exists() and "4.2 V: not there yet" in log.read_text() and report.exists(), 120)
+        assert attributes(tiny.store)["identity"]["states"] == ["pristine"]
+        return job.number
+
+    job = begun()
+    queue.command("scancel", "--signal=TERM", "--batch", str(job))  # while it waits, as where a walltime ends
+    queue.wait(lambda: queue.state(job) == "FAILED", 60)
+    job = begun()
+    later.rename(tiny.folder / "scans" / "b")
+    queue.wait(lambda: queue.state(job) == "COMPLETED", 120)
     assert_same_store(tiny.store, finished.store)
 
 

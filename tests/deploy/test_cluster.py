@@ -18,9 +18,11 @@ import yaml
 from distributed import Client
 from distributed.security import Security
 
+from crackdask.store.root import attributes
 from tests.support.fake_kubernetes import Machine, free_port, made_of
 from tests.support.manifests import DEPLOY, errors, named
 from tests.support.tiny import Tiny
+from tests.support.waiting import until
 
 README = (DEPLOY / "kubernetes" / "README.md").read_text()
 
@@ -87,6 +89,26 @@ def test_a_run_on_it_gives_the_store_of_a_local_run(machine: Machine, finished: 
     said = machine.run(machine.runner)
     assert said.returncode == 0, said.stdout + said.stderr + machine.logs()
     finished.assert_same_store(data / "result.zarr", finished.store)
+
+
+def test_a_run_on_it_that_waits_for_scans_gives_that_store_too(machine: Machine, finished: Tiny) -> None:
+    data = machine.mounts["/data"]
+    shutil.copytree(finished.folder / "scans" / "a", data / "watched" / "a")
+    (data / "watched.toml").write_text(finished.recipe.read_text().replace("scans/", "watched/"))
+    (pod,) = named("watch.yaml", "Job", "crackdask-watch")["spec"]["template"]["spec"]["containers"]
+    asked = {"recipe.toml": "watched.toml", "result.zarr": "watched.zarr", "--settle=90": "--settle=1"}
+    words = [next((word.replace(a, b) for a, b in asked.items() if a in word), word) for word in pod["args"]]
+    assert len(set(words) - set(pod["args"])) == len(asked)
+    machine.start("watch", {**pod, "args": words})
+    process, log = machine.processes.pop("watch"), machine.folder / "watch.log"
+    try:
+        until(lambda: "watched-report/report.html" in log.read_text() or process.poll() is not None, 240, log.read_text)
+        assert attributes(data / "watched.zarr")["identity"]["states"] == ["pristine"]
+        shutil.copytree(finished.folder / "scans" / "b", data / "watched" / "b")
+        assert process.wait(240) == 0, log.read_text() + machine.logs()
+    finally:
+        process.kill()
+    finished.assert_same_store(data / "watched.zarr", finished.store)
 
 
 def test_the_workers_are_those_of_the_deployments(machine: Machine, tls: Path) -> None:

@@ -20,10 +20,12 @@ from tests.support.manifests import FILES, VERSIONS, Object, documents, errors, 
 
 CLUSTER = named("cluster.yaml", "DaskCluster")
 JOB = named("job.yaml", "DaskJob")
-RUN = named("run.yaml", "Job", "crackdask-run")
+RUN, WATCH = (named(f"{name}.yaml", "Job", f"crackdask-{name}") for name in ("run", "watch"))
 POLICY = named("network.yaml", "NetworkPolicy")["spec"]
 #: Every pod that the manifests lead to.
-PODS = [pytest.param(pod, id=f"{made['kind']}-{name}") for made in (CLUSTER, JOB, RUN) for name, pod in pods(made)]
+PODS = [
+    pytest.param(pod, id=f"{made['kind']}-{name}") for made in (CLUSTER, JOB, RUN, WATCH) for name, pod in pods(made)
+]
 #: The secret is made by a command of the README, never by a file.
 SECRET = "crackdask-tls"
 
@@ -107,6 +109,18 @@ def test_the_job_brings_the_cluster_of_the_cluster() -> None:
 
 
 # ------------------------------------------------------------ without privileges
+
+
+def test_the_run_that_waits_is_the_run_but_for_that() -> None:
+    """Whatever is changed in one of the files is to be changed in the other."""
+    waits, runs = copy.deepcopy(WATCH), copy.deepcopy(RUN)
+    for made in (waits, runs):
+        del made["metadata"]["name"], made["spec"]["backoffLimit"]
+        del made["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert waits == runs
+    (run,), (watch,) = (made["spec"]["template"]["spec"]["containers"] for made in (RUN, WATCH))
+    assert watch["args"] == [*run["args"], "--watch", "--settle=90"]
+    assert WATCH["spec"]["backoffLimit"] >= 1000
 
 
 @pytest.mark.parametrize("pod", PODS)

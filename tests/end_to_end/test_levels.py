@@ -18,7 +18,7 @@ from crackdask.storage.locations import Place, zarr_at
 from crackdask.store.root import attributes, consolidate
 from tests.support.bucket import serving
 from tests.support.shared import made_once
-from tests.support.store_files import unlike, work_folder
+from tests.support.store_files import copied, unlike, work_folder
 from tests.support.tiny import Tiny, assert_same_store, contents
 
 #: Long enough for three coarser levels.
@@ -140,6 +140,39 @@ def test_levels_that_are_killed_go_on(ran: Tiny, finished: Tiny, work: str, monk
     assert "1 steps done, 18 done before" in said.out
     assert_same_store(ran.store, finished.store)
     assert "nothing to do" in ran.run().out
+
+
+def test_blocks_of_levels_that_were_killed_are_kept(
+    long: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the state that was killed, those that were done are not done again."""
+    shutil.copytree(long.folder / "scans", tmp_path / "scans")
+    tiny, sound = tiny_of(tmp_path), engine.run_block
+    copied(long.store, tiny.store)
+    as_of_old(tiny.store, "deleted")
+    begun: list[tuple[str, str, int]] = []
+
+    class Killed(BaseException):
+        """Nothing that the engine could catch."""
+
+    def counted(job: engine.BlockJob, most: int) -> engine.BlockReport:
+        begun.append((job.records.folder.parent.name, job.pass_.name, job.number))
+        if [unit for unit, *_ in begun].count("levels-1") > most:
+            raise Killed
+        return sound(job)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "run_block", lambda job: counted(job, 3))
+        with pytest.raises(Killed):
+            tiny.run()
+    done = [block for block in begun if block[0] == "levels-1"][:-1]
+    assert len(done) == 3
+    begun.clear()
+    monkeypatch.setattr(engine, "run_block", lambda job: counted(job, 99))
+    assert tiny.run().code == 0
+    assert {unit for unit, *_ in begun} == {"levels-1"}
+    assert set(done).isdisjoint(begun)
+    assert_same_store(tiny.store, long.store)
 
 
 @pytest.mark.parametrize("work", ["there", "deleted"])

@@ -128,7 +128,7 @@ def test_a_nexus_file_tells_its_sample_and_its_time(tmp_path: Path) -> None:
     assert crackdask("init", tmp_path / "12345.nxs", "-o", tmp_path / "r.toml").code == 0
     state = assert_checked(tmp_path / "r.toml")["states"][0]
     assert (state["voltage"], state["step"], state["cycle"]) == (2.501, "aged", 10)
-    assert state["time"].isoformat() == "2026-03-14T09:26:53"
+    assert state["time"].isoformat() == "2026-03-14T09:26:53+01:00"
     text = (tmp_path / "r.toml").read_text()
     assert "from entry/sample/voltage in the file" in text
     assert "from entry/sample/description in the file" in text

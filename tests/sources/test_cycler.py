@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from crackdask.sources.cycler import CyclerRecord, Reading, read_record
 from crackdask.sources.cycler_columns import columns_of
 from crackdask.sources.cycler_curve import MOST_ROWS
 from crackdask.sources.cycler_text import parsed_date
+from tests.support.mpr import write_mpr
 
 TRUE = cell_record(FIVE_STATES)
 TABLE = TRUE.table
@@ -178,9 +180,47 @@ def test_what_is_no_record_is_refused(content: bytes, words: str, tmp_path: Path
         read(tmp_path / "cell.mpt")
 
 
-def test_the_binary_file_of_ec_lab_names_what_reads_it(tmp_path: Path) -> None:
+# ---------------------------------------------------------------- the binary file of EC-Lab
+
+
+@pytest.mark.parametrize("charge", [False, True])
+@pytest.mark.parametrize("version", [0, 2, 3])
+def test_the_binary_file_of_ec_lab_tells_the_same_cell(version: int, charge: bool, tmp_path: Path) -> None:
+    """Written by the tests as the program that reads it expects; no file of an instrument is among them."""
+    pytest.importorskip("galvani", reason="no galvani, which reads .mpr: pip install galvani")
+    record = read(write_mpr(TABLE, tmp_path / "cell.mpr", START, version, charge=charge))
+    assert (record.rows, record.start, record.notes) == (len(TABLE), START, ())
+    np.testing.assert_allclose(record.time, TABLE.time)
+    np.testing.assert_allclose(record.voltage, TABLE.voltage, atol=1e-6)
+    np.testing.assert_allclose(record.current, TABLE.current)
+    assert np.abs(record.charge - TABLE.charge).max() < 1e-3 * np.ptp(TABLE.charge)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "words"),
+    [
+        (lambda data: data[:-300], "unreadable, truncated or corrupt"),
+        (lambda data: data[:80], "unreadable, truncated or corrupt"),
+        (lambda data: b"EC-Lab" + data, r"galvani cannot read it .* export it as text \(\.mpt\)"),
+        (lambda data: data.replace(b"\x0b\x00\x17\x00", b"\xe7\x03\x17\x00"), r"Column ID 999 .* export it as text"),
+        (lambda data: data.replace(b"VMP data  ", b"VMP date  "), r"galvani cannot read it"),
+        (lambda data: b"", r"galvani cannot read it"),
+    ],
+)
+def test_a_binary_file_that_cannot_be_read_is_told(
+    damaged: Callable[[bytes], bytes], words: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("galvani", reason="no galvani, which reads .mpr: pip install galvani")
+    path = write_mpr(TABLE, tmp_path / "cell.mpr", START)
+    path.write_bytes(damaged(path.read_bytes()))
+    with pytest.raises(SourceError, match=words):
+        read(path)
+
+
+def test_without_what_reads_it_the_binary_file_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "galvani", None)
     (tmp_path / "cell.mpr").write_bytes(b"BIO-LOGIC MODULAR FILE\x1a" + bytes(60))
-    with pytest.raises(SourceError, match=r"pip install galvani|unreadable, truncated or corrupt"):
+    with pytest.raises(SourceError, match=r"pip install galvani, or export the file as text"):
         read(tmp_path / "cell.mpr")
 
 
@@ -294,7 +334,7 @@ def test_seconds_since_1970_and_numbers_that_are_no_dates(tmp_path: Path) -> Non
     table = short().rename(columns={"time_s": "timestamp"})
     table["timestamp"] += 1_634_986_944.0
     found = read(saved(table, tmp_path / "c.csv"))
-    assert found.start == datetime(2021, 10, 23, 11, 2, 24)
+    assert found.start == datetime(2021, 10, 23, 11, 2, 24, tzinfo=UTC)
     table["timestamp"] -= 1_634_986_944.0
     with pytest.raises(SourceError, match=r"'timestamp' holds 0\.0, which is no date"):
         read(saved(table, tmp_path / "d.csv"))
