@@ -18,6 +18,7 @@ from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.cycler_runner import recorded
 from crackdask.engine.flattening import flattenings
 from crackdask.engine.grey_levels import onto_reference
+from crackdask.engine.kept_tomograms import kept
 from crackdask.engine.pass_runner import Readable
 from crackdask.engine.reconstruct_runner import reconstructed
 from crackdask.engine.table_writer import WORK_TABLES, flat, ranges
@@ -286,6 +287,7 @@ def _depth_bound(context: RunContext, state: int, particle: int) -> int:
 PERFORM: Mapping[str, Callable[[RunContext, Unit], dict[str, Array]]] = {
     "reconstruct": reconstructed,
     "read": _read,
+    "tomograms": kept,
     "register": _register,
     "grey": _grey,
     "denoise": _denoise,

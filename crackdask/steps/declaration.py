@@ -135,7 +135,7 @@ class Step:
     passes
         Its passes over blocks, as far as they are known before a voxel is read.
     walks
-        What its passes go over: blocks of the stored volume, or slabs of the scan.
+        What its passes go over: blocks of the stored volume, slabs of the scan, or blocks of the scan.
     seconds_per_megavoxel
         On one core of a 2024 server (measured; see tests/benchmarks).
     seconds_per_state
@@ -160,6 +160,6 @@ class Step:
     groups: tuple[str, ...] = ()
     groups_if_any: tuple[str, ...] = ()
     passes: Callable[[Setting], Sequence[Pass]] = no_passes
-    walks: Literal["blocks", "slabs"] = "blocks"
+    walks: Literal["blocks", "slabs", "scan"] = "blocks"
     seconds_per_megavoxel: float = 0.0
     seconds_per_state: float = 0.0

@@ -176,6 +176,9 @@ class ReconstructParams(BaseModel):
         description="attenuation per voxel edge, [lowest, highest], on which tomograms are kept as uint16, one for all "
         "states; float32, of twice the size, if not given",
     )
+    keep: Literal["float16", "float32"] | None = Field(
+        None, description="keep the tomograms in the store, as real numbers of this size; not at all if not given"
+    )
     data: str = Field("auto", min_length=1, description="frames: path in the file, or of another file or folder")
     image_key: str = Field(
         "auto",
@@ -207,9 +210,8 @@ class ReconstructParams(BaseModel):
 
     def deciding(self) -> dict[str, Any]:
         """Return what decides the result, as plain values; what came later is left out where it is not used."""
-        return self.model_dump(
-            mode="json", exclude={name for name in ("window", "phase") if getattr(self, name) is None}
-        )
+        unused = {name for name in ("window", "phase") if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude={"keep", *unused})
 
     @property
     def stored(self) -> str:
