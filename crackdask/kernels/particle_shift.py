@@ -5,6 +5,8 @@ All numbers are whole, so the sums of blocks add up to the same whichever way a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -116,10 +118,27 @@ def _tap(after, z: int, y: int, x: int, wz, wy, wx):  # type: ignore[no-untyped-
     return least, total
 
 
+#: Bits after the point of a stretch.
+STRETCH_BITS = 16
+
+
 @compiled
-def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # type: ignore[no-untyped-def]
+def _stretched(stretch, axis: int, z: int, y: int, x: int) -> int:  # type: ignore[no-untyped-def]
+    """Return by how much further a voxel of a stretched particle lies, in parts, than the particle as a whole."""
+    at = 3 + 3 * axis
+    far = stretch[at] * (PARTS * z - stretch[0]) + stretch[at + 1] * (PARTS * y - stretch[1])
+    far += stretch[at + 2] * (PARTS * x - stretch[2])
+    return (far + (1 << (STRETCH_BITS - 1))) >> STRETCH_BITS
+
+
+@compiled
+def _add_shifted(  # type: ignore[no-untyped-def]
+    label, before, after, ids, starts, stretch, origin, weights, sums
+) -> None:
     """Add each labelled voxel of the particles `ids`; `before` has REACH, `after` 1 more voxel on every side."""
     nz, ny, nx = label.shape
+    oz, oy, ox = np.int64(origin[0]), np.int64(origin[1]), np.int64(origin[2])
+    is_stretched = stretch.shape[0] > 0
     last, row = np.int64(0), np.int64(0)
     for k in range(nz):
         for j in range(ny):
@@ -139,6 +158,14 @@ def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # t
                 if min(min(min(s0, s1), min(s2, s3)), min(min(s4, s5), s)) == 0:  # outside the scan
                     continue
                 back_z, back_y, back_x = -np.int64(starts[row, 0]), -np.int64(starts[row, 1]), -np.int64(starts[row, 2])
+                if is_stretched:
+                    back_z -= _stretched(stretch[row], 0, oz + k, oy + j, ox + i)
+                    back_y -= _stretched(stretch[row], 1, oz + k, oy + j, ox + i)
+                    back_x -= _stretched(stretch[row], 2, oz + k, oy + j, ox + i)
+                    if min(min(back_z, back_y), back_x) < -PARTS * (REACH - 1):
+                        continue
+                    if max(max(back_z, back_y), back_x) >= PARTS * (REACH - 1):
+                        continue
                 least, value = _tap(
                     before, k + REACH - 1 + (back_z >> 3), j + REACH - 1 + (back_y >> 3), i + REACH - 1 + (back_x >> 3),
                     weights[back_z & 7], weights[back_y & 7], weights[back_x & 7],
@@ -152,7 +179,12 @@ def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # t
 
 
 def add_up_shifted(
-    label: NDArray[np.uint32], before: NDArray[np.uint8], after: NDArray[np.uint8], starts: NDArray[np.int8]
+    label: NDArray[np.uint32],
+    before: NDArray[np.uint8],
+    after: NDArray[np.uint8],
+    starts: NDArray[np.int8],
+    stretch: NDArray[np.int64] | None = None,
+    origin: Sequence[int] = (0, 0, 0),
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the labels of a block that have a start, sorted, and their sums from there, (label, sum).
 
@@ -168,11 +200,19 @@ def add_up_shifted(
     starts
         (particle, axis): by how much each is taken to lie further in the second scan, in parts of a voxel (`PARTS`), at
         most `FARTHEST_TRIED` voxels; those of label 1 first. `NO_START` leaves a particle out.
+    stretch
+        (particle, 12), where resampling stretched the second scan and the particles did not follow: a place that lies
+        further by the start alone, (axis) in parts of a voxel, and by how much further voxels beside it lie, (axis,
+        axis) in 1 / 2^`STRETCH_BITS`. None, or of no particle, where nothing is stretched.
+    origin
+        First voxel of the block in the volume that these places are told in.
     """
     ids = distinct(label).astype(np.int64)
     ids = ids[starts[ids - 1, 0] != NO_START]
     sums = np.zeros((ids.size, SUMS), np.int64)
-    _add_shifted(label, before, after, ids, np.ascontiguousarray(starts[ids - 1]), _WEIGHTS, sums)
+    own = np.zeros((0, 12), np.int64) if stretch is None or not len(stretch) else np.ascontiguousarray(stretch[ids - 1])
+    first = np.array(origin, np.int64)
+    _add_shifted(label, before, after, ids, np.ascontiguousarray(starts[ids - 1]), own, first, _WEIGHTS, sums)
     return ids, sums
 
 

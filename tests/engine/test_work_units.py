@@ -317,9 +317,9 @@ PINNED = {
     "transfer-1": "e757a6dad1bc",
     "sharpness-1": "ee5e8863e39d",
     "levels-1": "4ef074133908",
-    "measure-0": "adbe896c3fb1",
-    "measure-1": "5656bb23b354",
-    "track-0": "2b5a173f0d92",
+    "measure-0": "0747196014fd",
+    "measure-1": "473f655f6e2e",
+    "track-0": "2955e72c4a2e",
 }
 
 
