@@ -134,7 +134,7 @@ def _unit(step: Step, state: int, recipe: Recipe, sections: Mapping[str, Any], o
     states = {Of.ITSELF: (state,), Of.REFERENCE: (reference,), Of.BEFORE: (before,), Of.ALL: tuple(order)}
     needs = dict.fromkeys(
         labelled_by(s, reference) if name == LABELLING else UnitKey(name, s)
-        for name, which in step.needs
+        for name, which in (step.needs if step.needs_in(sections, state == reference) else ())
         for s in states[which]
     )
     for each in [key, *(each for each in needs if not REGISTRY[each.step].asked(sections, each.state == reference))]:

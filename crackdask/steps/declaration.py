@@ -126,6 +126,8 @@ class Step:
         Volumes: those that other units wrote, of which state; those that outlive the unit; those that only it reads.
     reads_in
         Tells whether it reads its volumes, from the recipe's sections and whether the state is the reference.
+    needs_in
+        Tells in the same way whether it uses tables of other units.
     aliases
         What its passes call volumes of another name.
     groups
@@ -156,6 +158,7 @@ class Step:
     writes: Mapping[str, Volume] = field(default_factory=dict)
     internal: Mapping[str, Volume] = field(default_factory=dict)
     reads_in: Callable[[Mapping[str, Any], bool], bool] = always
+    needs_in: Callable[[Mapping[str, Any], bool], bool] = always
     aliases: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     groups_if_any: tuple[str, ...] = ()

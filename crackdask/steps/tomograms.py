@@ -16,23 +16,27 @@ from crackdask.schema import KEPT_TOMOGRAMS, TOMOGRAMS
 from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 
+Window = tuple[float, float] | None
 
-def passes(params: ReconstructParams, *, made: bool) -> tuple[Pass, ...]:
+
+def passes(params: ReconstructParams, window: Window, *, made: bool) -> tuple[Pass, ...]:
     """Return the step as passes: `raw` to the array of kept tomograms.
 
     Parameters
     ----------
     params
-        The recipe's section: how tomograms are kept, and the window whose levels `raw` holds, if any.
+        The recipe's section.
+    window
+        Attenuation of the first and last level where `raw` holds levels; None where it holds attenuations.
     made
         Whether the state was reconstructed; what was a tomogram already has a scale of its own, and is kept as NaN.
     """
     kind = str(params.keep)
-    kernel = partial(_attenuations, params.window, kind) if made else partial(_nothing, kind)
+    kernel = partial(_attenuations, window, kind) if made else partial(_nothing, kind)
     return (Pass(TOMOGRAMS, kernel, {"raw": 0} if made else {}, {KEPT_TOMOGRAMS: kind}),)
 
 
-def _attenuations(window: tuple[float, float] | None, kind: str, block: Block) -> Result:
+def _attenuations(window: Window, kind: str, block: Block) -> Result:
     """Return attenuations; none is beyond what float16 can be, for a whole ray takes less than a hundred of them."""
     raw = block.read("raw")
     if window is not None:
@@ -51,7 +55,7 @@ def _asked(parameters: Any, is_reference: bool) -> bool:
 
 
 def _planned(setting: Setting) -> tuple[Pass, ...]:
-    return passes(setting.parameters["reconstruct"], made=True) if _asked(setting.parameters, True) else ()
+    return passes(setting.parameters["reconstruct"], None, made=True) if _asked(setting.parameters, True) else ()
 
 
 STEP = Step(

@@ -248,7 +248,8 @@ def test_a_drafted_recipe_reconstructs(folder: Path, tmp_path: Path) -> None:
     said = crackdask_command("init", folder / "scans", "-o", tmp_path / "recipe.toml")
     assert said.code == 0, said.err
     text = (tmp_path / "recipe.toml").read_text()
-    assert "\n[reconstruct]\n# angles = [0.0, 180.0]" in text
+    assert '\n[reconstruct]\nwindow = "auto"' in text
+    assert "\n# angles = [0.0, 180.0]" in text
     assert "from 121 projections" in text
     fill_in(tmp_path / "recipe.toml")
     checked = crackdask_command("check", tmp_path / "recipe.toml")
