@@ -34,7 +34,8 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
 
     Only the slices that are asked for are made, and for each slab of some rows these rows of all frames are read. A
     whole scan is better left to a run, which reads each frame once. With `center` = "auto" a search in five rows comes
-    first, so give the number that it found for more than one look. With `phase` every projection is read and filtered.
+    first, and with `window` = "auto" a look at five slices (a run: those of its reference for all states), so give
+    the numbers that they found for more than one look. With `phase` every projection is read and filtered.
 
     Parameters
     ----------
@@ -68,18 +69,22 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
         tables["centers"] = given
     first, *made = passes(geometry_of(projections), projections.recorded.dtype, params, given)
     if params.phase is None:
-        volumes, _ = lazy_passes(made, {"sinograms": _sinograms(projections.recorded, decided)}, tables)
+        volumes, made_of = lazy_passes(made, {"sinograms": _sinograms(projections.recorded, decided)}, tables)
     else:  # every projection is filtered whole
-        volumes, _ = lazy_passes([first, *made], {"frames": _frames(projections.recorded, decided)}, tables)
-    attrs = {**TOMOGRAM.attributes, **_packed(params)}
+        volumes, made_of = lazy_passes([first, *made], {"frames": _frames(projections.recorded, decided)}, tables)
+    window = params.window
+    if window == "auto":
+        low, high = made_of["window"].compute().tolist()
+        window = low, high
+    attrs = {**TOMOGRAM.attributes, **_packed(window)}
     return xr.DataArray(volumes["tomogram"], dims=SPATIAL, name="tomogram", attrs=attrs)
 
 
-def _packed(params: ReconstructParams) -> dict[str, float]:
+def _packed(window: tuple[float, float] | None) -> dict[str, float]:
     """Return how levels are turned into attenuation, by the names that the CF conventions have for it."""
-    if params.window is None:
+    if window is None:
         return {}
-    low, high = params.window
+    low, high = window
     return {"scale_factor": (high - low) / LAST, "add_offset": low}
 
 

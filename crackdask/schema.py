@@ -14,6 +14,7 @@ VOLUME = ("state", *SPATIAL)
 STEPS = (
     "reconstruct",
     "read",
+    "tomograms",
     "register",
     "grey",
     "denoise",
@@ -30,6 +31,12 @@ GREY_LEVELS = 256
 OUTSIDE = 0  # grey level of voxels outside the scan
 #: What the coarser levels of the volumes are called together, as something that a step writes.
 LEVELS = "levels"
+#: Tomograms that are kept as they were reconstructed: what the step, its volume and their group are called.
+TOMOGRAMS = "tomograms"
+#: The array that holds them, as seen from the store.
+KEPT_TOMOGRAMS = f"{TOMOGRAMS}/attenuation"
+#: Groups of the store whose arrays hold voxels of each state.
+VOXEL_GROUPS = ("volumes", LEVELS, "labels", TOMOGRAMS)
 #: The labels under the name by which readers of OME-Zarr look for them; no voxels of its own where a disk has links.
 LABEL_IMAGE = "labels/particle/0/label"
 
@@ -50,9 +57,11 @@ def written_as(array: str) -> str:
 
     >>> written_as("volumes/grey"), written_as("levels/2/grey"), written_as("labels/particle/1/label")
     ('grey', 'levels', 'levels')
+    >>> written_as(KEPT_TOMOGRAMS)
+    'tomograms'
     """
     group, _, name = array.partition("/")
-    return name if group == "volumes" else LEVELS
+    return name if group == "volumes" else TOMOGRAMS if group == TOMOGRAMS else LEVELS
 
 
 @dataclass(frozen=True, order=True)
@@ -292,6 +301,11 @@ ELECTROCHEMISTRY = {
 }
 #: A tomogram that is made of projections.
 TOMOGRAM = Variable("float32", SPATIAL, "1/voxel", "attenuation per voxel edge")
+#: Those that a store keeps, of float16 or float32 as the recipe says.
+ATTENUATION = Variable(
+    "float32", VOLUME, "1/voxel",
+    "attenuation per voxel edge, in the frame of each scan; NaN in states that were tomograms already",
+)  # fmt: skip
 #: Coordinates of the lattice of displacements.
 LATTICE_COORDINATES = {
     "lattice_z": Variable("float64", ("lattice_z",), "um", "position of lattice nodes along z"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil, prod
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOption, RecipePath, WorkersOption
 from crackdask.clocks import spoken
 from crackdask.cluster.worker_settings import check_memory
-from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate
+from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate, kept_bytes
 from crackdask.engine.cycler import Cycler
 from crackdask.engine.run_times import learned, likeness, remembered
 from crackdask.engine.scans import Scans, ScansError
@@ -89,6 +90,7 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
             if (most := max(projected, key=lambda each: each.sinogram_bytes + each.tomogram_bytes, default=None))
             else []
         ),
+        *_kept(scans, plan),
         ["store", f"about {size(cost.store_bytes)}, {cost.files} files a state{_sharded(recipe)}, and tables"],
         ["work folder, at most", f"about {size(cost.work_bytes)}"],
         ["likely time", f"{duration(seconds)} on {workers} worker{'s' * (workers > 1)}{by}"],
@@ -99,6 +101,13 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
     for words in scans.doubts():
         notice(words)
     out.print("\nthe recipe is valid")
+
+
+def _kept(scans: Scans, plan: Plan) -> Iterator[list[str]]:
+    """Yield what the tomograms take that the store keeps."""
+    kept = kept_bytes(scans.recipe) * prod(plan.slabs.shape)
+    if kept and scans.projected and scans.recipe.reconstruct:
+        yield ["tomograms kept", f"about {size(ceil(kept))} a state, {scans.recipe.reconstruct.keep}, in the store"]
 
 
 def _sharded(recipe: Recipe) -> str:

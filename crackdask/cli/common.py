@@ -37,7 +37,7 @@ COMMANDS = {
     "cracks": "Measure the cracks of every particle, and add them to the store as the table `cracks`.",
     "report": "Write the report: one page (HTML) with a summary and the figures, and the numbers behind each (CSV).",
     "explore": "Look at a store in a browser: any plane and state, every particle with its numbers. Ctrl-C ends it.",
-    "export": "Write results for other tools: tables, labels as TIFF, properties as OME-Zarr images.",
+    "export": "Write results for other tools: tables, labels and tomograms as TIFF, properties as OME-Zarr images.",
 }
 
 

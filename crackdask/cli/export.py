@@ -14,7 +14,7 @@ from crackdask.cli.common import app, beside, connected, err, examples, out
 from crackdask.cli.console import Display
 from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOptions, StoreName, expanded, on_disk, starting
-from crackdask.export import FORMATS, TABLES, PaintError, export_labels, export_tables, property_of
+from crackdask.export import FORMATS, TABLES, PaintError, export_labels, export_tables, export_tomograms, property_of
 from crackdask.export import paint as paint_image
 from crackdask.export.paint import PAINT_BYTES
 from crackdask.storage.locations import Place, place
@@ -54,6 +54,10 @@ Tables = Annotated[
     ),
 ]
 Labels = Annotated[bool, typer.Option("--labels", help="The labels, as 16-bit TIFF slices.", rich_help_panel=_IMAGES)]
+Tomograms = Annotated[
+    bool,
+    typer.Option("--tomograms", help="Tomograms that the store keeps, as 32-bit TIFF slices.", rich_help_panel=_IMAGES),
+]
 Properties = Annotated[
     list[str] | None,
     typer.Option(
@@ -91,20 +95,21 @@ def export(
     kind: Formats = None,
     table: Tables = None,
     labels: Labels = False,
+    tomograms: Tomograms = False,
     paint: Properties = None,
     background: Background = float("nan"),
 ) -> None:
-    """Write results for other tools: tables, labels as TIFF, properties as OME-Zarr images.
+    """Write results for other tools: tables, labels and tomograms as TIFF, properties as OME-Zarr images.
 
-    Tables are written where they are asked for (--table, --format), or where neither --labels nor --paint is.
+    Tables are written where they are asked for (--table, --format), or where no image is.
     Only --paint needs workers.
     """
     where = place(store)
     folder = to or beside(where, "export")
-    if labels:
-        for path in export_labels(where, folder):
+    for asked, write in ((labels, export_labels), (tomograms, export_tomograms)):
+        for path in write(where, folder) if asked else ():
             out.print(escape(str(path)))
-    if table or kind or not (labels or paint):
+    if table or kind or not (labels or tomograms or paint):
         _tables(where, folder, table or (), kind or ())
     if paint:
         _paint(where, paint, folder, background, options)

@@ -19,7 +19,7 @@ from crackdask.engine.projection_costs import Projected
 from crackdask.engine.work_units import stored_volumes, units
 from crackdask.grid import Grid, Triple, check_single_writer, coarser
 from crackdask.recipe.recipe import Recipe, RecipeError
-from crackdask.schema import LEVELS
+from crackdask.schema import LEVELS, TOMOGRAMS
 from crackdask.steps.declaration import Setting, Step
 from crackdask.steps.levels import block_bytes
 from crackdask.steps.local_motion import tile_bytes
@@ -34,6 +34,8 @@ BASE_BYTES = 320 * 2**20
 KEPT_BYTES = 96 * 2**20
 #: Voxels by which the window of a block is wider along an axis where a field of displacements differs within the block.
 BENT = 16
+#: Of the bytes of a tomogram's real numbers, what is left of them after compression.
+KEPT_SHARE = 0.9
 #: Edge of the largest block that is chosen by itself; larger ones gain nothing.
 LARGEST_BLOCK = 256
 
@@ -69,6 +71,15 @@ class Plan:
     chunk: Triple
     raw_chunk: Triple
     costs: tuple[PassCost, ...]
+
+    @property
+    def scan_blocks(self) -> Grid:
+        """Blocks of a whole scan."""
+        return Grid(self.slabs.shape, self.grid.block)
+
+    def walked(self, step: Step) -> Grid:
+        """Return what the passes of a step go over."""
+        return {"blocks": self.grid, "slabs": self.slabs, "scan": self.scan_blocks}[step.walks]
 
     @property
     def peak(self) -> PassCost:
@@ -231,18 +242,20 @@ def estimate(
     """Return what the whole run takes: bytes, tasks and a likely time; `projected` are the states of projections."""
     states = len(recipe.states)
     voxels, scan = prod(plan.grid.shape), prod(plan.slabs.shape)
+    kept = kept_bytes(recipe)
     per_step: dict[str, int] = {}
     for name, _ in passes_by_step(recipe, plan.slabs.shape, dtype):
         per_step[name] = per_step.get(name, 0) + 1
     tasks, seconds = 0, 0.0
     for unit in units(recipe):
-        step, slabs = REGISTRY[unit.step], REGISTRY[unit.step].walks == "slabs"
-        tasks += per_step.get(step.name, 0) * len(plan.slabs if slabs else plan.grid)
+        step = REGISTRY[unit.step]
+        walked = plan.walked(step)
+        tasks += per_step.get(step.name, 0) * len(walked)
         tasks += sum(map(len, plan.levels)) * (step.name == LEVELS)
-        seconds += step.seconds_per_megavoxel * (scan if slabs else voxels) / 1e6
+        seconds += step.seconds_per_megavoxel * prod(walked.shape) / 1e6
         seconds += step.seconds_per_state * (unit.state != recipe.reference)
     seconds += sum(each.seconds for each in projected)
-    stored = _disk_bytes(stored_volumes(recipe)) * voxels * states
+    stored = _disk_bytes(stored_volumes(recipe)) * voxels * states + kept * scan * len(projected)
     # While a state is carried on, the next one is denoised and masked (`work_units.AHEAD`).
     # While a tomogram is read, the next state is sorted to sinograms and reconstructed.
     made = max((each.sinogram_bytes + 2 * each.tomogram_bytes for each in projected), default=0)
@@ -261,12 +274,20 @@ def estimate(
 
 def _files(recipe: Recipe, plan: Plan) -> int:
     """Return how many files hold a state's volumes and their coarser levels, of grey levels and of labels."""
-    layout = VolumeLayout(recipe.compute.chunk, recipe.compute.shard)
-    files = len(stored_volumes(recipe)) * len(Grid(plan.grid.shape, layout.shard or layout.chunk))
+    layout, stored = VolumeLayout(recipe.compute.chunk, recipe.compute.shard), stored_volumes(recipe)
+    files = (len(stored) - (TOMOGRAMS in stored)) * len(Grid(plan.grid.shape, layout.shard or layout.chunk))
+    if TOMOGRAMS in stored:
+        files += len(Grid(plan.slabs.shape, layout.shard or layout.chunk))
     for grid in plan.levels:
         cut = level_layout(layout, grid.shape)
         files += 2 * len(Grid(grid.shape, cut.shard or cut.chunk))
     return files
+
+
+def kept_bytes(recipe: Recipe) -> float:
+    """Return the bytes on disk of a voxel of a tomogram that is kept."""
+    params = recipe.reconstruct
+    return 0.0 if params is None or params.keep is None else KEPT_SHARE * np.dtype(params.keep).itemsize
 
 
 def _disk_bytes(volumes: Iterable[str]) -> float:

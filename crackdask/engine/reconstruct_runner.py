@@ -58,7 +58,10 @@ def reconstructed(context: RunContext, unit: Unit) -> dict[str, Array]:
     given = given_centers(params.axes(len(context.recipe.states))[unit.state], projections)
     if given is not None:
         looked_up["centers"] = given
-    made = passes(geometry_of(projections), frames.dtype, params, given)
+    window = None
+    if params.window == "auto" and unit.state != context.recipe.reference:
+        window = looked_up["window"] = context.result("reconstruct")["window"]
+    made = passes(geometry_of(projections), frames.dtype, params, given, window)
     try:
         tables = context.passes(unit, made, {"frames": WholeFrames(frames)}, looked_up)
     except CenterNotFoundError as error:

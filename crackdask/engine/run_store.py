@@ -16,6 +16,7 @@ from crackdask.engine import cell_renewal, growth
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
 from crackdask.engine.growth import is_longer
+from crackdask.engine.kept_tomograms import make_room as make_room_for_tomograms
 from crackdask.engine.level_writer import layout_of, make_room
 from crackdask.engine.soundness import GROUP, Damage, has_levels, look
 from crackdask.engine.work_units import stored_volumes
@@ -26,7 +27,7 @@ from crackdask.steps.registry import GROUPS, GROUPS_IF_ANY, KEPT_ON_REQUEST
 from crackdask.storage.locations import Place, names, remove
 from crackdask.store import root, seals
 from crackdask.store.arrays import VolumeLayout
-from crackdask.store.create import COORDINATES, add_coordinates, add_volumes, create
+from crackdask.store.create import add_coordinates, add_volumes, coordinate_folders, create
 from crackdask.store.levels import image
 from crackdask.store.root import StoreError
 
@@ -94,9 +95,9 @@ class RunStore:
             self._work.start_anew()  # it may tell of a store that was removed or renamed
             create(self._path, self._context.axes, self._volumes(), self._layout(), self._facts())
             self.keep_root()
+        make_room_for_tomograms(self._context)
         if seals.load(self._path, seals.COORDINATES) is None:
-            folders = [f"volumes/{name}/c" for name in COORDINATES]
-            seals.keep(self._path, seals.COORDINATES, [seals.seals_of(self._path, folders)])
+            seals.keep(self._path, seals.COORDINATES, [seals.seals_of(self._path, coordinate_folders())])
         return vouched
 
     def mark(self, *, complete: bool) -> None:
@@ -145,6 +146,8 @@ class RunStore:
                 remove(self._path / name)
             elif name in KEPT_ON_REQUEST:
                 remove(self._path / "volumes" / name)
+            elif name == schema.TOMOGRAMS:
+                remove(self._path / name)
             elif name == schema.LEVELS:  # what is left of them is no group that could be told of
                 for group in seals.LEVEL_GROUPS:
                     remove(self._path / group)

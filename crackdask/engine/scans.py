@@ -224,6 +224,7 @@ def _wrong_together(recipe: Recipe, opened: Sequence[Source | None]) -> list[str
         )
     looks: list[Callable[[], object]] = [partial(refuse_one_twice, recipe, opened)]
     looks += [partial(_can_be_filled, recipe, scans)] if scans else []
+    looks += [partial(_are_on_one_window, recipe, opened)]
     looks += [partial(recipe.crop_of, shape) for shape in shapes if len(shapes) == 1]
     for look in looks:
         try:
@@ -231,6 +232,18 @@ def _wrong_together(recipe: Recipe, opened: Sequence[Source | None]) -> list[str
         except RecipeError as error:
             lines.append(str(error))
     return lines
+
+
+def _are_on_one_window(recipe: Recipe, opened: Sequence[Source | None]) -> None:
+    """Raise if a window is to be made of the reference for states of which one was a tomogram already."""
+    if recipe.reconstruct is None or recipe.reconstruct.window != "auto":
+        return
+    for state, scan in zip(recipe.states, opened, strict=True):
+        if scan is not None and not isinstance(scan, Projections):
+            raise RecipeError(
+                f'reconstruct.window: "auto" is one window for states of projections, and {state.name!r} is a tomogram '
+                "already, on a scale of its own; leave window out, or give two attenuations per voxel edge"
+            )
 
 
 def _can_be_filled(recipe: Recipe, scans: Sequence[Source]) -> None:

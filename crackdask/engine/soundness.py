@@ -16,13 +16,13 @@ import zarr
 from crackdask.engine import growth
 from crackdask.engine.work_units import Unit, stored_volumes, units
 from crackdask.recipe.recipe import Recipe
-from crackdask.schema import LEVELS, UnitKey
+from crackdask.schema import KEPT_TOMOGRAMS, LEVELS, TOMOGRAMS, UnitKey
 from crackdask.schema import VOLUMES as EVERY
 from crackdask.steps.registry import GROUPS, GROUPS_IF_ANY, KEPT_ON_REQUEST, REGISTRY
 from crackdask.storage.locations import Place, zarr_at
 from crackdask.store import seals
 from crackdask.store.checked import WHOLE, layout
-from crackdask.store.create import COORDINATES
+from crackdask.store.create import coordinate_folders
 from crackdask.store.levels import level_arrays
 from crackdask.store.metadata import unlike
 from crackdask.store.root import attributes
@@ -77,8 +77,7 @@ def look(path: Place, recipe: Recipe, *, chunks: bool = True) -> Damage:
             reason = next(_strays(path, unit, [array for name in wrote for array in arrays[name]], whole), None)
         if reason:
             spoilt[unit.key] = reason
-    folders = [f"volumes/{name}/c" for name in COORDINATES]
-    if chunks and GROUP not in gone and (stray := seals.stray(path, folders, seals.COORDINATES)):
+    if chunks and GROUP not in gone and (stray := seals.stray(path, coordinate_folders(), seals.COORDINATES)):
         gone[GROUP] = f"{path}/volumes: damaged on the disk or by a copy ({stray})"
     return Damage(gone, spoilt)
 
@@ -91,6 +90,8 @@ def has_levels(facts: Mapping[str, Any]) -> bool:
 
 def arrays_of(path: Place, volume: str, shape: Sequence[int]) -> list[str]:
     """Return the arrays of a store that hold what a step writes as a volume; `shape` is that of the whole."""
+    if volume == TOMOGRAMS:
+        return [KEPT_TOMOGRAMS]
     if volume != LEVELS:
         return [f"volumes/{volume}"]
     z, y, x = shape
@@ -102,11 +103,20 @@ def _gone(path: Place, arrays: Mapping[str, list[str]]) -> dict[str, str]:
     gone = {name: f"{path}/{array} is gone" for name in arrays for array in arrays[name] if not _is_node(path / array)}
     gone |= {name: f"{path}/{name} is gone" for name in GROUPS if not _is_node(path / name)}
     for name, reason in unlike(path):
-        group, _, array = name.partition("/")
-        what = LEVELS if group in seals.LEVEL_GROUPS else group if group != GROUP or array not in EVERY else array
+        what = _made_as(name)
         if what in (GROUP, *arrays, *GROUPS, *GROUPS_IF_ANY):
             gone.setdefault(what, f"{path}/{name}/zarr.json {reason}")
     return gone
+
+
+def _made_as(name: str) -> str:
+    """Return what is made anew where a group or an array of a store is damaged."""
+    group, _, array = name.partition("/")
+    if group in seals.LEVEL_GROUPS:
+        return LEVELS
+    if group == TOMOGRAMS:
+        return TOMOGRAMS if name == KEPT_TOMOGRAMS else GROUP
+    return group if group != GROUP or array not in EVERY else array
 
 
 def _is_node(place: Place) -> bool:
@@ -140,7 +150,7 @@ def verify(path: Place) -> Iterator[tuple[str, str]]:
     One chunk is in memory at a time.
     """
     facts = attributes(path)
-    volumes = [f"volumes/{name}/c" for name in (*COORDINATES, *EVERY)]
+    volumes = [*coordinate_folders(), *(f"volumes/{name}/c" for name in EVERY), f"{KEPT_TOMOGRAMS}/c"]
     levels = (
         [f"{array}/c" for array in arrays_of(path, LEVELS, facts["identity"]["shape"])] if has_levels(facts) else []
     )

@@ -18,7 +18,8 @@ from crackdask.engine.context import ResultError, RunContext
 from crackdask.engine.cycler_runner import recorded
 from crackdask.engine.flattening import flattenings
 from crackdask.engine.grey_levels import onto_reference
-from crackdask.engine.pass_runner import Readable
+from crackdask.engine.kept_tomograms import kept
+from crackdask.engine.particle_shifts import shifts
 from crackdask.engine.reconstruct_runner import reconstructed
 from crackdask.engine.table_writer import WORK_TABLES, flat, ranges
 from crackdask.engine.track_runner import tracked
@@ -39,7 +40,6 @@ from crackdask.steps.mask import threshold_of
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.measure import passes_in_ranges as measure_passes
 from crackdask.steps.noise import noise_passes
-from crackdask.steps.particle_motion import AGAIN, ParticleShifts, passes_again
 from crackdask.steps.particle_motion import passes as shift_passes
 from crackdask.steps.read import histogram_of, levels
 from crackdask.steps.read import passes as read_passes
@@ -252,22 +252,11 @@ def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
         return kept
     inputs["reference_grey"] = context.volume("grey", recipe.reference)
     first = context.passes(unit, shift_passes(context.particles), inputs)
-    return kept | {"shifts": _shifts(context, unit, inputs, first["shift_sums"], tables["corners"])}
+    return kept | {"shifts": shifts(context, unit, inputs, first["shift_sums"], tables["corners"])}
 
 
 def _put_tables(work: Work, state: int, ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
     work.put_part(WORK_TABLES, state, ids.start, flat(groups))
-
-
-def _shifts(context: RunContext, unit: Unit, inputs: Mapping[str, Readable], sums: Array, corners: Array) -> Array:
-    """Return by how much particles lie further than in the reference; those that moved far are looked for again."""
-    shifts = ParticleShifts.first(sums)
-    for turn in range(AGAIN):
-        if shifts.is_settled:
-            break
-        found = context.passes(unit, passes_again(context.particles, turn), inputs, shifts.tried(corners))
-        shifts = shifts.again(found["shift_rest"])
-    return shifts.found
 
 
 def _depth_bound(context: RunContext, state: int, particle: int) -> int:
@@ -285,6 +274,7 @@ def _depth_bound(context: RunContext, state: int, particle: int) -> int:
 PERFORM: Mapping[str, Callable[[RunContext, Unit], dict[str, Array]]] = {
     "reconstruct": reconstructed,
     "read": _read,
+    "tomograms": kept,
     "register": _register,
     "grey": _grey,
     "denoise": _denoise,

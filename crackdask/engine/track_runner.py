@@ -19,6 +19,7 @@ from crackdask.engine.context import RunContext
 from crackdask.engine.cycler_runner import as_stored as record_as_stored
 from crackdask.engine.flattening import across_scans
 from crackdask.engine.grey_levels import grey_scales, phases
+from crackdask.engine.particle_shifts import places_of
 from crackdask.engine.reconstruct_runner import as_stored
 from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges, write_electrochemistry
 from crackdask.engine.work_units import Unit, units
@@ -43,7 +44,7 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     context.progress.begin(unit.key, "tables", 0, len(states))
     writer = TableWriter(context.path, context.axes, particles, widest)
     seen = {name: np.zeros((len(states), particles), schema.PARTICLES[name].dtype) for name in _FOLLOWED}
-    start = _places(context, context.recipe.reference)
+    start = places_of(context, context.recipe.reference)
     for s in states:
         motion = _motion(context, unit, s, start, transforms[s], measured[s])
         for ids in ranges(particles):
@@ -126,7 +127,7 @@ def _motion(
     That is told by what two steps left of the state.
     """
     edges, reference = np.array(context.recipe.experiment.voxel_um), context.recipe.reference
-    (before, whole), (after, still_whole) = start, start if state == reference else _places(context, state)
+    (before, whole), (after, still_whole) = start, start if state == reference else places_of(context, state)
     field, doubt = StoredField.of(registered), 0.0
     if state != reference:
         after = likely(before, after, measured["shifts"])
@@ -137,18 +138,6 @@ def _motion(
     gained, error = strain(field, registered["matrix"], before, moved, whole & still_whole, doubt, apply)
     along = {f"displacement_{axis}_um": moved[:, k] * edges[k] for k, axis in enumerate("zyx")}
     return {**along, "volumetric_strain": gained, "volumetric_strain_error": error}
-
-
-def _places(context: RunContext, state: int) -> tuple[Array, Array]:
-    """Return where all particles lie in a state, (particle, axis) as voxel indices, and which are whole there."""
-    edges = np.array(context.recipe.experiment.voxel_um)
-    places, whole = np.empty((context.particles, 3)), np.empty(context.particles, bool)
-    for ids in ranges(context.particles):
-        columns = nested(context.work.part(WORK_TABLES, state, ids.start))["particles"]
-        rows = slice(ids.start - 1, ids.stop - 1)
-        places[rows] = np.stack([columns[f"centroid_{axis}_um"] for axis in "zyx"], axis=1) / edges - 0.5
-        whole[rows] = (columns["touches_border"] == 0) & (columns["touches_invalid"] == 0)
-    return places, whole
 
 
 def _tracked_greys(context: RunContext, tracked: Array) -> Array:

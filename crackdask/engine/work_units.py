@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crackdask.recipe.recipe import Recipe
-from crackdask.schema import STEPS, UnitKey
+from crackdask.schema import STEPS, TOMOGRAMS, UnitKey
 from crackdask.steps.declaration import LABELLING, Of, Stage, Step
 from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY, STORED, of_stage
 
@@ -69,7 +69,9 @@ class Unit:
 
 def stored_volumes(recipe: Recipe) -> tuple[str, ...]:
     """Return the volumes that a recipe asks for in the store; what else is made lies in the work folder."""
-    return (*STORED, *(KEPT_ON_REQUEST if recipe.compute.keep_intermediate else ()))
+    kept = recipe.reconstruct is not None and recipe.reconstruct.keep is not None
+    stored = STORED if kept else tuple(name for name in STORED if name != TOMOGRAMS)
+    return (*stored, *(KEPT_ON_REQUEST if recipe.compute.keep_intermediate else ()))
 
 
 def states_in_order(count: int, reference: int) -> list[int]:
@@ -132,7 +134,7 @@ def _unit(step: Step, state: int, recipe: Recipe, sections: Mapping[str, Any], o
     states = {Of.ITSELF: (state,), Of.REFERENCE: (reference,), Of.BEFORE: (before,), Of.ALL: tuple(order)}
     needs = dict.fromkeys(
         labelled_by(s, reference) if name == LABELLING else UnitKey(name, s)
-        for name, which in step.needs
+        for name, which in (step.needs if step.needs_in(sections, state == reference) else ())
         for s in states[which]
     )
     for each in [key, *(each for each in needs if not REGISTRY[each.step].asked(sections, each.state == reference))]:

@@ -5,6 +5,8 @@ All numbers are whole, so the sums of blocks add up to the same whichever way a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -113,15 +115,38 @@ def _lines(before, z: int, y: int, x: int, wz, wy, total, least) -> None:  # typ
                 least[c] = min(least[c], line[c])
 
 
+#: Bits after the point of a stretch.
+STRETCH_BITS = 16
+
+
 @compiled
-def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # type: ignore[no-untyped-def]
+def _stretched(stretch, axis: int, z: int, y: int, x: int) -> int:  # type: ignore[no-untyped-def]
+    """Return by how much further a voxel of a stretched particle lies, in parts, than the particle as a whole."""
+    at = 3 + 3 * axis
+    far = stretch[at] * (PARTS * z - stretch[0]) + stretch[at + 1] * (PARTS * y - stretch[1])
+    far += stretch[at + 2] * (PARTS * x - stretch[2])
+    return (far + (1 << (STRETCH_BITS - 1))) >> STRETCH_BITS
+
+
+@compiled
+def _is_beyond(z: int, y: int, x: int) -> bool:
+    """Tell whether a place, in parts of a voxel from a voxel, lies where `before` does not reach."""
+    return min(min(z, y), x) < -PARTS * (REACH - 1) or max(max(z, y), x) >= PARTS * (REACH - 1)
+
+
+@compiled
+def _add_shifted(  # type: ignore[no-untyped-def]
+    label, before, after, ids, starts, stretch, origin, weights, sums
+) -> None:
     """Add each labelled voxel of the particles `ids`; `before` has REACH, `after` 1 more voxel on every side.
 
     Of the 64 voxels of `before` around a place all but four are those of the next place too: lines are added up once
-    for a run of voxels.
+    for a run of voxels, unless each of them lies further than the one before.
     """
     nz, ny, nx = label.shape
     total, least = np.empty(nx + 3, np.int32), np.empty(nx + 3, np.uint8)
+    oz, oy, ox = np.int64(origin[0]), np.int64(origin[1]), np.int64(origin[2])
+    is_stretched = stretch.shape[0] > 0
     last, row = np.int64(0), np.int64(0)
     for k in range(nz):
         for j in range(ny):
@@ -138,11 +163,12 @@ def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # t
                 if row == ids.size or ids[row] != own:
                     continue
                 back_z, back_y, back_x = -np.int64(starts[row, 0]), -np.int64(starts[row, 1]), -np.int64(starts[row, 2])
-                _lines(
-                    before, k + REACH - 1 + (back_z >> 3), j + REACH - 1 + (back_y >> 3),
-                    first + REACH - 1 + (back_x >> 3), weights[back_z & 7], weights[back_y & 7],
-                    total[: end - first + 3], least[: end - first + 3],
-                )  # fmt: skip
+                if not is_stretched:
+                    _lines(
+                        before, k + REACH - 1 + (back_z >> 3), j + REACH - 1 + (back_y >> 3),
+                        first + REACH - 1 + (back_x >> 3), weights[back_z & 7], weights[back_y & 7],
+                        total[: end - first + 3], least[: end - first + 3],
+                    )  # fmt: skip
                 wx = weights[back_x & 7]
                 for i in range(first, end):
                     z, y, x, n = k + 1, j + 1, i + 1, i - first
@@ -152,6 +178,17 @@ def _add_shifted(label, before, after, ids, starts, weights, sums) -> None:  # t
                     s4, s5 = np.int64(after[z, y, x - 1]), np.int64(after[z, y, x + 1])
                     if min(min(min(s0, s1), min(s2, s3)), min(min(s4, s5), s)) == 0:  # outside the scan
                         continue
+                    if is_stretched:
+                        far_z = back_z - _stretched(stretch[row], 0, oz + k, oy + j, ox + i)
+                        far_y = back_y - _stretched(stretch[row], 1, oz + k, oy + j, ox + i)
+                        far_x = back_x - _stretched(stretch[row], 2, oz + k, oy + j, ox + i)
+                        if _is_beyond(far_z, far_y, far_x):
+                            continue
+                        n, wx = 0, weights[far_x & 7]
+                        _lines(
+                            before, k + REACH - 1 + (far_z >> 3), j + REACH - 1 + (far_y >> 3),
+                            i + REACH - 1 + (far_x >> 3), weights[far_z & 7], weights[far_y & 7], total[:4], least[:4],
+                        )  # fmt: skip
                     if min(min(least[n], least[n + 1]), min(least[n + 2], least[n + 3])) == 0:
                         continue
                     value = np.int64(0)
@@ -169,6 +206,8 @@ def add_up_shifted(
     after: NDArray[np.uint8],
     ids: NDArray[np.int64],
     starts: NDArray[np.int8],
+    stretch: NDArray[np.int64] | None = None,
+    origin: Sequence[int] = (0, 0, 0),
 ) -> NDArray[np.int64]:
     """Return the sums of some particles of a box from where they are taken to lie, (particle, sum).
 
@@ -186,9 +225,17 @@ def add_up_shifted(
     starts
         (particle, axis): by how much each is taken to lie further in the second scan, in parts of a voxel (`PARTS`), at
         most `FARTHEST_TRIED` voxels.
+    stretch
+        (particle, 12), where resampling stretched the second scan and the particles did not follow: a place that lies
+        further by the start alone, (axis) in parts of a voxel, and by how much further voxels beside it lie, (axis,
+        axis) in 1 / 2^`STRETCH_BITS`. None, or of no particle, where nothing is stretched.
+    origin
+        First voxel of the box in the volume that these places are told in.
     """
     sums = np.zeros((ids.size, SUMS), np.int64)
-    _add_shifted(label, before, after, ids, np.ascontiguousarray(starts), _WEIGHTS, sums)
+    own = np.zeros((0, 12), np.int64) if stretch is None else np.ascontiguousarray(stretch)
+    first = np.array(origin, np.int64)
+    _add_shifted(label, before, after, ids, np.ascontiguousarray(starts), own, first, _WEIGHTS, sums)
     return sums
 
 

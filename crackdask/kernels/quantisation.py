@@ -10,6 +10,8 @@ from crackdask.kernels.compiling import compiled
 
 #: Largest level.
 LAST = 65_535
+#: Share of voxels at either end of a histogram that a window made of it need not hold.
+_RARE = 0.001
 
 
 def quantised(slices: Singles, low: float, high: float) -> tuple[NDArray[np.uint16], Integers]:
@@ -27,6 +29,27 @@ def quantised(slices: Singles, low: float, high: float) -> tuple[NDArray[np.uint
     for row, image in enumerate(slices):
         beyond[row] = _fill(image.reshape(-1), low, LAST / (high - low), levels[row].reshape(-1))
     return levels, beyond
+
+
+def common_range(image: Singles) -> tuple[float, float]:
+    """Return the least and the largest value but for the rarest: values of the image, which no rounding moves.
+
+    >>> common_range(np.arange(2000, dtype=np.float32))
+    (2.0, 1997.0)
+    """
+    rare = int(_RARE * image.size)
+    ends = np.partition(image.reshape(-1), (rare, image.size - 1 - rare))
+    return float(ends[rare]), float(ends[image.size - 1 - rare])
+
+
+def window_over(low: float, high: float) -> tuple[float, float]:
+    """Return a window with as much room on both sides of a range as it is wide: 21 845 levels lie within.
+
+    >>> window_over(0.0, 0.5), window_over(0.25, 0.25)
+    ((-0.5, 1.0), (-0.75, 1.25))
+    """
+    room = (high - low) or 1.0
+    return low - room, high + room
 
 
 @compiled(error_model="numpy")

@@ -203,7 +203,6 @@ def _solve(sums, normal, answer, right, scale, lower) -> bool:  # type: ignore[n
         answer[a] = value / lower[a, a]
     for a in range(5):
         answer[a] /= scale[a]
-    for a in range(5):
         if not abs(answer[a]) < np.inf:
             return False
     return answer[3] > 0.0
@@ -328,10 +327,9 @@ def fit_shift(
         The template, and its voxels that count.
     moving, valid
         The same place and `margin` + 1 more voxels on every side, of which `runaway` and 3 are looked at.
-    margin
-        See `moving`.
-    rounds, settled, runaway
-        Most steps; a step shorter than `settled` voxels is the last; further off than `runaway` none is believed.
+    margin, rounds, settled, runaway
+        See `moving`; most steps; a step shorter than `settled` voxels is the last; further off than `runaway` none is
+        believed.
 
     Returns
     -------

@@ -126,6 +126,8 @@ class Step:
         Volumes: those that other units wrote, of which state; those that outlive the unit; those that only it reads.
     reads_in
         Tells whether it reads its volumes, from the recipe's sections and whether the state is the reference.
+    needs_in
+        Tells in the same way whether it uses tables of other units.
     aliases
         What its passes call volumes of another name.
     groups
@@ -135,7 +137,7 @@ class Step:
     passes
         Its passes over blocks, as far as they are known before a voxel is read.
     walks
-        What its passes go over: blocks of the stored volume, or slabs of the scan.
+        What its passes go over: blocks of the stored volume, slabs of the scan, or blocks of the scan.
     seconds_per_megavoxel
         On one core of a 2024 server (measured; see tests/benchmarks).
     seconds_per_state
@@ -156,10 +158,11 @@ class Step:
     writes: Mapping[str, Volume] = field(default_factory=dict)
     internal: Mapping[str, Volume] = field(default_factory=dict)
     reads_in: Callable[[Mapping[str, Any], bool], bool] = always
+    needs_in: Callable[[Mapping[str, Any], bool], bool] = always
     aliases: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     groups_if_any: tuple[str, ...] = ()
     passes: Callable[[Setting], Sequence[Pass]] = no_passes
-    walks: Literal["blocks", "slabs"] = "blocks"
+    walks: Literal["blocks", "slabs", "scan"] = "blocks"
     seconds_per_megavoxel: float = 0.0
     seconds_per_state: float = 0.0

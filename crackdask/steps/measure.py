@@ -253,7 +253,7 @@ STEP = Step(
     name="measure",
     stage=Stage.TABLES,
     parameters=MeasureParams,
-    version=3,  # particles that moved far are looked for again
+    version=4,  # particles do not follow what stretches the scan around them
     sections=("measure", "grey.match_sharpness"),
     facts=("voxel_um",),
     needs=(
@@ -261,6 +261,7 @@ STEP = Step(
         (LABELLING, Of.REFERENCE),
         ("grey", Of.ITSELF),
         ("grey", Of.REFERENCE),
+        ("register", Of.ITSELF),
         ("sharpness", Of.ALL),
     ),
     reads=(("grey", Of.ITSELF), ("label", Of.ITSELF), ("grey", Of.REFERENCE)),

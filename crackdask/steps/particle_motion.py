@@ -1,8 +1,9 @@
 """How each particle moved against the reference, and how the electrode swelled or shrank around it.
 
 What the field did not follow of a particle is told by its grey levels in both resampled scans (`kernels.
-particle_shift`), in whole numbers that add up over blocks; where these do not tell, by its centroids. Strain is a
-property of the surroundings: the volume gained around a particle over the volume it had, det(F) - 1, F being the
+particle_shift`), in whole numbers that add up over blocks; where these do not tell, by its centroids. Particles are
+stiff: where transform and field stretch the scan they turn with it but keep their shape, so that is taken off. Strain
+is a property of the surroundings: the volume gained around a particle over the volume it had, det(F) - 1, F being the
 gradient of the motion of the particles around.
 """
 
@@ -26,6 +27,7 @@ from crackdask.kernels.particle_shift import (
     NO_START,
     PARTS,
     REACH,
+    STRETCH_BITS,
     SUMS,
     add_up,
     add_up_shifted,
@@ -40,6 +42,8 @@ from crackdask.steps.registration_result import StoredField
 SHORT, CLOSE = 0.3, 0.75
 #: Voxels along an axis by which grey levels and centroids may differ: boundaries of touching particles move by less.
 APART = 1.0
+#: Voxels to both sides over which a field's gradient is told, and a stretch that moves no rim by a tenth of a voxel.
+NEAR, LEAST_STRETCH = 4.0, 0.003
 #: How often particles are looked for again at most.
 AGAIN = 3
 #: Voxels along an axis that are read around a box, for chunks are read whole.
@@ -67,7 +71,7 @@ def passes(particles: int) -> tuple[Pass, ...]:
 
 
 def passes_again(particles: int, turn: int) -> tuple[Pass, ...]:
-    """Return the pass that looks again where particles are that moved far: it makes `shift_rest`, (particle, sum).
+    """Return the pass that looks again where particles are: it makes `shift_rest`, (particle, sum).
 
     They are few, as a rule. A block without one reads nothing; another one reads the boxes around them, or itself where
     that is less. The tables that it looks up are those of :meth:`ParticleShifts.tried`.
@@ -84,7 +88,7 @@ def passes_again(particles: int, turn: int) -> tuple[Pass, ...]:
             name=f"shifts_{turn + 2}",
             kernel=_compare_again,
             reads={"grey": 1, "reference_grey": REACH, "label": 0},
-            tables=("shift_ids", "shift_starts", "shift_corners"),
+            tables=("shift_ids", "shift_starts", "shift_corners", "shift_stretch"),
             makes=("shift_rest",),
             reduce=partial(_total_again, particles),
             scratch=2,
@@ -97,7 +101,7 @@ class ParticleShifts:
     """By how much particles lie further in a state than in the reference, round by round.
 
     One step from nowhere overshoots by a tenth from half a voxel on, so particles that moved further than `SHORT` are
-    looked for again from where it led, to an eighth of a voxel.
+    looked for again from where it led, to an eighth of a voxel; so are those that do not follow a stretch, once.
 
     Attributes
     ----------
@@ -111,12 +115,13 @@ class ParticleShifts:
     starts: NDArray[np.int8]
 
     @classmethod
-    def first(cls, sums: NDArray[np.int64]) -> ParticleShifts:
-        """Return what `shift_sums` tell."""
+    def first(cls, sums: NDArray[np.int64], stretched: Mask | None = None) -> ParticleShifts:
+        """Return what `shift_sums` tell; `stretched` are particles around which the scan was stretched."""
         step = steps(sums)
         longest = np.abs(step).max(axis=1)
         found = np.where(longest[:, None] > FURTHEST, np.nan, step)
-        return cls(found, _starts(step, longest > SHORT))
+        far = longest > SHORT
+        return cls(found, _starts(step, far if stretched is None else far | (stretched & np.isfinite(longest))))
 
     def again(self, rest: NDArray[np.int64]) -> ParticleShifts:
         """Return what is known with `shift_rest`."""
@@ -127,16 +132,23 @@ class ParticleShifts:
         found = np.where(tried[:, None], np.where(there[:, None], lies, np.nan), self.found)
         return ParticleShifts(found, _starts(lies, tried & (size > SHORT)))
 
-    def tried(self, corners: NDArray[np.int32]) -> dict[str, Array]:
-        """Return what the next round looks up: labels, starts and corners of the particles that are looked for again.
+    def tried(self, corners: NDArray[np.int32], stretch: NDArray[np.int64]) -> dict[str, Array]:
+        """Return what the next round looks up of the particles that are looked for again.
 
         Parameters
         ----------
         corners
             First and last voxel of all particles in the state, see `particle_columns.survey`.
+        stretch
+            Of all particles, or of none, from `stretches`.
         """
         rows = np.flatnonzero(self.starts[:, 0] != NO_START)
-        return {"shift_ids": rows + 1, "shift_starts": self.starts[rows], "shift_corners": corners[rows]}
+        return {
+            "shift_ids": rows + 1,
+            "shift_starts": self.starts[rows],
+            "shift_corners": corners[rows],
+            "shift_stretch": stretch[rows] if len(stretch) else stretch,
+        }
 
     @property
     def is_settled(self) -> bool:
@@ -144,10 +156,54 @@ class ParticleShifts:
         return not (self.starts != NO_START).any()
 
 
+def stretches(field: StoredField, matrix: Floats, edges: Sequence[float], places: Floats) -> NDArray[np.int64]:
+    """Return what resampling stretched around particles, as `add_up_shifted` takes it; of no particle where nothing.
+
+    The scan around a particle was brought back by F, the gradient of transform and field. A stiff particle turned by
+    the rotation in F alone, so what lies at d from its middle lies (1 - V) d further than the particle, with V, the
+    stretch in F, to the second order in F'F - 1. By what the whole scan swelled, or is magnified, so are particles.
+
+    Parameters
+    ----------
+    field, matrix
+        Of the state.
+    edges
+        Of a voxel, in any unit.
+    places
+        Centroids in the stored volume of the state, (n, 3) voxels; NaN where absent.
+    """
+    there = np.asarray(np.isfinite(places).all(axis=1))
+    gradient = np.zeros((len(places), 3, 3))
+    if field.is_there and there.any():
+        low, high = np.floor(places[there].min(axis=0) - NEAR), np.floor(places[there].max(axis=0) + NEAR) + 2
+        lattice = field.lattice(Box(tuple(low.astype(int).tolist()), tuple(high.astype(int).tolist())))
+        for axis, step in enumerate(NEAR * np.eye(3)):
+            ahead, behind = (displacements(lattice, places[there] + side * step) for side in (1, -1))
+            gradient[there, :, axis] = (ahead - behind) / (2 * NEAR)
+    to_um, per_um = np.diag(edges), np.diag(1 / np.asarray(edges))
+    swollen = float(np.cbrt(abs(np.linalg.det(matrix[:3, :3]))))
+    whole = to_um @ (matrix[:3, :3] / swollen) @ (np.eye(3) + gradient) @ per_um
+    squared = np.swapaxes(whole, 1, 2) @ whole - np.eye(3)
+    slack = per_um @ (squared @ squared / 8 - squared / 2) @ to_um
+    if not (np.abs(slack) > LEAST_STRETCH).any():
+        return np.zeros((0, 12), np.int64)
+    middles = np.where(there[:, None], places, 0.0) * PARTS
+    return np.rint(np.concatenate([middles, slack.reshape(-1, 9) * 2**STRETCH_BITS], axis=1)).astype(np.int64)
+
+
+def is_stretched(stretch: NDArray[np.int64], particles: int) -> Mask:
+    """Return around which particles so much is stretched that it shows, from `stretches`."""
+    if not len(stretch):
+        return np.zeros(particles, bool)
+    found: Mask = np.abs(stretch[:, 3:]).max(axis=1) > LEAST_STRETCH * 2**STRETCH_BITS
+    return found
+
+
 def _starts(shift: Floats, where: Mask) -> NDArray[np.int8]:
-    """Return where particles are looked for, in parts of a voxel."""
+    """Return where particles are looked for, in parts of a voxel; a step too long for that tells nothing."""
     most = FARTHEST_TRIED * PARTS
-    whole = np.clip(np.rint(np.nan_to_num(shift) * PARTS), -most, most)
+    tells = np.isfinite(shift).all(axis=1) & (np.abs(shift).max(axis=1) <= 2 * FARTHEST_TRIED)
+    whole = np.clip(np.rint(np.where(tells[:, None], shift, 0.0) * PARTS), -most, most)
     return np.where(where[:, None], whole, NO_START).astype(np.int8)
 
 
@@ -163,19 +219,25 @@ def _compare_again(block: Block) -> Result:
     low, high = np.maximum(corners[:, 0], own.start), np.minimum(corners[:, 1], own.stop)
     rows = np.flatnonzero((low < high).all(axis=1))
     ids, starts = (np.asarray(block.table(name)[rows]) for name in ("shift_ids", "shift_starts"))
+    stretch = np.asarray(block.table("shift_stretch"))
+    stretch = stretch[rows] if len(stretch) else stretch
     if int((high[rows] - low[rows] + _AROUND).prod(axis=1).sum()) < own.size:
-        boxes = (Box(tuple(low[n].tolist()), tuple(high[n].tolist())) for n in rows)
-        parts = [_from_there(block, box, ids[n : n + 1], starts[n : n + 1]) for n, box in enumerate(boxes)]
+        boxes = [Box(tuple(low[n].tolist()), tuple(high[n].tolist())) for n in rows]
+        each = [slice(n, n + 1) for n in range(len(rows))]
+        parts = [_from_there(block, box, ids[n], starts[n], stretch[n]) for box, n in zip(boxes, each, strict=True)]
         sums = np.concatenate([np.zeros((0, SUMS), np.int64), *parts])
     else:
-        sums = _from_there(block, own, ids, starts)
+        sums = _from_there(block, own, ids, starts, stretch)
     return Result(tally={"ids": ids, "sums": sums})
 
 
-def _from_there(block: Block, box: Box, ids: NDArray[np.int64], starts: NDArray[np.int8]) -> NDArray[np.int64]:
+def _from_there(
+    block: Block, box: Box, ids: NDArray[np.int64], starts: NDArray[np.int8], stretch: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Return the sums of particles within a box."""
     before, after = _with_rim(block, "reference_grey", box, REACH), _with_rim(block, "grey", box, 1)
-    return add_up_shifted(np.ascontiguousarray(block.read_box("label", box)), before, after, ids, starts)
+    label = np.ascontiguousarray(block.read_box("label", box))
+    return add_up_shifted(label, before, after, ids, starts, stretch, box.start)
 
 
 def _with_rim(block: Block, name: str, box: Box, by: int) -> Array:

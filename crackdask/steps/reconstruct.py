@@ -21,10 +21,10 @@ from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
 from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels.attenuation import Flaws, References, attenuations
 from crackdask.kernels.gridding import gridded
-from crackdask.kernels.quantisation import quantised
+from crackdask.kernels.quantisation import common_range, quantised, window_over
 from crackdask.kernels.reconstruction import line_integrals, remove_rings, within
 from crackdask.steps.center_rows import Candidates, Curve, RowSearch, search_row
-from crackdask.steps.declaration import Stage, Step, Volume
+from crackdask.steps.declaration import Of, Stage, Step, Volume
 from crackdask.steps.phase_retrieval import FILTERED, phase_pass
 from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
@@ -65,13 +65,18 @@ class Geometry:
 
 
 def passes(
-    geometry: Geometry, stored: np.dtype[Any], params: ReconstructParams, centers: Floats | None
+    geometry: Geometry,
+    stored: np.dtype[Any],
+    params: ReconstructParams,
+    centers: Floats | None,
+    window: Floats | None = None,
 ) -> tuple[Pass, ...]:
     """Return the step as passes: `frames` to `sinograms` to `tomogram`.
 
     They look up the tables `flats` and `darks`, means (begin and end, row, column), and make `center_*` (what the
-    search found, only where `centers` is None), `flaws` (row, one of `COUNTED`), `beyond` (voxels of each row beyond a
-    window) and, where rings are removed, `example_*` (before and after, ...).
+    search found, only where `centers` is None), `window` (only where the recipe leaves it open and none is given),
+    `flaws` (row, one of `COUNTED`), `beyond` (voxels of each row beyond a window) and, where rings are removed,
+    `example_*` (before and after, ...).
 
     Parameters
     ----------
@@ -83,26 +88,36 @@ def passes(
         The recipe's section.
     centers
         Where the axis is seen in each row, detector columns; None to search it.
+    window
+        Of the reference, for its other states, where the recipe leaves it open; they look it up as a table, too.
     """
     frames, scan, first = geometry.frames, geometry.scan, _sorting(geometry, stored, params)
     if params.phase is not None:  # from here on frames are transmissions, whose flaws are mended
         geometry, params = replace(geometry, saturation=inf), params.model_copy(update={"zingers": False})
     rows = slab_rows(frames)
     slabs = Grid(scan, (rows, *scan[1:]))
+    few = searched_rows(frames[1])
+    windowed = params.window == "auto"
     made = Pass(
         name="slices",
         kernel=partial(_slices, geometry, params),
         reads={"sinograms": partial(_all_projections, frames)},
         writes={"tomogram": params.stored},
-        tables=("flats", "darks", "centers", *(() if params.phase is None else ("mended",))),
+        tables=(
+            "flats",
+            "darks",
+            "centers",
+            *(("mended",) if params.phase else ()),
+            *(("window",) if windowed else ()),
+        ),
         makes=("flaws",) if params.window is None else ("flaws", "beyond"),
         reduce=_gathered,
         grid=slabs,
     )
-    few = searched_rows(frames[1])
     shown = () if params.rings == "none" else (_example(geometry, params, few[len(few) // 2]),)
+    leveled = (_level_pass(geometry, params, few),) if windowed and window is None else ()
     if centers is not None:
-        return first, made, *shown
+        return first, *leveled, made, *shown
     searched = Pass(
         name="center",
         kernel=partial(_attenuated, geometry, params, few),
@@ -112,7 +127,7 @@ def passes(
         reduce=partial(_searched, geometry, params, few),
         grid=Grid((len(few), 1, 1), (1, 1, 1)),
     )
-    return first, searched, made, *shown
+    return first, searched, *leveled, made, *shown
 
 
 def sinogram_type(stored: np.dtype[Any], params: ReconstructParams | None) -> np.dtype[Any]:
@@ -132,6 +147,19 @@ def _sorting(geometry: Geometry, stored: np.dtype[Any], params: ReconstructParam
         reads={"frames": 0},
         writes={"sinograms": stored.str},
         grid=frame_grid(geometry.frames, stored.itemsize),
+    )
+
+
+def _level_pass(geometry: Geometry, params: ReconstructParams, rows: Sequence[int]) -> Pass:
+    """Return the pass that makes a few rows to find on which window tomograms are kept."""
+    return Pass(
+        name="levels",
+        kernel=partial(_ranged, geometry, params, rows),
+        reads={"sinograms": partial(_one_row, geometry.frames, rows)},
+        tables=("flats", "darks", "centers"),
+        makes=("window",),
+        reduce=_windowed,
+        grid=Grid((len(rows), 1, 1), (1, 1, 1)),
     )
 
 
@@ -224,18 +252,33 @@ def _as_tables(found: CenterSearch, rows: Sequence[int]) -> dict[str, Array]:
     }
 
 
-def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Result:
-    first = block.grid.box(block.number).start[0]
+def _ranged(geometry: Geometry, params: ReconstructParams, rows: Sequence[int], block: Block) -> Result:
+    (image,), _ = _made(geometry, params, rows[block.number], block)
+    return Result(tally={"range": np.array(common_range(image))})
+
+
+def _windowed(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    ends = np.array([tally["range"] for tally in tallies])
+    return {"window": np.array(window_over(float(ends[:, 0].min()), float(ends[:, 1].max())))}
+
+
+def _made(geometry: Geometry, params: ReconstructParams, first: int, block: Block) -> tuple[Singles, Flaws]:
+    """Return the slices of the rows that a block reads, from a row on, and their flaws."""
     sinograms, flaws = _line_integrals(geometry, params, first, block)
     kept = within(geometry.degrees, params.between)
     centers = block.table("centers")[first : first + len(sinograms)]
-    slices = gridded(sinograms, geometry.degrees[kept], centers, params.filter)
+    return gridded(sinograms, geometry.degrees[kept], centers, params.filter), flaws
+
+
+def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Result:
+    slices, flaws = _made(geometry, params, block.grid.box(block.number).start[0], block)
     columns = (flaws.dead, flaws.stuck, flaws.lost)
     counted = [flaws.saturated, flaws.starved, flaws.zingers, flaws.missing, *(mask.sum(axis=1) for mask in columns)]
     tally = {"flaws": np.stack(counted, axis=1).astype(np.int64)}
     if params.window is None:
         return Result({"tomogram": slices}, tally)
-    levels, beyond = quantised(slices, *params.window)
+    low, high = block.table("window") if params.window == "auto" else params.window
+    levels, beyond = quantised(slices, float(low), float(high))
     return Result({"tomogram": levels}, tally | {"beyond": beyond})
 
 
@@ -289,6 +332,10 @@ def _asked(parameters: Any, is_reference: bool) -> bool:
     return parameters["reconstruct"] is not None
 
 
+def _on_one_window(parameters: Any, is_reference: bool) -> bool:
+    return parameters["reconstruct"] is not None and parameters["reconstruct"].window == "auto"
+
+
 STEP = Step(
     name="reconstruct",
     stage=Stage.SCANS,
@@ -298,6 +345,8 @@ STEP = Step(
     writes={"tomogram": Volume(dtype=None, shaped="slabs")},
     internal={"sinograms": Volume(dtype=None, shaped="frames")},
     version=2,  # the center is told by how edges are spread; dark transmissions are kept
+    needs=(("reconstruct", Of.REFERENCE),),
+    needs_in=_on_one_window,
     asked=_asked,
     walks="slabs",
 )

@@ -58,7 +58,7 @@ def _center(value: Any) -> Any:
 
 
 def _window(value: Any) -> Any:
-    return None if value is None else _ends(value, "two attenuations per voxel edge")
+    return value if value in (None, "auto") else _ends(value, '"auto" or two attenuations per voxel edge')
 
 
 def _rows(value: Any) -> Any:
@@ -171,10 +171,13 @@ class ReconstructParams(BaseModel):
     phase: PhaseParams | None = Field(
         None, description="phase retrieval before the logarithm: delta_beta, energy_kev, distance_mm, pixel_um"
     )
-    window: Annotated[tuple[float, float] | None, BeforeValidator(_window)] = Field(
+    window: Annotated[Literal["auto"] | tuple[float, float] | None, BeforeValidator(_window)] = Field(
         None,
         description="attenuation per voxel edge, [lowest, highest], on which tomograms are kept as uint16, one for all "
-        "states; float32, of twice the size, if not given",
+        "states; auto: from the reference's histogram; float32, of twice the size, if not given",
+    )
+    keep: Literal["float16", "float32"] | None = Field(
+        None, description="keep the tomograms in the store, as real numbers of this size; not at all if not given"
     )
     data: str = Field("auto", min_length=1, description="frames: path in the file, or of another file or folder")
     image_key: str = Field(
@@ -207,9 +210,8 @@ class ReconstructParams(BaseModel):
 
     def deciding(self) -> dict[str, Any]:
         """Return what decides the result, as plain values; what came later is left out where it is not used."""
-        return self.model_dump(
-            mode="json", exclude={name for name in ("window", "phase") if getattr(self, name) is None}
-        )
+        unused = {name for name in ("window", "phase") if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude={"keep", *unused})
 
     @property
     def stored(self) -> str:

@@ -10,13 +10,14 @@ import numpy as np
 import zarr
 
 from crackdask import schema
+from crackdask.grid import Triple
 from crackdask.storage.locations import Place, Prefix, flush, forget, remove, zarr_at
 from crackdask.store.arrays import Axes, VolumeLayout, create_array, write_array, write_state_coordinates
 from crackdask.store.checked import WHOLE
 from crackdask.store.levels import add_levels
 from crackdask.store.root import begun_mark, consolidate
 
-#: Arrays of the group `volumes` that are no volumes.
+#: Arrays of a group of volumes that are no volumes.
 COORDINATES = ("state", "voltage", "step", "cycle", *schema.SPATIAL)
 
 
@@ -82,9 +83,24 @@ def add_volumes(
     consolidate(path)
 
 
+def coordinate_folders() -> list[str]:
+    """Return the folders of a store in which the chunks of coordinates of volumes, and of kept tomograms, lie."""
+    return [f"{group}/{name}/c" for group in ("volumes", schema.TOMOGRAMS) for name in COORDINATES]
+
+
 def add_coordinates(path: Place, axes: Axes) -> None:
-    """Make the group of volumes and its coordinates, anew where they are there; volumes are left as they are."""
-    folder = path / "volumes"
+    """Make the group of volumes and its coordinates, anew where they are there; volumes are left as they are.
+
+    So those of the tomograms that are kept.
+    """
+    _add_coordinates(path / "volumes", axes, axes.shape)
+    kept = path / schema.KEPT_TOMOGRAMS
+    if (kept / "zarr.json").is_file():
+        _, z, y, x = zarr.open_array(zarr_at(kept), mode="r", zarr_format=3).shape
+        _add_coordinates(path / schema.TOMOGRAMS, axes, (z, y, x))
+
+
+def _add_coordinates(folder: Place, axes: Axes, shape: Triple) -> None:
     if isinstance(folder, Path) and (folder.is_symlink() or not folder.is_dir()):
         remove(folder)
     forget(folder / "zarr.json")
@@ -92,6 +108,6 @@ def add_coordinates(path: Place, axes: Axes) -> None:
         remove(folder / name)
     group = zarr.create_group(zarr_at(folder), zarr_format=3)
     write_state_coordinates(group, axes)
-    for name, n, edge in zip(schema.SPATIAL, axes.shape, axes.voxel_um, strict=True):
+    for name, n, edge in zip(schema.SPATIAL, shape, axes.voxel_um, strict=True):
         centres = (np.arange(n) + 0.5) * edge
         write_array(group, name, centres, (name,), schema.COORDINATES[name].attributes)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from crackdask.schema import written_as
+from crackdask.schema import TOMOGRAMS, VOXEL_GROUPS, written_as
 from crackdask.storage.locations import Place, names
 from crackdask.store.root import StoreError
-from crackdask.store.seals import LEVEL_GROUPS
 
 
 class DamagedError(StoreError):
@@ -36,7 +35,7 @@ def damaged_chunk(store: Place, key: str, reason: str) -> DamagedError:
 def _is_of_state(key: str) -> bool:
     """Tell whether a chunk holds voxels of a state."""
     array, _, chunk = key.partition("/c/")
-    return array.partition("/")[0] in ("volumes", *LEVEL_GROUPS) and "/" in chunk
+    return array.partition("/")[0] in VOXEL_GROUPS and "/" in chunk
 
 
 def record_of(store: Place, key: str) -> Place:
@@ -48,7 +47,7 @@ def record_of(store: Place, key: str) -> Place:
     if _is_of_state(key):
         makers = ("labels", "transfer") if name == "label" else (name.replace("denoised", "denoise"),)
         steps, otherwise = tuple(f"{step}-{chunk.partition('/')[0]}" for step in makers), store / array
-    elif group == "volumes":  # a coordinate, which no step makes
+    elif group in ("volumes", TOMOGRAMS):  # a coordinate, which no step makes
         return store / array
     home = store.resolve()
     results = home.with_name(f"{home.name}.work") / "results"

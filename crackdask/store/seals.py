@@ -22,7 +22,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from crackdask.schema import LABEL_IMAGE, level_array
+from crackdask.schema import LABEL_IMAGE, TOMOGRAMS, VOXEL_GROUPS, level_array
 from crackdask.storage.locations import Place, Prefix, forget, names, opened, write_whole
 
 #: What is sealed beside the states of volumes.
@@ -181,9 +181,9 @@ def what_of(key: str) -> str | None:
     """
     array, _, chunk = key.partition("/c/")
     group = array.partition("/")[0]
-    if group not in ("volumes", *LEVEL_GROUPS):
+    if group not in VOXEL_GROUPS:
         return TABLES if group in TABLE_GROUPS else None
-    if group == "volumes" and "/" not in chunk:
+    if group in ("volumes", TOMOGRAMS) and "/" not in chunk:
         return COORDINATES
     return of_array(array, chunk.partition("/")[0])
 

@@ -240,8 +240,9 @@ def test_mistakes_on_the_command_line(
 def test_a_step_that_does_not_exist(tiny: Tiny) -> None:
     said = tiny.run("--until", "maske")
     assert said.code == 2
-    assert "'maske' is no step; the steps are reconstruct, read, register, grey, denoise, mask, labels" in words(
-        said.err
+    assert (
+        "'maske' is no step; the steps are reconstruct, read, tomograms, register, grey, denoise, mask, labels"
+        in words(said.err)
     )
     assert not tiny.store.exists()
 

@@ -28,7 +28,8 @@ from tests.support.store_files import copied, unlike, work_folder
 KILLED = Path(__file__).parents[1] / "support" / "killed.py"
 #: What is done for a state that is added as the third: its own units, the reference's scan read again to compare with,
 #: and what compares all states, of which only the tables of the store are written anew.
-ADDED = {f"{step}-2" for step in STEPS if step not in ("reconstruct", "labels", "electrochemistry", "track")} | {
+_NOT_ADDED = ("reconstruct", "tomograms", "labels", "electrochemistry", "track")
+ADDED = {f"{step}-2" for step in STEPS if step not in _NOT_ADDED} | {
     "read-0", "measure-0", "measure-1", "track-0"
 }  # fmt: skip
 #: Every how many files that a run changes it is killed; 1 for all.

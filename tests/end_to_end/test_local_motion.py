@@ -67,8 +67,8 @@ def _place(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 def test_particles_are_found_where_they_went(store: xr.DataTree) -> None:
     for state in (1, 2):
         off = np.sqrt((displaced(store, state)[0] ** 2).sum(axis=1))
-        assert np.sqrt((off**2).mean()) < 0.1, state
-        assert off.max() < 1  # none is taken for its neighbour
+        assert np.sqrt((off**2).mean()) < 0.055, state  # 0.061 where particles are taken to be stretched as the scan is
+        assert off.max() < 0.15
 
 
 def test_each_state_gets_what_it_needs_and_says_so(store: xr.DataTree) -> None:

@@ -105,8 +105,11 @@ def test_slabs_do_not_show(
 
 
 def test_workers_do_not_show(folder: Path, wanted: dict[str, xr.Dataset], tmp_path: Path) -> None:
-    assert not run(folder, tmp_path / "local.zarr", "local").failures
-    assert differences(load(tmp_path / "local.zarr"), wanted) == []
+    local = tmp_path / "local.zarr"
+    assert not run(folder, local, "local", reconstruct={"keep": "float16"}).failures
+    assert differences(load(local), wanted) == []
+    raw = np.asarray(zarr.open_array(str(Work.beside(local).volume("raw", 0)))[...])
+    np.testing.assert_array_equal(xr.open_zarr(local, group="tomograms").attenuation[0], raw.astype("float16"))
 
 
 class PowerCutError(BaseException):
@@ -245,7 +248,8 @@ def test_a_drafted_recipe_reconstructs(folder: Path, tmp_path: Path) -> None:
     said = crackdask_command("init", folder / "scans", "-o", tmp_path / "recipe.toml")
     assert said.code == 0, said.err
     text = (tmp_path / "recipe.toml").read_text()
-    assert "\n[reconstruct]\n# angles = [0.0, 180.0]" in text
+    assert '\n[reconstruct]\nwindow = "auto"' in text
+    assert "\n# angles = [0.0, 180.0]" in text
     assert "from 121 projections" in text
     fill_in(tmp_path / "recipe.toml")
     checked = crackdask_command("check", tmp_path / "recipe.toml")

@@ -14,9 +14,10 @@ import crackdask
 from crackdask.analysis.findings import unpacked
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.scans import Scans
+from crackdask.engine.work_units import units
 from crackdask.kernels.quantisation import LAST, quantised
 from crackdask.phantom.projected_scans import write_projections
-from crackdask.recipe.recipe import check
+from crackdask.recipe.recipe import RecipeError, check
 from crackdask.schema import UnitKey
 from crackdask.steps import projection_slabs
 from tests.support.projected import PROJECTED, content, run
@@ -31,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tomogram(folder: Path, store: Path, window: list[float] | None) -> np.ndarray:
+def tomogram(folder: Path, store: Path, window: list[float] | str | None) -> np.ndarray:
     """Return the first state's tomogram as a run leaves it in its work folder."""
     keys: dict[str, Any] = {"center": PROJECTED.axis} | ({"window": window} if window else {})
     assert not run(folder, store, until="reconstruct", reconstruct=keys).failures
@@ -83,3 +84,54 @@ def test_a_store_without_a_window_is_as_it_was(folder: Path) -> None:
     plain, said = (Scans.of(check(content(folder, reconstruct=keys)), folder) for keys in ({}, {"window": WINDOW}))
     assert "window" not in plain.recipe.reconstruct.deciding()  # type: ignore[union-attr]
     assert plain.fingerprints[UnitKey("reconstruct", 0)] != said.fingerprints[UnitKey("reconstruct", 0)]
+
+
+def test_an_open_window_is_made_of_the_reference_for_all_states(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels, real = tomogram(folder, tmp_path / "auto.zarr", "auto"), tomogram(folder, tmp_path / "real.zarr", None)
+    (_, first), (_, second) = (
+        Work.beside(tmp_path / "auto.zarr").result(UnitKey("reconstruct", state)) or ("", {}) for state in (0, 1)
+    )
+    low, high = first["window"].tolist()
+    np.testing.assert_array_equal(second["window"], first["window"])
+    np.testing.assert_array_equal(levels, quantised(real, low, high)[0])
+    other = np.asarray(zarr.open_array(str(Work.beside(tmp_path / "auto.zarr").volume("tomogram", 1)))[...])
+    real_other = np.asarray(zarr.open_array(str(Work.beside(tmp_path / "real.zarr").volume("tomogram", 1)))[...])
+    np.testing.assert_array_equal(other, quantised(real_other, low, high)[0])
+    common = np.percentile(real, (0.1, 99.9))
+    assert low < common[0] < common[1] < high < common[1] + 1.5 * np.ptp(common)
+    assert first["beyond"].sum() < 1e-5 * real.size
+    monkeypatch.setattr(projection_slabs, "MOST_ROWS", 7)
+    np.testing.assert_array_equal(tomogram(folder, tmp_path / "cut.zarr", "auto"), levels)
+    keys = content(folder)["reconstruct"] | {"center": PROJECTED.axis, "window": "auto"}
+    found = crackdask.reconstruct(folder / "scans" / "pristine.nxs", **keys)
+    np.testing.assert_array_equal(found[3:9].values, levels[3:9])
+    assert (found.attrs["add_offset"], found.attrs["scale_factor"]) == (low, (high - low) / LAST)
+
+
+def test_what_is_kept_on_an_open_window_is_attenuation(folder: Path, tmp_path: Path) -> None:
+    keys = {"center": PROJECTED.axis, "window": "auto", "keep": "float32"}
+    assert not run(folder, tmp_path / "kept.zarr", until="tomograms", reconstruct=keys).failures
+    found = xr.open_zarr(tmp_path / "kept.zarr", group="tomograms").attenuation.values
+    for state in (0, 1):
+        _, told = Work.beside(tmp_path / "kept.zarr").result(UnitKey("reconstruct", state)) or ("", {})
+        low, high = told["window"].tolist()
+        keys = content(folder)["reconstruct"] | {"center": PROJECTED.axis}
+        real = crackdask.reconstruct(folder / content(folder)["states"][state]["source"], **keys).values
+        assert np.abs(found[state] - real).max() < 0.51 * (high - low) / LAST + 1e-8
+
+
+def test_only_an_open_window_makes_states_wait_for_the_reference(folder: Path) -> None:
+    for window, needs in (("auto", ("reconstruct-0",)), (WINDOW, ())):
+        plan = units(check(content(folder, reconstruct={"window": window})))
+        (second,) = [unit for unit in plan if unit.name == "reconstruct-1"]
+        assert tuple(map(str, second.needs)) == needs
+
+
+def test_an_open_window_is_none_for_a_state_that_was_a_tomogram(folder: Path, tmp_path: Path) -> None:
+    recipe = content(folder, reconstruct={"window": "auto"})
+    np.save(tmp_path / "made.npy", np.zeros((20, PROJECTED.width, PROJECTED.width), np.float32))
+    recipe["states"][1]["source"] = str(tmp_path / "made.npy")
+    with pytest.raises(RecipeError, match=r"reconstruct\.window: .*'4\.2 V' is a tomogram already.*leave window out"):
+        Scans.of(check(recipe), folder)

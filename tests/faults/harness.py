@@ -398,7 +398,7 @@ IN_ORDER = (
 
 
 #: Steps of the runs that are killed: of tomograms, without a cycler.
-DONE = [step for step in STEPS if step not in ("reconstruct", "electrochemistry")]
+DONE = [step for step in STEPS if step not in ("reconstruct", "tomograms", "electrochemistry")]
 
 
 def one_of_every_step(rng: random.Random) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from crackdask.blocks.in_memory import MemoryBlock, compute
 from crackdask.blocks.passes import Array, Tables
 from crackdask.grid import Box, Grid
 from crackdask.kernels.particle_shift import NO_START, PARTS, SUMS
-from crackdask.steps.particle_motion import ParticleShifts, likely, passes_again, strain
+from crackdask.steps.particle_motion import ParticleShifts, is_stretched, likely, passes_again, strain, stretches
 from crackdask.steps.registration_result import StoredField
 
 
@@ -51,7 +52,7 @@ def test_only_what_moved_far_is_looked_for_again() -> None:
     np.testing.assert_allclose(last.found[2], np.array([4, -15, 2]) / PARTS)
 
 
-def balls() -> tuple[dict[str, Array], Tables]:
+def balls(stretch: Array) -> tuple[dict[str, Array], Tables]:
     """Return two noisy scans with five balls, and what is looked up to look for three of them again."""
     shape, radius = (150, 104, 108), 6
     random, label = np.random.default_rng(1), np.zeros(shape, np.uint32)
@@ -64,11 +65,17 @@ def balls() -> tuple[dict[str, Array], Tables]:
     starts = np.full((5, 3), NO_START, np.int8)
     starts[[1, 2, 3]] = [[-9, 4, 30], [2, 0, -31], [32, 32, 32]]
     corners = np.stack([centres - radius, centres + radius + 1], axis=1).astype(np.int32)
-    return volumes | {"label": label}, ParticleShifts(np.zeros((5, 3)), starts).tried(corners)
+    return volumes | {"label": label}, ParticleShifts(np.zeros((5, 3)), starts).tried(corners, stretch)
 
 
-def test_particles_are_looked_for_again_with_the_same_sums_whatever_is_read() -> None:
-    volumes, tables = balls()
+UNSTRETCHED = np.zeros((0, 12), np.int64)
+
+
+@pytest.mark.parametrize("slope", [0, 1500])
+def test_particles_are_looked_for_again_with_the_same_sums_whatever_is_read(slope: int) -> None:
+    drawn = np.repeat(PARTS * np.array([[7, 50, 50, 143, 20]]).T, 12, axis=1)  # and the same slope along every axis
+    drawn[:, 3:] = slope
+    volumes, tables = balls(drawn if slope else UNSTRETCHED)
     assert tables["shift_ids"].tolist() == [2, 3, 4]
     (sought,) = passes_again(5, 0)
     rest = [
@@ -81,7 +88,7 @@ def test_particles_are_looked_for_again_with_the_same_sums_whatever_is_read() ->
 
 
 def test_only_the_boxes_around_them_are_read() -> None:
-    volumes, tables = balls()
+    volumes, tables = balls(UNSTRETCHED)
     (sought,) = passes_again(5, 0)
     read: dict[str, int] = {}
 
@@ -97,6 +104,36 @@ def test_only_the_boxes_around_them_are_read() -> None:
     done = sought.kernel(Counted(Grid(whole.shape, (40, 40, 40)), 0, {}, tables))
     assert not read
     assert done.tally["ids"].size == len(done.tally["sums"]) == 0
+
+
+def test_a_step_that_no_particle_makes_tells_not_where_to_look() -> None:
+    found = ParticleShifts.first(first(np.array([[54.9, -36.0, -30.1], [1.9, 0.0, 0.0]])))
+    assert found.starts.tolist() == [[0, 0, 0], [15, 0, 0]]
+
+
+def test_what_stretches_the_scan_is_told_for_each_particle_and_what_turns_it_is_not() -> None:
+    none = StoredField(np.zeros((0, 0, 0, 3)), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    places, edges = np.array([[10.0, 20.5, 30.25], [np.nan] * 3]), (1.0, 0.5, 0.5)
+    turn = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+    turned = np.eye(4)
+    turned[:3, :3] = np.diag([1.0, 2, 2]) @ turn @ np.diag(edges)  # in voxels of unlike edges
+    assert len(stretches(none, turned, edges, places)) == 0
+    drawn = turned.copy()
+    drawn[:3, :3] = turned[:3, :3] @ np.diag([1.0, 1.02, 1 / 1.02]) * 1.05  # and magnified
+    told = stretches(none, drawn, edges, places)
+    assert told[0, :3].tolist() == [80, 164, 242]
+    np.testing.assert_allclose(told[:, 3:].reshape(2, 3, 3) / 2**16, [np.diag([0, -0.02, 1 - 1 / 1.02])] * 2, atol=2e-5)
+    assert is_stretched(told, 2).all()
+
+
+def test_a_field_that_draws_the_scan_out_stretches_it_where_it_does() -> None:
+    along = np.arange(6) * 20.0
+    values = np.zeros((6, 6, 6, 3))
+    values[..., 1] = 0.03 * np.clip(along - 50, 0, None)[None, :, None]  # along y, from its middle on
+    field = StoredField(values, (0.0, 0.0, 0.0), (20.0, 20.0, 20.0))
+    told = stretches(field, np.eye(4), (1.0, 1.0, 1.0), np.array([[50.0, 20, 50], [50.0, 80, 50]]))
+    assert is_stretched(told, 2).tolist() == [False, True]
+    assert told[1, 3 + 4] / 2**16 == pytest.approx(-0.03, abs=1e-3)
 
 
 def test_a_shift_far_from_what_centroids_tell_is_not_believed() -> None:
