@@ -13,6 +13,9 @@ from crackdask.kernels.compiling import compiled
 TOLERANCE = 1e-6  # voxels: how far outside the scan still counts as on its border
 NEGLIGIBLE = 1e-6  # linear weight under which a fill voxel does no harm
 
+#: Voxels of a run that is worth a loop of its own.
+_WORTH = 8
+
 
 @compiled(inline="always")
 def _inside(position: float, size: int) -> bool:
@@ -131,3 +134,84 @@ def interpolate(  # type: ignore[no-untyped-def]
     if cubic and not (has_fill and _reaches_fill(flat, tz, ty, tx, fill)):
         return True, _cubic(flat, tz, ty, tx, fz, fy, fx)
     return True, _linear(flat, tz, ty, tx, fz, fy, fx, has_fill, fill)
+
+
+@compiled
+def _run(row, first: int, shape) -> int:  # type: ignore[no-untyped-def]
+    """Return where a run of positions ends that have the taps of the first one, one voxel further on each time.
+
+    No tap of theirs is beyond the scan.
+    """
+    z, y, x = row[0, first], row[1, first], row[2, first]
+    if not (z >= 1.0 and z < shape[0] - 2.0 and y >= 1.0 and y < shape[1] - 2.0 and x >= 1.0):
+        return first
+    iz, iy, ix = np.floor(z), np.floor(y), np.floor(x)
+    last = min(row.shape[1], first + max(0, shape[2] - 2 - int(ix)))
+    end = first
+    while end < last and np.floor(row[0, end]) == iz and np.floor(row[1, end]) == iy and np.floor(row[2, end]) == ix:
+        end += 1
+        ix += 1.0
+    return end
+
+
+@compiled
+def _first_tap(strides, origin, z: float, y: float, x: float) -> int:  # type: ignore[no-untyped-def]
+    """Return the offset of the first of the 64 taps of a position, none of which is beyond the scan."""
+    return (int(z) - 1 - origin[0]) * strides[0] + (int(y) - 1 - origin[1]) * strides[1] + int(x) - 1 - origin[2]
+
+
+@compiled
+def _meets_fill(flat, begin: int, strides, count: int, fill) -> bool:  # type: ignore[no-untyped-def]
+    """Tell whether any of so many voxels of 16 rows is a fill voxel."""
+    found = 0
+    for a in range(4):
+        for b in range(4):
+            row = flat[begin + a * strides[0] + b * strides[1] :][:count]
+            for n in range(row.size):
+                found |= row[n] == fill
+    return found != 0
+
+
+@compiled
+def _cubic_run(flat, strides, origin, z, y, x, values) -> None:  # type: ignore[no-untyped-def]
+    """Interpolate at a run of positions: as `_cubic` does, but in vectors, for their taps lie side by side."""
+    iz, iy, ix = int(z[0]), int(y[0]), int(x[0])
+    begin = _first_tap(strides, origin, z[0], y[0], x[0])
+    for n in range(np.uint64(values.size)):
+        value = 0.0
+        wz, wy = cubic_weights(z[n] - iz), cubic_weights(y[n] - iy)
+        wx = cubic_weights(x[n] - float(ix + np.int64(n)))
+        for a in range(4):
+            plane = 0.0
+            for b in range(4):
+                row = np.uint64(begin + a * strides[0] + b * strides[1]) + n
+                plane += wy[b] * (
+                    (wx[0] * flat[row] + wx[1] * flat[row + np.uint64(1)])
+                    + (wx[2] * flat[row + np.uint64(2)] + wx[3] * flat[row + np.uint64(3)])
+                )
+            value += wz[a] * plane
+        values[n] = value
+
+
+@compiled
+def interpolate_row(  # type: ignore[no-untyped-def]
+    flat, strides, origin, shape, row, cubic, has_fill, fill, values, valid
+) -> None:
+    """Write the values at a row of source positions (axis, x), and whether they are valid; see `interpolate`."""
+    i = 0
+    while i < values.size:
+        end = _run(row, i, shape) if cubic else i
+        is_plain = end - i >= _WORTH
+        if is_plain and has_fill:
+            begin = _first_tap(strides, origin, row[0, i], row[1, i], row[2, i])
+            is_plain = not _meets_fill(flat, begin, strides, end - i + 3, fill)
+        if is_plain:
+            _cubic_run(flat, strides, origin, row[0, i:end], row[1, i:end], row[2, i:end], values[i:end])
+            valid[i:end] = True
+            i = end
+            continue
+        for n in range(i, max(end, i + 1)):
+            valid[n], values[n] = interpolate(
+                flat, strides, origin, shape, row[0, n], row[1, n], row[2, n], cubic, has_fill, fill
+            )
+        i = max(end, i + 1)

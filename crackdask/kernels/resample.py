@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from crackdask.grid import Box, Triple
 from crackdask.kernels.compiling import compiled
 from crackdask.kernels.flat_field import EVEN, FlatField, flattened
-from crackdask.kernels.interpolation import TOLERANCE, interpolate
+from crackdask.kernels.interpolation import TOLERANCE, interpolate_row
 from crackdask.kernels.scan_window import ScanWindow
 from crackdask.kernels.source_positions import STRAIGHT, Lattice, bent_ends, line_of, row_positions
 
@@ -113,18 +113,17 @@ def _resample_grey(  # type: ignore[no-untyped-def]
 ) -> None:
     """Fill `core` with grey levels; `counts` takes valid, clipped low, clipped high."""
     nz, ny, nx = core.shape
-    row = np.empty((nx, 3))
+    row, values, valid = np.empty((3, nx)), np.empty(nx), np.empty(nx, np.bool_)
     uneven = field.bright.size > 0
     for k in range(nz):
         for j in range(ny):
             row_positions(matrix, lattice, float(start[0] + k), float(start[1] + j), float(start[2]), line, row)
+            interpolate_row(flat, strides, origin, shape, row, cubic, has_fill, fill, values, valid)
             for i in range(nx):
-                valid, value = interpolate(
-                    flat, strides, origin, shape, row[i, 0], row[i, 1], row[i, 2], cubic, has_fill, fill
-                )
-                if valid and uneven:
-                    value = flattened(value, row[i, 0], row[i, 1], row[i, 2], field)
-                core[k, j, i] = _grey(value, window, counts) if valid else 0
+                value = values[i]
+                if valid[i] and uneven:
+                    value = flattened(value, row[0, i], row[1, i], row[2, i], field)
+                core[k, j, i] = _grey(value, window, counts) if valid[i] else 0
 
 
 @compiled
@@ -133,16 +132,12 @@ def _resample_values(  # type: ignore[no-untyped-def]
 ) -> None:
     """Fill `core` with interpolated values and `mask` with their validity."""
     nz, ny, nx = core.shape
-    row = np.empty((nx, 3))
+    row, values = np.empty((3, nx)), np.empty(nx)
     for k in range(nz):
         for j in range(ny):
             row_positions(matrix, lattice, float(start[0] + k), float(start[1] + j), float(start[2]), line, row)
-            for i in range(nx):
-                valid, value = interpolate(
-                    flat, strides, origin, shape, row[i, 0], row[i, 1], row[i, 2], cubic, has_fill, fill
-                )
-                core[k, j, i] = value
-                mask[k, j, i] = valid
+            interpolate_row(flat, strides, origin, shape, row, cubic, has_fill, fill, values, mask[k, j])
+            core[k, j] = values
 
 
 @compiled

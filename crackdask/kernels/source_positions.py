@@ -59,7 +59,7 @@ STRAIGHT = Lattice(np.zeros((0, 0, 0, 3)), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 @compiled
 def row_positions(matrix, lattice, z: float, y: float, x0: float, line, out) -> None:  # type: ignore[no-untyped-def]
-    """Write the source positions (x, axis) of a row of voxels that begins at (z, y, x0).
+    """Write the source positions (axis, x) of a row of voxels that begins at (z, y, x0).
 
     `line` is room for the lattice's nodes along x, (node, axis).
     """
@@ -67,26 +67,40 @@ def row_positions(matrix, lattice, z: float, y: float, x0: float, line, out) -> 
     sy = matrix[1, 0] * z + matrix[1, 1] * y
     sx = matrix[2, 0] * z + matrix[2, 1] * y
     if lattice.values.shape[0] == 0:
-        for i in range(out.shape[0]):
+        for i in range(out.shape[1]):
             x = x0 + i
-            out[i, 0] = (sz + matrix[0, 2] * x) + matrix[0, 3]
-            out[i, 1] = (sy + matrix[1, 2] * x) + matrix[1, 3]
-            out[i, 2] = (sx + matrix[2, 2] * x) + matrix[2, 3]
+            out[0, i] = (sz + matrix[0, 2] * x) + matrix[0, 3]
+            out[1, i] = (sy + matrix[1, 2] * x) + matrix[1, 3]
+            out[2, i] = (sx + matrix[2, 2] * x) + matrix[2, 3]
         return
-    origin, spacing = lattice.origin[2], lattice.spacing[2]
-    _nodes_of_row(lattice, z, y, x0, x0 + (out.shape[0] - 1), line)
-    for i in range(out.shape[0]):
+    origin, spacing, width = lattice.origin[2], lattice.spacing[2], out.shape[1]
+    _nodes_of_row(lattice, z, y, x0, x0 + (width - 1), line)
+    for i in range(width):
+        place = ((x0 + i) - origin) / spacing
+        out[0, i], out[1, i] = place, np.floor(place)
+    start = 0
+    while start < width:
+        stop = start + 1
+        while stop < width and out[1, stop] == out[1, start]:
+            stop += 1
+        node = int(out[1, start])
+        first = node - 1 - lattice.first[2]
+        _between_nodes(matrix, line[first : first + 4], node, z, y, x0 + start, out[:, start:stop])
+        start = stop
+
+
+@compiled
+def _between_nodes(matrix, line, node: int, z: float, y: float, x0: float, out) -> None:  # type: ignore[no-untyped-def]
+    """Write the source positions of voxels between the same two nodes; `out` begins with their places among nodes."""
+    for i in range(out.shape[1]):
         x = x0 + i
-        place = (x - origin) / spacing
-        node = int(np.floor(place))
-        w = cubic_weights(place - node)
-        n = node - 1 - lattice.first[2]
-        bz = z + ((w[0] * line[n, 0] + w[1] * line[n + 1, 0]) + (w[2] * line[n + 2, 0] + w[3] * line[n + 3, 0]))
-        by = y + ((w[0] * line[n, 1] + w[1] * line[n + 1, 1]) + (w[2] * line[n + 2, 1] + w[3] * line[n + 3, 1]))
-        bx = x + ((w[0] * line[n, 2] + w[1] * line[n + 1, 2]) + (w[2] * line[n + 2, 2] + w[3] * line[n + 3, 2]))
-        out[i, 0] = ((matrix[0, 0] * bz + matrix[0, 1] * by) + matrix[0, 2] * bx) + matrix[0, 3]
-        out[i, 1] = ((matrix[1, 0] * bz + matrix[1, 1] * by) + matrix[1, 2] * bx) + matrix[1, 3]
-        out[i, 2] = ((matrix[2, 0] * bz + matrix[2, 1] * by) + matrix[2, 2] * bx) + matrix[2, 3]
+        w = cubic_weights(out[0, i] - node)
+        bz = z + ((w[0] * line[0, 0] + w[1] * line[1, 0]) + (w[2] * line[2, 0] + w[3] * line[3, 0]))
+        by = y + ((w[0] * line[0, 1] + w[1] * line[1, 1]) + (w[2] * line[2, 1] + w[3] * line[3, 1]))
+        bx = x + ((w[0] * line[0, 2] + w[1] * line[1, 2]) + (w[2] * line[2, 2] + w[3] * line[3, 2]))
+        out[0, i] = ((matrix[0, 0] * bz + matrix[0, 1] * by) + matrix[0, 2] * bx) + matrix[0, 3]
+        out[1, i] = ((matrix[1, 0] * bz + matrix[1, 1] * by) + matrix[1, 2] * bx) + matrix[1, 3]
+        out[2, i] = ((matrix[2, 0] * bz + matrix[2, 1] * by) + matrix[2, 2] * bx) + matrix[2, 3]
 
 
 @compiled
@@ -172,12 +186,12 @@ def _displacements(lattice, points, line, row, out) -> None:  # type: ignore[no-
     for n in range(points.shape[0]):
         row_positions(still, lattice, points[n, 0], points[n, 1], points[n, 2], line, row)
         for axis in range(3):
-            out[n, axis] = row[0, axis] - points[n, axis]
+            out[n, axis] = row[axis, 0] - points[n, axis]
 
 
 def displacements(lattice: Lattice, points: Floats) -> Floats:
     """Return the displacement at points, (point, axis), voxels; the nodes must reach around them all."""
     out = np.zeros(points.shape)
     if lattice.values.size:
-        _displacements(lattice, np.ascontiguousarray(points), line_of(lattice), np.empty((1, 3)), out)
+        _displacements(lattice, np.ascontiguousarray(points), line_of(lattice), np.empty((3, 1)), out)
     return out

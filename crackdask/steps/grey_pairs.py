@@ -116,9 +116,9 @@ def whole_shift(box: Box, matrix: Floats, lattice: Lattice) -> Triple:
     Matrix and lattice as in :mod:`crackdask.kernels.source_positions`.
     """
     z, y, x = ((a + b - 1) / 2 for a, b in zip(box.start, box.stop, strict=True))
-    position = np.empty((1, 3))
+    position = np.empty((3, 1))
     row_positions(matrix, lattice, z, y, x, line_of(lattice), position)
-    by = np.rint(position[0] - np.array([z, y, x])).astype(int).tolist()
+    by = np.rint(position[:, 0] - np.array([z, y, x])).astype(int).tolist()
     return (by[0], by[1], by[2])
 
 

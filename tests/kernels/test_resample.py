@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from crackdask.grid import Box, Grid
 from crackdask.kernels.resample import resample_grey, resample_values, source_box
+from crackdask.kernels.source_positions import STRAIGHT, padded
 
 DTYPES = ["uint8", "uint16", "uint32", "int16", "float32", "float64"]
 
@@ -149,6 +150,22 @@ def test_blocks_do_not_show(angles, shift, block, start, extra, fill, interpolat
         sums = {name: sums[name] + tally[name] for name in sums}
     np.testing.assert_array_equal(joined, whole)
     assert sums == total
+
+
+@pytest.mark.parametrize("fill", [None, 60])
+@pytest.mark.parametrize("nodes", [0, 6])
+def test_runs_of_voxels_give_the_bits_of_single_ones(fill, nodes):
+    """Boxes of 5 voxels along x hold no run that is worth vectors; those of rows of 90 do, from border to border."""
+    scan = scan_of((20, 24, 90))
+    scan[8:12, 10:14, 30:50] = 60
+    matrix, box = moved(scan.shape, (1.0, 0.7, -0.5), (0.3, -0.2, 0.4)), Box((-1, -1, -1), (21, 25, 91))
+    displaced = np.random.default_rng(1).normal(0, 0.1, (nodes, nodes, nodes, 3))
+    lattice = padded(displaced, (0.0, 0.0, 0.0), (5.0, 6.0, 20.0), box) if nodes else STRAIGHT
+    whole, tally = whole_block(scan, matrix, box, lo=30, hi=180, fill=fill, lattice=lattice)
+    parts = [Box((-1, -1, x), (21, 25, min(x + 5, 91))) for x in range(-1, 91, 5)]
+    cut = [whole_block(scan, matrix, part, lo=30, hi=180, fill=fill, lattice=lattice) for part in parts]
+    np.testing.assert_array_equal(whole, np.concatenate([core for core, _ in cut], axis=2))
+    assert tally == {name: sum(each[name] for _, each in cut) for name in tally}
 
 
 @pytest.mark.parametrize("interpolation", ["cubic", "linear"])
