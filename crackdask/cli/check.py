@@ -16,6 +16,7 @@ from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOption, RecipePath, WorkersOption
 from crackdask.clocks import spoken
 from crackdask.cluster.worker_settings import check_memory
+from crackdask.engine.arrivals import CyclerArrival
 from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate, kept_bytes
 from crackdask.engine.cycler import Cycler
 from crackdask.engine.run_times import learned, likeness, remembered
@@ -41,6 +42,8 @@ def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOpt
         if error.absent:
             waits = "`crackdask run RECIPE --store STORE --watch` waits for them"
             notice(f"not there yet: {', '.join(error.absent)}; {waits}")
+        if (why := CyclerArrival(experiment, recipe.resolve().parent).missing()) and why not in str(error):
+            raise ScansError(f"{error}\n  {why}", error.absent) from None  # all mistakes at once
         raise
     site = load_site(None, experiment.cluster, kind=cluster, workers=workers)
     count = site.workers or cores_here()

@@ -141,7 +141,7 @@ def _note(path: Place, recipe: Recipe, unit: Unit, told: str, engine: Engine, se
     cost = Cost.of(report for key, _, report in engine.reports if key == unit.key)
     steps = root.attributes(path)["steps"]
     steps[unit.name] = {"fingerprint": told, "seconds": round(seconds, 3), "cost": cost.as_dict()}
-    root.set_attributes(path, {"steps": in_order(recipe, steps)})
+    root.set_attributes(path, {"steps": in_order(units(recipe), steps)})
     if work.has_results():
         planned = work.noted("planned")
         if isinstance(planned, dict):

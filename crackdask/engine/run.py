@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,10 @@ class Run:
     def _recipe(self) -> Recipe:
         return self.context.recipe
 
+    @cached_property
+    def _plan(self) -> list[Unit]:
+        return units(self._recipe)
+
     @property
     def _path(self) -> Place:
         return self.context.path
@@ -85,11 +89,10 @@ class Run:
         """Do what is not done, up to and including a step."""
         self._store.check_place()
         with self._work.held(partial(self.context.progress.warn, "lock")):
-            every = units(self._recipe)
-            plan = list(upto(every, until))
+            plan = list(upto(self._plan, until))
             levels = any(unit.step == schema.LEVELS for unit in plan)
             self._vouched = self._store.open(
-                self._found, lambda found: self._alone(every, found) is not None, levels=levels
+                self._found, lambda found: self._alone(self._plan, found) is not None, levels=levels
             )
             self._found = Damage()  # what was amiss is not done any more
             self._work.note("planned", {str(key): fingerprint for key, fingerprint in self._fingerprints.items()})
@@ -117,7 +120,7 @@ class Run:
 
     def outstanding(self, until: str | None = None) -> list[Unit]:
         """Return the units that are to be done."""
-        plan = units(self._recipe)
+        plan = self._plan
         if self._found is None:
             self._found = look(self._path, self._recipe)
         spoilt = set(self._found.spoilt)
@@ -165,7 +168,7 @@ class Run:
                 return self._perform(todo, skipped, done)
             except DamagedError as error:
                 damaged = (error.name, error.state)
-                maker = next(u.key for u in units(self._recipe) if damaged in (*u.writes, *u.internal))
+                maker = next(u.key for u in self._plan if damaged in (*u.writes, *u.internal))
                 if maker in mended:
                     raise
                 mended.add(maker)
@@ -235,7 +238,7 @@ class Run:
         if unit.key in self._unchanged:  # what it cost when it was made
             spent = {name: steps.get(unit.name, {}).get(name, value) for name, value in spent.items()}
         steps[unit.name] = {"fingerprint": self._fingerprints[unit.key], **spent}
-        root.set_attributes(self._path, {"steps": in_order(self._recipe, steps)})
+        root.set_attributes(self._path, {"steps": in_order(self._plan, steps)})
         self._store.keep_root()
         if self._vouched:  # results of some units would say that those of the others are lost
             self.context.held[unit.key] = dict(tables)
@@ -246,7 +249,7 @@ class Run:
 
     def _clean(self, left: set[UnitKey]) -> None:
         """Remove work volumes that no unit will read any more, or go on writing."""
-        plan = units(self._recipe)
+        plan = self._plan
         undone = {u.key for u in plan if u.key in left or not self._fits(u)}
         awaited = {key for u in plan if u.key in undone for key in (*u.reads, *u.writes)}
         # Asked once: in object storage each question is a request.

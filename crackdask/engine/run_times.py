@@ -111,7 +111,8 @@ def learned(like: str, expected: float, runs: Sequence[RunTime]) -> tuple[float,
     rate = min((run.undisturbed + _PRIOR) / (run.expected + _PRIOR) for run in counted)
     nearest = min((run.expected for run in counted), key=lambda size: abs(log(size / expected)))
     more = min(run.undisturbed - rate * run.expected for run in counted if _about(nearest, [run]))
-    return max(rate * expected + more, expected / 100), len(counted)
+    least = min(run.undisturbed / run.expected for run in counted)
+    return max(rate * expected + more, least * expected), len(counted)
 
 
 def _about(size: float, runs: Sequence[RunTime]) -> int:

@@ -122,9 +122,9 @@ def units(recipe: Recipe) -> list[Unit]:
     return planned + [_unit(step, recipe.reference, recipe, sections, order) for step in whole]
 
 
-def in_order(recipe: Recipe, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is told of units by their names, in their order; of units that the recipe does not have, nothing."""
-    return {unit.name: told[unit.name] for unit in units(recipe) if unit.name in told}
+def in_order(plan: Sequence[Unit], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of units by their names, in the order of a plan; of units that it does not have, nothing."""
+    return {unit.name: told[unit.name] for unit in plan if unit.name in told}
 
 
 def _unit(step: Step, state: int, recipe: Recipe, sections: Mapping[str, Any], order: Sequence[int]) -> Unit:

@@ -51,6 +51,8 @@ class Sweep:
                 f"--set {text}: no section {section!r} decides a picture; there are {', '.join(SECTIONS)}"
             )
         values = tuple(_values(listed))
+        if "" in values and '"' not in listed and "'" not in listed:
+            raise RecipeError(f"--set {text}: a value is empty; leave out the comma that is too many")
         if len({repr(value) for value in values}) < len(values):
             raise RecipeError(f"--set {text}: one value stands there twice; leave one out")
         return cls(section, key, values)

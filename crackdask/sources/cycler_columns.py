@@ -130,6 +130,10 @@ def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -
             '[electrochemistry], such as columns = {time = "Test_Time(s)", voltage = "Voltage(V)", '
             'current = "Current(A)"}'
         )
+    if twice := next((heading for heading in found.values() if headings.count(heading) > 1), None):
+        raise SourceError(
+            f"{where}: {headings.count(twice)} columns are headed {twice!r}; rename those that are others"
+        )
     name, unit = parted(found["time"])
     is_date = any(re.fullmatch(each, name.lower()) for each in _DATES) or ("time" in chosen and not unit)
     factors = {

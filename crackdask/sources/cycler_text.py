@@ -146,11 +146,24 @@ def layout_of(path: Place) -> Layout:
     rows = [line for line in lines[at + 1 : at + 60] if line.strip()]
     separator = _separator(lines[at])
     headings = next(csv.reader([lines[at]], delimiter=separator))
+    _refuse_wider(rows, separator, len(headings), path)
     while headings and not headings[-1].strip():  # a separator at the end of each line
         headings.pop()
     if not rows:
         raise SourceError(f"{path}: the table has headings and no row; copy it again, or leave it out")
     return Layout(encoding, separator, _decimal(rows, separator), at, tuple(each.strip() for each in headings), started)
+
+
+def _refuse_wider(rows: Sequence[str], separator: str, columns: int, path: Place) -> None:
+    """Raise if rows have more cells than there are headings: nobody knows which number stands under which."""
+    cells = [len(row) - next((n for n, cell in enumerate(reversed(row)) if cell.strip()), len(row))
+             for row in csv.reader(rows, delimiter=separator)]  # fmt: skip
+    if sum(count > columns for count in cells) > len(cells) / 2:
+        marks = " (decimal commas, where commas part the cells?)" if separator == "," else ""
+        raise SourceError(
+            f"{path}: {max(cells)} cells in rows under {columns} headings{marks}; export it with decimal points, or "
+            "with semicolons or tabs between cells"
+        )
 
 
 def _encoding(head: bytes) -> str:
@@ -265,7 +278,10 @@ def _offsets(told: pd.Series[str], where: str) -> tuple[tzinfo | None, pd.Series
             f"{where}: some dates have an offset from UTC, such as {told[with_one].iloc[0]!r}, and others have none; "
             "export the file again"
         )
-    ahead = {text: on_clock(_EPOCH, zone_of(text.upper())).utcoffset() or timedelta() for text in told.unique()}
+    try:
+        ahead = {text: on_clock(_EPOCH, zone_of(text.upper())).utcoffset() or timedelta() for text in told.unique()}
+    except ValueError as error:
+        raise SourceError(f"{where}: {error}") from None
     return timezone(ahead[told.iloc[0]]), told.map({text: apart.total_seconds() for text, apart in ahead.items()})
 
 

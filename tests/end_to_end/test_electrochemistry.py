@@ -230,6 +230,17 @@ def test_mistakes_are_told_before_anything_is_done(keys: dict[str, object], word
     assert words in " ".join(said.err.split())
 
 
+def test_a_scan_that_is_missing_is_told_together_with_a_file_that_cannot_be_read(tiny: Tiny) -> None:
+    (tiny.folder / "cell.mpt").write_bytes(b"EC-Lab")
+    tiny.change("electrochemistry", files=["cell.mpt"])
+    tiny.content["states"][1]["source"] = "scans/nowhere"
+    said = tiny.crackdask("check", tiny.recipe)
+    assert said.code == 2
+    words = " ".join(said.err.split())
+    assert "states[1].source (4.2 V)" in words
+    assert "cell.mpt: found no table of numbers" in words
+
+
 @pytest.mark.parametrize("time", ["noon", 14, "2026-13-01T00:00:00"])
 def test_a_time_that_is_none_is_told_with_its_key(time: object, tiny: Tiny) -> None:
     tiny.content["states"][0]["time"] = time

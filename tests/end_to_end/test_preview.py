@@ -75,6 +75,7 @@ def test_the_command_writes_a_page_a_picture_and_the_lines_to_choose_from(tiny: 
         (["--set", "labels.depth=1,2"], "labels.depth"),
         (["--set", "labels.min_depth=1,-2"], "labels.min_depth"),
         (["--set", "labels.min_depth=1,1"], "one value stands there twice"),
+        (["--set", "denoise.method=nlm,,median"], "a value is empty; leave out the comma that is too many"),
         (["--set", "labels.min_depth=1", "--set", "labels.min_depth=2"], "is tried twice"),
         (["--set", "register.local=true,false"], "does nothing to the reference: name another state with --state"),
         (["--set", "labels.min_depth=1,2", "--state", "5 V"], "no state is named '5 V'"),

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crackdask.engine.run_times import KEPT, RunTime, learned, path, remember, remembered
@@ -51,6 +51,7 @@ def test_a_whole_run_is_remembered_and_check_learns_from_it(
     assert len(remembered()) == 1
 
 
+@example(start=0.0, rate=0.25, sizes=[1.0, 1.5])
 @given(start=st.floats(0, 60), rate=st.floats(0.2, 5), sizes=st.lists(st.floats(1, 1e4), min_size=2, max_size=8))
 def test_runs_that_follow_a_rule_tell_it(start: float, rate: float, sizes: list[float]) -> None:
     runs = [RunTime("nlm", size, start + rate * size) for size in sizes]

@@ -172,6 +172,12 @@ def test_a_clock_that_goes_back_is_told_with_its_row(tmp_path: Path) -> None:
         (b"dear diary, today\nwe cycled, a cell\n", "found no table of numbers"),
         (b"time/s,Ewe/V,I/mA\nXXX,XXX,XXX\nXXX,1,2\n", "no row has a time|no table of numbers|found no column"),
         (b"EC-Lab ASCII FILE\nNb header lines : 900\ntime/s\tEwe/V\n1\t2\n", "found no table of numbers"),
+        (
+            b"time/s,Ewe/V,I/mA\n0,0,3,0,1,0\n10,0,3,1,1,0\n",
+            r"6 cells in rows under 3 headings \(decimal",
+        ),
+        (b"time/s,Ewe/V,Ewe/V,I/mA\n0,3,4,1\n10,3,4,1\n", r"2 columns are headed 'Ewe/V'; rename"),
+        (b"Date,Ewe/V,I/mA\n2021-01-01 00:00:00+99:99,3,1\n2021-01-01 00:00:10+99:99,3,1\n", r"time zone '\+99:99'"),
     ],
 )
 def test_what_is_no_record_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
