@@ -1,7 +1,7 @@
-"""Large libraries that only notebooks and reports need, loaded when they are first used.
+"""Large libraries, loaded when something of them is first used.
 
-xarray (with pandas and Arrow) and dask's arrays take longer to load than everything else that a run needs, and every
-command and every worker would wait for them: a step's parameters and kernels stand in one file with its lazy function.
+scipy's FFTs, xarray (with pandas and Arrow) and dask's arrays take longer to load than everything else that most
+commands need, and every command and every worker would wait for them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +22,7 @@ from pydantic import (
 from crackdask.analysis.parameters import AnalyseParams
 from crackdask.grid import Triple
 from crackdask.recipe.complaints import complaints, refusal, shown
+from crackdask.recipe.contradictions import contradictions, wrong_centers
 from crackdask.recipe.site import ClusterParams, Site, nbytes
 from crackdask.schema import STEPS
 from crackdask.sources.completeness import Missing
@@ -319,39 +320,8 @@ def check(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
     except ValidationError as error:
         lines += complaints(error, Recipe)
     else:
-        lines += _wrong_centers(recipe)
-    lines += _contradictions(content)
+        lines += wrong_centers(recipe)
+    lines += contradictions(content)
     if lines:
         raise RecipeError(refusal(where, lines))
     return recipe
-
-
-def _wrong_centers(recipe: Recipe) -> Iterable[str]:
-    """Yield what is wrong with a list of centers, one for each state."""
-    if recipe.reconstruct is not None:
-        try:
-            recipe.reconstruct.axes(len(recipe.states))
-        except ValueError as error:
-            yield f"reconstruct.center: {error}"
-
-
-def _contradictions(content: Mapping[str, Any]) -> Iterable[str]:
-    """Yield what is wrong between states, in whatever part of a recipe is sound."""
-    states, register = content.get("states"), content.get("register")
-    if not isinstance(states, list | tuple):
-        return
-    names = [state.get("name") if isinstance(state, Mapping) else None for state in states]
-    for number, name in enumerate(names):
-        if isinstance(name, str) and name in names[:number]:
-            other = f"the other is states[{names.index(name)}]"
-            yield f"states[{number}].name: two states of the same name, {name!r} ({other}); rename one"
-    known = ", ".join(repr(name) for name in names if isinstance(name, str))
-    analyse = content.get("analyse")
-    for section, keys in (("register", register), ("analyse", analyse)):
-        wanted = keys.get("reference") if isinstance(keys, Mapping) else None
-        if isinstance(wanted, str) and wanted not in names:
-            yield f"{section}.reference: no state is named {wanted!r}; there are {known}"
-    tree = analyse.get("path_states") if isinstance(analyse, Mapping) else None
-    for number, wanted in enumerate(tree if isinstance(tree, list | tuple) else ()):
-        if isinstance(wanted, str) and wanted not in names:
-            yield f"analyse.path_states[{number}]: no state is named {wanted!r}; there are {known}"

@@ -1,7 +1,8 @@
 """Scans on disk, in the formats that beamlines and laboratory tomographs write.
 
 `open_source` looks at headers only and finds what is wrong with a scan before a voxel is read;
-`Source.read` returns one box of voxels, wherever it is called.
+`Source.read` returns one box of voxels, wherever it is called. Layouts of projections are in `scan_parts`, the cycler's
+files in `cycler`. Begin at `opening`. May import storage and grid.
 """
 
 from crackdask.sources.base import NotThereError, Source, SourceError
