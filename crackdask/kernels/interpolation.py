@@ -207,7 +207,8 @@ def interpolate_row(  # type: ignore[no-untyped-def]
             is_plain = not _meets_fill(flat, begin, strides, end - i + 3, fill)
         if is_plain:
             _cubic_run(flat, strides, origin, row[0, i:end], row[1, i:end], row[2, i:end], values[i:end])
-            valid[i:end] = True
+            for n in range(i, end):
+                valid[n] = True
             i = end
             continue
         for n in range(i, max(end, i + 1)):

@@ -132,12 +132,13 @@ def _resample_values(  # type: ignore[no-untyped-def]
 ) -> None:
     """Fill `core` with interpolated values and `mask` with their validity."""
     nz, ny, nx = core.shape
-    row, values = np.empty((3, nx)), np.empty(nx)
+    row, values, valid = np.empty((3, nx)), np.empty(nx), np.empty(nx, np.bool_)
     for k in range(nz):
         for j in range(ny):
             row_positions(matrix, lattice, float(start[0] + k), float(start[1] + j), float(start[2]), line, row)
-            interpolate_row(flat, strides, origin, shape, row, cubic, has_fill, fill, values, mask[k, j])
-            core[k, j] = values
+            interpolate_row(flat, strides, origin, shape, row, cubic, has_fill, fill, values, valid)
+            for i in range(nx):
+                core[k, j, i], mask[k, j, i] = values[i], valid[i]
 
 
 @compiled

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
+
+import numpy as np
 
 from crackdask.blocks.passes import Block, Pass, Result
 from crackdask.grid import Box, Grid, Triple
 from crackdask.kernels.halving import halved_grey, halved_labels
 from crackdask.schema import LABEL_IMAGE, LEVELS, level_array
 from crackdask.steps.declaration import LABELLING, Of, Stage, Step, Volume
+
+#: Voxels along an edge of what is halved at once: a block of the level reads twice as far along each axis.
+PART = 128
 
 
 @dataclass(frozen=True)
@@ -58,16 +64,20 @@ def _level(number: int, finer: Grid, grid: Grid) -> Pass:
     grey, label = (name if number == 1 else level_array(name, number - 1) for name in ("grey", "label"))
     return Pass(
         name=f"level_{number}",
-        kernel=partial(_halve, number, grey, label),
+        kernel=partial(_halve, number, grey, label, Below(finer.shape)),
         reads={grey: Below(finer.shape), label: Below(finer.shape)},
         writes={level_array("grey", number): "uint8", level_array("label", number): "uint32"},
         grid=grid,
     )
 
 
-def _halve(number: int, grey: str, label: str, block: Block) -> Result:
-    coarse = halved_grey(block.read(grey))
-    labels = halved_labels(block.read(label))
+def _halve(number: int, grey: str, label: str, below: Below, block: Block) -> Result:
+    own = block.grid.box(block.number)
+    coarse, labels = np.empty(own.shape, np.uint8), np.empty(own.shape, np.uint32)
+    for part in Grid(own.shape, (PART, PART, PART)):
+        window = below(part.shifted(own.start))
+        coarse[part.slices] = halved_grey(block.read_box(grey, window))
+        labels[part.slices] = halved_labels(block.read_box(label, window))
     return Result({level_array("grey", number): coarse, level_array("label", number): labels})
 
 
@@ -76,9 +86,9 @@ def _copy(block: Block) -> Result:
 
 
 def block_bytes(grid: Grid) -> int:
-    """Return what a block of a level takes: both volumes below it, and its own."""
-    z, y, x = (min(b, n) for b, n in zip(grid.block, grid.shape, strict=True))
-    return (8 + 1) * z * y * x * (1 + 4)
+    """Return what a block of a level takes: both volumes below a part of it, and its own."""
+    whole = [min(b, n) for b, n in zip(grid.block, grid.shape, strict=True)]
+    return (8 * prod(min(n, PART) for n in whole) + prod(whole)) * (1 + 4)
 
 
 STEP = Step(

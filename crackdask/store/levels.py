@@ -21,8 +21,8 @@ from crackdask.storage.locations import Place, Prefix, flush, remove, zarr_at
 from crackdask.store.arrays import Axes, VolumeLayout, create_array
 from crackdask.store.checked import WHOLE
 
-#: Edges of chunks and shards of levels, at most: a block of a level reads twice as far along each axis.
-_CHUNK, _SHARD = 64, 128
+#: Edges of chunks of levels, at most; their shards are as large as those of the volume.
+_CHUNK = 64
 _LINK = "../../../volumes/label"
 
 
@@ -38,7 +38,7 @@ def level_layout(layout: VolumeLayout, shape: Triple) -> VolumeLayout:
     z, y, x = (min(c, _CHUNK) for c in layout.chunk)
     if layout.shard is None:
         return VolumeLayout((z, y, x), None, layout.compression).fitted(shape)
-    a, b, c = (max(1, min(s, _SHARD) // k) * k for s, k in zip(layout.shard, (z, y, x), strict=True))
+    a, b, c = (max(1, s // k) * k for s, k in zip(layout.shard, (z, y, x), strict=True))
     return VolumeLayout((z, y, x), (a, b, c), layout.compression).fitted(shape)
 
 
