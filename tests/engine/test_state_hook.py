@@ -36,6 +36,7 @@ def test_commands_that_hang_are_waited_for_together_and_told(tmp_path: Path) -> 
     finally:
         for pid in (tmp_path / "pids").read_text().split():
             os.kill(int(pid), signal.SIGKILL)
+        hook.look(20)
 
 
 @pytest.mark.parametrize("command", ["exit 3", "/no/such/program", "kill -9 $$", "head -c 1000000 /dev/zero; false"])
