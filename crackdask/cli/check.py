@@ -42,8 +42,9 @@ def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOpt
         if error.absent:
             waits = "`crackdask run RECIPE --store STORE --watch` waits for them"
             notice(f"not there yet: {', '.join(error.absent)}; {waits}")
-        if (why := CyclerArrival(experiment, recipe.resolve().parent).missing()) and why not in str(error):
-            raise ScansError(f"{error}\n  {why}", error.absent) from None  # all mistakes at once
+        why = CyclerArrival(experiment, recipe.resolve().parent).missing()
+        if why and why not in str(error):  # all mistakes at once
+            raise ScansError(f"{error}\n  {why}", error.absent, unusable=error.unusable) from None
         raise
     site = load_site(None, experiment.cluster, kind=cluster, workers=workers)
     count = site.workers or cores_here()

@@ -113,22 +113,33 @@ class _Ended(BaseException):
 def ending_in_order() -> Iterator[None]:
     """End as after Ctrl-C when a batch system announces the end of a job, so that workers are sent home.
 
-    That is SIGTERM nearly everywhere; Grid Engine announces it by SIGUSR2 (`-notify`).
+    That is SIGTERM nearly everywhere; Grid Engine announces it by SIGUSR2 (`-notify`). Ctrl-C itself ends too where it
+    comes while Python heeds no exception.
     """
+    ended: type[BaseException] = _Ended
 
     def end(number: int, _: object) -> None:
+        nonlocal ended
         if number != signal.SIGALRM:
-            for known in before:
+            ended = KeyboardInterrupt if number == signal.SIGINT else _Ended
+            for known in announced if ended is _Ended else ():
                 signal.signal(known, signal.SIG_IGN)  # once is enough: what follows must come to its own end
             signal.signal(signal.SIGALRM, end)
             signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
-        elif _is_ending(sys.exception()):
+        elif _is_ending(sys.exception(), ended):
             signal.setitimer(signal.ITIMER_REAL, 0)
             return
-        raise _Ended  # where it is raised within a finaliser it is lost, so it comes again until it is under way
+        raise ended  # where it is raised within a finaliser it is lost, so it comes again until it is under way
 
     here = threading.current_thread() is threading.main_thread()  # elsewhere signals do not arrive
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGUSR2) if here}
+    announced = (signal.SIGTERM, signal.SIGUSR2)
+    heard = signal.getsignal(signal.SIGINT) not in (
+        signal.SIG_IGN,
+        signal.SIG_DFL,
+        None,
+    )  # as scripts set for what waits
+    numbers = (*announced, signal.SIGINT) if heard else announced
+    before = {number: signal.signal(number, end) for number in numbers if here}
     try:
         yield
     finally:
@@ -138,8 +149,8 @@ def ending_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _is_ending(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, _Ended):
+def _is_ending(error: BaseException | None, ended: type[BaseException]) -> bool:
+    while error is not None and not isinstance(error, ended):
         error = error.__context__
     return error is not None
 

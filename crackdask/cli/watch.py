@@ -13,11 +13,11 @@ from crackdask.cli.common import beside, notice, out
 from crackdask.cli.endings import ending_in_order
 from crackdask.cli.options import WatchOptions
 from crackdask.engine.arrivals import Arrivals, CyclerArrival
-from crackdask.engine.scans import Scans
+from crackdask.engine.scans import Scans, ScansError
 from crackdask.engine.state_hook import StateHook
 from crackdask.recipe.first_states import first_states
 from crackdask.recipe.recipe import Recipe
-from crackdask.storage.locations import Place
+from crackdask.storage.locations import Place, UnreachableError
 from crackdask.store.root import StoreError, attributes
 
 #: Seconds for which nothing of a scan must have changed, where the user does not say.
@@ -56,7 +56,7 @@ def watched(
     known = _states_of(store, names)
     last = max(known, names.index(options.until_state) + 1 if options.until_state else len(names))
     arrivals, cycler = Arrivals(recipe, base, settle, known), CyclerArrival(recipe, base)
-    done, was_done, lacks = 0, False, None
+    done, was_done, lacks, gone = 0, False, None, set[str]()
     out.print(
         f"watching for {last} scans; one counts as there when it is whole and still for {settle:g} s (Ctrl-C ends)"
     )
@@ -75,14 +75,32 @@ def watched(
                     break
                 time.sleep(min(settle / _LOOKS, _MOST_SECONDS))
                 continue
+            scans = _opened(_of_what_is_there(recipe, ready, why), base, gone)
+            if scans is None:
+                arrivals.again()
+                time.sleep(min(settle / _LOOKS, _MOST_SECONDS))
+                continue
             lacks = why
-            was_done |= run(Scans.of(_of_what_is_there(recipe, ready, lacks), base))
+            was_done |= run(scans)
             done = ready
             page = _report(store)
             hook.finished(names[:done], {"CRACKDASK_REPORT": str(page or "")})
     if lacks:
         notice(f"the store lacks the cell's record: {lacks}; run again when it is there")
     return was_done
+
+
+def _opened(recipe: Recipe, base: Path, told: set[str]) -> Scans | None:
+    """Return the scans of a recipe; None where one was there and cannot be opened now, and why if it was not told."""
+    try:
+        return Scans.of(recipe, base)
+    except (ScansError, UnreachableError, OSError) as error:
+        if isinstance(error, ScansError) and not error.unusable:
+            raise
+        if str(error) not in told:
+            told.add(str(error))
+            out.print(escape(f"{datetime.now():%H:%M:%S} waiting again: {error}"))
+        return None
 
 
 def _of_what_is_there(recipe: Recipe, states: int, lacks: str | None) -> Recipe:

@@ -21,7 +21,7 @@ from crackdask.recipe.recipe import Recipe, RecipeError
 from crackdask.sources import Source, SourceError
 from crackdask.sources.opening import there
 from crackdask.sources.projections import Projections
-from crackdask.storage.locations import Place, PlaceError, Prefix
+from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError
 
 #: Files, bytes, and when the newest was written: another value tells that a scan changed.
 Stamp = tuple[int, int, str]
@@ -93,9 +93,17 @@ class Arrivals:
                 news.setdefault(words, []).append(self.recipe.states[state].name)
         return [f"{', '.join(names)}: {words}" for words, names in news.items()]
 
+    def again(self) -> None:
+        """Look at all scans again, for one that was there is not any more."""
+        self.there = self.known = 0
+
     def _judged(self, state: int, seen: _Watched) -> str:
         """Find out whether a scan is there, and return what is to be told of it."""
-        now, stamp = self.clock(), self._stamp(state)
+        now = self.clock()
+        try:
+            stamp = self._stamp(state)
+        except (UnreachableError, OSError) as error:  # of a service or a share that comes back
+            return f"cannot be looked at now; still waiting ({error})"
         if stamp != seen.stamp:
             seen.stamp, seen.since, seen.tried, seen.found = stamp, now, None, ""
         if stamp is None:
@@ -110,7 +118,7 @@ class Arrivals:
             source = opened_scan(self.recipe, self.recipe.states[state], self.base)
             self._check_shape(source)
             before, seen.fingerprint = seen.fingerprint, source.fingerprint()
-        except (SourceError, PlaceError, RecipeError, OSError) as error:
+        except (SourceError, PlaceError, UnreachableError, RecipeError, OSError) as error:
             return f"not complete, and nothing came for {settle:g} s; still waiting ({error})"
         if settle and _may_lie_elsewhere(source) and before != seen.fingerprint:
             return "being written, or was until now"
@@ -168,7 +176,7 @@ class CyclerArrival:
             if stamps != self._stamps:
                 self._stamps, self._why = stamps, None
                 cycler.record()
-        except (SourceError, PlaceError, OSError) as error:
+        except (SourceError, PlaceError, UnreachableError, OSError) as error:
             self._why = str(error)
         return self._why
 
@@ -184,7 +192,7 @@ def stamp_of(path: Place) -> Stamp:
     count = total = newest = 0
     for folder, _, names in os.walk(path):
         for name in names:
-            with suppress(FileNotFoundError):  # renamed, or gone, since it was listed
+            with suppress(OSError):  # renamed, gone since it was listed, or a link to nowhere: told when it is opened
                 seen = (Path(folder) / name).stat()
                 count, total, newest = count + 1, total + seen.st_size, max(newest, seen.st_mtime_ns)
     return count, total, str(newest)

@@ -34,11 +34,19 @@ def is_large(shape: Triple) -> bool:
 
 
 class ScansError(RecipeError):
-    """Scans of a recipe cannot be used; `absent` are the states whose scan is not there at all, perhaps not yet."""
+    """Scans of a recipe cannot be used.
 
-    def __init__(self, words: str, absent: Sequence[str]) -> None:
+    Attributes
+    ----------
+    absent
+        States whose scan is not there at all, perhaps not yet.
+    unusable
+        Whether any cannot be opened; else they do not go together.
+    """
+
+    def __init__(self, words: str, absent: Sequence[str], *, unusable: bool) -> None:
         super().__init__(words)
-        self.absent = tuple(absent)
+        self.absent, self.unusable = tuple(absent), unusable
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Scans:
         except (SourceError, PlaceError) as error:
             lines.append(f"  {error}")
         if lines:
-            raise ScansError("\n".join(lines), absent)
+            raise ScansError("\n".join(lines), absent, unusable=bool(wrong))
         sources = tuple(source for source in opened if source)
         (z0, z1), (y0, y1), (x0, x1) = recipe.crop_of(sources[0].shape)
         return cls(recipe, sources, Box((z0, y0, x0), (z1, y1, x1)), cycler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -57,11 +58,19 @@ class StateHook:
                 self.say(f"{name}: the command for it cannot be started: {error}")
 
     def look(self, seconds: float = 0.0) -> None:
-        """Tell of the commands that failed, having waited for those at work for some seconds at most."""
+        """Tell of the commands that failed, having waited for those at work for some seconds at most, all together.
+
+        Those that are at work after a wait are told too, and left to themselves.
+        """
+        ends = time.monotonic() + seconds
         for name, process in list(self._begun.items()):
             try:
-                code = process.wait(seconds)
+                code = process.wait(max(0.0, ends - time.monotonic()))
             except subprocess.TimeoutExpired:
+                if seconds:
+                    self.say(
+                        f"{name}: the command for it is still at work (process {process.pid}) and is left to itself"
+                    )
                 continue
             del self._begun[name]
             if code:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 import crackdask as package
 from crackdask.cli.options import WatchOptions
 from crackdask.cli.watch import watched
+from crackdask.engine.arrivals import Arrivals
 from crackdask.engine.scans import Scans
 from crackdask.engine.state_hook import StateHook
 from crackdask.phantom.cell_record import cell_record, write_mpt
 from crackdask.phantom.cell_states import FIVE_STATES
-from crackdask.recipe.recipe import load
+from crackdask.recipe.recipe import RecipeError, load
 from tests.support.growing import Growing
 from tests.support.tiny import Tiny, crackdask
 
@@ -35,6 +38,46 @@ def test_the_record_of_the_cell_may_come_later_than_the_scans(tmp_path: Path) ->
     options = WatchOptions(watch=True, settle=0.05, until_state=None, on_state=None)
     assert watched(recipe, tmp_path, growing.store, options, StateHook(None, growing.store, print), run)
     assert ran == [(2, False), (2, True), (3, True)]
+
+
+def test_a_scan_that_vanishes_after_it_was_there_is_waited_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    growing = Growing(tmp_path, 2)
+    recipe, ran = load(growing.recipe), list[int]()
+    first, other = (tmp_path / "scans" / name for name in "ab")
+    sound, looks = Arrivals.look, iter(range(10_000))
+
+    def looked(arrivals: Arrivals) -> list[str]:
+        words, look = sound(arrivals), next(looks)
+        if arrivals.there == 2 and first.exists() and not ran:  # as where scans are moved on just now
+            first.rename(tmp_path / "moved")
+            (other / "slice_0007.tif").rename(tmp_path / "slice")
+        elif not first.exists() and look > 8:
+            (tmp_path / "moved").rename(first)
+            (tmp_path / "slice").rename(other / "slice_0007.tif")
+            ran.append(0)
+        return words
+
+    def run(scans: Scans) -> bool:
+        ran.append(len(scans.recipe.states))
+        return True
+
+    monkeypatch.setattr(Arrivals, "look", looked)
+    options = WatchOptions(watch=True, settle=0.1, until_state=None, on_state=None)
+    assert watched(recipe, tmp_path, growing.store, options, StateHook(None, growing.store, print), run)
+    assert ran in ([0, 2], [0, 1, 2])
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("waiting again: 2 of 2 scans cannot be used") == 1
+    assert "scans/a: no such file or folder" in told
+
+
+def test_scans_that_do_not_go_together_end_it(tmp_path: Path) -> None:
+    growing = Growing(tmp_path, 2)
+    growing.content["states"][1]["source"] = "scans/a"
+    options = WatchOptions(watch=True, settle=0.1, until_state=None, on_state=None)
+    with pytest.raises(RecipeError, match="scans/a"):
+        watched(load(growing.recipe), tmp_path, growing.store, options, StateHook(None, growing.store, print), bool)
 
 
 def test_a_record_that_never_comes_is_told(ran: Tiny) -> None:

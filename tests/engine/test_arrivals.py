@@ -11,8 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from crackdask.engine.arrivals import Arrivals
+from crackdask.engine.arrivals import Arrivals, Stamp
 from crackdask.recipe.recipe import load
+from crackdask.storage.locations import UnreachableError
 from tests.support.growing import Growing
 from tests.support.tiny import SHAPE, scan, write_slices
 
@@ -213,3 +214,30 @@ def test_a_virtual_dataset_is_looked_at_twice(tmp_path: Path) -> None:
     assert watching.arrivals.there == 0
     watching.after(31)
     assert watching.arrivals.there == 1
+
+
+def test_a_share_or_a_service_that_goes_away_for_a_while_is_told_and_waited_for(
+    watching: Watching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_slices(tmp_path / "scans" / "a", scan(0))
+    assert watching.after(0)[0] == "pristine: being written"
+    for error in (OSError(116, "Stale file handle"), UnreachableError("the object storage does not answer")):
+
+        def gone(path: Path, error: Exception = error) -> Stamp:
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr("crackdask.engine.arrivals.stamp_of", gone)
+            assert watching.after(20)[0] == f"pristine: cannot be looked at now; still waiting ({error})"
+            assert watching.arrivals.there == 0
+    assert "there, " in watching.after(20)[0]
+    assert watching.arrivals.there == 1
+
+
+def test_a_link_to_itself_in_a_scan_is_no_end_of_the_waiting(watching: Watching, tmp_path: Path) -> None:
+    write_slices(tmp_path / "scans" / "a", scan(0))
+    (tmp_path / "scans" / "a" / "slice_0003.tif").unlink()
+    (tmp_path / "scans" / "a" / "slice_0003.tif").symlink_to("slice_0003.tif")
+    watching.after(0)
+    assert "not complete, and nothing came for 30 s" in watching.after(31)[0]
+    assert watching.arrivals.there == 0

@@ -144,13 +144,14 @@ def test_sigterm_as_a_batch_system_sends_it(lab: Lab, moments: Moments, everybod
 
 
 LOST = """
-import gc, os, signal, time
+import gc, os, signal, sys, time
 from crackdask.cli.endings import _Ended, ending_in_order
 
 def ask(phase, _):
     gc.callbacks.remove(ask)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with ending_in_order():
         gc.callbacks.append(ask)
@@ -161,14 +162,16 @@ try:
         finally:
             time.sleep(1.2)  # what is to be ended in order is not disturbed
             print("ended", flush=True)
-except _Ended:
+except (_Ended, KeyboardInterrupt) as error:
+    assert isinstance(error, KeyboardInterrupt) == (sys.argv[1] == "SIGINT")
     print("in order", flush=True)
 """
 
 
-def test_a_sigterm_that_comes_within_a_finaliser_is_not_lost(lab: Lab) -> None:
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT"])
+def test_a_signal_that_comes_within_a_finaliser_is_not_lost(lab: Lab, signal: str) -> None:
     began = time.monotonic()
-    asked = lab.start(sys.executable, "-c", LOST)
+    asked = lab.start(sys.executable, "-c", LOST, signal)
     assert asked.wait(60) == 0, asked.said
     assert "Exception ignored in" in asked.said
     assert asked.said.rpartition("lost")[2].split() == ["ended", "in", "order"]
