@@ -152,12 +152,17 @@ def _sweep(sinogram: Singles, angles: Floats, candidates: Candidates) -> tuple[f
     """Return the center by reconstructions, and their measure at the coarse candidates."""
     factor, centers = candidates.binning, candidates.coarse
     spreads = _spreads(_binned(sinogram, factor), angles, _of_binned(centers, factor))
-    best = centers[int(np.argmin(spreads))]
-    if factor > 1:
-        whole = np.arange(best - factor, best + factor + 1)
-        best = whole[int(np.argmin(_spreads(sinogram, angles, whole)))]
-    near = np.arange(best - _FINE_REACH, best + _FINE_REACH + FINE / 2, FINE)
-    return lowest(Curve(near, _spreads(sinogram, angles, near)), 1.0), spreads
+    best = float(centers[int(np.argmin(spreads))])
+    if factor > 1:  # the bottom between them is right to a part of a binned column; where it is not, it is moved
+        best = round(lowest(Curve(centers, spreads), 1.5 * factor))
+    for _ in range(2 * factor + 1):
+        near = np.arange(best - _FINE_REACH, best + _FINE_REACH + FINE / 2, FINE)
+        curve = Curve(near, _spreads(sinogram, angles, near))
+        least = float(near[int(np.argmin(curve.values))])
+        if factor == 1 or abs(least - best) <= _FINE_REACH - 1.0:
+            break
+        best = round(least)
+    return lowest(curve, 1.0), spreads
 
 
 def _spreads(sinogram: Singles, angles: Floats, centers: Floats) -> Floats:
