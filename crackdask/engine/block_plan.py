@@ -200,10 +200,21 @@ def _candidates(unit: Triple, shape: Triple, workers: int) -> list[Triple]:
     blocks: list[Triple] = []
     for edge in range(LARGEST_BLOCK, 0, -1):
         block = tuple(max(u, edge // u * u) for u in unit)
-        if block not in blocks:
-            blocks.append(block)  # type: ignore[arg-type]
+        for each in (_without_slivers(block, unit, shape), block):  # type: ignore[arg-type]
+            if each not in blocks:
+                blocks.append(each)  # type: ignore[arg-type]
     busy = [block for block in blocks if len(Grid(shape, block)) >= 4 * workers]
     return busy or blocks[-1:]
+
+
+def _without_slivers(block: Triple, unit: Triple, shape: Triple) -> Triple:
+    """Return a block a little longer along axes whose last blocks would be slivers: what is around them costs more.
+
+    >>> _without_slivers((256, 256, 256), (64, 64, 64), (200, 770, 1500))
+    (256, 320, 256)
+    """
+    z, y, x = (b + u if 0 < n % b <= b // 8 and n > b else b for b, u, n in zip(block, unit, shape, strict=True))
+    return (z, y, x)
 
 
 def _costs(recipe: Recipe, scan: Triple, dtype: np.dtype[Any], block: Triple, slabs: Grid) -> Iterator[PassCost]:

@@ -55,57 +55,69 @@ def edge_profile(label: Array, grey: Array, own: tuple[slice, slice, slice], sta
 
 
 @compiled
-def _mark(here: Array, beside: Array, at_surface: Array) -> None:
-    """Mark the voxels of particles beside which there is background."""
-    for x in range(here.size):
-        at_surface[x] |= (here[x] != 0) & (beside[x] == 0)
+def _of_one(a: Array, b: Array, c: Array, d: Array, e: Array, flat: Array) -> None:
+    """Mark where five rows are of the same particle."""
+    for x in range(flat.size):
+        flat[x] = (b[x] == a[x]) & (c[x] == a[x]) & (d[x] == a[x]) & (e[x] == a[x]) & (a[x] != 0)
+
+
+@compiled
+def _of_none(a: Array, b: Array, c: Array, d: Array, e: Array, flat: Array) -> None:
+    """Leave marked only where five rows are background."""
+    for x in range(flat.size):
+        flat[x] &= (a[x] | b[x] | c[x] | d[x] | e[x]) == 0
+
+
+@compiled
+def _flat_faces(label: Array, z: int, y: int, flat: Array) -> None:
+    """Tell of each voxel of a row which of its faces are flat, (face, x): the lower ones along z, y, x, then the upper.
+
+    A face is flat if it and the four beside it are of one particle against background.
+    """
+    nz, ny, nx = label.shape
+    flat[:] = False
+    inside_z, inside_y = 0 < z < nz - 1, 0 < y < ny - 1
+    here = label[z, y]
+    for upper in range(2):
+        side = 2 * upper - 1
+        if inside_y and 0 <= z + side < nz:
+            up, down, beside = label[z, y - 1], label[z, y + 1], label[z + side, y]
+            marked = flat[3 * upper, 1 : nx - 1]
+            _of_one(here[1:], here, here[2:], up[1:], down[1:], marked)
+            up, down = label[z + side, y - 1], label[z + side, y + 1]
+            _of_none(beside[1:], beside, beside[2:], up[1:], down[1:], marked)
+        if inside_z and 0 <= y + side < ny:
+            up, down, beside = label[z - 1, y], label[z + 1, y], label[z, y + side]
+            marked = flat[3 * upper + 1, 1 : nx - 1]
+            _of_one(here[1:], here, here[2:], up[1:], down[1:], marked)
+            up, down = label[z - 1, y + side], label[z + 1, y + side]
+            _of_none(beside[1:], beside, beside[2:], up[1:], down[1:], marked)
+    if inside_z and inside_y:
+        a, b, c, d = label[z - 1, y], label[z + 1, y], label[z, y - 1], label[z, y + 1]
+        below, above = flat[2, 1:], flat[5, : nx - 1]
+        _of_one(here[1:], a[1:], b[1:], c[1:], d[1:], below)
+        _of_none(here, a, b, c, d, below)
+        _of_one(here, a, b, c, d, above)
+        _of_none(here[1:], a[1:], b[1:], c[1:], d[1:], above)
 
 
 @compiled
 def _lines(label: Array, grey: Array, own: Array, start: Array, outside: int, sums: Array) -> None:
-    nz, ny, nx = label.shape
-    at_surface = np.empty(nx, np.bool_)
+    flat = np.empty((6, label.shape[2]), np.bool_)
+    some = np.empty(label.shape[2], np.bool_)
     for z in range(own[0, 0], own[0, 1]):
         for y in range(own[1, 0], own[1, 1]):
-            here = label[z, y]
-            at_surface[:] = False
-            _mark(here[1:], here[: nx - 1], at_surface[1:])
-            _mark(here[: nx - 1], here[1:], at_surface[: nx - 1])
-            for way in (-1, 1):
-                if 0 <= y + way < ny:
-                    _mark(here, label[z, y + way], at_surface)
-                if 0 <= z + way < nz:
-                    _mark(here, label[z + way, y], at_surface)
+            _flat_faces(label, z, y, flat)
+            for x in range(some.size):
+                some[x] = flat[0, x] | flat[1, x] | flat[2, x] | flat[3, x] | flat[4, x] | flat[5, x]
             for x in range(own[2, 0], own[2, 1]):
-                if not at_surface[x]:
+                if not some[x]:
                     continue
                 for axis in range(3):
-                    for side in (-1, 1):
-                        if _is_flat(label, z, y, x, axis, side) and _is_clear(
-                            label, grey, z, y, x, axis, side, outside
-                        ):
+                    for upper in range(2):
+                        if flat[3 * upper + axis, x] and _is_clear(label, grey, z, y, x, axis, 2 * upper - 1, outside):
                             cube = (start[0] + z) // _CUBE + (start[1] + y) // _CUBE + (start[2] + x) // _CUBE
-                            _add(grey, z, y, x, axis, side, sums[cube % GROUPS])
-
-
-@compiled
-def _is_flat(label: Array, z: int, y: int, x: int, axis: int, side: int) -> bool:
-    """Tell whether a face and the four beside it are of one particle against background."""
-    dz, dy, dx = side * (axis == 0), side * (axis == 1), side * (axis == 2)
-    nz, ny, nx = label.shape
-    if not (0 <= z + dz < nz and 0 <= y + dy < ny and 0 <= x + dx < nx) or label[z + dz, y + dy, x + dx] != 0:
-        return False
-    particle = label[z, y, x]
-    for across in range(3):
-        if across == axis:
-            continue
-        for way in (-1, 1):
-            a, b, c = z + way * (across == 0), y + way * (across == 1), x + way * (across == 2)
-            if not (0 <= a < nz and 0 <= b < ny and 0 <= c < nx) or label[a, b, c] != particle:
-                return False
-            if label[a + dz, b + dy, c + dx] != 0:
-                return False
-    return True
+                            _add(grey, z, y, x, axis, 2 * upper - 1, sums[cube % GROUPS])
 
 
 @compiled

@@ -41,7 +41,7 @@ Work = tuple[Words, Words]
 compiled = compiling.compiled(error_model="numpy", boundscheck=False)
 
 MAX_DISTANCE = 19  # beyond, weights that add up in 32 bits would have less than 8 bits
-TILE = (256, 64, 256)
+TILE = (256, 64, 384)
 #: Bytes that lie before and behind a tile, for what is loaded and not used.
 _FRONT, _BEHIND = 64, 192
 

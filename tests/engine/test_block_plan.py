@@ -77,6 +77,17 @@ def test_too_little_memory_says_what_would_fit() -> None:
         plan_blocks(found, FULL_FIELD, FULL_FIELD, np.dtype("uint16"), 2)
 
 
+def test_no_block_is_a_sliver_where_longer_ones_fit() -> None:
+    """Of 2 voxels along y, and of 4 along x, which would be read with all that is around them."""
+    shape, dtype = (200, 770, 1540), np.dtype("uint16")
+    blocks = {
+        memory: plan_blocks(check(recipe(compute={"memory": memory})), shape, shape, dtype, 2).grid.block
+        for memory in ("2 GiB", "1100 MiB")
+    }
+    assert blocks["2 GiB"] == (256, 320, 320)
+    assert blocks["1100 MiB"] == (256, 256, 256)
+
+
 def test_a_given_block_is_taken() -> None:
     found = check(recipe(compute={"block": [64, 128, 192], "memory": "4 GiB"}))
     assert plan_blocks(found, FULL_FIELD, FULL_FIELD, np.dtype("uint16"), 2).grid.block == (64, 128, 192)
