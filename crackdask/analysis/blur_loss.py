@@ -33,8 +33,9 @@ _RATIOS = np.linspace(0.005, 0.3, 60)
 def gained(store: xr.DataTree, table: xr.Dataset, noise: float) -> dict[str, xr.DataArray]:
     """Return `blur_gain` and `blur_gain_error`, (state, particle), in grey levels; nothing where no state was blurred.
 
-    The gain is what the mean of the inner layer had more before blur, to first order: what the same blur takes out of
-    the blurred run of grey. It holds the bright rim too, so only its difference to that of a typical particle is used.
+    The gain is what the mean of the inner layer had more before blur, to second order: what the same blur takes out of
+    the blurred run of grey, and what it takes out of that. It holds the bright rim too, so only its difference to that
+    of a typical particle is used.
     The error is what noise adds to the mean's.
     """
     blur = _blur(store, [str(name) for name in table.state.values])
@@ -62,11 +63,16 @@ def _gained(voxels: Array, sums: Array, blur: Array) -> tuple[Array, Array]:
     means, errors = layer_means(voxels, sums, _LAYERS)
     radius = np.cbrt(3 * voxels.sum(axis=-1) / (4 * pi))
     ratio = blur / np.maximum(radius, 1.0)
-    share = np.stack([np.interp(ratio, _RATIOS, column) for column in _weights().T], axis=-1)
+    # (1 - B) + (1 - B)^2 with B the blur; blurred twice is blurred by the root of 2 more.
+    share = 3 * _interpolated(ratio) - _interpolated(sqrt(2) * ratio)
     share = np.where((blur > 0)[..., None], share, 0.0)
     # The inner layer's own noise is counted with its mean, of which the gain is a part more.
     square = ((errors * (share + np.array([1.0, 0.0, 0.0]))) ** 2).sum(axis=-1) - errors[..., 0] ** 2
     return (share * means).sum(axis=-1), np.sqrt(np.maximum(square, 0))
+
+
+def _interpolated(ratio: Array) -> Array:
+    return np.stack([np.interp(ratio, _RATIOS, column) for column in _weights().T], axis=-1)
 
 
 def _blur(store: xr.DataTree, names: list[str]) -> Array:

@@ -32,7 +32,7 @@ def test_most_of_what_blur_took_comes_back(radius: float) -> None:
     taken = after - before
     assert taken > 0.2, "else nothing is proven"
     gain, error = _gained(voxels, sums, np.array(BLUR))
-    assert -gain == pytest.approx(taken, rel=0.4)
+    assert -gain == pytest.approx(taken, rel=0.3)  # 0.61 to 0.68 of it to the first order
     assert 0 < error < 0.1
 
 
