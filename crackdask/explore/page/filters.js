@@ -88,8 +88,8 @@ function quick(settings, columns) {
   });
   return [
     box("particles.tracked", "tracked", "whole and present in every state (key f)"),
-    box("changes.significant", "significant", "changed by more than its error, in the state that is shown"),
-    made("label", { title: "class of damage, in the state that is shown" }, "class", choice),
+    box("changes.significant", "significant change", "changed by more than its error, in the state that is shown"),
+    made("label", { title: "class of damage, in the state that is shown" }, "class of damage", choice),
     made("label", { title: "diameter of the sphere of the same volume, in the state that is shown" }, "diameter", least, "to", most, "µm"),
   ];
 }
