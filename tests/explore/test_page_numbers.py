@@ -86,6 +86,7 @@ def test_filters_hold_for_picture_table_and_file(visit: Open, asker: Asker, tree
 def test_any_column_makes_a_filter(visit: Open, tree: xr.DataTree) -> None:
     watched = visit()
     page = watched.page
+    assert page.get_by_label("significant change", exact=True).is_disabled()  # the first state has no change
     page.get_by_label("column of a further filter").select_option("particles.sphericity")
     page.get_by_label("from, for the further filter").fill("0.9")
     page.get_by_role("button", name="add filter").click()

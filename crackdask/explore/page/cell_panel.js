@@ -9,6 +9,7 @@ import { isDark } from "./theme.js";
 
 const ALONG = [{ value: "time", words: "over time" }, { value: "charge", words: "over charge" }];
 const DAMAGE = ["damage.damage", "damage.standard_error"];
+const BORDER = 62; // pixels, in which an axis and its numbers have room
 const NAMES = { angle: 0.6, far: 7 }; // of states: slope, and pixels from their marks
 const NEAR = 0.03; // part of the axis within which a click means a state
 
@@ -140,7 +141,10 @@ export class CellPanel {
     for (const chart of [record, damage]) chart.figure.xaxis.axis_label = words;
     const { start, end } = extremes(curve.data.x);
     // The same for both; beside the last state is room for its name.
-    for (const chart of [record, damage]) chart.figure.x_range.setv({ start, end: end + 0.06 * (end - start) });
+    for (const { figure } of [record, damage]) {
+      figure.x_range.setv({ start, end: end + 0.06 * (end - start) });
+      figure.setv({ min_border_left: BORDER, min_border_right: time ? BORDER : 4 }); // one time stands above the other
+    }
     const there = places.map((_, k) => k).filter((k) => places[k] !== null && told.states[k].voltage !== null);
     const looks = this.looks();
     marks.data = {
