@@ -86,7 +86,7 @@ def measure(store: Path) -> None:
             link = next(line.strip() for line in server.stdout if "token=" in line)
             listening = time.perf_counter() - begun
             context = browser.new_context(viewport={"width": 1280, "height": 800})
-            watched = Watched.of(context, link.partition("?")[0], hold=False)
+            watched = Watched.of(context, link.partition("?")[0])
             watched.page.set_default_timeout(180_000)
             watched.page.goto(link)
             watched.ready()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,10 +20,15 @@ from crackdask.phantom.cell_record import cell_record
 from crackdask.store import seals
 from crackdask.store.arrays import Axes, write_array, write_state_coordinates
 from crackdask.store.root import attributes, consolidate
+from tests.support import browser as browsers
+from tests.support.browser import Open, Watched
 from tests.support.explored import Asker, served
 from tests.support.shared import made_once
 from tests.support.silence import Silent
 from tests.support.store_files import copied
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +81,37 @@ def told(told_store: Path) -> Iterator[Asker]:
     """Return what asks that store."""
     with served(told_store) as held:
         yield Asker(held)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Start a browser; of one module, for the driver's event loop is at work as long as it is there."""
+    if lacks := browsers.missing():
+        pytest.skip(lacks)
+    with browsers.chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(chromium: Browser, asker: Asker) -> Iterator[Open]:
+    """Open the page, in a browser that has never seen it; afterwards nothing may have gone wrong in it."""
+    opened, contexts = [], []
+
+    def go(words: str = "", width: int = 1280, height: int = 900, to: Asker = asker) -> Watched:
+        context = chromium.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+        contexts.append(context)
+        watched = Watched.of(context, to.served.address)
+        opened.append(watched)
+        watched.page.goto(f"{to.served.link}#{words}")
+        watched.ready()
+        return watched
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert [watched.wrong for watched in opened] == [[] for _ in opened]
+
+
+@pytest.fixture(scope="module")
+def volumes(tree: xr.DataTree) -> xr.Dataset:
+    return tree["volumes"].to_dataset().load()

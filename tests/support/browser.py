@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import imagecodecs
 import numpy as np
+import xarray as xr
 
 from crackdask.arrays import Array
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
-#: WebGL by the processor; no background services, which ask for things of their own.
+#: WebGL by the processor; no background services, which ask for things of their own; no way to other machines.
 _ARGUMENTS = (
     "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
 
 
@@ -66,26 +68,14 @@ class Watched:
     wrong: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, context: BrowserContext, home: str, *, hold: bool = True) -> Watched:
-        """Open an empty page that may ask for nothing but what begins with `home`; it is told, and held back or not.
-
-        To be held back a request waits for this process, which is what most of the time goes to that a page waits.
-        """
+    def of(cls, context: BrowserContext, home: str) -> Watched:
+        """Open an empty page that is to ask for nothing but what begins with `home`."""
         watched = cls(context.new_page())
         page = watched.page
         page.set_default_timeout(30_000)
         page.on("console", lambda said: watched.wrong.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: watched.wrong.append(str(error)))
-
-        def look(route: Any) -> None:
-            before = len(watched.wrong)
-            watched.note(route.request.url, home)
-            route.continue_() if len(watched.wrong) == before else route.abort()
-
-        if hold:
-            page.route("**/*", look)
-        else:
-            page.on("request", lambda asked: watched.note(asked.url, home))
+        page.on("request", lambda asked: watched.note(asked.url, home))
         return watched
 
     def note(self, url: str, home: str) -> None:
@@ -126,3 +116,30 @@ class Watched:
         path = folder / download.value.suggested_filename
         download.value.save_as(path)
         return path.read_text(encoding="utf-8")
+
+
+#: Opens the page at some words of its address.
+Open: TypeAlias = Callable[..., Watched]
+
+
+def largest_in(volumes: xr.Dataset, tree: xr.DataTree, state: int) -> tuple[int, tuple[int, int, int]]:
+    """Return the largest tracked particle that the middle slice shows, and a voxel of it there."""
+    labels = volumes.label.values[state]
+    z = labels.shape[0] // 2
+    counts = np.bincount(labels[z].ravel())
+    tracked = tree["particles"].to_dataset().tracked.values[0]
+    counts[0] = 0
+    counts[1:] *= tracked[: len(counts) - 1]
+    label = int(counts.argmax())
+    rows, columns = np.nonzero(labels[z] == label)
+    middle = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
+    return label, (z, int(rows[middle]), int(columns[middle]))
+
+
+def plane_of(picture: Array, shape: tuple[int, int]) -> Array:
+    """Return the voxels of a picture that shows a plane whole: the pixel in the middle of each."""
+    height, width = picture.shape[:2]
+    zoom = 0.96 * min(height / shape[0], width / shape[1])
+    rows = (height / 2 + (np.arange(shape[0]) + 0.5 - shape[0] / 2) * zoom).astype(int)
+    columns = (width / 2 + (np.arange(shape[1]) + 0.5 - shape[1] / 2) * zoom).astype(int)
+    return picture[np.ix_(rows, columns)]

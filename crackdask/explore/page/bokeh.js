@@ -44,8 +44,9 @@ export class Chart {
   constructor(Bokeh, parent, look) {
     this.Bokeh = Bokeh;
     this.title = made("h2", {}, look.title);
-    const save = made("button", { type: "button", title: `save the numbers of this chart as ${look.file}` }, "save CSV");
-    save.onclick = () => saved(look.file, csv(...look.numbers()));
+    this.file = look.file;
+    const save = made("button", { type: "button", title: "save the numbers of this chart" }, "save CSV");
+    save.onclick = () => saved(this.file, csv(...look.numbers()));
     this.head = made("div", { className: "bar chart-head" }, this.title, save);
     this.place = made("div", { className: "chart" });
     this.box = made("figure", {}, this.head, this.place);

@@ -9,6 +9,8 @@ import { isDark } from "./theme.js";
 
 const ALONG = [{ value: "time", words: "over time" }, { value: "charge", words: "over charge" }];
 const DAMAGE = ["damage.damage", "damage.standard_error"];
+const BORDER = 62; // pixels, in which an axis and its numbers have room
+const NAMES = { angle: 0.6, far: 7 }; // of states: slope, and pixels from their marks
 const NEAR = 0.03; // part of the axis within which a click means a state
 
 export class CellPanel {
@@ -39,10 +41,10 @@ export class CellPanel {
     const [Bokeh, told] = await Promise.all([bokeh(), server.cell()]);
     this.told = told;
     this.record = new Chart(Bokeh, this.pane, {
-      title: "The cell", x: "", y: "voltage (V)", file: "cell.csv", height: 185, numbers: () => this.recordNumbers(),
+      title: "The cell", x: "", y: "voltage (V)", file: "cell.csv", height: 230, numbers: () => this.recordNumbers(),
     });
     this.damage = new Chart(Bokeh, this.pane, {
-      title: "Damage, ± 2 SE", x: "", y: this.units ? `damage factor (${this.units})` : "damage factor", file: "damage_of_cell.csv", height: 160,
+      title: "Damage, ± 2 SE", x: "", y: this.units ? `damage factor (${this.units})` : "damage factor", file: "damage_of_cell.csv", height: 170,
       numbers: () => this.damageNumbers(),
     });
     for (const chart of [this.record, this.damage]) chart.figure.x_range = new Bokeh.Range1d({ start: 0, end: 1 });
@@ -52,6 +54,7 @@ export class CellPanel {
     const show = radio(group, ALONG, (along) => this.settings.change({ along }));
     this.settings.follow(["along"], () => show(this.settings.values.along));
     this.record.head.insertBefore(group, this.record.head.lastChild);
+    this.record.box.append(made("p", { className: "soft" }, "solid: voltage; dashed: charge; grey: scans; hollow: on discharge; a click shows that state"));
     const apart = told.states.map(({ begin }, k) => ({ begin, name: this.layout.states[k].name, reason: told.states[k].reason })).filter(({ begin }) => begin === null);
     this.pane.append(...apart.map(({ name, reason }) => made("p", { className: "soft" }, `${name} is linked to no moment of the record: ${reason}`)));
     this.repaint();
@@ -74,16 +77,16 @@ export class CellPanel {
       figure.add_layout(bar);
       return bar;
     });
-    this.marks = chart.source("x", "voltage", "name", "ink", "face");
+    this.marks = chart.source("x", "voltage", "name", "ink", "face", "angle", "below");
     this.dots = figure.scatter({ field: "x" }, { field: "voltage" }, {
       source: this.marks, size: 10, line_width: 2, line_color: { field: "ink" }, fill_color: { field: "face" },
     });
     this.names = figure.text({ field: "x" }, { field: "voltage" }, { field: "name" }, {
-      source: this.marks, text_font_size: "11px", angle: 0.6, x_offset: 5, y_offset: -7,
+      source: this.marks, text_font_size: "11px", angle: { field: "angle" }, x_offset: 6, y_offset: { field: "below" },
     });
     this.ring = figure.scatter({ field: "x" }, { field: "voltage" }, { source: chart.source("x", "voltage"), size: 18, fill_color: null, line_width: 2.5 });
     figure.y_range.renderers = [this.voltages, this.dots];
-    figure.y_range.range_padding = 0.35; // names stand above
+    figure.y_range.range_padding = 0.8; // names stand above, or below
     figure.on_event("tap", (/** @type {any} */ { x }) => this.pick(x));
   }
 
@@ -136,13 +139,19 @@ export class CellPanel {
     const since = told.start ? `time since ${told.start} (h)` : "time (h)";
     const words = time ? since : `charge (${told.unit})`;
     for (const chart of [record, damage]) chart.figure.xaxis.axis_label = words;
-    const ends = extremes(curve.data.x);
-    for (const chart of [record, damage]) chart.figure.x_range.setv(ends); // the same for both
+    const { start, end } = extremes(curve.data.x);
+    // The same for both; beside the last state is room for its name.
+    for (const { figure } of [record, damage]) {
+      figure.x_range.setv({ start, end: end + 0.06 * (end - start) });
+      figure.setv({ min_border_left: BORDER, min_border_right: time ? BORDER : 4 }); // one time stands above the other
+    }
     const there = places.map((_, k) => k).filter((k) => places[k] !== null && told.states[k].voltage !== null);
     const looks = this.looks();
     marks.data = {
       x: there.map((k) => places[k]), voltage: there.map((k) => told.states[k].voltage), name: there.map((k) => layout.states[k].name),
       ink: there.map((k) => looks[k].ink), face: there.map((k) => looks[k].face),
+      // Names of charge lead upwards and those of discharge downwards, as states of both lie close together.
+      angle: there.map((k) => (looks[k].down ? -NAMES.angle : NAMES.angle)), below: there.map((k) => (looks[k].down ? NAMES.far : -NAMES.far)),
     };
     for (const [k, bar] of (this.bars ?? []).entries()) {
       const { begin, end } = told.states[k];
@@ -155,7 +164,7 @@ export class CellPanel {
     damage.title.textContent = !particle ? "Damage: no particle is picked" : `Damage of particle ${particle}${known ? ", ± 2 SE" : ": not known, it is not tracked"}`;
   }
 
-  /** @param {{ink: string, face: string}[]} looks */
+  /** @param {{ink: string, face: string, down: boolean}[]} looks */
   fillDamage(looks) {
     const { places, particle } = this;
     const values = particle?.columns[DAMAGE[0]] ?? [];
@@ -174,7 +183,10 @@ export class CellPanel {
   looks() {
     const all = ramp(this.layout.states.length, isDark(this.settings));
     const { ground } = pageColours();
-    return this.layout.states.map(({ step }, k) => ({ ink: all[k], face: ["discharge", "aged"].includes(step) ? ground : all[k] }));
+    return this.layout.states.map(({ step }, k) => {
+      const down = ["discharge", "aged"].includes(step);
+      return { ink: all[k], face: down ? ground : all[k], down };
+    });
   }
 
   /** Show the state nearest to a place of the axis, if it is near. @param {number} x */

@@ -20,7 +20,7 @@ export class ChartsPanel {
     this.shared = shared;
     this.pane = byId("charts");
     this.stale = true;
-    this.drawing = 0;
+    this.busy = false;
     /** @type {Promise<void> | null} */
     this.making = null;
     const again = () => {
@@ -46,23 +46,30 @@ export class ChartsPanel {
     await Promise.all([this.histogram.show(), this.scatter.show(), this.means.show()]);
   }
 
-  /** Draw what is stale, if it is seen. */
+  /** Draw what is stale, if it is seen; once after the other, or numbers that came late would be drawn over later ones. */
   async draw() {
-    if (!this.stale || !this.pane.clientWidth) return;
-    this.stale = false;
-    const mine = ++this.drawing;
-    this.pane.dataset.shown = "";
-    try {
-      this.making ??= this.make();
-      await this.making;
-      const { histogram, scatter, means, paths } = this;
-      if (!histogram || !scatter || !means || !paths) return;
-      await Promise.all([histogram.draw(), scatter.draw(), means.draw(scatter.keys), paths.draw()]);
-      const { state, brush } = this.shared.settings.values;
-      if (mine === this.drawing) this.pane.dataset.shown = `${state} ${this.shared.choosing.count} ${brush.length}`;
-    } catch (error) {
-      if (mine === this.drawing) this.shared.failed(error instanceof Error ? error.message : String(error));
+    if (this.busy) return;
+    this.busy = true;
+    while (this.stale && this.pane.clientWidth) {
+      this.stale = false;
+      this.pane.dataset.shown = "";
+      try {
+        await this.drawNow();
+      } catch (error) {
+        if (!this.stale) this.shared.failed(error instanceof Error ? error.message : String(error));
+      }
     }
+    this.busy = false;
+  }
+
+  async drawNow() {
+    this.making ??= this.make();
+    await this.making;
+    const { histogram, scatter, means, paths } = this;
+    if (!histogram || !scatter || !means || !paths) return;
+    await Promise.all([histogram.draw(), scatter.draw(), means.draw(scatter.keys), paths.draw()]);
+    const { state, brush } = this.shared.settings.values;
+    if (!this.stale) this.pane.dataset.shown = `${state} ${this.shared.choosing.count} ${brush.length}`;
   }
 
   repaint() {

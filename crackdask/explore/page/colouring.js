@@ -45,6 +45,7 @@ export function followColouring(view, settings, columns, failed) {
       if (mine !== asked) return;
       view.colourBy(values);
       await relook();
+      if (mine !== asked) return;
       view.canvas.dataset.coloured = `${colour} ${state}`;
       select.title = columns.get(colour).long_name;
     } catch (error) {
@@ -59,6 +60,7 @@ export function followColouring(view, settings, columns, failed) {
     byId("gradient").style.background = gradient(settings.values.map);
     if (!columns.has(colour)) return;
     const own = range[1] > range[0] ? range : await columns.spread(colour, SIGNED.test(colour));
+    if (colour !== settings.values.colour) return; // another one was chosen meanwhile
     [low.value, high.value] = own.map((/** @type {number} */ value) => String(Number(value.toPrecision(3))));
     view.colourLike(settings.values.map, own);
   };

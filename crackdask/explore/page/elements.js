@@ -76,6 +76,9 @@ const TITLES = /** @type {Record<string, string>} */ ({
   "changes.z": "change over its error",
   "changes.significant": "significant change",
   "particles.equivalent_diameter_um": "diameter",
+  "particles.centroid_z_um": "position z",
+  "particles.centroid_y_um": "position y",
+  "particles.centroid_x_um": "position x",
   "paths.path_number": "path of damaged and healed",
 });
 

@@ -60,6 +60,7 @@ class FieldPanel extends SpacePanel {
       const view = (this.view ??= new FieldView(this.canvas, this.layout.voxel_um, this.paint));
       let field = this.fields.get(state);
       if (!field) {
+        this.waits(`reading ${this.layout.states[state].name} …`);
         const { shape, step, labels } = await server.field(state);
         if (mine !== this.asked) return;
         field = view.field(shape, labels);

@@ -29,14 +29,14 @@ export function filmstrip(parent, layout, settings, failed) {
     strip.dataset.shown = "";
     if (!particle) return;
     try {
-      held = await server.strip(particle, plane, -1);
+      const told = await server.strip(particle, plane, -1);
+      if (mine !== asked) return;
+      held = told;
+      draw();
+      strip.dataset.shown = `${particle} ${plane}`;
     } catch (error) {
       if (mine === asked) failed(error instanceof Error ? error.message : String(error));
-      return;
     }
-    if (mine !== asked) return;
-    draw();
-    strip.dataset.shown = `${particle} ${plane}`;
   };
   const draw = () => {
     if (!held) return;

@@ -68,8 +68,9 @@ function quick(settings, columns) {
   const box = (/** @type {string} */ column, /** @type {string} */ words, /** @type {string} */ title) => {
     const input = made("input", { type: "checkbox" });
     input.onchange = () => setFilter(settings, column, input.checked ? [column, EVERYWHERE.test(column) ? 0 : here(), 1, 1] : null);
-    settings.follow(["where"], () => {
+    settings.follow(["where", "state"], () => {
       input.checked = Boolean(filterOn(settings, column));
+      input.disabled = column.startsWith("changes.") && !here() && !input.checked; // there is none in the first state
     });
     return made("label", { title, hidden: !columns.has(column) }, input, words);
   };
@@ -88,8 +89,8 @@ function quick(settings, columns) {
   });
   return [
     box("particles.tracked", "tracked", "whole and present in every state (key f)"),
-    box("changes.significant", "significant", "changed by more than its error, in the state that is shown"),
-    made("label", { title: "class of damage, in the state that is shown" }, "class", choice),
+    box("changes.significant", "significant change", "changed by more than its error since the state before, in the state that is shown"),
+    made("label", { title: "class of damage, in the state that is shown" }, "class of damage", choice),
     made("label", { title: "diameter of the sphere of the same volume, in the state that is shown" }, "diameter", least, "to", most, "µm"),
   ];
 }

@@ -64,7 +64,8 @@ export class Histogram extends Chart {
     const limits = borders(all, settings.values.parts);
     for (const [k, mark] of this.marks.entries()) mark.setv({ visible: k < limits.length && all.length > 0, location: limits[k] ?? 0 });
     this.words.textContent = all.length
-      ? `least ${short(low)}, ${limits.map((value) => short(value)).join(", ")}, most ${short(high)}; median ${short(quantile(all, 0.5))}, of ${all.length} particles`
+      ? `median ${short(quantile(all, 0.5))}; ${settings.values.parts === 10 ? "deciles" : "quartiles"} ${limits.map((value) => short(value)).join(", ")}; ` +
+        `from ${short(low)} to ${short(high)}; ${all.length} of ${choosing.count} particles have a value`
       : "no particle has a value here";
     this.figure.xaxis.axis_label = titled(columns.get(key));
     this.repaint();

@@ -53,10 +53,25 @@ async function begin() {
     byId("error").hidden = true;
   });
   byId("report").hidden = !layout.report;
-  byId("copy").onclick = () => navigator.clipboard?.writeText(new URL(settings.link(), location.href).href);
+  byId("copy").onclick = () => copyLink(settings);
   await view.firstPicture(); // before numbers, of which there may be many
   if (layout.complete) await withTables(view, settings, layout, keys);
   else followRun(view, layout);
+}
+
+/**
+ * Copy the link to what is seen, and say so.
+ * @param {Settings} settings
+ */
+async function copyLink(settings) {
+  const words = byId("copy").textContent;
+  try {
+    await navigator.clipboard.writeText(new URL(settings.link(), location.href).href);
+    byId("copy").textContent = "copied";
+    setTimeout(() => { byId("copy").textContent = words; }, 1500);
+  } catch {
+    failed("the browser does not let the link be copied: copy the address of this page, which is the same");
+  }
 }
 
 /**
@@ -85,7 +100,7 @@ async function withTables(view, settings, layout, keys) {
   space.onclick = () => settings.change({ solid: settings.values.solid === "field" ? "" : "field" });
   settings.follow(["solid"], () => space.setAttribute("aria-pressed", String(settings.values.solid === "field")));
   fillFilters(layout, settings, columns, choosing);
-  const table = new ParticleTable(settings, columns, choosing, failed);
+  const table = new ParticleTable(layout, settings, columns, choosing, failed);
   if (columns.catalogue.cell) new CellPanel({ layout, settings, columns, failed });
   new ChartsPanel({ layout, settings, columns, choosing, failed });
   Object.assign(keys, {

@@ -38,7 +38,7 @@ export class ParticlePanel {
     this.title = made("h2", { id: "picked" });
     this.full = made("div", { hidden: true });
     this.pane.replaceChildren(this.empty, this.full);
-    const find = made("button", { type: "button", title: "Show it in the middle of the picture (key c)", onclick: go }, "go there");
+    const find = made("button", { type: "button", title: "Show it in the middle of the picture (key c)", onclick: go }, "show in the picture");
     this.numbers = made("table", { className: "numbers" });
     this.reason = made("p", { className: "soft", hidden: true });
     const solid = made("button", { type: "button", id: "open-solid", title: "Show it in space (key v)", onclick: () => settings.change({ solid: "one" }) }, "3D");
@@ -66,6 +66,8 @@ export class ParticlePanel {
       const [told] = await Promise.all([server.particle(label, this.keys), this.ready()]);
       if (mine !== this.asked) return;
       this.told = told;
+      if (this.damage) this.damage.file = `particle_${label}_damage.csv`;
+      if (this.profile) this.profile.file = `particle_${label}_profile.csv`;
       this.fill();
       this.fillProfile();
       this.pane.dataset.shown = String(label);
@@ -101,6 +103,9 @@ export class ParticlePanel {
     const show = radio(group, [{ value: "edge", words: "edge" }, { value: "centre", words: "centre" }], (from) => this.settings.change({ from }));
     this.settings.follow(["from"], () => show(this.settings.values.from));
     this.profile.head.insertBefore(group, this.profile.head.lastChild);
+    this.damage.box.append(made("p", { className: "soft" }, "dotted: voltage; dashed: limits of the classes of damage"));
+    this.key = made("p", { className: "key" }, ...names.map((name) => made("span", {}, name)));
+    this.profile.box.append(this.key);
     this.repaint();
     await Promise.all([this.damage.show(), this.profile.show()]);
   }
@@ -148,6 +153,7 @@ export class ParticlePanel {
     const all = ramp(this.layout.states.length, isDark(this.settings));
     for (const [k, glyph] of (this.glyphs ?? []).entries()) glyph.glyph.line_color = all[k];
     for (const [k, name] of this.pane.querySelectorAll(".film span").entries()) /** @type {HTMLElement} */ (name).style.borderColor = all[k];
+    for (const [k, colour] of all.entries()) this.key.children[k].style.borderColor = colour;
     this.damage.painted();
     this.profile.painted();
   }
@@ -168,7 +174,8 @@ export class ParticlePanel {
       }),
     );
     const damage = told.columns["damage.damage"];
-    if (!this.bars || !damage) return;
+    if (!this.bars || !this.damage || !damage) return;
+    this.damage.title.textContent = damage.some((value) => value !== null) ? "Damage, ± 2 SE" : "Damage: not known, it is not tracked";
     const error = told.columns["damage.standard_error"] ?? [];
     const there = damage.map((_, k) => k).filter((k) => damage[k] !== null);
     const at = (/** @type {number} */ k, /** @type {number} */ times) => /** @type {number} */ (damage[k]) + times * (error[k] ?? 0);

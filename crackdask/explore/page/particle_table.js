@@ -12,12 +12,14 @@ const PAGE = 50;
 
 export class ParticleTable {
   /**
+   * @param {server.Layout} layout
    * @param {import("./settings.js").Settings} settings
    * @param {import("./columns.js").Columns} columns
    * @param {import("./choosing.js").Choosing} choosing
    * @param {(words: string) => void} failed
    */
-  constructor(settings, columns, choosing, failed) {
+  constructor({ states }, settings, columns, choosing, failed) {
+    this.states = states;
     this.settings = settings;
     this.columns = columns;
     this.choosing = choosing;
@@ -28,6 +30,7 @@ export class ParticleTable {
     this.head = made("tr");
     this.body = made("tbody");
     this.told = made("output", { id: "rows" });
+    this.words = made("p", { className: "soft" });
     const turn = (/** @type {string} */ words, /** @type {string} */ title, /** @type {number} */ pages) =>
       made("button", { type: "button", title, onclick: () => this.turn(pages) }, words);
     this.back = turn("‹", "page before", -1);
@@ -39,10 +42,20 @@ export class ParticleTable {
     };
     byId("table").replaceChildren(
       made("div", { className: "bar" }, this.back, this.told, this.on, made("label", {}, "go to", goto), this.chooser()),
+      this.words,
       made("div", { className: "rows" }, made("table", {}, made("thead", {}, this.head), this.body)),
     );
     settings.follow(["state", "sort", "descending", "first", "shown", "where", "brush"], () => this.ask());
+    settings.follow(["state"], () => { this.words.textContent = this.said; });
     settings.follow(["particle"], () => this.follow());
+  }
+
+  /** What the numbers are of, for whoever has not read what the columns are. */
+  get said() {
+    const { state } = this.settings.values;
+    const [before, now] = [state - 1, state].map((k) => this.states[k]?.name);
+    const change = before ? `; changes since ${before}, below 0: healed` : "";
+    return `In ${now}${change}. –: no value, as damage of particles that are not tracked.`;
   }
 
   get keys() {

@@ -37,6 +37,7 @@ class SolidPanel extends SpacePanel {
     this.dark = /** @type {HTMLInputElement} */ (cracks.lastChild);
     this.told = made("output");
     cracks.append(this.told);
+    cracks.hidden = true; // until it is known whether they were measured
     this.cracks = cracks;
     const box = made("input", { type: "checkbox", onchange: () => settings.change({ measured: box.checked }) });
     settings.follow(["measured"], () => { box.checked = settings.values.measured; });
@@ -67,7 +68,8 @@ class SolidPanel extends SpacePanel {
     if (!open) return;
     try {
       const view = (this.view ??= new SolidView(this.canvas, this.layout.voxel_um));
-      if (this.held !== particle) {  // all states at once: they are marked by one grey level, and swiped without delay
+      if (this.held !== particle) { // all states at once: they are marked by one grey level, and swiped without delay
+        this.waits(`reading particle ${particle} …`);
         const told = await Promise.all(this.layout.states.map((_, state) => server.solid(particle, state)));
         if (mine !== this.asked) return;
         const wide = this.layout.volumes.grey === "uint16";

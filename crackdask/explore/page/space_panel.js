@@ -7,8 +7,8 @@ import { DEFAULTS } from "./settings.js";
 const REST = 200; // ms after a move at which the picture is drawn with all its pixels again
 const STILL = 4; // pixels that a click may move
 const WAYS = [
-  { value: "one", words: "one state", title: "the picked particle in the state that is shown" },
-  { value: "all", words: "all states", title: "the picked particle in every state, side by side" },
+  { value: "one", words: "particle", title: "the picked particle in the state that is shown" },
+  { value: "all", words: "its states", title: "the picked particle in every state, side by side" },
   { value: "field", words: "whole field", title: "all particles" },
 ];
 
@@ -31,7 +31,8 @@ export class SpacePanel {
     this.settings = settings;
     this.pane = byId(id);
     this.canvas = /** @type {HTMLCanvasElement} */ (made("canvas", { "aria-label": label }));
-    this.cells = made("div", { className: "cells" }, this.canvas);
+    this.note = made("span", { className: "reading", hidden: true });
+    this.cells = made("div", { className: "cells" }, this.canvas, this.note);
     this.done = "";
     this.waiting = 0;
     this.resting = 0;
@@ -73,6 +74,12 @@ export class SpacePanel {
     return made("label", { title }, `${words} `, input);
   }
 
+  /** Say what is waited for, until something is drawn. @param {string} words */
+  waits(words) {
+    this.note.textContent = words;
+    this.note.hidden = false;
+  }
+
   /** Draw with fewer pixels, as long as it moves: a quarter of the rays. */
   move() {
     clearTimeout(this.resting);
@@ -95,6 +102,7 @@ export class SpacePanel {
       const { canvas } = this;
       if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
       if (!this.drawNow(width, height)) return;
+      if (this.done) this.note.hidden = true;
       canvas.dataset.fine = String(!this.resting);
       if (this.done) canvas.dataset.shown = this.done;
       this.done = "";
