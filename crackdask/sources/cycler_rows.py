@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
@@ -70,13 +71,14 @@ def binary_rows(path: Place) -> tuple[pd.DataFrame, datetime | None]:
         from galvani import BioLogic
     except ImportError:
         raise SourceError(
-            f"{path}: reading .mpr takes galvani, which is not installed: pip install galvani, or export the file as "
-            "text (.mpt) in EC-Lab"
+            f"{path}: reading .mpr takes galvani, which is not installed: pip install datalab-org-galvani, or export the "
+            "file as text (.mpt) in EC-Lab"
         ) from None
-    with opened(path) as file:
+    with opened(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # that it guesses what a column holds
         try:
             found = BioLogic.MPRfile(file)
-        except (ValueError, NotImplementedError, AssertionError) as error:  # columns and versions that it does not know
+        except (ValueError, NotImplementedError, AssertionError, UserWarning) as error:  # what it does not know
             raise SourceError(
                 f"{path}: galvani cannot read it ({type(error).__name__}: {error}); export it as text (.mpt) in EC-Lab"
             ) from error

@@ -193,7 +193,7 @@ def test_what_is_no_record_is_refused(content: bytes, words: str, tmp_path: Path
 @pytest.mark.parametrize("version", [0, 2, 3])
 def test_the_binary_file_of_ec_lab_tells_the_same_cell(version: int, charge: bool, tmp_path: Path) -> None:
     """Written by the tests as the program that reads it expects; no file of an instrument is among them."""
-    pytest.importorskip("galvani", reason="no galvani, which reads .mpr: pip install galvani")
+    pytest.importorskip("galvani", reason="no galvani, which reads .mpr: pip install datalab-org-galvani")
     record = read(write_mpr(TABLE, tmp_path / "cell.mpr", START, version, charge=charge))
     assert (record.rows, record.start, record.notes) == (len(TABLE), START, ())
     np.testing.assert_allclose(record.time, TABLE.time)
@@ -208,7 +208,7 @@ def test_the_binary_file_of_ec_lab_tells_the_same_cell(version: int, charge: boo
         (lambda data: data[:-300], "unreadable, truncated or corrupt"),
         (lambda data: data[:80], "unreadable, truncated or corrupt"),
         (lambda data: b"EC-Lab" + data, r"galvani cannot read it .* export it as text \(\.mpt\)"),
-        (lambda data: data.replace(b"\x0b\x00\x17\x00", b"\xe7\x03\x17\x00"), r"Column ID 999 .* export it as text"),
+        (lambda data: data.replace(b"\x0b\x00\x17\x00", b"\xe7\x03\x17\x00"), r"[Cc]olumn ID 999 .* export it as text"),
         (lambda data: data.replace(b"VMP data  ", b"VMP date  "), r"galvani cannot read it"),
         (lambda data: b"", r"galvani cannot read it"),
     ],
@@ -216,7 +216,7 @@ def test_the_binary_file_of_ec_lab_tells_the_same_cell(version: int, charge: boo
 def test_a_binary_file_that_cannot_be_read_is_told(
     damaged: Callable[[bytes], bytes], words: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip("galvani", reason="no galvani, which reads .mpr: pip install galvani")
+    pytest.importorskip("galvani", reason="no galvani, which reads .mpr: pip install datalab-org-galvani")
     path = write_mpr(TABLE, tmp_path / "cell.mpr", START)
     path.write_bytes(damaged(path.read_bytes()))
     with pytest.raises(SourceError, match=words):
@@ -226,7 +226,7 @@ def test_a_binary_file_that_cannot_be_read_is_told(
 def test_without_what_reads_it_the_binary_file_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "galvani", None)
     (tmp_path / "cell.mpr").write_bytes(b"BIO-LOGIC MODULAR FILE\x1a" + bytes(60))
-    with pytest.raises(SourceError, match=r"pip install galvani, or export the file as text"):
+    with pytest.raises(SourceError, match=r"pip install datalab-org-galvani, or export the file as text"):
         read(tmp_path / "cell.mpr")
 
 
