@@ -71,8 +71,8 @@ def binary_rows(path: Place) -> tuple[pd.DataFrame, datetime | None]:
         from galvani import BioLogic
     except ImportError:
         raise SourceError(
-            f"{path}: reading .mpr takes galvani, which is not installed: pip install datalab-org-galvani, or export the "
-            "file as text (.mpt) in EC-Lab"
+            f"{path}: reading .mpr takes galvani, which is not installed: pip install datalab-org-galvani, or export "
+            "the file as text (.mpt) in EC-Lab"
         ) from None
     with opened(path) as file, warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # that it guesses what a column holds
