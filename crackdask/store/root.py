@@ -11,7 +11,7 @@ from typing import Any, cast
 import zarr
 
 from crackdask import schema
-from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError, flush, remove, zarr_at
+from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError, remove, write_whole, zarr_at
 
 
 class StoreError(ValueError):
@@ -178,9 +178,13 @@ def refuse_links(path: Place) -> None:
 
 
 def set_attributes(path: Place, values: Mapping[str, Any]) -> None:
-    """Change root attributes of a store, all by one write: between two, a reader would find what never was."""
-    zarr.open_group(zarr_at(path), mode="r+", zarr_format=3).update_attributes(dict(values))
-    flush(path / "zarr.json")
+    """Change root attributes of a store, all by one write: between two, a reader would find what never was.
+
+    The rest of the file stays what it is; zarr would make objects of all arrays that it tells of, each time.
+    """
+    content = _root(path)
+    content["attributes"].update(values)
+    write_whole(path / "zarr.json", json.dumps(content, indent=2).encode())
 
 
 def tidy(path: Place) -> None:

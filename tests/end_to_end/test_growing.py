@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from zarr.storage import LocalStore
 
 from crackdask.engine import growth
 from crackdask.engine.checkpoints import Work
@@ -20,6 +19,7 @@ from crackdask.engine.status import status
 from crackdask.engine.work_units import units
 from crackdask.recipe.recipe import load
 from crackdask.schema import STEPS
+from crackdask.storage.locations import Place, write_whole
 from crackdask.store.root import attributes, set_attributes
 from tests.support import forked
 from tests.support.growing import Growing, large_balls
@@ -177,21 +177,21 @@ def test_what_the_root_tells_changes_by_one_write(
     two_states: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = copied(two_states, tmp_path / "a.zarr")
-    write, told = LocalStore.set, list[tuple[Any, Any]]()
+    told: list[tuple[int, int]] = []
 
-    async def seen(self: LocalStore, key: str, *args: Any) -> None:
-        await write(self, key, *args)
+    def seen(path: Place, data: bytes) -> None:
+        write_whole(path, data)
         found = attributes(store)  # as anybody may who looks just now
         told.append((len(found["recipe"]["states"]), len(found["identity"]["states"])))
 
     facts = attributes(store)
     longer = {**facts["recipe"], "states": [*facts["recipe"]["states"], {"name": "new"}]}
     with monkeypatch.context() as patched:
-        patched.setattr(LocalStore, "set", seen)
+        patched.setattr("crackdask.store.root.write_whole", seen)
         set_attributes(
             store, {"recipe": longer, "identity": facts["identity"] | {"states": [*facts["identity"]["states"], "new"]}}
         )
-    assert set(told) == {(3, 3)}
+    assert told == [(3, 3)]
 
 
 # ---------------------------------------------------------------- what is refused
