@@ -172,7 +172,8 @@ def _block(
     wide_vectors()
     d = len(row) // 2
     m = d + len(patch) // 2
-    pitch = -(-(tile[2] + 2 * m) // LANES) * LANES
+    # Sums of differences lie half a patch further on than the voxels around which they are.
+    pitch = -(-(tile[2] + 2 * m + len(patch) // 2) // LANES) * LANES
     grey = _aligned(_FRONT + (tile[0] + 2 * m) * (tile[1] + 2 * m) * pitch + _BEHIND)
     squares = _aligned(2 * len(row) * len(patch) * (pitch + LANES * (1 + len(patch) // LANES))).view(np.uint16)
     weights = _aligned(2 * len(row) * (pitch + 2 * LANES)).view(np.uint16)

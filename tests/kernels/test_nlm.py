@@ -58,6 +58,9 @@ CASES = [
     ((5, 1, 2), 5, 3, 9.0, 12.0),
     ((2, 2, 2), 7, 1, 255.0, 255.0),  # squares in coarse units
     ((2, 2, 2), 3, 1, 0.01, 0.0),  # nothing is alike
+    # with its margin as wide as one vector, and a little less
+    *(((2, 2, n), 3, 1, 20.0, 0.0) for n in (27, 28)),
+    *(((2, 2, n), 7, 1, 30.0, 5.0) for n in (21, 22, 24)),
 ]
 
 
