@@ -173,7 +173,7 @@ def stretches(field: StoredField, matrix: Floats, edges: Sequence[float], places
         Centroids in the stored volume of the state, (n, 3) voxels; NaN where absent.
     """
     there = np.asarray(np.isfinite(places).all(axis=1))
-    gradient = np.zeros((len(places), 3, 3))
+    gradient = np.zeros((len(places) if field.is_there else 1, 3, 3))  # without a field alike for all
     if field.is_there and there.any():
         low, high = np.floor(places[there].min(axis=0) - NEAR), np.floor(places[there].max(axis=0) + NEAR) + 2
         lattice = field.lattice(Box(tuple(low.astype(int).tolist()), tuple(high.astype(int).tolist())))
@@ -187,8 +187,10 @@ def stretches(field: StoredField, matrix: Floats, edges: Sequence[float], places
     slack = per_um @ (squared @ squared / 8 - squared / 2) @ to_um
     if not (np.abs(slack) > LEAST_STRETCH).any():
         return np.zeros((0, 12), np.int64)
-    middles = np.where(there[:, None], places, 0.0) * PARTS
-    return np.rint(np.concatenate([middles, slack.reshape(-1, 9) * 2**STRETCH_BITS], axis=1)).astype(np.int64)
+    told = np.empty((len(places), 12), np.int64)
+    told[:, :3] = np.rint(np.where(there[:, None], places, 0.0) * PARTS)
+    told[:, 3:] = np.rint(slack.reshape(-1, 9) * 2**STRETCH_BITS)
+    return told
 
 
 def is_stretched(stretch: NDArray[np.int64], particles: int) -> Mask:
