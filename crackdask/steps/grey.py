@@ -208,5 +208,5 @@ STEP = Step(
     reads=(("raw", Of.REFERENCE), ("raw", Of.ITSELF)),
     writes={"grey": Volume("uint8", 0.85, kept="always")},
     passes=_planned,
-    seconds_per_megavoxel=0.06,
+    seconds_per_megavoxel=0.02,
 )

@@ -292,5 +292,5 @@ STEP = Step(
     writes={"mask": Volume("bool", 0.02, kept="on request")},
     internal={"rough": Volume("uint8"), "solid": Volume("uint8")},
     passes=_planned,
-    seconds_per_megavoxel=0.03,
+    seconds_per_megavoxel=0.02,
 )

@@ -271,5 +271,5 @@ STEP = Step(
     writes={"raw": Volume(dtype=None, shaped="scan")},
     passes=_planned,
     walks="slabs",
-    seconds_per_megavoxel=0.02,
+    seconds_per_megavoxel=0.01,
 )
