@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def asker(whole_store: Path) -> Iterator[Asker]:
     with served(whole_store) as held:
         yield Asker(held)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def tree(whole_store: Path) -> xr.DataTree:
     return crackdask.open(whole_store)
 
@@ -76,16 +76,16 @@ def told_store(whole_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return made_once(tmp_path_factory, "told", make) / "told.zarr"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def told(told_store: Path) -> Iterator[Asker]:
     """Return what asks that store."""
     with served(told_store) as held:
         yield Asker(held)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """Start a browser; of one module, for the driver's event loop is at work as long as it is there."""
+    """Start a browser, one for all tests of the explorer."""
     if lacks := browsers.missing():
         pytest.skip(lacks)
     with browsers.chromium() as browser:
@@ -97,7 +97,7 @@ def visit(chromium: Browser, asker: Asker) -> Iterator[Open]:
     """Open the page, in a browser that has never seen it; afterwards nothing may have gone wrong in it."""
     opened, contexts = [], []
 
-    def go(words: str = "", width: int = 1280, height: int = 900, to: Asker = asker) -> Watched:
+    def go(words: str = "", width: int = 1024, height: int = 640, to: Asker = asker) -> Watched:
         context = chromium.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
         contexts.append(context)
         watched = Watched.of(context, to.served.address)
@@ -112,6 +112,6 @@ def visit(chromium: Browser, asker: Asker) -> Iterator[Open]:
     assert [watched.wrong for watched in opened] == [[] for _ in opened]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def volumes(tree: xr.DataTree) -> xr.Dataset:
     return tree["volumes"].to_dataset().load()

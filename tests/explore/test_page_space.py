@@ -16,7 +16,7 @@ from tests.support.explored import Asker
 
 def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, tree: xr.DataTree) -> None:
     label, _ = largest_in(volumes, tree, 0)
-    watched = visit(f"particle={label}", 1024, 640)
+    watched = visit(f"particle={label}")
     page, canvas = watched.page, watched.page.locator("#solid canvas")
 
     def seen() -> Array:
@@ -46,7 +46,7 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
     page.wait_for_timeout(400)
     after = seen()
     assert (after != before).any()
-    other = visit(page.url.partition("#")[2], 1024, 640)
+    other = visit(page.url.partition("#")[2])
     other.shown("#solid canvas", f"{label} 0,1,2")
     other.page.locator('#solid canvas[data-fine="true"]').wait_for()
     other_pixels = imagecodecs.png_decode(other.page.locator("#solid canvas").screenshot())[..., :3]
@@ -57,7 +57,7 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
 
 
 def test_all_particles_are_seen_in_space(visit: Open, told: Asker, volumes: xr.Dataset) -> None:
-    watched = visit("colour=particles.grey_mean", 1024, 640, told)
+    watched = visit("colour=particles.grey_mean", to=told)
     page, canvas = watched.page, watched.page.locator("#field canvas")
 
     def seen() -> Array:
@@ -115,7 +115,7 @@ def test_all_particles_are_seen_in_space(visit: Open, told: Asker, volumes: xr.D
 def test_measured_cracks_are_shown_inside_a_particle(visit: Open, told: Asker, told_store: Path) -> None:
     table = crackdask.open(told_store)["cracks"].to_dataset()
     label = int(table.skeleton_voxels.values[1].argmax()) + 1
-    watched = visit(f"particle={label}&state=1&solid=one&cut=0&surface=0", 1024, 640, told)
+    watched = visit(f"particle={label}&state=1&solid=one&cut=0&surface=0", to=told)
     page, canvas = watched.page, watched.page.locator("#solid canvas")
 
     def blue() -> int:

@@ -11,10 +11,11 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import IO, Any
 
 from tornado.httpclient import HTTPRequest
@@ -54,7 +55,7 @@ class Page:
         Addresses that it asked for.
     """
 
-    runner: asyncio.Runner
+    loop: asyncio.AbstractEventLoop
     socket: WebSocketClientConnection
     context: str = ""
     count: int = 0
@@ -63,7 +64,7 @@ class Page:
 
     def tell(self, method: str, **words: Any) -> Any:
         """Give a command, and return what comes of it."""
-        return self.runner.run(asyncio.wait_for(self._tell(method, words), 60))
+        return _done(self.loop, self._tell(method, words))
 
     async def _tell(self, method: str, words: dict[str, Any]) -> Any:
         self.count += 1
@@ -117,8 +118,8 @@ def firefox(folder: Path) -> Iterator[Page]:
             subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=given)
         )
         socket = _line(started[1].stderr, "WebDriver BiDi listening on ").strip()
-        with asyncio.Runner() as runner:
-            page = Page(runner, runner.run(_connected(f"{socket}/session")))
+        with _loop() as loop:
+            page = Page(loop, _done(loop, _connected(f"{socket}/session")))
             try:
                 page.tell("session.new", capabilities={})
                 page.tell("session.subscribe", events=["log.entryAdded", "network.beforeRequestSent"])
@@ -126,11 +127,35 @@ def firefox(folder: Path) -> Iterator[Page]:
                 page.tell("browsingContext.setViewport", context=page.context, viewport={"width": 1280, "height": 900})
                 yield page
             finally:
-                page.socket.close()
+                _done(loop, _closed(page.socket))
     finally:
         for process in reversed(started):
             process.terminate()
             process.communicate(timeout=30)
+
+
+@contextmanager
+def _loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Run an event loop in a thread: in that of the tests one may be at work already, Playwright's."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _done(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run_coroutine_threadsafe(work, loop).result(60)
+
+
+async def _closed(socket: WebSocketClientConnection) -> None:
+    socket.close()
+    while await socket.read_message() is not None:
+        pass
 
 
 async def _connected(address: str) -> WebSocketClientConnection:
