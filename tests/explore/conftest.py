@@ -83,9 +83,9 @@ def told(told_store: Path) -> Iterator[Asker]:
         yield Asker(held)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Start a browser, one for all tests of the explorer."""
+    """Start a browser, one for all tests of a module: while there is one, its event loop is that of this thread."""
     if lacks := browsers.missing():
         pytest.skip(lacks)
     with browsers.chromium() as browser:
