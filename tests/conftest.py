@@ -36,13 +36,12 @@ settings.load_profile("unhurried")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Test in three processes where everything is tested, and in this one where something is chosen.
+    """Test in two processes where everything is tested, and in this one where something is chosen.
 
-    On two cores: a third of the time a test waits, for a queue, for a link that was cut, for a process that starts.
     """
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     chosen = any(config.getoption(how, None) for how in ("keyword", "markexpr", "lf", "collectonly"))
-    return 3 if everything and not chosen and (os.cpu_count() or 1) > 1 else 0
+    return 2 if everything and not chosen and (os.cpu_count() or 1) > 1 else 0
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -174,6 +174,9 @@ def test_pictures_that_come_late_are_not_those_of_the_picked_particle(visit: Ope
     page.locator("#states button").nth(1).click()  # they are drawn anew
     watched.ready()
     assert page.evaluate(pixels) == seen
+    # What was chosen before is written into the address a moment later: here just after another one was given.
+    page.evaluate("location.hash = '#particle=3'; history.replaceState(null, '', '#particle=2')")
+    watched.shown("#filmstrip", "3 xy")
 
 
 def test_the_cell_stands_beside_its_particles(visit: Open, told: Asker, tmp_path: Path) -> None:

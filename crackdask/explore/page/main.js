@@ -45,8 +45,9 @@ async function begin() {
   /** @type {Record<string, () => void>} */
   const keys = { d: () => nextTheme(settings) };
   followKeys(view, settings, keys);
-  window.addEventListener("hashchange", () => {
-    settings.read(location.hash.slice(1));
+  window.addEventListener("hashchange", (event) => {
+    // Not the address of now: what was chosen before may have been written into it since.
+    settings.read(new URL(event.newURL).hash.slice(1));
     settings.fit(layout.states.length);
   });
   settings.addEventListener("change", () => {
