@@ -36,9 +36,7 @@ settings.load_profile("unhurried")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Test in two processes where everything is tested, and in this one where something is chosen.
-
-    """
+    """Test in two processes where everything is tested, and in this one where something is chosen."""
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     chosen = any(config.getoption(how, None) for how in ("keyword", "markexpr", "lf", "collectonly"))
     return 2 if everything and not chosen and (os.cpu_count() or 1) > 1 else 0
