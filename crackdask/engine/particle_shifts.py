@@ -11,7 +11,15 @@ from crackdask.engine.context import RunContext
 from crackdask.engine.pass_runner import Readable
 from crackdask.engine.table_writer import WORK_TABLES, nested, ranges
 from crackdask.engine.work_units import Unit
-from crackdask.steps.particle_motion import AGAIN, ParticleShifts, is_stretched, passes_again, stretches
+from crackdask.steps.particle_motion import (
+    AGAIN,
+    UNSTRETCHED,
+    ParticleShifts,
+    is_stretched,
+    may_stretch,
+    passes_again,
+    stretches,
+)
 from crackdask.steps.registration_result import StoredField
 
 
@@ -21,8 +29,9 @@ def shifts(context: RunContext, unit: Unit, inputs: Mapping[str, Readable], sums
     The tables of the state must have been put into the work folder.
     """
     registered = context.result("register", unit.state)
-    edges, (places, _) = context.recipe.experiment.voxel_um, places_of(context, unit.state)
-    stretch = stretches(StoredField.of(registered), registered["matrix"], edges, places)
+    motion = StoredField.of(registered), registered["matrix"], context.recipe.experiment.voxel_um
+    # The tables of a state that moved rigidly need not be read.
+    stretch = stretches(*motion, places_of(context, unit.state)[0]) if may_stretch(*motion) else UNSTRETCHED
     found = ParticleShifts.first(sums, is_stretched(stretch, context.particles))
     for turn in range(AGAIN):
         if found.is_settled:

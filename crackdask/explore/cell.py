@@ -10,6 +10,7 @@ import numpy as np
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.arrays import Array
 from crackdask.clocks import spoken_of
+from crackdask.explore.columns import number
 from crackdask.explore.tables import Tables
 
 _HOUR = 3600.0
@@ -41,10 +42,10 @@ def told_cell(tables: Tables) -> dict[str, Any]:
     columns = {"hours": time / _HOUR, "voltage": voltage, "charge": factor * charge, "current": current}
     states = [
         {
-            "begin": _number(begin / _HOUR),
-            "end": _number(end / _HOUR),
-            "voltage": _number(measured),
-            "charge": _number(factor * put_in),
+            "begin": number(begin / _HOUR),
+            "end": number(end / _HOUR),
+            "voltage": number(measured),
+            "charge": number(factor * put_in),
             "reason": str(reason),
         }
         for begin, end, measured, put_in, reason in zip(
@@ -53,7 +54,7 @@ def told_cell(tables: Tables) -> dict[str, Any]:
             strict=True,
         )
     ]
-    told = {name: [_number(value) for value in values[kept]] for name, values in columns.items()}
+    told = {name: [number(value) for value in values[kept]] for name, values in columns.items()}
     start = spoken_of(str(facts.get("start") or ""))
     return {**told, "unit": unit, "start": start, "states": states}
 
@@ -77,7 +78,3 @@ def few_rows(values: Array, most: int = _MOST) -> Array:
 
 def _of(tables: Tables, name: str) -> Array:
     return np.asarray(tables.array(f"electrochemistry/{name}")[...])
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

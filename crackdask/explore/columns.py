@@ -42,6 +42,11 @@ _EVERYWHERE = ("voxels", "tracked", "lost", "neighbour_lost", "on_border", "on_i
 _FLAGS = ("damage.severity_number", "changes.significant", "paths.path_number")
 
 
+def number(value: float) -> float | None:
+    """Return a number as JSON knows it: none that is infinite or NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
 @dataclass(frozen=True)
 class Column:
     """What a column is.

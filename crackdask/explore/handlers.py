@@ -15,6 +15,7 @@ from crackdask.explore import one_particle, selection
 from crackdask.explore.access import Guarded
 from crackdask.explore.asked import Asked, Pools, one_line
 from crackdask.explore.cell import told_cell
+from crackdask.explore.columns import number
 from crackdask.explore.explored import Explored, View, catalogue, layout
 from crackdask.explore.field import whole_field
 from crackdask.explore.files import File
@@ -147,12 +148,8 @@ class Rows(Asked):
             first = int(found[0]) if found.size else first
             first -= first % self.whole("count", 1, _MOST_ROWS + 1)
         page = rows[first : first + self.whole("count", 1, _MOST_ROWS + 1)]
-        values = {key: [_number(v) for v in columns.values(key, state)[page]] for key in keys}
+        values = {key: [number(v) for v in columns.values(key, state)[page]] for key in keys}
         self.write_json({"count": len(rows), "first": first, "labels": page.tolist(), "columns": values})
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 class OneParticle(Asked):

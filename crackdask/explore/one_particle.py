@@ -9,7 +9,7 @@ import numpy as np
 
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.arrays import Array
-from crackdask.explore.columns import Columns
+from crackdask.explore.columns import Columns, number
 from crackdask.explore.explored import View
 from crackdask.explore.planes import PLANES, Planes
 
@@ -28,7 +28,7 @@ def numbers(columns: Columns, label: int, keys: Sequence[str]) -> dict[str, Any]
     reason = None
     for key in keys:
         try:
-            told[key] = [_number(value) for value in columns.of_particle(key, label)]
+            told[key] = [number(value) for value in columns.of_particle(key, label)]
         except AnalysisError as error:
             reason = str(error)
     voxels, sums = (columns.array(f"shells/{name}")[:, label - 1] for name in ("voxels", "grey_sum"))
@@ -38,15 +38,11 @@ def numbers(columns: Columns, label: int, keys: Sequence[str]) -> dict[str, Any]
     return {
         "label": label,
         "columns": told,
-        "profile": [[_number(value) for value in row] for row in means],
+        "profile": [[number(value) for value in row] for row in means],
         "shell_voxels": voxels.tolist(),
         "boxes": [box if box[0][1] > box[0][0] else None for box in boxes(columns, label)],
         "reason": reason,
     }
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def boxes(columns: Columns, label: int) -> list[list[list[int]]]:

@@ -112,6 +112,32 @@ class Source(ABC):
         return [(path.name, path)]
 
 
+@dataclass(frozen=True)
+class InnerSource(Source):
+    """A scan that is one array of several in a file or a store.
+
+    Attributes
+    ----------
+    path
+        Of the array within.
+    thick
+        Slices in a chunk, or in a shard where there are shards.
+    """
+
+    path: str
+    thick: int
+
+    @property
+    def inner(self) -> str:
+        """Path of the array within the file or store."""
+        return self.path
+
+    @property
+    def slab(self) -> int:
+        """Slices that are stored together."""
+        return self.thick
+
+
 @contextmanager
 def named(location: str) -> Iterator[None]:
     """Turn a reader's failure into one that names the file; what may pass on a retry is kept."""

@@ -13,7 +13,7 @@ import h5py  # type: ignore[import-untyped, unused-ignore]
 import hdf5plugin  # noqa: F401 (registers the filters that detectors use)
 
 from crackdask.grid import Box
-from crackdask.sources.base import Source, SourceError, checked, chosen, named, refuse_no_file
+from crackdask.sources.base import InnerSource, SourceError, checked, chosen, named, refuse_no_file
 from crackdask.sources.completeness import Missing, accepted, external_complete, hdf5_gaps
 from crackdask.sources.virtual_dataset import virtual_gaps
 from crackdask.storage.locations import Place, Prefix, opened, place
@@ -25,22 +25,10 @@ HDF5 = (".h5", ".hdf5", ".hdf", ".nxs")
 
 
 @dataclass(frozen=True)
-class Hdf5Source(Source):
+class Hdf5Source(InnerSource):
     """A dataset of an HDF5 or NeXus file."""
 
-    path: str
-    thick: int
     others: tuple[str, ...]
-
-    @property
-    def inner(self) -> str:
-        """Path of the dataset within the file."""
-        return self.path
-
-    @property
-    def slab(self) -> int:
-        """Slices in a chunk."""
-        return self.thick
 
     def _files(self) -> Iterable[tuple[str, Place]]:
         home = place(self.location)

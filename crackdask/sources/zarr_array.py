@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 
 from crackdask.grid import Box
-from crackdask.sources.base import Source, SourceError, checked, chosen
+from crackdask.sources.base import InnerSource, SourceError, checked, chosen
 from crackdask.sources.completeness import Missing, accepted, zarr_chunk_gone, zarr_gaps
 from crackdask.storage.locations import Place, Prefix, place, zarr_at
 
@@ -20,22 +20,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ZarrSource(Source):
+class ZarrSource(InnerSource):
     """An array of a Zarr store, format 2 or 3."""
 
-    path: str
-    thick: int
     missing: Missing
-
-    @property
-    def inner(self) -> str:
-        """Path of the array within the store."""
-        return self.path
-
-    @property
-    def slab(self) -> int:
-        """Slices in a chunk, or in a shard where there are shards."""
-        return self.thick
 
     def _files(self) -> Iterable[tuple[str, Place]]:
         root, inner = place(self.location), self.path.strip("/")

@@ -44,6 +44,8 @@ SHORT, CLOSE = 0.3, 0.75
 APART = 1.0
 #: Voxels to both sides over which a field's gradient is told, and a stretch that moves no rim by a tenth of a voxel.
 NEAR, LEAST_STRETCH = 4.0, 0.003
+#: What `stretches` tells where nothing is stretched.
+UNSTRETCHED: NDArray[np.int64] = np.zeros((0, 12), np.int64)
 #: How often particles are looked for again at most.
 AGAIN = 3
 #: Voxels along an axis that are read around a box, for chunks are read whole.
@@ -180,17 +182,28 @@ def stretches(field: StoredField, matrix: Floats, edges: Sequence[float], places
         for axis, step in enumerate(NEAR * np.eye(3)):
             ahead, behind = (displacements(lattice, places[there] + side * step) for side in (1, -1))
             gradient[there, :, axis] = (ahead - behind) / (2 * NEAR)
-    to_um, per_um = np.diag(edges), np.diag(1 / np.asarray(edges))
-    swollen = float(np.cbrt(abs(np.linalg.det(matrix[:3, :3]))))
-    whole = to_um @ (matrix[:3, :3] / swollen) @ (np.eye(3) + gradient) @ per_um
-    squared = np.swapaxes(whole, 1, 2) @ whole - np.eye(3)
-    slack = per_um @ (squared @ squared / 8 - squared / 2) @ to_um
+    slack = _slack(matrix, edges, gradient)
     if not (np.abs(slack) > LEAST_STRETCH).any():
-        return np.zeros((0, 12), np.int64)
+        return UNSTRETCHED
     told = np.empty((len(places), 12), np.int64)
     told[:, :3] = np.rint(np.where(there[:, None], places, 0.0) * PARTS)
     told[:, 3:] = np.rint(slack.reshape(-1, 9) * 2**STRETCH_BITS)
     return told
+
+
+def may_stretch(field: StoredField, matrix: Floats, edges: Sequence[float]) -> bool:
+    """Tell whether `stretches` may find any, wherever particles lie."""
+    return field.is_there or bool((np.abs(_slack(matrix, edges, np.zeros((1, 3, 3)))) > LEAST_STRETCH).any())
+
+
+def _slack(matrix: Floats, edges: Sequence[float], gradient: Floats) -> Floats:
+    """Return by how much further voxels lie than their particle, for each of their distances, (n, axis, axis)."""
+    to_um, per_um = np.diag(edges), np.diag(1 / np.asarray(edges))
+    swollen = float(np.cbrt(abs(np.linalg.det(matrix[:3, :3]))))
+    whole = to_um @ (matrix[:3, :3] / swollen) @ (np.eye(3) + gradient) @ per_um
+    squared = np.swapaxes(whole, 1, 2) @ whole - np.eye(3)
+    slack: Floats = per_um @ (squared @ squared / 8 - squared / 2) @ to_um
+    return slack
 
 
 def is_stretched(stretch: NDArray[np.int64], particles: int) -> Mask:

@@ -9,7 +9,15 @@ from crackdask.blocks.in_memory import MemoryBlock, compute
 from crackdask.blocks.passes import Array, Tables
 from crackdask.grid import Box, Grid
 from crackdask.kernels.particle_shift import NO_START, PARTS, SUMS
-from crackdask.steps.particle_motion import ParticleShifts, is_stretched, likely, passes_again, strain, stretches
+from crackdask.steps.particle_motion import (
+    ParticleShifts,
+    is_stretched,
+    likely,
+    may_stretch,
+    passes_again,
+    strain,
+    stretches,
+)
 from crackdask.steps.registration_result import StoredField
 
 
@@ -118,8 +126,10 @@ def test_what_stretches_the_scan_is_told_for_each_particle_and_what_turns_it_is_
     turned = np.eye(4)
     turned[:3, :3] = np.diag([1.0, 2, 2]) @ turn @ np.diag(edges)  # in voxels of unlike edges
     assert len(stretches(none, turned, edges, places)) == 0
+    assert not may_stretch(none, turned, edges)
     drawn = turned.copy()
     drawn[:3, :3] = turned[:3, :3] @ np.diag([1.0, 1.02, 1 / 1.02]) * 1.05  # and magnified
+    assert may_stretch(none, drawn, edges)
     told = stretches(none, drawn, edges, places)
     assert told[0, :3].tolist() == [80, 164, 242]
     np.testing.assert_allclose(told[:, 3:].reshape(2, 3, 3) / 2**16, [np.diag([0, -0.02, 1 - 1 / 1.02])] * 2, atol=2e-5)
