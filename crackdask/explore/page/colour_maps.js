@@ -10,6 +10,8 @@ const POINTS = {
 };
 export const MAPS = /** @type {(keyof typeof POINTS)[]} */ (Object.keys(POINTS));
 const SIZE = 256;
+/** Steps of states that are not on charge. */
+export const DOWN = ["discharge", "aged"];
 
 /**
  * Return a map as 256 colours, red green blue opacity.
@@ -49,6 +51,13 @@ export function ramp(count, dark) {
     return `rgb(${all[4 * place]}, ${all[4 * place + 1]}, ${all[4 * place + 2]})`;
   });
 }
+
+/**
+ * How the line of a state is drawn: that which is shown is thick, those on discharge are dashed.
+ * @param {{step: string}} state
+ * @param {boolean} shown
+ */
+export const stroke = ({ step }, shown) => ({ line_width: shown ? 4 : 1.6, line_dash: DOWN.includes(step) ? [6, 3] : [] });
 
 /** @param {string} text */
 function parts(text) {

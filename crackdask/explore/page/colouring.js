@@ -2,7 +2,7 @@
 // @ts-check
 
 import { gradient, MAPS } from "./colour_maps.js";
-import { byId, made } from "./elements.js";
+import { byId, made, titled, valued } from "./elements.js";
 
 const SIGNED = /change|strain|displacement|\.z/; // columns that have a middle, which is 0
 
@@ -22,8 +22,10 @@ export function followColouring(view, settings, columns, failed) {
   map.onchange = () => settings.change({ map: map.value });
   const [low, high] = ["low", "high"].map((id) => /** @type {HTMLInputElement} */ (byId(id)));
   low.onchange = high.onchange = () => {
-    const range = [Number(low.value), Number(high.value)];
+    const range = [low, high].map((input) => (input.value === "" ? Number.NaN : Number(input.value)));
     if (range[1] > range[0]) settings.change({ range });
+    else if (range[1] <= range[0]) failed(`colours go from ${range[0]} upwards: the limit at the other end is to be above that, not ${range[1]}`);
+    else relook(); // which puts back the limits that hold
   };
   byId("auto").onclick = () => settings.change({ range: [0, 0] });
 
@@ -43,7 +45,7 @@ export function followColouring(view, settings, columns, failed) {
       columns.spread(colour, SIGNED.test(colour)).catch(() => {}); // asked for at the same time
       const values = await columns.values(colour, state);
       if (mine !== asked) return;
-      view.colourBy(values);
+      view.colourBy(values, titled(columns.get(colour)), (value) => (Number.isFinite(value) ? valued(colour, value) : "not known"));
       await relook();
       if (mine !== asked) return;
       view.canvas.dataset.coloured = `${colour} ${state}`;

@@ -72,7 +72,7 @@ function followSlice(view, layout, settings) {
     slice.value = String(index);
     byId("axis").textContent = AXES[cut];
     const um = ((index + 0.5) * layout.voxel_um[cut]).toFixed(1);
-    byId("where").textContent = `slice ${index} of ${layout.shape[cut]}, ${um} µm`;
+    byId("where").textContent = `slice ${index} of 0–${layout.shape[cut] - 1}, ${um} µm`;
   });
 }
 

@@ -68,11 +68,11 @@ export function unit(units) {
 
 /** Names of columns whose own name does not say enough by itself. */
 const TITLES = /** @type {Record<string, string>} */ ({
-  "damage.standard_error": "error of damage",
+  "damage.standard_error": "error of damage, 1 SE",
   "damage.severity_number": "class of damage",
   "damage.radius_um": "radius at first",
   "changes.change": "change of damage",
-  "changes.standard_error": "error of change",
+  "changes.standard_error": "error of change, 1 SE",
   "changes.z": "change over its error",
   "changes.significant": "significant change",
   "particles.equivalent_diameter_um": "diameter",

@@ -22,9 +22,9 @@ export function fillFilters(layout, settings, columns, choosing) {
   const save = made("a", { id: "save", download: "selection.csv" }, "save selection (CSV)");
   const clear = made("button", { type: "button", onclick: () => settings.change({ where: [], brush: [] }) }, "clear");
   byId("filters").replaceChildren(
-    made("div", { className: "bar" }, ...quick(settings, columns)),
+    made("div", { className: "bar" }, ...quick(layout, settings, columns)),
     adder(settings, columns),
-    made("div", { className: "bar" }, count, chips, clear, save),
+    made("div", { className: "bar" }, count, save, clear, chips),
   );
   const show = () => {
     const { where, brush } = settings.values;
@@ -60,10 +60,32 @@ export function setFilter(settings, column, condition) {
 const filterOn = (settings, column) => settings.values.where.find((/** @type {Condition} */ [key]) => key === column);
 
 /**
+ * What stands in two fields, the lower one first; null: no limit.
+ * @param {HTMLInputElement} low
+ * @param {HTMLInputElement} high
+ * @returns {[number | null, number | null]}
+ */
+function limits(low, high) {
+  const [a, b] = [low, high].map(({ value }) => (value === "" ? null : Number(value)));
+  return a !== null && b !== null && a > b ? [b, a] : [a, b];
+}
+
+/**
+ * @param {import("./server.js").Layout} layout
  * @param {import("./settings.js").Settings} settings
  * @param {import("./columns.js").Columns} columns
  */
-function quick(settings, columns) {
+function quick(layout, settings, columns) {
+  // A filter stays that of the state in which it was set; another state says so.
+  const elsewhere = (/** @type {string} */ column) => {
+    const state = EVERYWHERE.test(column) ? undefined : filterOn(settings, column)?.[1];
+    return state === undefined || state === settings.values.state ? "" : ` in ${layout.states[state]?.name ?? state}`;
+  };
+  const named = (/** @type {string} */ column, /** @type {string} */ words) => {
+    const told = made("span");
+    settings.follow(["where", "state"], () => { told.textContent = words + elsewhere(column); });
+    return told;
+  };
   const here = () => settings.values.state;
   const box = (/** @type {string} */ column, /** @type {string} */ words, /** @type {string} */ title) => {
     const input = made("input", { type: "checkbox" });
@@ -72,14 +94,14 @@ function quick(settings, columns) {
       input.checked = Boolean(filterOn(settings, column));
       input.disabled = column.startsWith("changes.") && !here() && !input.checked; // there is none in the first state
     });
-    return made("label", { title, hidden: !columns.has(column) }, input, words);
+    return made("label", { title, hidden: !columns.has(column) }, input, named(column, words));
   };
   const choice = made("select", {}, made("option", { value: "" }, "any"), ...CLASSES.map((words, value) => made("option", { value }, words)));
   const classes = "damage.severity_number";
   choice.onchange = () => setFilter(settings, classes, choice.value ? [classes, here(), Number(choice.value), Number(choice.value)] : null);
   const [least, most] = ["least", "most"].map((words) => made("input", { type: "number", min: 0, step: "any", "aria-label": `${words} diameter in µm` }));
   least.onchange = most.onchange = () => {
-    const [low, high] = [least, most].map(({ value }) => (value === "" ? null : Number(value)));
+    const [low, high] = limits(least, most);
     setFilter(settings, DIAMETER, low === null && high === null ? null : [DIAMETER, here(), low, high]);
   };
   settings.follow(["where"], () => {
@@ -90,8 +112,8 @@ function quick(settings, columns) {
   return [
     box("particles.tracked", "tracked", "whole and present in every state (key f)"),
     box("changes.significant", "significant change", "changed by more than its error since the state before, in the state that is shown"),
-    made("label", { title: "class of damage, in the state that is shown" }, "class of damage", choice),
-    made("label", { title: "diameter of the sphere of the same volume, in the state that is shown" }, "diameter", least, "to", most, "µm"),
+    made("label", { title: "class of damage, in the state that is shown" }, named(classes, "class of damage"), choice),
+    made("label", { title: "diameter of the sphere of the same volume, in the state that is shown" }, named(DIAMETER, "diameter"), least, "to", most, "µm"),
   ];
 }
 
@@ -103,7 +125,7 @@ function adder(settings, columns) {
   const column = made("select", { "aria-label": "column of a further filter" }, ...columns.options());
   const [low, high] = ["from", "to"].map((placeholder) => made("input", { type: "number", step: "any", placeholder, "aria-label": `${placeholder}, for the further filter` }));
   const add = () => {
-    const ends = [low, high].map(({ value }) => (value === "" ? null : Number(value)));
+    const ends = limits(low, high);
     if (ends[0] === null && ends[1] === null) return;
     settings.change({ where: [...settings.values.where, [column.value, EVERYWHERE.test(column.value) ? 0 : settings.values.state, ...ends]], first: 0 });
     low.value = high.value = "";

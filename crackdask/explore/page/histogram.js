@@ -67,7 +67,7 @@ export class Histogram extends Chart {
       ? `median ${short(quantile(all, 0.5))}; ${settings.values.parts === 10 ? "deciles" : "quartiles"} ${limits.map((value) => short(value)).join(", ")}; ` +
         `from ${short(low)} to ${short(high)}; ${all.length} of ${choosing.count} particles have a value`
       : "no particle has a value here";
-    this.figure.xaxis.axis_label = titled(columns.get(key));
+    this.figure.xaxis.axis_label = `${titled(columns.get(key))} in ${this.shared.layout.states[settings.values.state].name}`;
     this.repaint();
   }
 

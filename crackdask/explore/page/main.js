@@ -85,6 +85,20 @@ async function copyLink(settings) {
  */
 async function withTables(view, settings, layout, keys) {
   const columns = new Columns(await server.catalogue(), layout.states.length);
+  const leaveOut = () => {
+    const { particle, colour } = settings.values;
+    const last = columns.catalogue.particles;
+    if (!Number.isInteger(particle) || particle < 0 || particle > last) {
+      settings.change({ particle: 0 });
+      failed(`there is no particle ${particle}: labels go from 1 to ${last}`);
+    }
+    if (colour && !columns.has(colour)) {
+      settings.change({ colour: "" });
+      failed(`there is no column ${colour}`);
+    }
+  };
+  leaveOut();
+  window.addEventListener("hashchange", leaveOut);
   byId("note").textContent = "working out the damage …";
   columns.values("damage.damage", settings.values.state).catch(() => {}).finally(() => {
     byId("note").textContent = "";

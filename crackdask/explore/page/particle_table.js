@@ -37,15 +37,17 @@ export class ParticleTable {
       made("button", { type: "button", title, onclick: () => this.turn(pages) }, words);
     this.back = turn("‹", "page before", -1);
     this.on = turn("›", "next page", 1);
+    this.rows = made("div", { className: "rows" }, made("table", {}, made("thead", {}, this.head), this.body));
     const goto = made("input", { type: "number", min: 1, max: columns.catalogue.particles, placeholder: "label", "aria-label": "pick the particle of this label" });
     goto.onchange = () => {
       const label = Number(goto.value);
-      if (label >= 1 && label <= columns.catalogue.particles) picking.pick(label);
+      if (Number.isInteger(label) && label >= 1 && label <= columns.catalogue.particles) picking.pick(label);
+      else failed(`there is no particle ${goto.value}: labels go from 1 to ${columns.catalogue.particles}`);
     };
     byId("table").replaceChildren(
       made("div", { className: "bar" }, this.back, this.told, this.on, made("label", {}, "go to", goto), this.chooser()),
       this.words,
-      made("div", { className: "rows" }, made("table", {}, made("thead", {}, this.head), this.body)),
+      this.rows,
     );
     settings.follow(["state", "sort", "descending", "first", "shown", "where", "brush"], () => this.ask());
     settings.follow(["state"], () => { this.words.textContent = this.said; });
@@ -74,16 +76,17 @@ export class ParticleTable {
     try {
       const rows = await server.rows(label ? { ...words, label } : words);
       if (mine !== this.asked) return;
+      const begins = this.held.count !== rows.count || this.held.labels[0] !== rows.labels[0];
       this.held = rows;
       this.settings.values.first = rows.first;
-      this.fill(keys);
+      this.fill(keys, begins && !label);
     } catch (error) {
       if (mine === this.asked) this.failed(error instanceof Error ? error.message : String(error));
     }
   }
 
-  /** @param {string[]} keys */
-  fill(keys) {
+  /** @param {string[]} keys @param {boolean} begins whether they are other rows than before, to be seen from the first */
+  fill(keys, begins) {
     const { count, first, labels, columns } = this.held;
     const { sort, descending } = this.settings.values;
     this.head.replaceChildren(...["label", ...keys].map((key) => {
@@ -100,6 +103,7 @@ export class ParticleTable {
     this.on.disabled = first + labels.length >= count;
     byId("table").dataset.shown = `${this.settings.values.state} ${sort} ${Number(descending)} ${first} ${count}`;
     this.mark();
+    if (begins) this.rows.scrollTop = 0;
   }
 
   /** @param {string} key */
@@ -161,6 +165,14 @@ export class ParticleTable {
         return made("label", { title: column.long_name }, box, ` ${titled(column)}`);
       }));
     };
+    document.addEventListener("pointerdown", ({ target }) => {
+      if (!details.contains(/** @type {Node} */ (target))) details.open = false;
+    });
+    details.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape" || !details.open) return;
+      event.stopPropagation();
+      details.open = false;
+    });
     return details;
   }
 }

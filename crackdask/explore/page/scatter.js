@@ -68,9 +68,11 @@ export class Scatter extends Chart {
       const mine = labels.filter((label) => marks[label] >= least && marks[label] <= most);
       return { x: mine.map((label) => x[label]), y: mine.map((label) => y[label]) };
     };
+    for (const { data_source } of [this.dots, this.drawn]) data_source.selected.indices = []; // or they keep its looks
     this.dots.data_source.data = part(1, 1);
     this.drawn.data_source.data = part(2, 2);
-    this.words.textContent = labels.length < count ? `${labels.length} of ${count} particles are drawn; a box takes all of them` : `${count} particles`;
+    const where = `in ${this.shared.layout.states[settings.values.state].name}: `;
+    this.words.textContent = where + (labels.length < count ? `${labels.length} of ${count} particles are drawn; a box takes all of them` : `${count} particles`);
     this.figure.xaxis.axis_label = titled(columns.get(across));
     this.figure.yaxis.axis_label = titled(columns.get(up));
     this.mark();

@@ -16,8 +16,8 @@ export const DEFAULTS = {
   particle: 0, // label of the picked particle; 0: none
   where: [], // conditions that particles in table, picture and charts meet
   brush: [], // further ones, drawn in a chart: what meets them stands out
-  sort: "label",
-  descending: false,
+  sort: "particles.tracked", // of those that are not tracked little is known
+  descending: true,
   first: 0, // row at which the table begins
   shown: "", // columns of the table, with commas between them; "": the usual ones
   tab: "particle",
