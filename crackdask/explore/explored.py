@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from crackdask.analysis.findings import Finding, of_store, sentences
 from crackdask.explore.analysed import Analysed
 from crackdask.explore.byte_cache import ByteCache
 from crackdask.explore.columns import Columns
@@ -147,7 +149,18 @@ def layout(view: View) -> dict[str, Any]:
         "levels": planes.count,
         "stored_levels": len(planes.levels["grey"].paths),
         "tile": TILE,
+        "warnings": list(_warnings(view)),
     }
+
+
+def _warnings(view: View) -> Iterator[dict[str, Any]]:
+    """Yield what the run found that one should know before a number is believed: `words`, and names of `states`."""
+    by_code: dict[str, list[Finding]] = {}
+    for each in of_store(view.facts):
+        if not each.kind.note:
+            by_code.setdefault(each.code, []).append(each)
+    for found in by_code.values():
+        yield {"words": sentences(found)[0], "states": sorted({each.state for each in found if each.state})}
 
 
 def catalogue(view: View) -> dict[str, Any]:
@@ -162,7 +175,8 @@ def catalogue(view: View) -> dict[str, Any]:
     return {
         "particles": columns.count,
         "cell": "electrochemistry" in columns.tables,
-        "columns": [column.as_dict() for column in columns.known.values()],
+        "columns": [column.as_dict() for column in columns.listed.values()],
+        "largest": columns.params.largest,
         "class_limits": list(columns.params.class_limits),
         "significance": columns.params.significance,
     }
