@@ -82,7 +82,7 @@ def test_the_table_is_sorted_and_its_columns_chosen(visit: Open, asker: Asker, t
     page.locator("#table th button", has_text="damage ▼").click()
     watched.shown("#table", f"2 damage.damage 0 0 {count}")
     assert page.locator("#table tbody tr").first.get_attribute("data-label") == str(int(np.nanargmin(values)))
-    page.locator("summary", has_text="columns").click()
+    page.locator("details.columns summary").click()
     page.locator("details.columns label", has_text="sphericity").click()
     page.locator("#table th", has_text="sphericity").wait_for()
     page.keyboard.press("Escape")

@@ -2,11 +2,11 @@
 // @ts-check
 
 // Points of viridis and cividis (both free of rights, CC0) from their darkest to their lightest, and a diverging map
-// from blue over near white to orange, the lightness of whose ends is the same.
+// from blue over pale yellow (white is what has no colour) to brown, the lightness of whose ends is the same.
 const POINTS = {
   viridis: ["#440154", "#482475", "#414487", "#355f8d", "#2a788e", "#21918c", "#22a884", "#44bf70", "#7ad151", "#bddf26", "#fde725"],
   cividis: ["#00224e", "#083370", "#35456c", "#4f576c", "#666970", "#7d7c78", "#948e77", "#aea371", "#c8b866", "#e5cf52", "#fee838"],
-  diverging: ["#0b3c6f", "#2a6496", "#5b91b9", "#9cc0d6", "#e6e9e6", "#e2bd92", "#cb8b4d", "#a65d1c", "#713a08"],
+  diverging: ["#0b3c6f", "#2a6496", "#5b91b9", "#9cc0d6", "#f2e9a0", "#e2bd92", "#cb8b4d", "#a65d1c", "#713a08"],
 };
 export const MAPS = /** @type {(keyof typeof POINTS)[]} */ (Object.keys(POINTS));
 const SIZE = 256;

@@ -35,7 +35,7 @@ export class Histogram extends Chart {
     this.marks = Array.from({ length: 9 }, () => this.span("height", { location: 0, line_dash: [4, 3], visible: false }));
     this.figure.y_range.start = 0;
     this.figure.on_event("selectiongeometry", (/** @type {any} */ { geometry }) =>
-      settings.change({ brush: [[this.key, settings.values.state, geometry.x0, geometry.x1]], first: 0 }),
+      settings.change({ brush: [[columns.now(this.key), settings.values.state, geometry.x0, geometry.x1]], first: 0 }),
     );
     settings.follow(["histogram", "parts"], () => {
       select.value = this.key;

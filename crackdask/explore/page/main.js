@@ -23,6 +23,7 @@ import { nextSolid } from "./space_panel.js";
 import { followTabs, tabsOf } from "./tabs.js";
 import { followTheme, nextTheme } from "./theme.js";
 import { VolumeView } from "./volume_view.js";
+import { fillWords, tellWarnings } from "./words.js";
 
 /** Say what went wrong, until something else is done. @param {string} words */
 function failed(words) {
@@ -55,6 +56,7 @@ async function begin() {
     byId("error").hidden = true;
   });
   byId("report").hidden = !layout.report;
+  tellWarnings(layout);
   byId("copy").onclick = () => copyLink(settings);
   await view.firstPicture(); // before numbers, of which there may be many
   if (layout.complete) await withTables(view, settings, layout, keys);
@@ -84,7 +86,7 @@ async function copyLink(settings) {
  * @param {Record<string, () => void>} keys to be filled with what keys do
  */
 async function withTables(view, settings, layout, keys) {
-  const columns = new Columns(await server.catalogue(), layout.states.length);
+  const columns = new Columns(await server.catalogue(), layout.states.length, settings);
   const leaveOut = () => {
     const { particle, colour } = settings.values;
     const last = columns.catalogue.particles;
@@ -100,9 +102,7 @@ async function withTables(view, settings, layout, keys) {
   leaveOut();
   window.addEventListener("hashchange", leaveOut);
   byId("note").textContent = "working out the damage …";
-  columns.values("damage.damage", settings.values.state).catch(() => {}).finally(() => {
-    byId("note").textContent = "";
-  });
+  fillWords(columns.catalogue);
   const choosing = new Choosing(view, settings, columns, failed);
   followColouring(view, settings, columns, failed);
   const tabs = tabsOf(columns.catalogue.cell);
@@ -121,6 +121,10 @@ async function withTables(view, settings, layout, keys) {
   fillFilters(layout, settings, columns, choosing);
   const table = new ParticleTable(layout, settings, columns, choosing, picking, failed);
   if (columns.catalogue.cell) new CellPanel({ layout, settings, columns, failed });
+  columns.values("damage.damage", settings.values.state).then(() => columns.paths()).catch(() => {}).finally(() => {
+    byId("note").textContent = "";
+    table.ask(); // whose paths have names now
+  });
   new ChartsPanel({ layout, settings, columns, choosing, picking, failed });
   Object.assign(keys, {
     c: go,

@@ -47,7 +47,7 @@ export class ParticlePanel {
     filmstrip(this.full, layout, settings, failed);
     this.charts = made("div", { className: "pair" });
     this.full.append(this.reason, this.charts, this.numbers);
-    settings.follow(["particle"], () => this.ask());
+    settings.follow(["particle", "since"], () => this.ask());
     settings.follow(["state"], () => {
       this.fill();
       this.repaint();
@@ -67,7 +67,7 @@ export class ParticlePanel {
     if (!label) return;
     this.title.textContent = `particle ${label}`;
     try {
-      const [told] = await Promise.all([server.particle(label, this.keys), this.ready()]);
+      const [told] = await Promise.all([this.columns.particle(label, this.keys), this.ready()]);
       if (mine !== this.asked) return;
       this.told = told;
       if (this.damage) this.damage.file = `particle_${label}_damage.csv`;
@@ -175,8 +175,9 @@ export class ParticlePanel {
     this.reason.textContent = told.reason ?? "";
     if (this.now) this.now.location = state;
     const absent = told.boxes[state] === null;
+    const before = this.layout.states[this.columns.since(state)]?.name;
     this.numbers.replaceChildren(
-      made("caption", {}, `in ${this.layout.states[state].name}${absent ? ": it is absent" : ""}`),
+      made("caption", {}, `in ${this.layout.states[state].name}${absent ? ": it is absent" : before ? `; change since ${before}` : ""}`),
       ...this.keys.filter((key) => told.columns[key]).map((key) => {
         const column = this.columns.get(key);
         return made("tr", { title: column.long_name }, made("th", { scope: "row" }, titled(column)), made("td", {}, valued(key, told.columns[key][state])));
@@ -184,7 +185,7 @@ export class ParticlePanel {
     );
     const damage = told.columns["damage.damage"];
     if (!this.bars || !this.damage || !damage) return;
-    this.damage.title.textContent = damage.some((value) => value !== null) ? "Damage, ± 2 SE" : "Damage: not known, it is not tracked";
+    this.damage.title.textContent = damage.some((value) => value !== null) ? "Damage, ± 2 SE" : `Damage: not known, it is not tracked: ${told.dropped.join(", ")}`;
     const error = told.columns["damage.standard_error"] ?? [];
     const there = damage.map((_, k) => k).filter((k) => damage[k] !== null);
     const at = (/** @type {number} */ k, /** @type {number} */ times) => /** @type {number} */ (damage[k]) + times * (error[k] ?? 0);

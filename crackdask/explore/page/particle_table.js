@@ -10,6 +10,17 @@ const USUAL = [
 ];
 const PAGE = 50;
 
+/**
+ * Columns that the table shows.
+ * @param {import("./settings.js").Settings} settings
+ * @param {import("./columns.js").Columns} columns
+ * @returns {string[]}
+ */
+export function shownColumns(settings, columns) {
+  const { shown } = settings.values;
+  return (shown ? shown.split(",") : USUAL).filter((/** @type {string} */ key) => columns.has(key));
+}
+
 export class ParticleTable {
   /**
    * @param {server.Layout} layout
@@ -49,22 +60,21 @@ export class ParticleTable {
       this.words,
       this.rows,
     );
-    settings.follow(["state", "sort", "descending", "first", "shown", "where", "brush"], () => this.ask());
-    settings.follow(["state"], () => { this.words.textContent = this.said; });
+    settings.follow(["state", "since", "sort", "descending", "first", "shown", "where", "brush"], () => this.ask());
+    settings.follow(["state", "since"], () => { this.words.textContent = this.said; });
     settings.follow(["particle"], () => this.follow());
   }
 
   /** What the numbers are of, for whoever has not read what the columns are. */
   get said() {
     const { state } = this.settings.values;
-    const [before, now] = [state - 1, state].map((k) => this.states[k]?.name);
+    const [before, now] = [this.columns.since(state), state].map((k) => this.states[k]?.name);
     const change = before ? `; changes since ${before}, below 0: healed` : "";
     return `In ${now}${change}. –: no value, as damage of particles that are not tracked.`;
   }
 
   get keys() {
-    const { shown } = this.settings.values;
-    return (shown ? shown.split(",") : USUAL).filter((/** @type {string} */ key) => this.columns.has(key));
+    return shownColumns(this.settings, this.columns);
   }
 
   /** Ask for the page that begins at `first`, or for the one where a label stands. @param {number} [label] */
@@ -72,9 +82,9 @@ export class ParticleTable {
     const mine = ++this.asked;
     const { state, sort, descending, first } = this.settings.values;
     const { keys } = this;
-    const words = { state, sort, descending: Number(descending), first, count: PAGE, columns: keys.join(), where: this.choosing.conditions };
+    const words = { state, sort, descending: Number(descending), first, count: PAGE, columns: keys, where: this.choosing.conditions };
     try {
-      const rows = await server.rows(label ? { ...words, label } : words);
+      const rows = await this.columns.rows(label ? { ...words, label } : words);
       if (mine !== this.asked) return;
       const begins = this.held.count !== rows.count || this.held.labels[0] !== rows.labels[0];
       this.held = rows;

@@ -38,7 +38,7 @@ export class Scatter extends Chart {
     toolbar.active_drag = toolbar.tools.find((/** @type {any} */ tool) => tool.type === "BoxSelectTool");
     this.figure.on_event("selectiongeometry", (/** @type {any} */ { geometry: { x0, x1, y0, y1 } }) => {
       const { state } = settings.values;
-      settings.change({ brush: [[this.keys.across, state, x0, x1], [this.keys.up, state, y0, y1]], first: 0 });
+      settings.change({ brush: [[columns.now(this.keys.across), state, x0, x1], [columns.now(this.keys.up), state, y0, y1]], first: 0 });
     });
     this.figure.on_event("tap", (/** @type {any} */ { x, y }) => this.pick(x, y));
     settings.follow(["across", "up"], () => {
