@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +86,16 @@ def test_a_particle_is_picked_in_the_picture(
     assert float(str(row_of.locator("td").text_content()).replace("−", "-")) == pytest.approx(damage, abs=0.01)
     watched.saved("#particle figure >> nth=1 >> text=save CSV", tmp_path)
     assert (tmp_path / f"particle_{label}_profile_from_edge.csv").is_file()
+    page.locator("#particle").get_by_text("centre", exact=True).click()
+    text = watched.saved("#particle figure >> nth=1 >> text=save CSV", tmp_path)
+    outermost = [row["from_centre_um"] for row in csv.DictReader(io.StringIO(text)) if row["shell"] == "1"]
+    assert len(outermost) == volumes.sizes["state"]
+    assert len(set(outermost)) == 1, "the centre is the same in all states, however many shells there are"
+    chart = page.locator("#particle .chart").first
+    box = chart.bounding_box()
+    assert box is not None
+    chart.click(position={"x": box["width"] / 2, "y": 30})  # the state in the middle
+    watched.shown("#view", f"1 xy {volumes.sizes['z'] // 2}")
     page.locator(".film").nth(1).click()
     watched.shown("#view", f"1 xy {volumes.sizes['z'] // 2}")
     page.locator("#view").focus()

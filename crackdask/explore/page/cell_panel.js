@@ -44,7 +44,7 @@ export class CellPanel {
       title: "The cell", x: "", y: "voltage (V)", file: "cell.csv", height: 230, numbers: () => this.recordNumbers(),
     });
     this.damage = new Chart(Bokeh, this.pane, {
-      title: "Damage, ± 2 SE", x: "", y: this.units ? `damage factor (${this.units})` : "damage factor", file: "damage_of_cell.csv", height: 170,
+      title: "Damage, ± 2 SE", x: "", y: this.units ? `damage (${this.units})` : "damage", file: "damage_of_cell.csv", height: 170,
       numbers: () => this.damageNumbers(),
     });
     for (const chart of [this.record, this.damage]) chart.figure.x_range = new Bokeh.Range1d({ start: 0, end: 1 });

@@ -20,6 +20,8 @@ export class Columns {
     this.catalogue = catalogue;
     this.settings = settings;
     this.states = states;
+    /** Whether the damage is worked out, which takes some seconds; until then the columns of it are left out. */
+    this.ready = false;
     /** @type {Promise<server.Paths> | undefined} */
     this.tree = undefined;
     this.known = new Map(catalogue.columns.map((column) => [column.key, column]));
@@ -37,6 +39,11 @@ export class Columns {
   /** @param {string} key @returns {server.Column} */
   get(key) {
     return /** @type {server.Column} */ (this.known.get(base(key)));
+  }
+
+  /** Those of some columns that can be had at once. @param {string[]} keys */
+  atHand(keys) {
+    return this.ready ? keys : keys.filter((key) => !/^(damage|changes|paths)\./.test(key));
   }
 
   /** What a column is asked for by: changes are those since the state that was chosen. @param {string} key */

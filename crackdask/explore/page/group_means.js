@@ -25,6 +25,7 @@ export class GroupMeans extends Chart {
         bars: this.figure.segment({ field: "x" }, { field: "low" }, { field: "x" }, { field: "high" }, { source, line_width: 1.5 }),
       };
     });
+    for (const [k, name] of names.entries()) this.tells(this.states[k].line, [["state", name], ["mean", "@mean{0.0000}"], ["from", "@low{0.0000}"], ["to", "@high{0.0000}"]]);
     this.key = made("p", { className: "key" }, ...names.map((name) => made("span", {}, name)));
     this.box.append(this.key);
     /** @type {any[][]} */

@@ -98,9 +98,9 @@ function fillHelp() {
   const list = (/** @type {string[][]} */ rows) =>
     made("dl", {}, ...rows.flatMap(([key, words]) => [made("dt", {}, key), made("dd", {}, words)]));
   help.replaceChildren(
+    made("form", { method: "dialog" }, made("button", {}, "close")), // first: what has the focus is scrolled to
     made("h2", {}, "Keys"), list(KEYS), made("h2", {}, "Mouse, in the picture"), list(MOUSE),
-    made("p", { className: "soft" }, "The address of this page holds all that is chosen: a copied link shows the same to whoever may open it."),
-    made("form", { method: "dialog" }, made("button", {}, "close")),
+    made("p", { className: "soft" }, "The address of this page holds all that is chosen: a copied link shows the same in every browser that the printed link, with its token, was opened in before."),
   );
   byId("keys").onclick = () => help.showModal();
 }

@@ -111,7 +111,7 @@ async function withTables(view, settings, layout, keys) {
   picking.showUnlessPlaced();
   window.addEventListener("hashchange", () => picking.showUnlessPlaced());
   const go = () => picking.goTo();
-  new ParticlePanel(layout, settings, columns, failed, go);
+  const panel = new ParticlePanel(layout, settings, columns, failed, go);
   followSolid(layout, settings, failed);
   followField(layout, settings, view.paint, picking, failed);
   const space = byId("space");
@@ -123,7 +123,9 @@ async function withTables(view, settings, layout, keys) {
   if (columns.catalogue.cell) new CellPanel({ layout, settings, columns, failed });
   columns.values("damage.damage", settings.values.state).then(() => columns.paths()).catch(() => {}).finally(() => {
     byId("note").textContent = "";
-    table.ask(); // whose paths have names now
+    columns.ready = true;
+    table.ask();
+    panel.ask();
   });
   new ChartsPanel({ layout, settings, columns, choosing, picking, failed });
   Object.assign(keys, {

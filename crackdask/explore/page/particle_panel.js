@@ -67,13 +67,13 @@ export class ParticlePanel {
     if (!label) return;
     this.title.textContent = `particle ${label}`;
     try {
-      const [told] = await Promise.all([this.columns.particle(label, this.keys), this.ready()]);
+      const [told] = await Promise.all([this.columns.particle(label, this.columns.atHand(this.keys)), this.ready()]);
       if (mine !== this.asked) return;
       this.told = told;
       if (this.damage) this.damage.file = `particle_${label}_damage.csv`;
       this.fill();
       this.fillProfile();
-      this.pane.dataset.shown = String(label);
+      if (this.columns.ready) this.pane.dataset.shown = String(label);
     } catch (error) {
       if (mine === this.asked) {
         this.full.hidden = true;
@@ -94,7 +94,7 @@ export class ParticlePanel {
     const has = this.columns.has("damage.damage");
     const { units } = has ? this.columns.get("damage.damage") : { units: "1" };
     this.damage = new Chart(Bokeh, this.charts, {
-      title: "Damage, ± 2 SE", x: "", y: unit(units) ? `damage factor (${unit(units)})` : "damage factor", file: "particle_damage.csv",
+      title: "Damage, ± 2 SE", x: "", y: unit(units) ? `damage (${unit(units)})` : "damage", file: "particle_damage.csv",
       numbers: () => this.damageNumbers(),
     });
     this.profile = new Chart(Bokeh, this.charts, {
@@ -132,6 +132,7 @@ export class ParticlePanel {
     this.dots = figure.scatter({ field: "state" }, { field: "damage" }, { source: this.bars, size: 8 });
     this.limits = this.columns.catalogue.class_limits.map((location) => chart.span("width", { location, line_dash: [5, 4], line_width: 1 }));
     this.now = chart.span("height", { location: 0, line_width: 14, line_alpha: 0.18 });
+    chart.tells(this.dots, [["damage", "@damage{0.0000}"], ["from", "@low{0.0000}"], ["to", "@high{0.0000}"]]);
     figure.y_range.renderers = [this.stem];
     figure.x_range.setv({ start: -0.5, end: names.length - 0.5 });
     chart.named(figure.xaxis, names);
@@ -147,6 +148,7 @@ export class ParticlePanel {
     this.glyphs = names.map((_, k) =>
       chart.figure.line({ field: "depth" }, { field: "grey" }, { source: this.lines?.[k], line_width: 2 }),
     );
+    for (const [k, name] of names.entries()) chart.tells(this.glyphs[k], [["state", name], ["µm", "@depth{0.00}"], ["grey", "@grey{0.0}"]]);
   }
 
   repaint() {

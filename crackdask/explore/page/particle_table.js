@@ -81,7 +81,7 @@ export class ParticleTable {
   async ask(label) {
     const mine = ++this.asked;
     const { state, sort, descending, first } = this.settings.values;
-    const { keys } = this;
+    const keys = this.columns.atHand(this.keys);
     const words = { state, sort, descending: Number(descending), first, count: PAGE, columns: keys, where: this.choosing.conditions };
     try {
       const rows = await this.columns.rows(label ? { ...words, label } : words);
@@ -111,7 +111,7 @@ export class ParticleTable {
     this.told.textContent = count ? `${first + 1} to ${first + labels.length} of ${count}` : "no particle meets the filters";
     this.back.disabled = first === 0;
     this.on.disabled = first + labels.length >= count;
-    byId("table").dataset.shown = `${this.settings.values.state} ${sort} ${Number(descending)} ${first} ${count}`;
+    if (this.columns.ready) byId("table").dataset.shown = `${this.settings.values.state} ${sort} ${Number(descending)} ${first} ${count}`;
     this.mark();
     if (begins) this.rows.scrollTop = 0;
   }

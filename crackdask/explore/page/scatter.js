@@ -34,6 +34,7 @@ export class Scatter extends Chart {
     this.drawn = this.figure.scatter({ field: "x" }, { field: "y" }, { source: this.source("x", "y"), size: 4, line_color: null });
     this.ring = this.figure.scatter({ field: "x" }, { field: "y" }, { source: this.source("x", "y"), size: 12, fill_color: null, line_width: 2 });
     for (const glyph of [this.dots, this.drawn, this.ring]) glyph.nonselection_glyph = glyph.selection_glyph = null;
+    this.figure.x_range.renderers = this.figure.y_range.renderers = [this.dots, this.drawn]; // no boxes, no ring
     const { toolbar } = this.figure;
     toolbar.active_drag = toolbar.tools.find((/** @type {any} */ tool) => tool.type === "BoxSelectTool");
     this.figure.on_event("selectiongeometry", (/** @type {any} */ { geometry: { x0, x1, y0, y1 } }) => {

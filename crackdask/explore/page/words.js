@@ -25,10 +25,9 @@ export function fillWords({ class_limits: [low, high], significance, largest, co
   ];
   const list = (/** @type {string[][]} */ rows) => made("dl", {}, ...rows.flatMap(([word, told]) => [made("dt", {}, word), made("dd", {}, told)]));
   const help = byId("help");
-  help.insertBefore(
-    made("div", {}, made("h2", {}, "Words"), list(words),
-      made("details", {}, made("summary", {}, "all columns"), list(columns.map((column) => [titled(column), column.long_name])))),
-    help.lastChild,
+  help.append(
+    made("h2", {}, "Words"), list(words),
+    made("details", {}, made("summary", {}, "all columns"), list(columns.map((column) => [titled(column), column.long_name]))),
   );
 }
 
