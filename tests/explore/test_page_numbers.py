@@ -199,7 +199,7 @@ def test_the_cell_stands_beside_its_particles(visit: Open, told: Asker, tmp_path
 def test_the_report_leads_to_its_particles(visit: Open, told_store: Path, tmp_path: Path) -> None:
     panel = PANELS[0]
     part = markup.section(panel, b'<svg xmlns="http://www.w3.org/2000/svg"/>', "particle=15&tab=table", "told.zarr")
-    page = markup.page("a report", [], ["a warning"], {panel: part}, {}, "0", "")
+    page = markup.page("a report", [], ["a warning"], ["a note"], {panel: part}, {}, "0", "")
     (tmp_path / "report.html").write_text(page, encoding="utf-8")
     with served(told_store, report=tmp_path) as held:
         watched = visit(to=Asker(held))
