@@ -218,6 +218,17 @@ def sentences(findings: Iterable[Finding]) -> list[str]:
     ]
 
 
+def parted(findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """Return the findings that are warnings, and those that are but notes.
+
+    >>> found = [Finding(code, None, 2.0, 1.0, "so") for code in ("three-phases", "rings")]
+    >>> [[each.code for each in those] for those in parted(found)]
+    [['rings'], ['three-phases']]
+    """
+    told = list(findings)
+    return [each for each in told if not each.kind.note], [each for each in told if each.kind.note]
+
+
 def _seen(finding: Finding) -> str:
     return f"{finding.state} ({finding.text})" if finding.state else finding.text
 

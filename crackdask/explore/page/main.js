@@ -9,6 +9,7 @@ import { Columns } from "./columns.js";
 import { fillControls } from "./controls.js";
 import { byId } from "./elements.js";
 import { followField } from "./field_panel.js";
+import { showFindings } from "./findings.js";
 import { fillFilters, setFilter } from "./filters.js";
 import { followKeys } from "./keyboard.js";
 import { ParticleTable } from "./particle_table.js";
@@ -54,6 +55,7 @@ async function begin() {
     byId("error").hidden = true;
   });
   byId("report").hidden = !layout.report;
+  showFindings(layout);
   byId("copy").onclick = () => copyLink(settings);
   await view.firstPicture(); // before numbers, of which there may be many
   if (layout.complete) await withTables(view, settings, layout, keys);
