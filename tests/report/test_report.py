@@ -286,7 +286,7 @@ def test_the_command(finished: Tiny, tmp_path: Path) -> None:
 
 def test_the_default_folder_lies_beside_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "crackdask.cli.report.write_report", lambda path, folder: Report(folder / path.name, (), {}, ())
+        "crackdask.cli.report.write_report", lambda path, folder: Report(folder / path.name, (), {}, (), ())
     )
     said = crackdask("report", tmp_path / "out.zarr")
     assert said.out.strip() == str(tmp_path / "out-report" / "out.zarr")
