@@ -22,7 +22,7 @@ from crackdask.store import seals
 from crackdask.store.arrays import Axes, write_array, write_state_coordinates
 from crackdask.store.root import attributes, consolidate, set_attributes
 from tests.support import browser as browsers
-from tests.support.browser import Open, Watched
+from tests.support.browser import Open, Pages, Watched
 from tests.support.explored import Asker, served
 from tests.support.shared import made_once
 from tests.support.silence import Silent
@@ -98,24 +98,28 @@ def chromium() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def pages(chromium: Browser) -> Pages:
+    return Pages(chromium)
+
+
 @pytest.fixture
-def visit(chromium: Browser, asker: Asker) -> Iterator[Open]:
-    """Open the page, in a browser that has never seen it; afterwards nothing may have gone wrong in it."""
-    opened, contexts = [], []
+def visit(pages: Pages, asker: Asker) -> Iterator[Open]:
+    """Open the page, in a browser of its own; afterwards nothing may have gone wrong in it."""
+    opened = []
 
     def go(words: str = "", width: int = 1024, height: int = 640, to: Asker = asker) -> Watched:
-        context = chromium.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
-        contexts.append(context)
-        watched = Watched.of(context, to.served.address)
+        watched = pages.open(to.served.address, width, height)
         opened.append(watched)
         watched.page.goto(f"{to.served.link}#{words}")
         watched.ready()
         return watched
 
     yield go
-    for context in contexts:
-        context.close()
-    assert [watched.wrong for watched in opened] == [[] for _ in opened]
+    wrong = [watched.wrong for watched in opened]
+    for watched in opened:
+        pages.take_back(watched)
+    assert wrong == [[] for _ in opened]
 
 
 @pytest.fixture(scope="package")
