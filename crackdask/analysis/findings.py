@@ -73,7 +73,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "grey-corrected": Kind(
         "a drift of the grey scale was corrected",
-        "the errors count what the correction may be off",
+        "damage of all particles of a state may be off by what stands after ±, alike, which their errors count",
         note=True,
     ),
     "three-phases": Kind(
@@ -163,8 +163,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "sharpness-matched": Kind(
         "blurrier than the sharpest state, and matched",
-        "sharper states were measured as blurry as the blurriest of these, which costs detail in all; "
-        "leave the state out to keep it",
+        "sharper states were measured as blurry as the blurriest of these, and what that takes from changes of damage "
+        "is given back as far as it is known; leave the state out to keep the detail",
         note=True,
     ),
 }
@@ -318,35 +318,6 @@ def of_motion(names: Sequence[str], transforms: Sequence[str], chains: Sequence[
         elif kind == "affine" and rigid == rigid:
             told.append(Finding("deformed", name, float(affine), 0.0, left))
     return told
-
-
-def of_sharpness(
-    names: Sequence[str], widths: Sequence[float], blurrier: Sequence[float], limit: float, matched: Sequence[bool]
-) -> list[Finding]:
-    """Return what the edges of the states' particles tell.
-
-    Parameters
-    ----------
-    names
-        Of the states.
-    widths
-        Of their edges, in voxels; NaN where unknown.
-    blurrier
-        By which blur each is blurrier than the sharpest, in voxels; 0 within the limit.
-    limit
-        From which blur on it is told.
-    matched
-        Whether the sharper states were brought to it for measuring.
-    """
-    sharpest = min((width for width in widths if width == width), default=float("nan"))
-    return [
-        Finding(
-            "sharpness-matched" if done else "sharpness", name, float(more), limit,
-            f"edges {width:.2f} voxels wide instead of {sharpest:.2f}, as after a blur of {more:.2f}, limit {limit:g}",
-        )
-        for name, width, more, done in zip(names, widths, blurrier, matched, strict=True)
-        if more
-    ]  # fmt: skip
 
 
 def of_window(shares: Mapping[str, Sequence[float]]) -> list[Finding]:

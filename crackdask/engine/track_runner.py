@@ -78,7 +78,7 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     record = context.result("electrochemistry") if params else {}
     stored = record_as_stored(record, params.active_mass_mg) if params else ({}, {})
     write_electrochemistry(context.path, context.axes, *stored)
-    told = _findings(context, transforms)
+    told = _findings(context, transforms, _radii(seen["voxels"][context.recipe.reference][flags["tracked"]]))
     levels, of_phases = phases(context)
     numbers = _whole_volume_numbers(context, levels)
     numbers["grey_scale"], off = grey_scales(context, _tracked_greys(context, flags["tracked"]), numbers, told)
@@ -150,8 +150,14 @@ def _tracked_greys(context: RunContext, tracked: Array) -> Array:
     return counts
 
 
-def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) -> list[Finding]:
-    """Return what the steps found in the order of the steps, then what the registration tells as a whole."""
+def _radii(voxels: Array) -> list[float]:
+    """Return the radius of the smallest tenth of particles, and that of the median one, in voxels."""
+    radii = np.cbrt(3 * voxels[voxels > 0] / (4 * np.pi))
+    return np.quantile(radii, [0.1, 0.5]).tolist() if radii.size else []
+
+
+def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]], radii: Sequence[float]) -> list[Finding]:
+    """Return what the steps found in the order of the steps, then what registration and sharpness tell as a whole."""
     names = [state.name for state in context.recipe.states]
     residuals = [float(each["residual_voxels"]) for each in transforms]
     return [
@@ -168,7 +174,7 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) ->
             [each["chain_residual_voxels"].tolist() for each in transforms],
         ),
         *findings.of_registration(names, residuals, context.recipe.register_.transform),
-        *sharpness.found(context),
+        *sharpness.found(context, radii),
     ]
 
 

@@ -13,6 +13,7 @@ import h5py  # type: ignore[import-untyped, unused-ignore]
 import hdf5plugin  # noqa: F401 (registers the filters that detectors use)
 
 from crackdask.grid import Box
+from crackdask.sources.axes import refuse_other_axes
 from crackdask.sources.base import InnerSource, SourceError, checked, chosen, named, refuse_no_file
 from crackdask.sources.completeness import Missing, accepted, external_complete, hdf5_gaps
 from crackdask.sources.virtual_dataset import virtual_gaps
@@ -119,10 +120,24 @@ def _open(path: Place, inner: str, missing: Missing) -> Hdf5Source:
             data = file[inner]
         where = f"{path}::{inner}"
         shape, dtype = checked(where, data.shape or (), data.dtype)
+        refuse_other_axes(where, _axes(data))
         others = other_files(path, data)
         unwritten = unwritten_parts(where, data, missing)
         thick = data.chunks[0] if data.chunks else 1
     return Hdf5Source(shape, dtype, "hdf5", str(path), f"/{inner.strip('/')}", thick, others, unwritten=unwritten)
+
+
+def _axes(data: Any) -> list[str]:
+    """Return what labels of a dataset, or the NXdata that it is the signal of, say its axes are; else nothing."""
+    labels = [str(dim.label) for dim in data.dims]
+    if all(labels):
+        return labels
+    around = data.parent.attrs
+    if text_of(around.get("NX_class", "")) != "NXdata" or text_of(around.get("signal", "")) not in data.name.split("/"):
+        return []
+    said = around.get("axes", [])
+    names = text_of(said).replace(",", ":").split(":") if isinstance(said, bytes | str) else [*map(text_of, said)]
+    return names if len(names) == data.ndim else []
 
 
 def _refuse_links_to_no_file(path: Place, file: Any, inner: str) -> None:
