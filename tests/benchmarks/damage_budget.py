@@ -63,13 +63,13 @@ def scanned(phantom: Phantom) -> Variant:
 def projected(
     phantom: Phantom,
     angles: int,
-    window: tuple[float, float] | None = None,
+    window: tuple[float, float] | str = "none",
     margin: int = 0,
     **given: Any,
 ) -> Variant:
     """Return projections of a phantom whose own scans have no noise.
 
-    `window` is attenuations, 0 that of the void and 1 that of the solid.
+    `window` is attenuations, 0 that of the void and 1 that of the solid, or "none": tomograms of real numbers.
     """
     scan = Projections(phantom, degrees=tuple(np.linspace(0, 180, angles).tolist()), **given)
     void, solid = (scan.per_grey * grey for grey in (phantom.background_grey, phantom.solid_grey))
@@ -77,8 +77,8 @@ def projected(
 
     def prepare(folder: Path) -> dict[str, Any]:
         recipe = tomllib.loads(write_projections(scan, folder).read_text())
-        if window is not None:
-            recipe["reconstruct"]["window"] = [void + end * (solid - void) for end in window]
+        own = window if isinstance(window, str) else [void + end * (solid - void) for end in window]
+        recipe["reconstruct"]["window"] = own
         recipe["crop"] = {axis: [first + margin, end - margin] for axis, (first, end) in recipe["crop"].items()}
         return recipe
 

@@ -46,7 +46,7 @@ def scan(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path, dic
 def test_every_format_gives_the_same_scan(scan: tuple[str, Path, dict[str, Any]]) -> None:
     spec, base, keys = scan
     found = opened(spec, base, **keys)
-    assert (found.shape, found.dtype, found.kind) == ((ROWS, COLUMNS, COLUMNS), np.dtype("f4"), "projections")
+    assert (found.shape, found.dtype, found.kind) == ((ROWS, COLUMNS, COLUMNS), np.dtype("u2"), "projections")
     assert (found.frames.shape, found.frames.dtype) == ((19, ROWS, COLUMNS), np.dtype("u2"))
     np.testing.assert_allclose(found.angles, SCAN.angles, atol=1e-12)
     np.testing.assert_array_equal(found.read_frames(0, 19), SCAN.of(0))
@@ -270,12 +270,14 @@ def test_angles_may_fall_and_be_given_for_projections_or_frames(tmp_path: Path) 
 def test_an_offset_axis_is_refused_and_a_turn_about_the_middle_is_not(tmp_path: Path) -> None:
     write_nxtomo(tmp_path / "scan.nxs", Scan(angles=np.arange(37) * 10.0))
     found = opened("scan.nxs", tmp_path)
-    found.check_center(4.0)
+    found.check_axis((4.0, 4.0))
     with pytest.raises(SourceError, match=r"360 degrees about a center at column 7 of 8 .*offset axis"):
-        found.check_center(7.0)
-    opened("scan.nxs", tmp_path, angles=[0.0, 180.0]).check_center(7.0)
+        found.check_axis((7.0, 7.0))
+    opened("scan.nxs", tmp_path, angles=[0.0, 180.0]).check_axis((7.0, 7.0))
     with pytest.raises(SourceError, match=r"column 8 is outside columns 0 to 7"):
-        found.check_center(8.0)
+        found.check_axis((4.0, 8.0))
+    with pytest.raises(SourceError, match=r"frames of 8 columns, too few to search the center in .*give center"):
+        found.check_axis("auto")
 
 
 def test_no_file_stays_open_and_none_is_changed(scan: tuple[str, Path, dict[str, Any]]) -> None:
