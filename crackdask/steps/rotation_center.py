@@ -159,7 +159,7 @@ def _check(search: CenterSearch, low: float, high: float) -> None:
     if search.opposite.size:
         found["opposite views"] = float(np.median(search.opposite))
     said = ", ".join(f"{method} {value:.2f}" for method, value in found.items())
-    tried = ",".join(f"{value:.1f}" for value in sorted({*found.values(), (low + high) / 2}))
+    tried = ",".join(f"{value:g}" for value in sorted({round(each, 1) for each in (*found.values(), (low + high) / 2)}))
     way_out = (
         f"Look at slices about these and others (crackdask preview RECIPE --set reconstruct.center={tried}), and give "
         "center in [reconstruct]"

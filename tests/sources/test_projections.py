@@ -20,6 +20,7 @@ from crackdask.sources import SourceError
 from crackdask.sources.projections import is_projections, open_projections
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from tests.support.projection_formats import (
+    DETECTOR,
     ENTRY,
     FORMATS,
     SCAN,
@@ -203,6 +204,34 @@ def test_frames_that_are_not_valid_are_left_out(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- how scans and angles are found
+
+
+def test_frames_of_the_sample_turned_back_are_left_out(tmp_path: Path) -> None:
+    """As the ESRF writes them: image_key calls them projections, image_key_control does not; files end in .nx."""
+    data, key = np.concatenate([SCAN.data, frames(2)]), np.append(SCAN.key, [0, 0])
+    angles = np.append(SCAN.all_angles, [90.0, 0.0])
+    write_nxtomo(tmp_path / "scan.nx", SCAN, data=data, image_key=key[:, None], rotation_angle=angles[:, None])
+    with pytest.raises(SourceError, match="angles should rise"):
+        opened("scan.nx", tmp_path)
+    with h5py.File(tmp_path / "scan.nx", "a") as file:
+        file[f"{DETECTOR}/image_key_control"] = np.append(SCAN.key.astype(int), [-1, -1])
+    found = opened("scan.nx", tmp_path)
+    np.testing.assert_array_equal(found.read_frames(0, 19), SCAN.of(0))
+    np.testing.assert_array_equal(found.angles, SCAN.angles)
+    assert found.notes == ("2 of 29 frames are marked as not valid (image_key 3) and left out",)
+
+
+def test_flats_and_darks_may_be_one_image_each(tmp_path: Path) -> None:
+    white, dark = SCAN.of(1)[0], SCAN.of(2)[0]
+    write_dxchange(tmp_path / "scan.h5", SCAN, data_white=white, data_dark=dark)
+    for found in (
+        opened("scan.h5", tmp_path),
+        opened("scan.h5", tmp_path, flats="exchange/data_white", darks="scan.h5::/exchange/data_dark"),
+    ):
+        np.testing.assert_array_equal(found.flat_stacks[0].frames.read(0, 1), white[None])
+        np.testing.assert_array_equal(found.dark_stacks[0].frames.read(0, 1), dark[None])
+    with pytest.raises(SourceError, match="found 2-D data"):
+        opened("scan.h5", tmp_path, data="exchange/data_white")
 
 
 def test_by_default_attributes(tmp_path: Path) -> None:
