@@ -25,6 +25,9 @@ from crackdask.recipe.recipe import Recipe, load, load_site
 from crackdask.recipe.site import Site, cores_here
 from crackdask.sources.frames import FrameStack, Uniform
 
+#: What tomograms are made of, by the bytes of a voxel.
+_TOMOGRAMS = {2: "16-bit levels", 4: "real numbers"}
+
 
 @app.command(
     epilog=examples(
@@ -88,7 +91,8 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
             [
                 [
                     "sinograms, tomogram",
-                    f"{size(most.sinogram_bytes)} and {size(most.tomogram_bytes)} a state, in the work folder",
+                    f"{size(most.sinogram_bytes)} and {size(most.tomogram_bytes)} a state, in the work folder; "
+                    f"voxels of {_TOMOGRAMS[most.voxel_bytes]}",
                 ]
             ]
             if (most := max(projected, key=lambda each: each.sinogram_bytes + each.tomogram_bytes, default=None))

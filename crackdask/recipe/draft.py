@@ -102,7 +102,7 @@ def _made_of(entry: Mapping[str, Any]) -> str:
 def _reconstruct(projected: Sequence[Projections]) -> list[str]:
     """Return the section that says how slices are made; without it projections are refused."""
     low, high = (round(end(end(each.degrees) for each in projected), 3) for end in (min, max))
-    lines = ["", "[reconstruct]", 'window = "auto"  # tomograms as 16-bit levels, half the disk of real numbers']
+    lines = ["", "[reconstruct]"]
     lines += [f"# note: {note}" for note in dict.fromkeys(note for each in projected for note in each.notes)]
     lines += [f"# angles = [{low}, {high}]  # degrees that are kept; leave out those where a holder is in the way"]
     if high - low < _HALF_TURN:
