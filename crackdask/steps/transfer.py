@@ -47,7 +47,7 @@ from crackdask.steps.watershed import (
 )
 
 #: The label at each voxel of a seed, 0 elsewhere.
-SEEDS = {"seed": Volume("uint32", 0.1)}
+SEEDS = {"seed": Volume("uint32", 0.2)}
 _CUT_TABLES = (*BASIN_TABLES, "node_of_basin", "cut_basin", "cut_offsets", "cut_rim")
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)

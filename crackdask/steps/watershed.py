@@ -24,8 +24,8 @@ from crackdask.steps.declaration import Volume
 
 BASIN_TABLES = ("basin_of_code", "code_offsets")
 #: What a labelling step leaves, and what only its own passes read.
-LABELLED = {"depth": Volume("uint16", 0.5), "label": Volume("uint32", 0.06, kept="always")}
-BASINS = {"basin": Volume("uint32", 0.2)}
+LABELLED = {"depth": Volume("uint16", 1.0), "label": Volume("uint32", 0.06, kept="always")}
+BASINS = {"basin": Volume("uint32", 0.45)}
 _FIRST_RADIUS = 13  # voxels; most blocks need no wider halo
 _AROUND = 2  # voxels whose depth shows where paths enter a block
 
