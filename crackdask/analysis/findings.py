@@ -105,6 +105,16 @@ KINDS: Mapping[str, Kind] = {
         "a particle that moves against them changes its grey level, which the errors of changes count; let the "
         "reconstruction remove them",
     ),
+    "none-tracked": Kind(
+        "no particle is tracked",
+        "no change can be told; look at the slices in the report whether a state is shifted, mirrored or empty, and "
+        "whether voxels within the sample are fill",
+    ),
+    "cut-off": Kind(
+        "the numbers of a scan end too early",
+        "what was beyond is lost, and changes of damage with it; write the scan again with a wider range, or, if these "
+        "voxels lie outside what was measured, give their value as fill under [experiment]",
+    ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
     "cycler-notes": Kind(
         "how the cycler's files were read",
@@ -289,6 +299,15 @@ def of_copies(names: Sequence[str], digests: Sequence[str]) -> list[Finding]:
         for name, digest in zip(names, digests, strict=True)
         if first[digest] != name
     ]
+
+
+def of_tracking(particles: int, tracked: int) -> list[Finding]:
+    """Return whether nothing can be followed.
+
+    >>> of_tracking(3, 1), of_tracking(3, 0)[0].text
+    ([], '3 found')
+    """
+    return [] if tracked else [Finding("none-tracked", None, 0.0, 1.0, f"{particles} found")]
 
 
 def of_registration(names: Sequence[str], residuals: Sequence[float], transform: str) -> list[Finding]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crackdask import schema
-from crackdask.analysis import findings
+from crackdask.analysis import findings, grey_findings
 from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
@@ -24,6 +24,7 @@ from crackdask.engine.reconstruct_runner import as_stored
 from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges, write_electrochemistry
 from crackdask.engine.work_units import Unit, units
 from crackdask.steps.particle_motion import likely, own_displacement, strain, whole_strain_error
+from crackdask.steps.read import histogram_of
 from crackdask.steps.reconstruct import COUNTED
 from crackdask.steps.registration_result import KINDS, StoredField, stored_transforms
 from crackdask.steps.track import track
@@ -82,6 +83,7 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     levels, of_phases = phases(context)
     numbers = _whole_volume_numbers(context, levels)
     numbers["grey_scale"], off = grey_scales(context, _tracked_greys(context, flags["tracked"]), numbers, told)
+    told += findings.of_tracking(particles, int(np.count_nonzero(flags["tracked"])))
     told += [*of_phases, *off, *findings.of_window(numbers["clipped_share"])]
     told += findings.unpacked(record)  # last: they are written anew without the others (`cell_renewal`)
     set_attributes(context.path, {"found": numbers, "findings": findings.as_attribute(told)})
@@ -167,6 +169,11 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]], ra
             if unit.step not in ("levels", "electrochemistry", "track")
             for each in _kept(context, unit)
         ),
+        *(
+            each
+            for s, name in enumerate(names)
+            for each in grey_findings.of_ends(name, _ends(context.result("read", s)))
+        ),
         *findings.of_copies(names, [_digest(context.result("read", s)) for s in range(len(names))]),
         *findings.of_motion(
             names,
@@ -176,6 +183,13 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]], ra
         *findings.of_registration(names, residuals, context.recipe.register_.transform),
         *sharpness.found(context, radii),
     ]
+
+
+def _ends(read: Mapping[str, Array]) -> list[tuple[float, float]]:
+    """Return the least and the largest value of a scan, each with the share of its voxels that is piled up there."""
+    counted = histogram_of(read)
+    there = np.flatnonzero(counted.counts)
+    return [(float(counted.centres[k]), share) for k, share in zip(there[[0, -1]], counted.piled, strict=True)]
 
 
 def _digest(read: Mapping[str, Array]) -> str:
