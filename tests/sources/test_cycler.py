@@ -165,7 +165,7 @@ def test_a_clock_that_goes_back_is_told_with_its_row(tmp_path: Path) -> None:
 def test_a_clock_that_jitters_is_a_note(back: float, tmp_path: Path) -> None:
     told = TABLE[["time", "voltage", "current"]].set_axis(["time (s)", "voltage (V)", "current (mA)"], axis=1)
     rows = np.arange(5, len(told), 50)
-    time = TABLE.time.to_numpy(float)
+    time = TABLE.time.to_numpy(float, copy=True)
     time[rows] = time[rows - 1] - back
     told.assign(**{"time (s)": time}).to_csv(tmp_path / "cell.csv", index=False)
     record = read(tmp_path / "cell.csv")
