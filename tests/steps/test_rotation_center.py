@@ -68,7 +68,7 @@ SURROUNDINGS: dict[str, dict[str, Any]] = {
     "embedded": {"embedded": True},
     "wider than the field": {"embedded": True, "columns": 128},
 }
-SEEDS = [("in air", k) for k in range(3)] + [("embedded", k) for k in range(5)]
+SEEDS = [("in air", k) for k in range(10)] + [("embedded", k) for k in range(5)]
 SEEDS += [("wider than the field", k) for k in range(10)]
 
 
