@@ -231,8 +231,10 @@ def _wrong_together(recipe: Recipe, opened: Sequence[Source | None]) -> list[str
             for state, source in zip(recipe.states, opened, strict=True)
             if source
         )
+        made = any(isinstance(scan, Projections) for scan in scans)
+        axes = "z, y, x; of projections detector rows, columns, columns" if made else "z, y, x"
         lines.append(
-            f"the scans have different shapes (z, y, x):{sizes}\ncut or pad them to one shape, or leave a state out"
+            f"the scans have different shapes ({axes}):{sizes}\ncut or pad them to one shape, or leave a state out"
         )
     looks: list[Callable[[], object]] = [partial(refuse_one_twice, recipe, opened)]
     looks += [partial(_can_be_filled, recipe, scans)] if scans else []
