@@ -237,8 +237,10 @@ def _wrong_together(recipe: Recipe, opened: Sequence[Source | None]) -> list[str
             for state, source in zip(recipe.states, opened, strict=True)
             if source
         )
+        made = any(isinstance(scan, Projections) for scan in scans)
+        axes = "z, y, x; of projections detector rows, columns, columns" if made else "z, y, x"
         lines.append(
-            f"the scans have different shapes (z, y, x):{sizes}\ncut or pad them to one shape, or leave a state out"
+            f"the scans have different shapes ({axes}):{sizes}\ncut or pad them to one shape, or leave a state out"
         )
     looks: list[Callable[[], object]] = [partial(refuse_one_twice, recipe, opened)]
     looks += [partial(_can_be_filled, recipe, scans)] if scans else []
@@ -252,9 +254,13 @@ def _wrong_together(recipe: Recipe, opened: Sequence[Source | None]) -> list[str
 
 
 def _on_one_scale(recipe: Recipe, opened: list[Source | None]) -> tuple[Recipe, list[Source | None]]:
-    """Return recipe and scans without an open window where a state was a tomogram already: it is on no window."""
+    """Return recipe and scans without an open window where another scale is told.
+
+    A state that was a tomogram already is on no window, and a grey window of the recipe is of attenuations: nobody
+    knows the levels before the run.
+    """
     made = all(scan is None or isinstance(scan, Projections) for scan in opened)
-    if made or recipe.reconstruct is None or recipe.reconstruct.window != "auto":
+    if (made and recipe.grey.window == "auto") or recipe.reconstruct is None or recipe.reconstruct.window != "auto":
         return recipe, opened
     params = recipe.reconstruct.model_copy(update={"window": "none"})
     real = [replace(scan, dtype=np.dtype(params.stored)) if isinstance(scan, Projections) else scan for scan in opened]

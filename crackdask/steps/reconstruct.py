@@ -1,9 +1,10 @@
 """From projections to a tomogram: sinograms, the centre of rotation, slices (paper, 4.4 and 4.5).
 
-Four passes. The first reads each frame once, in the order of the file, and writes raw counts so that a few rows of all
-projections lie together. The second turns a few rows into attenuations, on which the centre is searched; it is left out
-where the recipe gives one. The third makes slices, and each slice comes from its own row of the detector alone: that is
-why nothing depends on how many are made at once. The last shows what ring removal does to one row.
+Up to five passes. The first reads each frame once, in the order of the file, and writes raw counts so that a few rows
+of all projections lie together. The second turns a few rows into attenuations, on which the centre is searched; it is
+left out where the recipe gives one. Where tomograms are levels on an open window, the third makes a few slices of the
+reference to find it. The fourth makes all slices, and each comes from its own row of the detector alone: that is why
+nothing depends on how many are made at once. The last shows what ring removal does to one row.
 """
 
 from __future__ import annotations

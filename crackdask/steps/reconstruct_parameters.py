@@ -177,8 +177,8 @@ class ReconstructParams(BaseModel):
     window: Annotated[Literal["auto", "none"] | tuple[float, float], BeforeValidator(_window)] = Field(
         "auto",
         description="attenuation per voxel edge, [lowest, highest], on which tomograms are kept as uint16, one for all "
-        "states; auto: from the reference's histogram, and none where a state was a tomogram already; none: float32, "
-        "of twice the size",
+        "states; auto: from the reference's histogram, and none where a state was a tomogram already or [grey] has a "
+        "window, in attenuations; none: float32, of twice the size",
     )
     keep: Literal["float16", "float32"] | None = Field(
         None, description="keep the tomograms in the store, as real numbers of this size; not at all if not given"

@@ -141,6 +141,6 @@ def test_detectors_of_two_sizes_are_told_with_both(recorded: Parts, tmp_path: Pa
     recipe = recipe_of(tmp_path, recorded, recorded | {"data": recorded["data"][:, :, :70]})
     said = crackdask_command("check", recipe)
     assert said.code == 2
-    assert "different shapes" in said.err
+    assert "different shapes (z, y, x; of projections detector rows, columns, columns)" in " ".join(said.err.split())
     assert "s0: 6 x 84 x 84" in said.err
     assert "s1: 6 x 70 x 70" in said.err

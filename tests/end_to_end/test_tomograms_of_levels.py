@@ -147,3 +147,10 @@ def test_a_state_that_was_a_tomogram_leaves_no_open_window(folder: Path, tmp_pat
     assert [each.sources[0].dtype.name for each in opened] == ["float32", "float32", "uint16"]
     assert auto.recipe == none.recipe
     assert auto.fingerprints == none.fingerprints != given.fingerprints
+
+
+def test_a_grey_window_of_attenuations_leaves_no_open_window(folder: Path) -> None:
+    """A person cannot know the levels before the run."""
+    for window, stored in (("auto", "float32"), ("none", "float32"), (WINDOW, "uint16")):
+        recipe = content(folder, reconstruct={"window": window}, grey={"window": [0.0, 0.03]})
+        assert {each.dtype.name for each in Scans.of(check(recipe), folder).sources} == {stored}
