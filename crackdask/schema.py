@@ -181,6 +181,13 @@ PARTICLES = _columns(
     ("on_border", "bool", "1", "touches the image border in any state"),
     ("on_invalid", "bool", "1", "touches a region outside the scan in any state"),
 )
+#: Why a particle is not tracked, in words.
+NOT_TRACKED = {
+    "on_border": "on the image border",
+    "on_invalid": "at the edge of a scan",
+    "lost": "absent in some state",
+    "neighbour_lost": "beside an absent one",
+}
 SHELLS = {
     "voxels": Variable("uint32", ("state", "particle", "shell"), "voxel", "voxels in the shell"),
     "grey_sum": Variable("uint64", ("state", "particle", "shell"), "1", "sum of grey levels"),

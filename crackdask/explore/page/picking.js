@@ -57,7 +57,8 @@ export class Picking {
     const { row, column } = geometry.axes;
     const longest = Math.max(...[row, column].map((axis) => box[axis][1] - box[axis][0]));
     const zoom = Math.min(64, Math.max(geometry.zoom, (SHARE * Math.min(canvas.width, canvas.height)) / longest));
-    this.settings.change({ at: within(middleOf(box), this.view.layout.shape), zoom: Number(zoom.toPrecision(6)) });
+    const at = within(middleOf(box), this.view.layout.shape);
+    this.settings.change({ at, zoom: Number(zoom.toPrecision(6)), solid: "" }); // 3D stands before the picture
   }
 
   /** @param {[number, number][]} box */
