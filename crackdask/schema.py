@@ -29,6 +29,8 @@ STEPS = (
 )
 GREY_LEVELS = 256
 OUTSIDE = 0  # grey level of voxels outside the scan
+#: Codes of findings about the cell's record, which may be written anew by themselves.
+RECORD_FINDINGS = ("cycler-notes", "current-reversed", "other-cell", "not-linked")
 #: What the coarser levels of the volumes are called together, as something that a step writes.
 LEVELS = "levels"
 #: Tomograms that are kept as they were reconstructed: what the step, its volume and their group are called.

@@ -106,6 +106,11 @@ KINDS: Mapping[str, Kind] = {
         "a particle that moves against them changes its grey level, which the errors of changes count; let the "
         "reconstruction remove them",
     ),
+    "odd-slices": Kind(
+        "slices that are blank or the same as the one before",
+        "what lies there was not scanned, as where a detector stood still or a copy went wrong; replace them, or leave "
+        "them out with [crop]",
+    ),
     "none-tracked": Kind(
         "no particle is tracked",
         "no change can be told; look at the slices in the report whether a state is shifted, mirrored or empty, and "
@@ -286,20 +291,6 @@ def unpacked(tables: Mapping[str, NDArray[Any]]) -> list[Finding]:
 POOR_RESIDUAL = 0.5
 #: Share of voxels beyond the grey window from which the window is too narrow.
 CLIPPED = 0.01
-
-
-def of_copies(names: Sequence[str], digests: Sequence[str]) -> list[Finding]:
-    """Return which states have the voxels of an earlier one, from what stands for the voxels of each.
-
-    >>> [(each.state, each.text) for each in of_copies(["a", "b", "c"], ["x", "y", "x"])]
-    [('c', 'every voxel as in a')]
-    """
-    first = {digest: name for name, digest in zip(reversed(names), reversed(digests), strict=True)}
-    return [
-        Finding("same-scan", name, 0.0, 0.0, f"every voxel as in {first[digest]}")
-        for name, digest in zip(names, digests, strict=True)
-        if first[digest] != name
-    ]
 
 
 def of_tracking(particles: int, tracked: int) -> list[Finding]:

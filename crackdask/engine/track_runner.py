@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crackdask import schema
-from crackdask.analysis import findings, grey_findings
+from crackdask.analysis import findings, scan_findings
 from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
@@ -172,9 +172,9 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]], ra
         *(
             each
             for s, name in enumerate(names)
-            for each in grey_findings.of_ends(name, _ends(context.result("read", s)))
+            for each in scan_findings.of_ends(name, _ends(context.result("read", s)))
         ),
-        *findings.of_copies(names, [_digest(context.result("read", s)) for s in range(len(names))]),
+        *scan_findings.of_copies(names, [_digest(context.result("read", s)) for s in range(len(names))]),
         *findings.of_motion(
             names,
             [KINDS[int(each["transform"])] for each in transforms],

@@ -20,7 +20,17 @@ import zarr
 from crackdask import schema
 from crackdask.arrays import Array
 from crackdask.grid import Box, Triple
-from crackdask.storage.locations import Place, Prefix, flush, forget, place, remove, zarr_at
+from crackdask.storage.locations import (
+    Place,
+    PlaceError,
+    Prefix,
+    UnreachableError,
+    flush,
+    forget,
+    place,
+    remove,
+    zarr_at,
+)
 from crackdask.storage.zarr_bucket import Chunks
 from crackdask.store import seals
 from crackdask.store.arrays import Compression
@@ -236,10 +246,8 @@ def make_volume(
 ) -> Volume:
     """Make an empty work volume, or return the one that is there and alike, be it in other files."""
     chunks = tuple(min(c, n) for c, n in zip(chunk, shape, strict=True))
-    if (path / "zarr.json").is_file():
-        there = zarr.open_array(zarr_at(path), mode="r", zarr_format=3)
-        if (there.shape, there.dtype, there.chunks) == (shape, np.dtype(dtype), chunks):
-            return Volume(str(path))
+    if (there := _work_volume(path)) and (there.shape, there.dtype, there.chunks) == (shape, np.dtype(dtype), chunks):
+        return Volume(str(path))
     remove(path)
     zarr.create_array(
         zarr_at(path),
@@ -256,6 +264,18 @@ def make_volume(
     )
     flush(path / "zarr.json")
     return Volume(str(path))
+
+
+def _work_volume(path: Place) -> zarr.Array[Any] | None:
+    """Return the work volume that lies at a place; None where there is none, or one whose metadata was damaged."""
+    if not (path / "zarr.json").is_file():
+        return None
+    try:
+        return zarr.open_array(zarr_at(path), mode="r", zarr_format=3)
+    except (PlaceError, UnreachableError, PermissionError):
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def volume(path: Place, name: str, state: int) -> Volume:

@@ -98,6 +98,19 @@ def test_zeros_around_a_scan_are_told_of_unless_they_are_fill(tiny: Tiny) -> Non
     assert not [each for each in told(tiny) if each.code == "cut-off"]
 
 
+def test_slices_that_were_not_scanned_are_told_of(tiny: Tiny) -> None:
+    frozen, voxels = tiny.scan(1), tiny.scan(0)
+    frozen[9:11] = frozen[8]
+    frozen[3] = 1000
+    tiny.write_slices(tiny.folder / "scans" / "b", frozen)
+    voxels[17:] = 0
+    tiny.write_slices(tiny.folder / "scans" / "a", voxels)
+    tiny.change("experiment", fill=0)
+    tiny.change("compute", chunk=[4, 16, 16], memory="1.1 GiB")
+    said = [each for each in told(tiny) if each.code == "odd-slices"]
+    assert [(each.state, each.text) for each in said] == [("4.2 V", "3 of them, numbers 3, 9, 10")]
+
+
 def test_that_no_particle_can_be_followed_is_told(tiny: Tiny) -> None:
     voxels = np.maximum(tiny.scan(1), 1000)
     tiny.write_slices(tiny.folder / "scans" / "b", voxels)
