@@ -21,9 +21,24 @@ SOLID_DRIFT = 0.01
 #: Voxels on the bright side of the void's peak for one on its dark side, from which another phase hides in it. One
 #: phase has 0.8 to 0.9 on phantoms, up to 1.7 where they are blurred; a binder at 15% of the contrast makes it 2.2.
 SHOULDER = 2.0
+#: Share of a scan's voxels, piled up at its least or largest value, from which that is told: solid or void beyond is
+#: lost, and of these it is two or three times as large a share.
+PILED = 0.01
 #: From what range across a scan grey levels are told of, as shares of the contrast: against the reference, and in the
 #: reference itself, where it cancels in changes. From how strong rings, root mean square. And how many errors beyond.
 UNEVEN, UNEVEN_REFERENCE, RINGS, SURE = 0.015, 0.03, 0.01, 4.0
+
+
+def of_ends(state: str, ends: Sequence[tuple[float, float]]) -> list[Finding]:
+    """Return what the least and the largest value of a scan tell: each with the share of voxels piled up there."""
+    told = [(share, value, word) for (value, share), word in zip(ends, ("least", "largest"), strict=True)]
+    return [
+        Finding(
+            "cut-off", state, share, PILED, f"{share:.1%} of the voxels are {value:g}, the {word}, limit {PILED:.1%}"
+        )
+        for share, value, word in told
+        if share > PILED
+    ]
 
 
 def of_drift(state: str, seen: Drift, normalise: str) -> list[Finding]:

@@ -137,8 +137,8 @@ class RunContext:
         compute = self.recipe.compute
         if "/" in name or self.is_stored(name):
             return volume(self.path, name, state)
-        compression = Compression("lz4" if compute.compression != "none" else "none", 1)
         shape, dtype, chunk = self._form(name, state)
+        compression = Compression.of_work(dtype, compressed=compute.compression != "none")
         # As for the store: few files where volumes are large, and where the recipe asks for them.
         shard = compute.shard if VOLUMES[name].shaped == "store" and is_large(shape) else None
         return make_volume(self.work.volume(name, state), shape, dtype, chunk, compression, shard)

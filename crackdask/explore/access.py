@@ -128,6 +128,8 @@ class Guarded(web.RequestHandler):
             self._refuse("a page of another site may not ask")
         elif not self.access.admits(self.get_cookie(self.cookie)):
             self._door()
+        elif "token" in self.request.query_arguments:  # the printed link again, in a browser that was let in before
+            self._go_on_without_token()
 
     def _door(self) -> None:
         """Let in who comes with the token: with a cookie, to the same address without it."""
@@ -139,6 +141,10 @@ class Guarded(web.RequestHandler):
         self.set_cookie(
             self.cookie, self.access.token, httponly=True, samesite="Strict", secure=self.access.secure, path="/"
         )
+        self._go_on_without_token()
+
+    def _go_on_without_token(self) -> None:
+        """Lead to the same address without the token, which is not to be copied or bookmarked with it."""
         left = [(n, v) for n in self.request.query_arguments for v in self.get_query_arguments(n) if n != "token"]
         self.redirect(f"{self.request.path}?{urlencode(left)}" if left else self.request.path)
 

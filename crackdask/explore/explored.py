@@ -8,6 +8,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from crackdask.analysis import findings
 from crackdask.explore.analysed import Analysed
 from crackdask.explore.byte_cache import ByteCache
 from crackdask.explore.columns import Columns
@@ -132,6 +133,7 @@ class Explored:
 def layout(view: View) -> dict[str, Any]:
     """Return what the page must know before it asks for anything else."""
     recipe, planes = view.facts["recipe"], view.planes
+    warnings, notes = findings.parted(findings.of_store(view.facts))
     return {
         "name": str(recipe["experiment"].get("name", view.place.stem)),
         "store": view.place.name,
@@ -147,6 +149,8 @@ def layout(view: View) -> dict[str, Any]:
         "levels": planes.count,
         "stored_levels": len(planes.levels["grey"].paths),
         "tile": TILE,
+        "warnings": findings.sentences(warnings),
+        "notes": findings.sentences(notes),
     }
 
 

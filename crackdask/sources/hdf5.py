@@ -13,6 +13,7 @@ import h5py  # type: ignore[import-untyped, unused-ignore]
 import hdf5plugin  # noqa: F401 (registers the filters that detectors use)
 
 from crackdask.grid import Box
+from crackdask.sources.axes import refuse_other_axes
 from crackdask.sources.base import InnerSource, SourceError, checked, chosen, named, refuse_no_file
 from crackdask.sources.completeness import Missing, accepted, external_complete, hdf5_gaps
 from crackdask.sources.virtual_dataset import virtual_gaps
@@ -107,17 +108,19 @@ def hdf5_shapes(file: Any) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def open_hdf5(path: Place, inner: str, missing: Missing, *, may_be_one: bool = False) -> Hdf5Source:
-    """Look at one dataset of a file, which may be one image where that is said."""
+def open_hdf5(
+    path: Place, inner: str, missing: Missing, *, may_be_one: bool = False, projected: bool = False
+) -> Hdf5Source:
+    """Look at one dataset of a file: slices, or projections along an axis of any name; one image where that is said."""
     try:
-        return _open(path, inner, missing, may_be_one)
+        return _open(path, inner, missing, may_be_one, projected)
     except BlockingIOError as error:
         raise SourceError(
             f"{path}: another program has it open for writing; wait until that has closed it, or copy it"
         ) from error
 
 
-def _open(path: Place, inner: str, missing: Missing, may_be_one: bool) -> Hdf5Source:
+def _open(path: Place, inner: str, missing: Missing, may_be_one: bool, projected: bool) -> Hdf5Source:
     with hdf5_file(path) as file:
         _refuse_links_to_no_file(path, file, inner)
         data: Any = file.get(inner) if inner else None
@@ -126,10 +129,25 @@ def _open(path: Place, inner: str, missing: Missing, may_be_one: bool) -> Hdf5So
             data = file[inner]
         where = f"{path}::{inner}"
         shape, dtype = checked(where, (_stacked if may_be_one else tuple)(data.shape or ()), data.dtype)
+        if not projected:
+            refuse_other_axes(where, _axes(data))
         others = other_files(path, data)
         unwritten = unwritten_parts(where, data, missing)
         thick = data.chunks[0] if data.chunks and data.ndim == 3 else 1
     return Hdf5Source(shape, dtype, "hdf5", str(path), f"/{inner.strip('/')}", thick, others, unwritten=unwritten)
+
+
+def _axes(data: Any) -> list[str]:
+    """Return what labels of a dataset, or the NXdata that it is the signal of, say its axes are; else nothing."""
+    labels = [str(dim.label) for dim in data.dims]
+    if all(labels):
+        return labels
+    around = data.parent.attrs
+    if text_of(around.get("NX_class", "")) != "NXdata" or text_of(around.get("signal", "")) not in data.name.split("/"):
+        return []
+    said = around.get("axes", [])
+    names = text_of(said).replace(",", ":").split(":") if isinstance(said, bytes | str) else [*map(text_of, said)]
+    return names if len(names) == data.ndim else []
 
 
 def _refuse_links_to_no_file(path: Place, file: Any, inner: str) -> None:

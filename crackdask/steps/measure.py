@@ -24,6 +24,7 @@ from crackdask.grid import Box, Edges, Grid
 from crackdask.kernels.depth import squared_depth
 from crackdask.kernels.distance import square_weights
 from crackdask.kernels.gaussian import gaussian, radius
+from crackdask.kernels.level_counts import near_level
 from crackdask.kernels.tally import tally
 from crackdask.schema import OUTSIDE, SHELLS
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
@@ -215,9 +216,8 @@ def _measure(voxel_um: Edges, deepest: int, blur: float, block: Block) -> Result
     around = np.zeros([n + 2 for n in own.shape], label.dtype)
     place = tuple(slice(a - o + 1, b - o + 1) for a, b, o in zip(rim.start, rim.stop, own.start, strict=True))
     around[place] = label[rim.within(outer)]
-    outside = _near_outside(grey)
     at = core(block, 1)
-    invalid = None if outside is None else outside[at]
+    invalid = near_level(grey, at, OUTSIDE)
     counted = _blurred(block, blur) if blur else grey[at]
     return Result(tally=tally(around, counted, invalid, depth, unit, own.start, shape))
 
@@ -226,20 +226,6 @@ def _blurred(block: Block, blur: float) -> Array:
     grey = padded(block, "grey", radius(blur), mode="reflect")
     own = inner(grey, radius(blur))
     return gaussian(grey, blur, OUTSIDE) if own.any() else own
-
-
-def _near_outside(grey: Array) -> Array | None:
-    """Return where a voxel or one of its 26 neighbours is outside the scan; None for nowhere."""
-    near: Array = grey == OUTSIDE
-    if not near.any():
-        return None
-    for axis in range(3):
-        lines = np.moveaxis(near, axis, 0)
-        grown = lines.copy()
-        grown[1:] |= lines[:-1]
-        grown[:-1] |= lines[1:]
-        near = np.moveaxis(grown, 0, axis)
-    return near
 
 
 def _planned(setting: Setting) -> tuple[Pass, ...]:

@@ -14,6 +14,7 @@ import zarr
 
 import crackdask
 from crackdask.store.root import consolidate
+from tests.support.damaged import to_folder
 from tests.support.store_files import unlike, work_folder
 from tests.support.tiny import Said, Tiny, scan
 
@@ -76,11 +77,6 @@ def test_a_recipe_in_the_store_of_another_experiment(
 
 
 # ---------------------------------------------------------------- notes and results
-
-
-def to_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
 
 
 def other_json(path: Path) -> None:

@@ -13,15 +13,16 @@ import zarr
 
 import crackdask
 from crackdask import schema
+from crackdask.analysis.findings import Finding, as_attribute
 from crackdask.engine.crack_table import write_cracks
 from crackdask.engine.executors import Serial
 from crackdask.phantom import states
 from crackdask.phantom.cell_record import cell_record
 from crackdask.store import seals
 from crackdask.store.arrays import Axes, write_array, write_state_coordinates
-from crackdask.store.root import attributes, consolidate
+from crackdask.store.root import attributes, consolidate, set_attributes
 from tests.support import browser as browsers
-from tests.support.browser import Open, Watched
+from tests.support.browser import Open, Pages, Watched
 from tests.support.explored import Asker, served
 from tests.support.shared import made_once
 from tests.support.silence import Silent
@@ -44,7 +45,7 @@ def tree(whole_store: Path) -> xr.DataTree:
 
 @pytest.fixture(scope="session")
 def told_store(whole_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the same store with the cracks of its particles in two of three states, and a record of the cell."""
+    """Return the same store with cracks of its particles in two of three states, a record of the cell, and findings."""
 
     def make(folder: Path) -> None:
         store = copied(whole_store, folder / "told.zarr")
@@ -70,6 +71,11 @@ def told_store(whole_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         }  # fmt: skip
         for name, variable in schema.ELECTROCHEMISTRY.items():
             write_array(group, name, values[name], variable.dims, variable.attributes)
+        warning, note = (
+            Finding("rings", names[1], 0.02, 0.01, "2.0%"),
+            Finding("three-phases", None, 3, 2, "<b>three</b>"),
+        )
+        set_attributes(store, {"findings": as_attribute([note, warning])})
         consolidate(store)
         seals.keep(store, seals.TABLES, [seals.seals_of(store, seals.table_folders(store))])
 
@@ -92,24 +98,28 @@ def chromium() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def pages(chromium: Browser) -> Pages:
+    return Pages(chromium)
+
+
 @pytest.fixture
-def visit(chromium: Browser, asker: Asker) -> Iterator[Open]:
-    """Open the page, in a browser that has never seen it; afterwards nothing may have gone wrong in it."""
-    opened, contexts = [], []
+def visit(pages: Pages, asker: Asker) -> Iterator[Open]:
+    """Open the page, in a browser of its own; afterwards nothing may have gone wrong in it."""
+    opened = []
 
     def go(words: str = "", width: int = 1024, height: int = 640, to: Asker = asker) -> Watched:
-        context = chromium.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
-        contexts.append(context)
-        watched = Watched.of(context, to.served.address)
+        watched = pages.open(to.served.address, width, height)
         opened.append(watched)
         watched.page.goto(f"{to.served.link}#{words}")
         watched.ready()
         return watched
 
     yield go
-    for context in contexts:
-        context.close()
-    assert [watched.wrong for watched in opened] == [[] for _ in opened]
+    wrong = [watched.wrong for watched in opened]
+    for watched in opened:
+        pages.take_back(watched)
+    assert wrong == [[] for _ in opened]
 
 
 @pytest.fixture(scope="package")

@@ -46,6 +46,12 @@ def test_the_link_gives_a_cookie_and_leads_to_an_address_without_the_token(asker
     assert asker("").code == 200
 
 
+def test_the_link_leads_there_again_in_a_browser_that_was_let_in_before(asker: Asker) -> None:
+    again = asker("", token=asker.served.access.token, state="1")
+    assert again.code == 302
+    assert again.headers["Location"] == "/?state=1"
+
+
 def test_two_servers_do_not_take_each_others_cookies(asker: Asker, whole_store: Path) -> None:
     with served(whole_store) as other:
         assert other.access.token != asker.served.access.token

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from crackdask.arrays import Array
 from crackdask.figures import PANELS
 from crackdask.report import markup
 from tests.support.browser import Open, Watched
@@ -21,24 +22,50 @@ if TYPE_CHECKING:
 
 
 def test_a_particle_is_picked_in_the_table_and_found_in_the_picture(visit: Open, tree: xr.DataTree) -> None:
-    watched = visit("tab=table&labels=outline")
+    words = "tab=table&labels=outline&sort=particles.equivalent_diameter_um"
+    watched = visit(words)
     page = watched.page
-    last = page.locator("#table tbody tr").last
-    label = int(str(last.get_attribute("data-label")))
-    last.click()
-    watched.shown("#particle", str(label))
+    particles = tree["particles"].to_dataset().load()
+    first, last = (particles[f"bbox_z{end}"].values[0] for end in "01")
+    middle = int(str(page.locator("#view").get_attribute("data-shown")).split()[-1])
+    there = particles.voxels.values[0] > 0
+    cut, beside = there & (first <= middle) & (middle < last), there & ((first > middle) | (last <= middle))
+
+    def click(wanted: Array) -> int:
+        page.locator("#table tbody tr").first.wait_for()
+        labels = [int(str(row.get_attribute("data-label"))) for row in page.locator("#table tbody tr").all()]
+        label = next(label for label in reversed(labels) if wanted[label - 1])
+        page.locator(f'#table tr[data-label="{label}"]').click()
+        watched.shown("#particle", str(label))
+        return label
+
+    label = click(beside)  # than the slice: the picture goes to it
+    watched.shown("#view", f"0 xy {(first[label - 1] + last[label - 1]) // 2}")
+    page.keyboard.press("Escape")
+    page.evaluate("words => { location.hash = words; }", words)
+    watched.shown("#view", f"0 xy {middle}")
+    label = click(cut)  # it is seen already
+    page.wait_for_timeout(100)
+    watched.shown("#view", f"0 xy {middle}")
     page.locator("#view").focus()
     page.keyboard.press("c")
-    one = tree["particles"].to_dataset().sel(particle=label).load()
-    present = int((one.voxels.values > 0).argmax())
-    box = one.isel(state=0 if one.voxels.values[0] else present)
-    watched.shown("#view", f"0 xy {(int(box.bbox_z0) + int(box.bbox_z1)) // 2}")
+    watched.shown("#view", f"0 xy {(first[label - 1] + last[label - 1]) // 2}")
+    page.wait_for_timeout(300)
+    assert "zoom=" in page.url  # it stands there large
     page.keyboard.press("p")
     before = int(str(page.locator("#table tr[aria-selected=true]").get_attribute("data-label")))
     page.locator(f'#table tr[data-label="{before}"][aria-selected=true]').wait_for()
     page.locator("#table input[type=number]").fill(str(label))
     page.locator("#table input[type=number]").press("Enter")
     page.locator(f'#table tr[data-label="{label}"][aria-selected=true]').wait_for()
+
+
+def test_an_address_of_a_particle_alone_shows_it(visit: Open, tree: xr.DataTree) -> None:
+    particles = tree["particles"].to_dataset().load()
+    first, last = (particles[f"bbox_z{end}"].values[0] for end in "01")
+    label = int(np.argmax(first)) + 1
+    watched = visit(f"particle={label}")
+    watched.shown("#view", f"0 xy {(first[label - 1] + last[label - 1]) // 2}")
 
 
 def test_the_table_is_sorted_and_its_columns_chosen(visit: Open, asker: Asker, tree: xr.DataTree) -> None:
@@ -196,10 +223,25 @@ def test_the_cell_stands_beside_its_particles(visit: Open, told: Asker, tmp_path
     assert page.get_by_role("link", name="report").is_hidden()
 
 
+def test_what_the_run_found_is_told(visit: Open, told: Asker) -> None:
+    assert visit().page.locator("#findings").is_hidden()
+    page = visit(to=told).page
+    page.get_by_role("button", name="1 warning, 1 note").click()
+    words = page.locator("#told").inner_text()
+    assert "Rings about the axis of the scan: 4.2 V (2.0%). " in words
+    assert (
+        words.index("Rings")
+        < words.index("Seen, and taken care of")
+        < words.index("More than two phases: <b>three</b>")
+    )
+    page.get_by_role("button", name="close").click()
+    assert page.locator("#told").is_hidden()
+
+
 def test_the_report_leads_to_its_particles(visit: Open, told_store: Path, tmp_path: Path) -> None:
     panel = PANELS[0]
     part = markup.section(panel, b'<svg xmlns="http://www.w3.org/2000/svg"/>', "particle=15&tab=table", "told.zarr")
-    page = markup.page("a report", [], ["a warning"], {panel: part}, {}, "0", "")
+    page = markup.page("a report", [], ["a warning"], ["a note"], {panel: part}, {}, "0", "")
     (tmp_path / "report.html").write_text(page, encoding="utf-8")
     with served(told_store, report=tmp_path) as held:
         watched = visit(to=Asker(held))

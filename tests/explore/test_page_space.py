@@ -13,10 +13,12 @@ from crackdask.arrays import Array
 from tests.support.browser import Open, largest_in
 from tests.support.explored import Asker
 
+SIZE = (900, 480)  # pixels: each of them is a ray that the processor follows
+
 
 def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, tree: xr.DataTree) -> None:
     label, _ = largest_in(volumes, tree, 0)
-    watched = visit(f"particle={label}")
+    watched = visit(f"particle={label}", *SIZE)
     page, canvas = watched.page, watched.page.locator("#solid canvas")
 
     def seen() -> Array:
@@ -46,7 +48,7 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
     page.wait_for_timeout(400)
     after = seen()
     assert (after != before).any()
-    other = visit(page.url.partition("#")[2])
+    other = visit(page.url.partition("#")[2], *SIZE)
     other.shown("#solid canvas", f"{label} 0,1,2")
     other.page.locator('#solid canvas[data-fine="true"]').wait_for()
     other_pixels = imagecodecs.png_decode(other.page.locator("#solid canvas").screenshot())[..., :3]
@@ -57,7 +59,7 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
 
 
 def test_all_particles_are_seen_in_space(visit: Open, told: Asker, volumes: xr.Dataset) -> None:
-    watched = visit("colour=particles.grey_mean", to=told)
+    watched = visit("colour=particles.grey_mean", *SIZE, to=told)
     page, canvas = watched.page, watched.page.locator("#field canvas")
 
     def seen() -> Array:
@@ -115,7 +117,7 @@ def test_all_particles_are_seen_in_space(visit: Open, told: Asker, volumes: xr.D
 def test_measured_cracks_are_shown_inside_a_particle(visit: Open, told: Asker, told_store: Path) -> None:
     table = crackdask.open(told_store)["cracks"].to_dataset()
     label = int(table.skeleton_voxels.values[1].argmax()) + 1
-    watched = visit(f"particle={label}&state=1&solid=one&cut=0&surface=0", to=told)
+    watched = visit(f"particle={label}&state=1&solid=one&cut=0&surface=0", *SIZE, to=told)
     page, canvas = watched.page, watched.page.locator("#solid canvas")
 
     def blue() -> int:

@@ -58,6 +58,15 @@ def test_every_format_gives_the_same_scan(scan: tuple[str, Path, dict[str, Any]]
     assert found.notes == ()
 
 
+def test_frames_may_lie_along_an_axis_of_any_name(tmp_path: Path) -> None:
+    spec, keys = nxtomo(tmp_path)
+    with h5py.File(tmp_path / "scan.nxs", "r+") as file:
+        data = file["entry1/tomo_entry/instrument/detector/data"]
+        for dim, label in zip(data.dims, ("time", "y", "x"), strict=True):
+            dim.label = label
+    np.testing.assert_array_equal(opened(spec, tmp_path, **keys).read_frames(0, 19), SCAN.of(0))
+
+
 def test_rows_and_angles_choose_what_is_read(scan: tuple[str, Path, dict[str, Any]]) -> None:
     spec, base, keys = scan
     found = opened(spec, base, angles=[30.0, 150.0], rows=[1, 5], **keys)

@@ -11,7 +11,8 @@ import { Scatter } from "./scatter.js";
 /**
  * What all charts look at.
  * @typedef {{layout: import("./server.js").Layout, settings: import("./settings.js").Settings,
- *   columns: import("./columns.js").Columns, choosing: import("./choosing.js").Choosing, failed: (words: string) => void}} Shared
+ *   columns: import("./columns.js").Columns, choosing: import("./choosing.js").Choosing,
+ *   picking: import("./picking.js").Picking, failed: (words: string) => void}} Shared
  */
 
 export class ChartsPanel {

@@ -13,21 +13,24 @@ const KEPT = 2; // states on the graphics card, of 32 MB at most
  * @param {server.Layout} layout
  * @param {import("./settings.js").Settings} settings
  * @param {import("./paint.js").Paint} paint
+ * @param {import("./picking.js").Picking} picking
  * @param {(words: string) => void} failed
  */
-export const followField = (layout, settings, paint, failed) => new FieldPanel(layout, settings, paint, failed);
+export const followField = (layout, settings, paint, picking, failed) => new FieldPanel(layout, settings, paint, picking, failed);
 
 class FieldPanel extends SpacePanel {
   /**
    * @param {server.Layout} layout
    * @param {import("./settings.js").Settings} settings
    * @param {import("./paint.js").Paint} paint
+   * @param {import("./picking.js").Picking} picking
    * @param {(words: string) => void} failed
    */
-  constructor(layout, settings, paint, failed) {
+  constructor(layout, settings, paint, picking, failed) {
     super("field", settings, "the whole field in 3D", "open");
     this.layout = layout;
     this.paint = paint;
+    this.picking = picking;
     this.failed = failed;
     /** @type {FieldView | null} */
     this.view = null;
@@ -103,6 +106,6 @@ class FieldPanel extends SpacePanel {
   clicked(x, y) {
     const { view, latest, look } = this;
     if (!view || !latest) return;
-    this.settings.change({ particle: view.at(latest[1], look, x, y) });
+    this.picking.pick(view.at(latest[1], look, x, y));
   }
 }

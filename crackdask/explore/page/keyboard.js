@@ -57,7 +57,7 @@ const KEYS = [
   ["1 2 3", "plane xy, xz, yz"],
   ["+ −", "closer, farther"],
   ["0", "the whole plane"],
-  ["c", "go to the picked particle"],
+  ["c", "go to the picked particle, closely"],
   ["n p", "next particle, particle before, in the order of the table"],
   ["o", "particles filled, outlined, not drawn"],
   ["v", "in 3D: the picked particle in one state, in all states side by side; the whole field; closed"],

@@ -9,10 +9,12 @@ import { Columns } from "./columns.js";
 import { fillControls } from "./controls.js";
 import { byId } from "./elements.js";
 import { followField } from "./field_panel.js";
+import { showFindings } from "./findings.js";
 import { fillFilters, setFilter } from "./filters.js";
 import { followKeys } from "./keyboard.js";
 import { ParticleTable } from "./particle_table.js";
 import { ParticlePanel } from "./particle_panel.js";
+import { Picking } from "./picking.js";
 import { followPointer } from "./pointer.js";
 import * as server from "./server.js";
 import { Settings } from "./settings.js";
@@ -54,6 +56,7 @@ async function begin() {
     byId("error").hidden = true;
   });
   byId("report").hidden = !layout.report;
+  showFindings(layout);
   byId("copy").onclick = () => copyLink(settings);
   await view.firstPicture(); // before numbers, of which there may be many
   if (layout.complete) await withTables(view, settings, layout, keys);
@@ -92,18 +95,21 @@ async function withTables(view, settings, layout, keys) {
   followColouring(view, settings, columns, failed);
   const tabs = tabsOf(columns.catalogue.cell);
   followTabs(settings, tabs);
-  const go = goTo(view, settings);
+  const picking = new Picking(view, settings, failed);
+  picking.showUnlessPlaced();
+  window.addEventListener("hashchange", () => picking.showUnlessPlaced());
+  const go = () => picking.goTo();
   new ParticlePanel(layout, settings, columns, failed, go);
   followSolid(layout, settings, failed);
-  followField(layout, settings, view.paint, failed);
+  followField(layout, settings, view.paint, picking, failed);
   const space = byId("space");
   space.hidden = false;
   space.onclick = () => settings.change({ solid: settings.values.solid === "field" ? "" : "field" });
   settings.follow(["solid"], () => space.setAttribute("aria-pressed", String(settings.values.solid === "field")));
   fillFilters(layout, settings, columns, choosing);
-  const table = new ParticleTable(layout, settings, columns, choosing, failed);
+  const table = new ParticleTable(layout, settings, columns, choosing, picking, failed);
   if (columns.catalogue.cell) new CellPanel({ layout, settings, columns, failed });
-  new ChartsPanel({ layout, settings, columns, choosing, failed });
+  new ChartsPanel({ layout, settings, columns, choosing, picking, failed });
   Object.assign(keys, {
     c: go,
     n: () => table.step(1),
@@ -112,21 +118,6 @@ async function withTables(view, settings, layout, keys) {
     f: () => toggleTracked(settings),
     t: () => settings.change({ tab: tabs[(tabs.indexOf(settings.values.tab) + 1) % tabs.length] }),
   });
-}
-
-/**
- * Return what shows the picked particle in the middle of the picture.
- * @param {VolumeView} view
- * @param {Settings} settings
- */
-function goTo(view, settings) {
-  return async () => {
-    const { particle, state } = settings.values;
-    if (!particle) return;
-    const { boxes } = await server.particle(particle, []);
-    const box = boxes[state] ?? boxes.find((each) => each !== null);
-    if (box) settings.change({ at: box.map(([first, last]) => (first + last) / 2), zoom: settings.values.zoom || view.geometry.zoom });
-  };
 }
 
 /** @param {Settings} settings */

@@ -16,13 +16,15 @@ export class ParticleTable {
    * @param {import("./settings.js").Settings} settings
    * @param {import("./columns.js").Columns} columns
    * @param {import("./choosing.js").Choosing} choosing
+   * @param {import("./picking.js").Picking} picking
    * @param {(words: string) => void} failed
    */
-  constructor({ states }, settings, columns, choosing, failed) {
+  constructor({ states }, settings, columns, choosing, picking, failed) {
     this.states = states;
     this.settings = settings;
     this.columns = columns;
     this.choosing = choosing;
+    this.picking = picking;
     this.failed = failed;
     this.asked = 0;
     /** @type {server.Rows} */
@@ -38,7 +40,7 @@ export class ParticleTable {
     const goto = made("input", { type: "number", min: 1, max: columns.catalogue.particles, placeholder: "label", "aria-label": "pick the particle of this label" });
     goto.onchange = () => {
       const label = Number(goto.value);
-      if (label >= 1 && label <= columns.catalogue.particles) settings.change({ particle: label });
+      if (label >= 1 && label <= columns.catalogue.particles) picking.pick(label);
     };
     byId("table").replaceChildren(
       made("div", { className: "bar" }, this.back, this.told, this.on, made("label", {}, "go to", goto), this.chooser()),
@@ -91,7 +93,7 @@ export class ParticleTable {
       return made("th", { scope: "col", "aria-sort": key === sort ? (descending ? "descending" : "ascending") : "none" }, button);
     }));
     this.body.replaceChildren(...labels.map((label, k) =>
-      made("tr", { "data-label": String(label), onclick: () => this.settings.change({ particle: label }) },
+      made("tr", { "data-label": String(label), onclick: () => this.picking.pick(label) },
         made("td", {}, String(label)), ...keys.map((key) => made("td", {}, valued(key, columns[key][k]))))));
     this.told.textContent = count ? `${first + 1} to ${first + labels.length} of ${count}` : "no particle meets the filters";
     this.back.disabled = first === 0;
@@ -134,11 +136,11 @@ export class ParticleTable {
     const at = labels.indexOf(this.settings.values.particle);
     const next = at < 0 ? 0 : at + step;
     if (next >= 0 && next < labels.length) {
-      this.settings.change({ particle: labels[next] });
+      this.picking.pick(labels[next]);
     } else if (first + next >= 0 && first + next < count) {
       this.settings.values.first = Math.max(0, first + step * PAGE);
       await this.ask();
-      this.settings.change({ particle: this.held.labels.at(step > 0 ? 0 : -1) });
+      this.picking.pick(/** @type {number} */ (this.held.labels.at(step > 0 ? 0 : -1)));
     }
   }
 

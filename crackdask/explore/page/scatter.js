@@ -92,7 +92,7 @@ export class Scatter extends Chart {
       const far = ((this.x[label] - x) / (x_range.end - x_range.start)) ** 2 + ((this.y[label] - y) / (y_range.end - y_range.start)) ** 2;
       if (far < least) [nearest, least] = [label, far];
     }
-    if (nearest) this.shared.settings.change({ particle: nearest });
+    if (nearest) this.shared.picking.pick(nearest);
   }
 
   repaint() {

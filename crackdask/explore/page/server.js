@@ -8,7 +8,7 @@ export class Refusal extends Error {}
 /**
  * @typedef {{name: string, store: string, stamp: string, complete: boolean, report: boolean, done: string[], states: State[],
  *   shape: number[], voxel_um: number[], volumes: Record<string, string>, levels: number, stored_levels: number,
- *   tile: number}} Layout
+ *   tile: number, warnings: string[], notes: string[]}} Layout
  */
 /** @typedef {{key: string, units: string, long_name: string, whole: boolean}} Column */
 /** @typedef {{particles: number, cell: boolean, columns: Column[], class_limits: number[], significance: number}} Catalogue */
