@@ -10,7 +10,7 @@ import numpy as np
 from crackdask.analysis import reconstruction_findings as findings
 from crackdask.analysis.findings import Finding, packed
 from crackdask.blocks.passes import Array
-from crackdask.engine.context import ResultError, RunContext
+from crackdask.engine.context import CenterError, ResultError, RunContext
 from crackdask.engine.work_units import Unit
 from crackdask.grid import Box
 from crackdask.schema import RECONSTRUCTION
@@ -67,7 +67,11 @@ def reconstructed(context: RunContext, unit: Unit) -> dict[str, Array]:
     try:
         tables = context.passes(unit, made, {"frames": WholeFrames(frames)}, looked_up)
     except (CenterNotFoundError, NothingSeenError) as error:
-        raise ResultError(f"state {name!r}: {error}") from error
+        words = f"state {name!r}: {error}"
+        if isinstance(error, CenterNotFoundError) and (search := error.search):
+            strip = search.strip
+            raise CenterError(words, name, unit.state, search.center, strip.centers, strip.images) from error
+        raise ResultError(words) from error
     kept = {key: values for key, values in tables.items() if key not in _LOOKED_UP}
     if not isinstance(params.window, str):
         kept["window"] = np.array(params.window)

@@ -121,6 +121,20 @@ def test_frames_that_tell_nothing_stop_the_run_in_plain_words(recorded: Parts, t
     assert crackdask_command(*run).err == said.err
 
 
+def test_slices_about_centers_that_do_not_agree_are_there_to_be_looked_at(recorded: Parts, tmp_path: Path) -> None:
+    frames = recorded["data"].copy()
+    frames[recorded["image_key"] == 0] = np.random.default_rng(0).poisson(30_000, (121, *frames.shape[1:]))
+    recipe = recipe_of(tmp_path, recorded | {"data": frames})
+    said = crackdask_command("run", recipe, "--store", tmp_path / "s.zarr", "--cluster", "synchronous")
+    assert said.code == 2
+    words = " ".join(said.err.split())
+    assert "nothing tells the center, or the axis is tilted. Look at slices" in words
+    picture = tmp_path / "s-center" / "state-0.png"
+    assert "give center in [reconstruct]. Some are in" in words
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 30_000
+
+
 def test_what_can_be_done_without_is_done_without(recorded: Parts, tmp_path: Path) -> None:
     """No darks, a dead row, a frame of NaN."""
     parts = marked(recorded, 2, key=3)
