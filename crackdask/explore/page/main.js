@@ -108,11 +108,10 @@ async function withTables(view, settings, layout, keys) {
   followColouring(view, settings, columns, failed);
   const tabs = tabsOf(columns.catalogue.cell);
   followTabs(settings, tabs);
-  const picking = new Picking(view, settings, failed);
+  const picking = new Picking(view, settings);
   picking.showUnlessPlaced();
   window.addEventListener("hashchange", () => picking.showUnlessPlaced());
-  const go = () => picking.goTo();
-  const panel = new ParticlePanel(layout, settings, columns, failed, go);
+  const panel = new ParticlePanel(layout, settings, columns, picking, failed);
   followSolid(layout, settings, failed);
   followField(layout, settings, view.paint, picking, failed);
   const space = byId("space");
@@ -130,7 +129,7 @@ async function withTables(view, settings, layout, keys) {
   });
   new ChartsPanel({ layout, settings, columns, choosing, picking, failed });
   Object.assign(keys, {
-    c: go,
+    c: () => picking.goTo(),
     n: () => table.step(1),
     p: () => table.step(-1),
     v: () => nextSolid(settings),

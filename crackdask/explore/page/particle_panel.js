@@ -20,13 +20,14 @@ export class ParticlePanel {
    * @param {server.Layout} layout
    * @param {import("./settings.js").Settings} settings
    * @param {import("./columns.js").Columns} columns
+   * @param {import("./picking.js").Picking} picking
    * @param {(words: string) => void} failed
-   * @param {() => void} go to the particle in the picture
    */
-  constructor(layout, settings, columns, failed, go) {
+  constructor(layout, settings, columns, picking, failed) {
     this.layout = layout;
     this.settings = settings;
     this.columns = columns;
+    this.picking = picking;
     this.failed = failed;
     this.keys = SHOWN.filter((key) => columns.has(key));
     /** @type {server.Particle | null} */
@@ -39,7 +40,7 @@ export class ParticlePanel {
     this.title = made("h2", { id: "picked" });
     this.full = made("div", { hidden: true });
     this.pane.replaceChildren(this.empty, this.full);
-    const find = made("button", { type: "button", title: "Show it in the middle of the picture (key c)", onclick: go }, "show in the picture");
+    const find = made("button", { type: "button", title: "Show it in the middle of the picture (key c)", onclick: () => picking.goTo() }, "show in the picture");
     this.numbers = made("table", { className: "numbers" });
     this.reason = made("p", { className: "soft", hidden: true });
     const solid = made("button", { type: "button", id: "open-solid", title: "Show it in space (key v)", onclick: () => settings.change({ solid: "one" }) }, "3D");
@@ -74,6 +75,7 @@ export class ParticlePanel {
       this.fill();
       this.fillProfile();
       if (this.columns.ready) this.pane.dataset.shown = String(label);
+      this.picking.take(told);
     } catch (error) {
       if (mine === this.asked) {
         this.full.hidden = true;
