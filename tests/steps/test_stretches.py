@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from crackdask.steps.registration_result import StoredField
 from crackdask.steps.stretches import is_stretched, may_stretch, stretches
