@@ -15,18 +15,16 @@ from crackdask.kernels.sorted_search import place_of
 _BATCH = 4096  # voxels
 
 
-def deep_parts(labels: Array, depth: Array, thresholds: Array) -> Array:
-    """Return labels where the depth exceeds the label's threshold (uint32), and 0 elsewhere.
+def keep_deep_parts(labels: Array, depth: Array, thresholds: Array) -> None:
+    """Leave labels (uint32) where the depth exceeds the label's threshold, and write 0 elsewhere.
 
     >>> labels = np.array([[[0, 1, 1, 2]]], np.uint32)
     >>> depth = np.array([[[9, 4, 5, 9]]], np.uint16)
-    >>> deep_parts(labels, depth, np.array([0, 4, 9], np.uint32)).tolist()
+    >>> keep_deep_parts(labels, depth, np.array([0, 4, 9], np.uint32))
+    >>> labels.tolist()
     [[[0, 0, 1, 0]]]
     """
-    seeds = np.empty(labels.shape, np.uint32)
-    flat = np.ascontiguousarray(labels).reshape(-1), np.ascontiguousarray(depth).reshape(-1)
-    _deep_parts(*flat, thresholds, seeds.reshape(-1))
-    return seeds
+    _keep_deep_parts(labels.reshape(-1), np.ascontiguousarray(depth).reshape(-1), thresholds)
 
 
 def of_labels(seeds: Array, labels: Array, count: int) -> Array:
@@ -132,10 +130,10 @@ def split(
 
 
 @compiled(error_model="numpy")
-def _deep_parts(labels: Array, depth: Array, thresholds: Array, seeds: Array) -> None:
+def _keep_deep_parts(labels: Array, depth: Array, thresholds: Array) -> None:
     for i in range(labels.size):
         label = labels[i]
-        seeds[i] = label if np.uint32(depth[i]) > thresholds[label] else np.uint32(0)  # label 0 is no other way
+        labels[i] = label if np.uint32(depth[i]) > thresholds[label] else np.uint32(0)  # label 0 is no other way
 
 
 @compiled(error_model="numpy")

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, total, window
+from crackdask.blocks.passes import Ahead, Array, Block, Pass, Result, Tables, Tally, share, total
 from crackdask.grid import Grid
 from crackdask.kernels.edge_profile import REACH, edge_profile
 from crackdask.schema import OUTSIDE
@@ -62,7 +62,7 @@ def passes() -> tuple[Pass, ...]:
         Pass(
             name="sharpness",
             kernel=_edges_and_noise,
-            reads={"grey": REACH, "label": REACH},
+            reads={"grey": Ahead(REACH, REACH), "label": Ahead(REACH, REACH)},
             makes=("edge", "noise"),
             reduce=_reduced,
         ),
@@ -70,10 +70,11 @@ def passes() -> tuple[Pass, ...]:
 
 
 def _edges_and_noise(block: Block) -> Result:
-    label, grey = (block.read(name, REACH) for name in ("label", "grey"))
-    outer = window(block, REACH)
-    lines = edge_profile(label, grey, core(block, REACH), outer.start, OUTSIDE)
-    return Result(tally={"lines": lines, **differences(grey[window(block, (0, 0, 1)).within(outer)])})
+    own, shape = share(block, REACH), block.grid.shape
+    outer = own.grow(REACH, within=shape)
+    label, grey = (block.read_box(name, outer) for name in ("label", "grey"))
+    lines = edge_profile(label, grey, own.within(outer), outer.start, OUTSIDE)
+    return Result(tally={"lines": lines, **differences(grey[own.grow((0, 0, 1), within=shape).within(outer)])})
 
 
 def _reduced(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:

@@ -171,9 +171,9 @@ def _read_nodes(block: Block, box: Box, weights: Triple, names: Array) -> Array:
 def _climb(block: Block, *, climb: Callable[..., Result], read_seeds: ReadSeeds) -> Result:
     """Find basins, and how many voxels each shares with each seed; which basin a code is, the reduction knows."""
     # About as deep as they were: where a particle is deeper, the search is widened.
-    likely = int(block.read("previous_depth").max()) // distance.STEPS_PER_VOXEL + 2
-    found = climb(block, likely=likely)
-    seeded = read_seeds(block)
+    before = block.read("previous_depth")
+    found = climb(block, likely=int(before.max()) // distance.STEPS_PER_VOXEL + 2)
+    seeded = read_seeds(block, before)
     pairs, voxels = seeds.overlaps(found.volumes["basin"], seeded)
     return Result({**found.volumes, "seed": seeded}, {**found.tally, "pairs": pairs, "voxels": voxels})
 

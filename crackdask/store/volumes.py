@@ -6,7 +6,7 @@ read any window and write whole chunks that they alone own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -152,8 +152,7 @@ class Volume:
         if voxels.dtype != array.dtype:
             raise TypeError(f"{self.path} holds {array.dtype}, got {voxels.dtype}")
         if direct and not array.shards:
-            direct.write(box, self.state, voxels)
-            return self._flush(array, box)
+            return self._written(direct.write(box, self.state, voxels))
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
         if array.shards:  # which zarr reads before it writes them, and what is damaged cannot be read
             for key in self._chunks(array, box):
@@ -164,19 +163,21 @@ class Volume:
             return Written(store.written, seals.as_seals(store.sealed.items()))
         if isinstance(store, Chunks):
             return Written(store.written, None)
-        return self._flush(array, box)
+        root, inner = Path(self.path), self._inner()
+        return self._written((key, _flushed(root / key, inner)) for key in self._chunks(array, box))
 
-    def _flush(self, array: zarr.Array[Any], box: Box) -> Written:
+    def _written(self, files: Iterable[tuple[str, seals.Seal]]) -> Written:
+        """Flush the folders of files that were written and flushed, and remove what killed writers left of them."""
         written = 0
         folders: dict[Path, set[str]] = {}
         sealed = []
         root, inner = Path(self.path), self._inner()
-        for key in self._chunks(array, box):
+        for key, seal in files:
             file = root / key
-            written += flush(file)
+            written += seal[0]
             folders.setdefault(file.parent, set()).add(file.name)
             if inner:
-                sealed.append((f"{self.array}/{key}", seals.seal_of_file(file, inner)))
+                sealed.append((f"{self.array}/{key}", seal))
         for folder, own in folders.items():
             if self.state is not None:
                 _sweep(folder, own)
@@ -202,6 +203,12 @@ class Volume:
     def _inner(self) -> int:
         """Return how many chunks are in a file of a store's volume; 0 for others."""
         return 0 if self.array is None else layout(_store_of(place(self.path), self.array), self.array)[0]
+
+
+def _flushed(file: Path, inner: int) -> seals.Seal:
+    """Flush a file and return its seal; no more of that than its size where nothing is sealed."""
+    size = flush(file)
+    return seals.seal_of_file(file, inner) if inner else (size, 0, 0, 0)
 
 
 def _store_of(path: Place, array: str) -> Place:
