@@ -174,7 +174,7 @@ def odd_slices(marks: Sequence[tuple[int, ...]], fill: float | None) -> list[int
     outside = None if fill is None else _mark_of(fill)
     found = []
     for z, own in enumerate(marks):
-        if set(own) == {outside}:
+        if not own or set(own) == {outside}:
             continue
         if (len(set(own)) == 1 and own[0] < 0) or (z and own == marks[z - 1]):
             found.append(z)
@@ -298,7 +298,7 @@ def _gather(
     marks: list[tuple[int, ...]] = [()] * grid.shape[0]
     for number, tally in enumerate(tallies):
         start = grid.box(number).start
-        for z, mark in enumerate(tally["slices"].tolist(), start[0]):
+        for z, mark in enumerate(np.asarray(tally.get("slices", ())).tolist(), start[0]):  # none of versions before
             marks[z] = (*marks[z], mark)
         for f in factors:
             part = tally[f"level_{f}"]
@@ -335,7 +335,6 @@ STEP = Step(
     reads=(("tomogram", Of.ITSELF),),
     writes={"raw": Volume(dtype=None, shaped="scan")},
     passes=_planned,
-    version=2,  # slices that are blank or repeated are looked for
     walks="slabs",
     seconds_per_megavoxel=0.01,
 )
