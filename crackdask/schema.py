@@ -29,6 +29,8 @@ STEPS = (
 )
 GREY_LEVELS = 256
 OUTSIDE = 0  # grey level of voxels outside the scan
+#: Codes of findings about the cell's record, which may be written anew by themselves.
+RECORD_FINDINGS = ("cycler-notes", "current-reversed", "other-cell", "not-linked")
 #: What the coarser levels of the volumes are called together, as something that a step writes.
 LEVELS = "levels"
 #: Tomograms that are kept as they were reconstructed: what the step, its volume and their group are called.
@@ -263,6 +265,10 @@ _SEARCHED, _IMAGE = ("state", "searched"), ("state", "at", "strip_y", "strip_x")
 RECONSTRUCTION = {
     "center": Variable("float64", ("state", "row"), "pixel", "detector column of the axis of rotation in each row"),
     "flaws": Variable("float64", ("state", "row", "flaw"), "1", "flawed pixels, or columns, of the kept projections"),
+    "window": Variable(
+        "float64", ("state", "level"), "1/voxel", "attenuation per voxel edge at levels 0 and 65535, NaN without levels"
+    ),
+    "beyond": Variable("float64", ("state", "row"), "1", "voxels of the tomogram beyond the window"),
     "searched_row": Variable("float64", _SEARCHED, "1", "row in which the center was searched"),
     "sweep": Variable("float64", _SEARCHED, "pixel", "center by a sweep of reconstructions"),
     "opposite": Variable("float64", _SEARCHED, "pixel", "center by opposite views"),
@@ -290,6 +296,7 @@ RECONSTRUCTION_COORDINATES = {
     "row": Variable("int64", ("row",), "1", "row of the tomogram, 0 at the first one that was reconstructed"),
     "flaw": Variable("str", ("flaw",), "1", "what is counted"),
     "rings": Variable("str", ("rings",), "1", "before or after ring removal"),
+    "level": Variable("int64", ("level",), "1", "of 16 bits"),
 }
 #: What the cell did, from a cycler's files, and which moment of it each state belongs to; NaN where none is known.
 ELECTROCHEMISTRY = {

@@ -26,6 +26,11 @@ else:
 #: Borders of the layers that the run of grey is told from, in radii of a ball; between their middles it is linear.
 _BORDERS = (0.0, 0.5, 0.75, 1.0)
 _LAYERS = [(a**3, b**3) for a, b in pairwise(_BORDERS)]
+#: How far out cracks reach for :func:`found_share`, in radii of a ball, falling off evenly from the middle: it tells
+#: what is found on phantoms (damage.md).
+_REACH = 0.65
+#: Points of a layer at which blur is worked out.
+_POINTS = 16
 #: Blur over radius for which weights are computed; in smaller particles nothing is left to be told from.
 _RATIOS = np.linspace(0.005, 0.3, 60)
 
@@ -58,17 +63,43 @@ def gained(store: xr.DataTree, table: xr.Dataset, noise: float) -> dict[str, xr.
     }
 
 
+def found_share(blur: float, radius: float, *, regained: bool) -> float:
+    """Return about which share of a change of damage is found of a ball that was blurred, both in voxels.
+
+    That is modelled: a change that falls off evenly from the middle. `regained` says whether states were brought to be
+    alike, so that what blur took is given back (:func:`gained`); else all of it is lost.
+
+    >>> [round(found_share(blur, 6.0, regained=True), 2) for blur in (0.0, 0.7, 1.0)]
+    [1.0, 0.98, 0.94]
+    """
+    if blur == 0:
+        return 1.0
+    ratio = min(blur / max(radius, 1.0), float(_RATIOS[-1]))
+    ends = np.linspace(0, 1, 61)
+    change = np.maximum(1 - (ends[1:] + ends[:-1]) / 2 / _REACH, 0)
+    layers = [np.cbrt(a + (b - a) * (np.arange(_POINTS) + 0.5) / _POINTS) for a, b in _LAYERS]
+    blurred = [
+        np.mean([np.diff([0.0, *(_within(rho, end, ratio) for end in ends[1:].tolist())]) @ change for rho in places])
+        for places in layers
+    ]
+    more = _share(np.array(ratio)) @ blurred if regained else 0.0
+    return float((blurred[0] + more) / np.maximum(1 - layers[0] / _REACH, 0).mean())
+
+
 def _gained(voxels: Array, sums: Array, blur: Array) -> tuple[Array, Array]:
     """Return the gain, and what noise adds per unit of a voxel's; blur without shells, the others (..., shell)."""
     means, errors = layer_means(voxels, sums, _LAYERS)
     radius = np.cbrt(3 * voxels.sum(axis=-1) / (4 * pi))
     ratio = blur / np.maximum(radius, 1.0)
-    # (1 - B) + (1 - B)^2 with B the blur; blurred twice is blurred by the root of 2 more.
-    share = 3 * _interpolated(ratio) - _interpolated(sqrt(2) * ratio)
-    share = np.where((blur > 0)[..., None], share, 0.0)
+    share = np.where((blur > 0)[..., None], _share(ratio), 0.0)
     # The inner layer's own noise is counted with its mean, of which the gain is a part more.
     square = ((errors * (share + np.array([1.0, 0.0, 0.0]))) ** 2).sum(axis=-1) - errors[..., 0] ** 2
     return (share * means).sum(axis=-1), np.sqrt(np.maximum(square, 0))
+
+
+def _share(ratio: Array) -> Array:
+    """Return (1 - B) + (1 - B)^2 with B the blur, (..., layer); blurred twice is blurred by the root of 2 more."""
+    return 3 * _interpolated(ratio) - _interpolated(sqrt(2) * ratio)
 
 
 def _interpolated(ratio: Array) -> Array:
@@ -98,7 +129,7 @@ def _weights() -> Array:
     ends = np.linspace(0, 1, 61)
     nodes = np.eye(len(middles))
     run = np.stack([np.interp((ends[1:] + ends[:-1]) / 2, middles, node) for node in nodes], axis=1)
-    places = np.cbrt((np.arange(16) + 0.5) / 16 / 8)
+    places = np.cbrt((np.arange(_POINTS) + 0.5) / _POINTS / 8)
     own = np.stack([np.interp(places, middles, node) for node in nodes], axis=1).mean(axis=0)
     rows = []
     for ratio in _RATIOS.tolist():

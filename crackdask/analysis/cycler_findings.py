@@ -10,9 +10,6 @@ import numpy as np
 from crackdask.analysis.findings import Finding
 from crackdask.analysis.state_links import Link, Record
 
-#: What is told of the cell's record, and of nothing else.
-CODES = ("cycler-notes", "current-reversed", "other-cell", "not-linked")
-
 
 class Noted(Record, Protocol):
     """A record with notes."""

@@ -73,7 +73,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "grey-corrected": Kind(
         "a drift of the grey scale was corrected",
-        "the errors count what the correction may be off",
+        "damage of all particles of a state may be off by what stands after ±, alike, which their errors count",
         note=True,
     ),
     "three-phases": Kind(
@@ -88,8 +88,9 @@ KINDS: Mapping[str, Kind] = {
     ),
     "cupping": Kind(
         "grey levels drift across a scan",
-        "changes of damage in one part of the volume are off by up to about half of this against those in another; "
-        "set flatten = true under [grey], or correct the flat field and beam hardening when the scan is reconstructed",
+        "changes of damage in one part of the volume are off by up to about half of this against those in another, and "
+        "on average where tracked particles lie in one part only; set flatten = true under [grey], or correct the flat "
+        "field and beam hardening when the scan is reconstructed (angles that are left out do it too)",
     ),
     "flattened": Kind(
         "grey levels that drift across a scan were corrected",
@@ -104,6 +105,21 @@ KINDS: Mapping[str, Kind] = {
         "rings about the axis of the scan",
         "a particle that moves against them changes its grey level, which the errors of changes count; let the "
         "reconstruction remove them",
+    ),
+    "odd-slices": Kind(
+        "slices that are blank or the same as the one before",
+        "what lies there was not scanned, as where a detector stood still or a copy went wrong; replace them, or leave "
+        "them out with [crop]",
+    ),
+    "none-tracked": Kind(
+        "no particle is tracked",
+        "no change can be told; look at the slices in the report whether a state is shifted, mirrored or empty, and "
+        "whether voxels within the sample are fill",
+    ),
+    "cut-off": Kind(
+        "the numbers of a scan end too early",
+        "what was beyond is lost, and changes of damage with it; write the scan again with a wider range, or, if these "
+        "voxels lie outside what was measured, give their value as fill under [experiment]",
     ),
     "clipped": Kind("voxels beyond the grey window", "differences there are lost; widen window under [grey]"),
     "cycler-notes": Kind(
@@ -163,8 +179,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "sharpness-matched": Kind(
         "blurrier than the sharpest state, and matched",
-        "sharper states were measured as blurry as the blurriest of these, which costs detail in all; "
-        "leave the state out to keep it",
+        "sharper states were measured as blurry as the blurriest of these, and what that takes from changes of damage "
+        "is given back as far as it is known; leave the state out to keep the detail",
         note=True,
     ),
 }
@@ -218,6 +234,17 @@ def sentences(findings: Iterable[Finding]) -> list[str]:
     ]
 
 
+def parted(findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """Return the findings that are warnings, and those that are but notes.
+
+    >>> found = [Finding(code, None, 2.0, 1.0, "so") for code in ("three-phases", "rings")]
+    >>> [[each.code for each in those] for those in parted(found)]
+    [['rings'], ['three-phases']]
+    """
+    told = list(findings)
+    return [each for each in told if not each.kind.note], [each for each in told if each.kind.note]
+
+
 def _seen(finding: Finding) -> str:
     return f"{finding.state} ({finding.text})" if finding.state else finding.text
 
@@ -266,18 +293,13 @@ POOR_RESIDUAL = 0.5
 CLIPPED = 0.01
 
 
-def of_copies(names: Sequence[str], digests: Sequence[str]) -> list[Finding]:
-    """Return which states have the voxels of an earlier one, from what stands for the voxels of each.
+def of_tracking(particles: int, tracked: int) -> list[Finding]:
+    """Return whether nothing can be followed.
 
-    >>> [(each.state, each.text) for each in of_copies(["a", "b", "c"], ["x", "y", "x"])]
-    [('c', 'every voxel as in a')]
+    >>> of_tracking(3, 1), of_tracking(3, 0)[0].text
+    ([], '3 found')
     """
-    first = {digest: name for name, digest in zip(reversed(names), reversed(digests), strict=True)}
-    return [
-        Finding("same-scan", name, 0.0, 0.0, f"every voxel as in {first[digest]}")
-        for name, digest in zip(names, digests, strict=True)
-        if first[digest] != name
-    ]
+    return [] if tracked else [Finding("none-tracked", None, 0.0, 1.0, f"{particles} found")]
 
 
 def of_registration(names: Sequence[str], residuals: Sequence[float], transform: str) -> list[Finding]:
@@ -307,35 +329,6 @@ def of_motion(names: Sequence[str], transforms: Sequence[str], chains: Sequence[
         elif kind == "affine" and rigid == rigid:
             told.append(Finding("deformed", name, float(affine), 0.0, left))
     return told
-
-
-def of_sharpness(
-    names: Sequence[str], widths: Sequence[float], blurrier: Sequence[float], limit: float, matched: Sequence[bool]
-) -> list[Finding]:
-    """Return what the edges of the states' particles tell.
-
-    Parameters
-    ----------
-    names
-        Of the states.
-    widths
-        Of their edges, in voxels; NaN where unknown.
-    blurrier
-        By which blur each is blurrier than the sharpest, in voxels; 0 within the limit.
-    limit
-        From which blur on it is told.
-    matched
-        Whether the sharper states were brought to it for measuring.
-    """
-    sharpest = min((width for width in widths if width == width), default=float("nan"))
-    return [
-        Finding(
-            "sharpness-matched" if done else "sharpness", name, float(more), limit,
-            f"edges {width:.2f} voxels wide instead of {sharpest:.2f}, as after a blur of {more:.2f}, limit {limit:g}",
-        )
-        for name, width, more, done in zip(names, widths, blurrier, matched, strict=True)
-        if more
-    ]  # fmt: skip
 
 
 def of_window(shares: Mapping[str, Sequence[float]]) -> list[Finding]:

@@ -92,7 +92,7 @@ def of_trend(state: str, own: Trend | None, reference: Trend | None) -> list[Fin
         found.append(Finding("cupping", state, uneven, limit, f"{uneven:.1%} {words}, limit {limit:.1%}"))
     if has_rings(own):
         rings = own.rings / own.contrast
-        text = f"{rings:.1%} of the contrast, root mean square, limit {RINGS:.1%}"
+        text = f"{rings:.2%} of the contrast, root mean square, limit {RINGS:.0%}"
         found.append(Finding("rings", state, rings, RINGS, text))
     return found
 

@@ -23,8 +23,26 @@ from crackdask.grid import Box, Grid, Halo, Triple
 Array = np.ndarray[Any, np.dtype[Any]]
 Tally = Mapping[str, Array]
 Tables = Mapping[str, Array]
-Reach = int | Callable[[Box], Box]
-"""What a pass reads around a block: a halo in voxels, or a rule that turns the block's box into a window."""
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A window around a block's :func:`share`: it begins where the block's chunks do, and touches fewer others.
+
+    Attributes
+    ----------
+    by
+        How many voxels further than the block's the walls of the share lie.
+    around
+        Voxels around the share, no more than `by`.
+    """
+
+    by: int
+    around: int
+
+
+Reach = int | Callable[[Box], Box] | Ahead
+"""What a pass reads around a block: a halo in voxels, a rule that turns its box into a window, or that of its share."""
 
 
 class Block(Protocol):
@@ -41,7 +59,7 @@ class Block(Protocol):
     def read(self, volume: str, halo: Halo = 0) -> Array:
         """Return a volume's voxels of this block and a halo, clipped at the image edge.
 
-        A volume whose pass gives a rule instead of a halo is read as that rule says.
+        A volume for which its pass gives something else than a halo is read as that says.
         """
 
     def read_box(self, volume: str, box: Box) -> Array:
@@ -89,7 +107,23 @@ class Pass:
 
 def reach(where: Reach, own: Box, shape: Triple) -> Box:
     """Return the window that a pass reads around a block's own voxels."""
+    if isinstance(where, Ahead):
+        return _shared(own, where.by, shape).grow(where.around, within=shape)
     return where(own) if callable(where) else own.grow(where, within=shape)
+
+
+def share(block: Block, by: int) -> Box:
+    """Return the voxels that a block counts where walls lie `by` voxels further than the blocks' own.
+
+    Shares are as good a partition as blocks are, for a pass that adds up and writes no voxel. One behind a wall that
+    would lie beyond the image is empty.
+    """
+    return _shared(block.grid.box(block.number), by, block.grid.shape)
+
+
+def _shared(own: Box, by: int, shape: Triple) -> Box:
+    z, y, x = ((min(a + by, n) if a else 0, min(b + by, n)) for a, b, n in zip(own.start, own.stop, shape, strict=True))
+    return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
 
 
 def window(block: Block, halo: Halo) -> Box:
@@ -108,19 +142,29 @@ def window_ahead(block: Block) -> Box:
     return Box(own.start, (z, y, x))
 
 
+def writable(voxels: Array) -> Array:
+    """Return voxels that a kernel may write over: themselves where they were read for it alone, else a copy."""
+    flags = voxels.flags
+    return voxels if flags.owndata and flags.writeable and flags.c_contiguous else voxels.copy()
+
+
 def core(block: Block, halo: Halo) -> tuple[slice, slice, slice]:
     """Return the block's own voxels as an index into what ``block.read(..., halo)`` gave."""
     return block.grid.box(block.number).within(window(block, halo))
 
 
-def padded(block: Block, volume: str, halo: int, *, mode: Literal["edge", "reflect"]) -> Array:
-    """Read a volume with its full halo; where the image ends the voxels are repeated or reflected."""
-    own, outer = block.grid.box(block.number), window(block, halo)
+def padded(block: Block, volume: str, halo: int, *, mode: Literal["edge", "reflect"], own: Box | None = None) -> Array:
+    """Read a volume with its full halo; where the image ends the voxels are repeated or reflected.
+
+    `own` is what the halo lies around, where that is not the block but its share.
+    """
+    own = own or block.grid.box(block.number)
+    outer = own.grow(halo, within=block.grid.shape)
     missing = [
         (halo - (a - o), halo - (p - b))
         for a, o, p, b in zip(own.start, outer.start, outer.stop, own.stop, strict=True)
     ]
-    voxels = block.read(volume, halo)
+    voxels = block.read_box(volume, outer)
     if not np.any(missing):
         return np.ascontiguousarray(voxels)
     return np.pad(voxels, missing, mode=mode)

@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from rich.markup import escape
 
-from crackdask.analysis.findings import Finding, sentences
+from crackdask.analysis.findings import Finding, parted, sentences
 from crackdask.cli.common import out
 
 #: Characters of a line of prose, beside its indent.
@@ -16,9 +16,9 @@ _WIDTH = 74
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print what should be known before a number is believed, a paragraph for each kind of finding, notes last."""
-    notes = [each for each in findings if each.kind.note]
+    warnings, notes = parted(findings)
     for heading, mark, those in (
-        ("to know before you trust a number:", "[yellow]![/]", [each for each in findings if not each.kind.note]),
+        ("to know before you trust a number:", "[yellow]![/]", warnings),
         ("seen, and taken care of:", "-", notes),
     ):
         if those:

@@ -40,4 +40,6 @@ def report(
         out.print(escape(f"not drawn: {title}: {why}"))
     for words in written.warnings:
         out.print(f"[yellow]warning:[/] {escape(words)}")
+    for words in written.notes:
+        out.print(f"seen, and taken care of: {escape(words)}")
     out.print(escape(str(written.page)))

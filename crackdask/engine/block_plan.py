@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.blocks.passes import Pass
+from crackdask.blocks.passes import Ahead, Pass, Reach
 from crackdask.engine.projection_costs import Projected
 from crackdask.engine.work_units import stored_volumes, units
 from crackdask.grid import Grid, Triple, check_single_writer, coarser
@@ -225,10 +225,7 @@ def _costs(recipe: Recipe, scan: Triple, dtype: np.dtype[Any], block: Triple, sl
             voxels = prod(min(b, n) for b, n in zip(slabs.block, scan, strict=True))
             yield PassCost(step, each.name, voxels * (2 * dtype.itemsize + each.scratch))
             continue
-        windows = {
-            name: _turned(recipe, block) if callable(where) else prod(b + 2 * where for b in block)
-            for name, where in each.reads.items()
-        }
+        windows = {name: _window(recipe, block, where) for name, where in each.reads.items()}
         reads = sum(n * _itemsize(REGISTRY[step], name, dtype) for name, n in windows.items())
         writes = sum(prod(block) * np.dtype(kind).itemsize for kind in each.writes.values())
         yield PassCost(step, each.name, reads + writes + each.scratch * max(windows.values()))
@@ -238,6 +235,13 @@ def _itemsize(step: Step, volume: str, dtype: np.dtype[Any]) -> int:
     """Return the bytes of a voxel of a volume that a step reads; `dtype` is the scan's."""
     kind = VOLUMES[step.aliases.get(volume, volume)].dtype
     return dtype.itemsize if kind is None else np.dtype(kind).itemsize
+
+
+def _window(recipe: Recipe, block: Triple, where: Reach) -> int:
+    """Return the voxels of the largest window that a pass reads."""
+    if isinstance(where, Ahead):
+        return prod(b + where.by + where.around for b in block)
+    return _turned(recipe, block) if callable(where) else prod(b + 2 * where for b in block)
 
 
 def _turned(recipe: Recipe, block: Triple) -> int:
@@ -267,10 +271,12 @@ def estimate(
         seconds += step.seconds_per_state * (unit.state != recipe.reference)
     seconds += sum(each.seconds for each in projected)
     stored = _disk_bytes(stored_volumes(recipe)) * voxels * states + kept * scan * len(projected)
-    # While a state is carried on, the next one is denoised and masked (`work_units.AHEAD`).
-    # While a tomogram is read, the next state is sorted to sinograms and reconstructed.
+    # While scans are read and registered, a state is carried on beside them; after that, while one is, the next one is
+    # denoised and masked (`work_units.ready`). While a tomogram is read, the next state is sorted to sinograms and
+    # reconstructed.
     made = max((each.sinogram_bytes + 2 * each.tomogram_bytes for each in projected), default=0)
-    work = max(3.0 * scan * dtype.itemsize + made, voxels * (_disk_bytes(VOLUMES) + _disk_bytes(KEPT_ON_REQUEST)))
+    carried = _disk_bytes(name for name, volume in VOLUMES.items() if volume.kept != "always")
+    work = voxels * carried + max(3.0 * scan * dtype.itemsize + made, voxels * _disk_bytes(KEPT_ON_REQUEST))
     return Estimate(
         voxels * states,
         len(plan.grid),

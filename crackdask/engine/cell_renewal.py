@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from crackdask.analysis import cycler_findings, findings
+from crackdask.analysis import findings
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import RunContext
 from crackdask.engine.cycler_runner import as_stored, recorded
@@ -22,7 +22,7 @@ from crackdask.engine.soundness import Damage
 from crackdask.engine.table_writer import write_electrochemistry
 from crackdask.engine.work_units import Unit, tables_apart, tables_before
 from crackdask.recipe.recipe import Recipe
-from crackdask.schema import LEVELS, UnitKey
+from crackdask.schema import LEVELS, RECORD_FINDINGS, UnitKey
 from crackdask.storage.locations import Place
 from crackdask.store import root, seals
 
@@ -61,7 +61,7 @@ def begin(context: RunContext) -> None:
     record, tables = (str(UnitKey(name, recipe.reference)) for name in (RECORD, _TABLES))
     steps = {name: told for name, told in facts["steps"].items() if name != record}
     steps[tables] = {**steps[tables], "fingerprint": tables_apart(recipe, context.scans.fingerprints)}
-    others = [each for each in facts.get("findings", []) if each.get("code") not in cycler_findings.CODES]
+    others = [each for each in facts.get("findings", []) if each.get("code") not in RECORD_FINDINGS]
     root.set_attributes(path, {"steps": steps, "findings": others})
     _seal(path, [])
     write_electrochemistry(path, context.axes, {}, {})

@@ -125,12 +125,11 @@ class StoredBlock:
 
     def read(self, volume: str, halo: Halo = 0) -> Array:
         """Return a volume's voxels of this block and a halo, clipped at the image edge."""
-        where = self.reads[volume]
-        own = self.grid.box(self.number)
-        box = reach(where if callable(where) else 0, own, self.grid.shape)
-        if not callable(where):
-            box = own.grow(halo, within=self.grid.shape)
-        return self.read_box(volume, box)
+        where, own = self.reads[volume], self.grid.box(self.number)
+        around = isinstance(where, int)
+        return self.read_box(
+            volume, own.grow(halo, within=self.grid.shape) if around else reach(where, own, self.grid.shape)
+        )
 
     def read_box(self, volume: str, box: Box) -> Array:
         """Return a volume's voxels of a box."""

@@ -16,7 +16,7 @@ import numpy as np
 from crackdask import schema
 from crackdask.blocks.passes import Array
 from crackdask.engine import cell_renewal
-from crackdask.engine.basis import basis, unchanged
+from crackdask.engine.all_state_results import basis, unchanged
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
 from crackdask.engine.executors import Executor

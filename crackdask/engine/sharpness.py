@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crackdask.analysis.findings import Finding, of_sharpness
+from crackdask.analysis.findings import Finding
+from crackdask.analysis.sharpness_findings import of_sharpness
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import RunContext
 from crackdask.engine.work_units import Unit
@@ -34,11 +35,11 @@ def numbers(context: RunContext) -> Mapping[str, Any]:
     }
 
 
-def found(context: RunContext) -> list[Finding]:
-    """Return the findings about states that are blurrier than others."""
+def found(context: RunContext, radii: Sequence[float]) -> list[Finding]:
+    """Return the findings about states that are blurrier than others; `radii` as :func:`of_sharpness` wants them."""
     edges, done = _edges(context), matched(context)
     names, widths = [state.name for state in context.recipe.states], [edge.width for edge in edges]
-    return of_sharpness(names, widths, done.blurrier, LIMIT, done.met)
+    return of_sharpness(names, widths, done.blurrier, LIMIT, done.met, radii)
 
 
 def _edges(context: RunContext) -> list[Edge]:

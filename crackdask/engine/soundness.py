@@ -25,8 +25,10 @@ from crackdask.store.checked import WHOLE, layout
 from crackdask.store.create import coordinate_folders
 from crackdask.store.levels import level_arrays
 from crackdask.store.metadata import unlike
-from crackdask.store.root import attributes
+from crackdask.store.root import attributes, edited
 
+#: The step that writes what a run found as a whole.
+TRACK = "track"
 #: What is damaged where the group of volumes, or a coordinate of them, is.
 GROUP = "volumes"
 
@@ -71,6 +73,8 @@ def look(path: Place, recipe: Recipe, *, chunks: bool = True) -> Damage:
         wrote = [name for name, _ in unit.writes if name in volumes]
         step = REGISTRY[unit.step]
         reason = next((gone[name] for name in (*wrote, *step.groups, *step.groups_if_any) if name in gone), None)
+        if reason is None and unit.step == TRACK and (change := edited(path, facts)):
+            reason = f"{path}/zarr.json {change}"
         if reason is None and chunks:
             # Of a unit that was never ended, as levels of a store of old that were killed, some chunks are yet to come.
             whole = complete and unit.name in ended

@@ -11,6 +11,7 @@ from math import ceil, floor
 
 import numpy as np
 
+from crackdask.analysis import findings, scan_findings
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
 from crackdask.engine.checkpoints import Work
@@ -41,7 +42,7 @@ from crackdask.steps.measure import TooDeepError
 from crackdask.steps.measure import passes_in_ranges as measure_passes
 from crackdask.steps.noise import noise_passes
 from crackdask.steps.particle_motion import passes as shift_passes
-from crackdask.steps.read import histogram_of, levels
+from crackdask.steps.read import ODD_SLICES, histogram_of, levels
 from crackdask.steps.read import passes as read_passes
 from crackdask.steps.register import register
 from crackdask.steps.registration_parameters import RegistrationError
@@ -54,7 +55,8 @@ def _read(context: RunContext, unit: Unit) -> dict[str, Array]:
     source, state = context.scans.sources[unit.state], context.recipe.states[unit.state]
     planned = read_passes(state.name, source.dtype, source.shape, context.recipe.experiment.fill, context.scans.crop)
     scan = source if context.scans.projections(unit.state) is None else context.volume("tomogram", unit.state)
-    return context.passes(unit, planned, {"source": scan}, grid=context.plan.slabs)
+    tables = context.passes(unit, planned, {"source": scan}, grid=context.plan.slabs)
+    return {**tables, **findings.packed(scan_findings.of_slices(state.name, tables[ODD_SLICES].tolist()))}
 
 
 def _register(context: RunContext, unit: Unit) -> dict[str, Array]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crackdask import schema
-from crackdask.analysis import findings
+from crackdask.analysis import findings, scan_findings
 from crackdask.analysis.findings import Finding
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
@@ -24,6 +24,7 @@ from crackdask.engine.reconstruct_runner import as_stored
 from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges, write_electrochemistry
 from crackdask.engine.work_units import Unit, units
 from crackdask.steps.particle_motion import likely, own_displacement, strain, whole_strain_error
+from crackdask.steps.read import histogram_of
 from crackdask.steps.reconstruct import COUNTED
 from crackdask.steps.registration_result import KINDS, StoredField, stored_transforms
 from crackdask.steps.track import track
@@ -78,10 +79,11 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     record = context.result("electrochemistry") if params else {}
     stored = record_as_stored(record, params.active_mass_mg) if params else ({}, {})
     write_electrochemistry(context.path, context.axes, *stored)
-    told = _findings(context, transforms)
+    told = _findings(context, transforms, _radii(seen["voxels"][context.recipe.reference][flags["tracked"]]))
     levels, of_phases = phases(context)
     numbers = _whole_volume_numbers(context, levels)
     numbers["grey_scale"], off = grey_scales(context, _tracked_greys(context, flags["tracked"]), numbers, told)
+    told += findings.of_tracking(particles, int(np.count_nonzero(flags["tracked"])))
     told += [*of_phases, *off, *findings.of_window(numbers["clipped_share"])]
     told += findings.unpacked(record)  # last: they are written anew without the others (`cell_renewal`)
     set_attributes(context.path, {"found": numbers, "findings": findings.as_attribute(told)})
@@ -150,8 +152,14 @@ def _tracked_greys(context: RunContext, tracked: Array) -> Array:
     return counts
 
 
-def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) -> list[Finding]:
-    """Return what the steps found in the order of the steps, then what the registration tells as a whole."""
+def _radii(voxels: Array) -> list[float]:
+    """Return the radius of the smallest tenth of particles, and that of the median one, in voxels."""
+    radii = np.cbrt(3 * voxels[voxels > 0] / (4 * np.pi))
+    return np.quantile(radii, [0.1, 0.5]).tolist() if radii.size else []
+
+
+def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]], radii: Sequence[float]) -> list[Finding]:
+    """Return what the steps found in the order of the steps, then what registration and sharpness tell as a whole."""
     names = [state.name for state in context.recipe.states]
     residuals = [float(each["residual_voxels"]) for each in transforms]
     return [
@@ -161,15 +169,27 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]]) ->
             if unit.step not in ("levels", "electrochemistry", "track")
             for each in _kept(context, unit)
         ),
-        *findings.of_copies(names, [_digest(context.result("read", s)) for s in range(len(names))]),
+        *(
+            each
+            for s, name in enumerate(names)
+            for each in scan_findings.of_ends(name, _ends(context.result("read", s)))
+        ),
+        *scan_findings.of_copies(names, [_digest(context.result("read", s)) for s in range(len(names))]),
         *findings.of_motion(
             names,
             [KINDS[int(each["transform"])] for each in transforms],
             [each["chain_residual_voxels"].tolist() for each in transforms],
         ),
         *findings.of_registration(names, residuals, context.recipe.register_.transform),
-        *sharpness.found(context),
+        *sharpness.found(context, radii),
     ]
+
+
+def _ends(read: Mapping[str, Array]) -> list[tuple[float, float]]:
+    """Return the least and the largest value of a scan, each with the share of its voxels that is piled up there."""
+    counted = histogram_of(read)
+    there = np.flatnonzero(counted.counts)
+    return [(float(counted.centres[k]), share) for k, share in zip(there[[0, -1]], counted.piled, strict=True)]
 
 
 def _digest(read: Mapping[str, Array]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from crackdask.analysis.findings import Finding, of_store, sentences
+from crackdask.analysis.findings import Finding, of_store, parted, sentences
 from crackdask.explore.analysed import Analysed
 from crackdask.explore.byte_cache import ByteCache
 from crackdask.explore.columns import Columns
@@ -134,6 +134,7 @@ class Explored:
 def layout(view: View) -> dict[str, Any]:
     """Return what the page must know before it asks for anything else."""
     recipe, planes = view.facts["recipe"], view.planes
+    warnings, notes = parted(of_store(view.facts))
     return {
         "name": str(recipe["experiment"].get("name", view.place.stem)),
         "store": view.place.name,
@@ -149,18 +150,21 @@ def layout(view: View) -> dict[str, Any]:
         "levels": planes.count,
         "stored_levels": len(planes.levels["grey"].paths),
         "tile": TILE,
-        "warnings": list(_warnings(view)),
+        "warnings": _told(warnings),
+        "notes": _told(notes),
     }
 
 
-def _warnings(view: View) -> Iterator[dict[str, Any]]:
-    """Yield what the run found that one should know before a number is believed: `words`, and names of `states`."""
+def _told(found: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return findings of one kind together: `words`, and names of the `states` that they are of."""
     by_code: dict[str, list[Finding]] = {}
-    for each in of_store(view.facts):
-        if not each.kind.note:
-            by_code.setdefault(each.code, []).append(each)
-    for found in by_code.values():
-        yield {"words": sentences(found)[0], "states": sorted({each.state for each in found if each.state})}
+    for each in found:
+        by_code.setdefault(each.code, []).append(each)
+    return [
+        {"words": words, "states": sorted({one.state for one in alike if one.state})}
+        for alike in by_code.values()
+        for words in sentences(alike)
+    ]
 
 
 def catalogue(view: View) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.tables import state_names, table_of, voxel_edges
 from crackdask.figures.panel import Panel
 from crackdask.figures.style import WIDTH, figure, plain, short, styled
+from crackdask.figures.volume_slices import scale_bar
 
 _MOST = 6  # states side by side
 
@@ -93,7 +94,8 @@ def draw_uneven_motion(numbers: xr.Dataset) -> Figure:
             axes.invert_yaxis()
             axes.set_xticks([])
             axes.set_yticks([])
-    page.colorbar(moved, ax=panes[0].tolist(), label="displacement (um)", aspect=15)
+    scale_bar(panes[1, 0], numbers.strain.rename(lattice_y="y", lattice_x="x"))
+    page.colorbar(moved, ax=panes[0].tolist(), label="displacement (µm)", aspect=15)
     page.colorbar(swollen, ax=panes[1].tolist(), label="volumetric strain (%)", aspect=15)
     return page
 

@@ -55,69 +55,95 @@ def edge_profile(label: Array, grey: Array, own: tuple[slice, slice, slice], sta
 
 
 @compiled
-def _of_one(a: Array, b: Array, c: Array, d: Array, e: Array, flat: Array) -> None:
-    """Mark where five rows are of the same particle."""
-    for x in range(flat.size):
-        flat[x] = (b[x] == a[x]) & (c[x] == a[x]) & (d[x] == a[x]) & (e[x] == a[x]) & (a[x] != 0)
+def _compare(label: Array, z: int, void: Array, along_z: Array, along_y: Array, along_x: Array) -> None:
+    """Tell of each voxel of a plane if it is background, and if the next one along each axis has the same label."""
+    ny, nx = label.shape[1:]
+    for y in range(ny):
+        here, row = label[z, y], slice(y * nx, (y + 1) * nx)
+        told = void[row]
+        for x in range(nx):
+            told[x] = here[x] == 0
+        told = along_x[row]
+        for x in range(nx - 1):
+            told[x] = here[x] == here[x + 1]
+        if y + 1 < ny:
+            there, told = label[z, y + 1], along_y[row]
+            for x in range(nx):
+                told[x] = here[x] == there[x]
+        if z + 1 < label.shape[0]:
+            there, told = label[z + 1, y], along_z[row]
+            for x in range(nx):
+                told[x] = here[x] == there[x]
 
 
 @compiled
-def _of_none(a: Array, b: Array, c: Array, d: Array, e: Array, flat: Array) -> None:
-    """Leave marked only where five rows are background."""
-    for x in range(flat.size):
-        flat[x] &= (a[x] | b[x] | c[x] | d[x] | e[x]) == 0
+def _like_all(void: Array, a: Array, b: Array, c: Array, d: Array, one: Array) -> None:
+    """Mark where a voxel of a particle has the label of the four beside it."""
+    for i in range(one.size):
+        one[i] = (void[i] ^ 1) & a[i] & b[i] & c[i] & d[i]
 
 
 @compiled
-def _flat_faces(label: Array, z: int, y: int, flat: Array) -> None:
-    """Tell of each voxel of a row which of its faces are flat, (face, x): the lower ones along z, y, x, then the upper.
+def _mark(one: Array, a: Array, b: Array, c: Array, d: Array, e: Array, face: int, flat: Array) -> None:
+    """Mark a face where a cross of one particle is against a cross of background."""
+    for i in range(flat.size):
+        flat[i] |= np.uint8((one[i] & a[i] & b[i] & c[i] & d[i] & e[i]) << face)
 
-    A face is flat if it and the four beside it are of one particle against background.
+
+@compiled
+def _flat_faces(compared: Array, planes: Triple, nx: int, one: Array, flat: Array) -> None:
+    """Tell of each voxel of a plane which of its faces are flat, by bits: the lower ones along z, y, x, then the upper.
+
+    A face is flat if it and the four beside it are of one particle against background. `compared` holds what `_compare`
+    tells of planes as flat rows of `nx`, with zeros around, which are no voxel's face; `planes` are the places in it of
+    the plane before, this one and the next.
     """
-    nz, ny, nx = label.shape
-    flat[:] = False
-    inside_z, inside_y = 0 < z < nz - 1, 0 < y < ny - 1
-    here = label[z, y]
-    for upper in range(2):
-        side = 2 * upper - 1
-        if inside_y and 0 <= z + side < nz:
-            up, down, beside = label[z, y - 1], label[z, y + 1], label[z + side, y]
-            marked = flat[3 * upper, 1 : nx - 1]
-            _of_one(here[1:], here, here[2:], up[1:], down[1:], marked)
-            up, down = label[z + side, y - 1], label[z + side, y + 1]
-            _of_none(beside[1:], beside, beside[2:], up[1:], down[1:], marked)
-        if inside_z and 0 <= y + side < ny:
-            up, down, beside = label[z - 1, y], label[z + 1, y], label[z, y + side]
-            marked = flat[3 * upper + 1, 1 : nx - 1]
-            _of_one(here[1:], here, here[2:], up[1:], down[1:], marked)
-            up, down = label[z - 1, y + side], label[z + 1, y + side]
-            _of_none(beside[1:], beside, beside[2:], up[1:], down[1:], marked)
-    if inside_z and inside_y:
-        a, b, c, d = label[z - 1, y], label[z + 1, y], label[z, y - 1], label[z, y + 1]
-        below, above = flat[2, 1:], flat[5, : nx - 1]
-        _of_one(here[1:], a[1:], b[1:], c[1:], d[1:], below)
-        _of_none(here, a, b, c, d, below)
-        _of_one(here, a, b, c, d, above)
-        _of_none(here[1:], a[1:], b[1:], c[1:], d[1:], above)
+    below, here, above = planes
+    void, along_z, along_y, along_x = compared
+    p = nx + 1  # where a plane begins
+    flat[:] = 0
+    left, right = along_x[here, p - 1 :], along_x[here, p:]
+    _like_all(void[here, p:], left, right, along_y[here, p - nx :], along_y[here, p:], one)
+    for face, plane in ((0, below), (3, above)):
+        row = void[plane]
+        _mark(one, row[p:], row[p - 1 :], row[p + 1 :], row[p - nx :], row[p + nx :], face, flat)
+    _like_all(void[here, p:], left, right, along_z[below, p:], along_z[here, p:], one)
+    for face, q in ((1, p - nx), (4, p + nx)):
+        row = void[here]
+        _mark(one, row[q:], row[q - 1 :], row[q + 1 :], void[below, q:], void[above, q:], face, flat)
+    _like_all(void[here, p:], along_z[below, p:], along_z[here, p:], along_y[here, p - nx :], along_y[here, p:], one)
+    for face, q in ((2, p - 1), (5, p + 1)):
+        row = void[here]
+        _mark(one, row[q:], row[q - nx :], row[q + nx :], void[below, q:], void[above, q:], face, flat)
+    for i in range(0, flat.size, nx):  # beyond the ends of a row are not its neighbours, but another row
+        flat[i] &= np.uint8(~(1 << 2) & 255)
+        flat[i + nx - 1] &= np.uint8(~(1 << 5) & 255)
 
 
 @compiled
 def _lines(label: Array, grey: Array, own: Array, start: Array, outside: int, sums: Array) -> None:
-    flat = np.empty((6, label.shape[2]), np.bool_)
-    some = np.empty(label.shape[2], np.bool_)
+    nz, ny, nx = label.shape
+    flat, one = np.empty(ny * nx, np.uint8), np.empty(ny * nx, np.uint8)
+    compared = np.zeros((4, 4, (ny + 2) * nx + 2), np.uint8)
+    planes, inner, compare = compared[:, :3], slice(nx + 1, nx + 1 + ny * nx), max(own[0, 0] - 1, 0)
     for z in range(own[0, 0], own[0, 1]):
+        for at in range(compare, min(z + 2, nz)):
+            void, along_z, along_y, along_x = planes[:, at % 3, inner]
+            _compare(label, at, void, along_z, along_y, along_x)
+            compare = at + 1
+        nowhere = 3
+        before, after = (z - 1) % 3 if z > 0 else nowhere, (z + 1) % 3 if z + 1 < nz else nowhere
+        _flat_faces(compared, (before, z % 3, after), nx, one, flat)
         for y in range(own[1, 0], own[1, 1]):
-            _flat_faces(label, z, y, flat)
-            for x in range(some.size):
-                some[x] = flat[0, x] | flat[1, x] | flat[2, x] | flat[3, x] | flat[4, x] | flat[5, x]
+            row = flat[y * nx : (y + 1) * nx]
             for x in range(own[2, 0], own[2, 1]):
-                if not some[x]:
+                if row[x] == 0:
                     continue
-                for axis in range(3):
-                    for upper in range(2):
-                        if flat[3 * upper + axis, x] and _is_clear(label, grey, z, y, x, axis, 2 * upper - 1, outside):
-                            cube = (start[0] + z) // _CUBE + (start[1] + y) // _CUBE + (start[2] + x) // _CUBE
-                            _add(grey, z, y, x, axis, 2 * upper - 1, sums[cube % GROUPS])
+                for face in range(6):
+                    axis, side = face % 3, face // 3 * 2 - 1
+                    if row[x] >> face & 1 and _is_clear(label, grey, z, y, x, axis, side, outside):
+                        cube = (start[0] + z) // _CUBE + (start[1] + y) // _CUBE + (start[2] + x) // _CUBE
+                        _add(grey, z, y, x, axis, side, sums[cube % GROUPS])
 
 
 @compiled

@@ -49,7 +49,7 @@ nav li {{ break-inside: avoid; padding: .1rem 0; }}
 nav a {{ text-decoration: none; }}
 nav a:hover, nav a:focus {{ text-decoration: underline; }}
 .warning {{ border-left: 4px solid #D55E00; background: var(--warned); padding: .5rem 1rem; margin: .6rem 0; }}
-.missing {{ border-left: 4px solid #5F6368; background: var(--said); padding: .5rem 1rem; margin: .6rem 0; }}
+.missing, .note {{ border-left: 4px solid #5F6368; background: var(--said); padding: .5rem 1rem; margin: .6rem 0; }}
 figure {{ margin: 0; break-inside: avoid; }}
 figure img {{ max-width: 100%; height: auto; background: #fff; display: block; }}
 figcaption, footer {{ color: var(--soft); font-size: .9rem; }}
@@ -83,6 +83,7 @@ code {{ overflow-wrap: anywhere; }}
 </ul>
 </nav>
 {warnings}
+{notes}
 {panels}
 <footer><p>crackdask {version}. Figures as SVG and PNG, and the numbers behind each as CSV, are in the folder
 <code>figures</code> beside this page. {definition}
@@ -91,14 +92,15 @@ Parks et al. (2025): EES Batteries 1, 482, doi 10.1039/d5eb00008d.</p></footer>
 </html>
 """
 )
-#: Of the section that tells what is not drawn, and of the first warning.
-_MISSING, _WARNED = "not-drawn", "warnings"
+#: Of the section that tells what is not drawn, of the first warning, and of the first note.
+_MISSING, _WARNED, _NOTED = "not-drawn", "warnings", "notes"
 
 
 def page(
     title: str,
     facts: Iterable[tuple[str, str]],
     warnings: Sequence[str],
+    notes: Sequence[str],
     drawn: Mapping[Panel, str],
     missing: Mapping[Panel, str],
     version: str,
@@ -114,6 +116,8 @@ def page(
         What it is about: a word, and what there is to say of it.
     warnings
         What the data does not carry.
+    notes
+        What was seen, and taken care of.
     drawn
         Figures in their order, with what `section` returned.
     missing
@@ -124,6 +128,8 @@ def page(
         How its central number is defined.
     """
     contents = [(panel.name, panel.title) for panel in drawn]
+    if notes:
+        contents.insert(0, (_NOTED, f"Seen, and taken care of ({len(notes)})"))
     if warnings:
         contents.insert(0, (_WARNED, f"Warnings ({len(warnings)})"))
     if missing:
@@ -132,13 +138,18 @@ def page(
         title=escape(title),
         facts="\n".join(f"<dt>{escape(what)}</dt><dd>{escape(words)}</dd>" for what, words in facts),
         contents="\n".join(f'<li><a href="#{escape(name)}">{escape(words)}</a></li>' for name, words in contents),
-        warnings="\n".join(
-            f'<p class="warning"{f" id={_WARNED}" if k == 0 else ""}>{escape(words)}</p>'
-            for k, words in enumerate(warnings)
-        ),
+        warnings=_paragraphs(warnings, "warning", _WARNED),
+        notes=_paragraphs(notes, "note", _NOTED),
         panels="\n".join([*drawn.values(), *_not_drawn(missing)]),
         version=escape(version),
         definition=escape(definition),
+    )
+
+
+def _paragraphs(sentences: Sequence[str], kind: str, first: str) -> str:
+    """Return a paragraph for each of some sentences; `first` is what links to the first of them name."""
+    return "\n".join(
+        f'<p class="{kind}"{f" id={first}" if k == 0 else ""}>{escape(words)}</p>' for k, words in enumerate(sentences)
     )
 
 

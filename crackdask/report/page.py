@@ -45,12 +45,15 @@ class Report:
         Title of each figure that could not be drawn, and why.
     warnings
         What the data does not carry.
+    notes
+        What was seen, and taken care of.
     """
 
     page: Path
     files: tuple[Path, ...]
     missing: dict[str, str]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def report(store: Place | xr.DataTree, folder: Path) -> Report:
@@ -106,7 +109,7 @@ def report(store: Place | xr.DataTree, folder: Path) -> Report:
     page = folder / "report.html"
     write_whole(page, _page(store, told, drawn, missing, damage).encode())  # somebody may be looking at the one before
     why = {panel.title: words for panel, words in missing.items()}
-    return Report(page, (page, folder / "summary.csv", *files), why, tuple(told.warnings))
+    return Report(page, (page, folder / "summary.csv", *files), why, tuple(told.warnings), tuple(told.notes))
 
 
 def _name(store: xr.DataTree) -> str:
@@ -194,4 +197,6 @@ def _page(
         )
     name = str(store.attrs["recipe"]["experiment"].get("name", "experiment"))
     version = str(store.attrs.get("crackdask_version", ""))
-    return markup.page(f"crackdask report: {name}", told.facts, told.warnings, drawn, missing, version, definition)
+    return markup.page(
+        f"crackdask report: {name}", told.facts, told.warnings, told.notes, drawn, missing, version, definition
+    )

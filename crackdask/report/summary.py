@@ -25,20 +25,23 @@ DRIFT, SOLID_DRIFT = 0.01, 0.02
 
 @dataclass
 class Summary:
-    """Facts, each a name and what was found; warnings; numbers for other programs.
+    """Facts, each a name and what was found; warnings; notes; numbers for other programs.
 
     Attributes
     ----------
     facts
         Pairs of a few words and a sentence.
     warnings
-        Sentences.
+        Sentences on what the data does not carry.
+    notes
+        Sentences on what was seen and taken care of.
     numbers
         By name.
     """
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     numbers: dict[str, float | str] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
@@ -65,7 +68,8 @@ def summary(
     AnalysisError
         If the run of the store is not finished.
     """
-    told = Summary(warnings=findings.sentences(findings.of_store(store.attrs)))
+    warnings, notes = map(findings.sentences, findings.parted(findings.of_store(store.attrs)))
+    told = Summary(warnings=warnings, notes=notes)
     table = table_of(store, "particles")
     _found(told, table)
     _registered(told, store)

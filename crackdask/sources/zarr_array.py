@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 
 from crackdask.grid import Box
+from crackdask.sources.axes import refuse_other_axes
 from crackdask.sources.base import InnerSource, SourceError, checked, chosen
 from crackdask.sources.completeness import Missing, accepted, zarr_chunk_gone, zarr_gaps
 from crackdask.storage.locations import Place, Prefix, place, zarr_at
@@ -80,7 +81,7 @@ def open_zarr(path: Place, inner: str, missing: Missing) -> ZarrSource:
         node = zarr_node(path, inner)
     where = f"{path}::{inner}" if inner else str(path)
     shape, dtype = checked(where, node.shape, node.dtype)
-    _refuse_other_axes(where, _axes(path, inner, node))
+    refuse_other_axes(where, _axes(path, inner, node))
     thick = (node.shards or node.chunks)[0]
     within = inner.strip("/")
     unwritten = accepted(where, zarr_gaps(node, path / within if within else path), missing)
@@ -101,19 +102,10 @@ def _axes(path: Place, inner: str, node: Any) -> list[str]:
     """Return what an array, or the OME-Zarr image that it is of, says its axes are; nothing where it does not."""
     named = getattr(node.metadata, "dimension_names", None)
     if named and all(named):
-        return [str(name).lower() for name in named]
+        return [str(name) for name in named]
     parent = inner.strip("/").rpartition("/")[0]
     said = dict(getattr(zarr_node(path, parent), "attrs", {})) if inner.strip("/") else {}
     try:
-        return [str(axis["name"]).lower() for axis in said.get("ome", said)["multiscales"][0]["axes"]]
+        return [str(axis["name"]) for axis in said.get("ome", said)["multiscales"][0]["axes"]]
     except (KeyError, TypeError, IndexError):
         return []
-
-
-def _refuse_other_axes(where: str, axes: list[str]) -> None:
-    """Raise where an array says that what would be its slices are channels or times."""
-    if {*axes} & {"c", "channel", "t", "time"}:
-        raise SourceError(
-            f"{where}: found axes {', '.join(axes)}, wanted z, y, x, a stack of slices; write the channel or time that "
-            "is meant to an array of its own, or, if these are slices, correct their name"
-        )

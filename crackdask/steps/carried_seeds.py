@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, writable
 from crackdask.grid import Grid
 from crackdask.kernels import seeds
 from crackdask.kernels import watershed as kernels
@@ -40,17 +40,18 @@ def _start(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
 class ReadSeeds(Protocol):
     """Reads the seeds of a block."""
 
-    def __call__(self, block: Block) -> Array:
-        """Return the label at each voxel of a seed, 0 elsewhere."""
+    def __call__(self, block: Block, depth: Array) -> Array:
+        """Return the label at each voxel of a seed, 0 elsewhere; `depth` is that of the state before."""
 
 
-def read_seeds(block: Block, *, seed_depth: float) -> Array:
-    """Return the seeds of a block: the label at each voxel of a seed, 0 elsewhere.
+def read_seeds(block: Block, depth: Array, *, seed_depth: float) -> Array:
+    """Return the seeds of a block, whose depth in the state before is given: the label at each of their voxels, else 0.
 
     Of labels that the previous state had lost those are the last, where there is no other.
     """
     thresholds = np.floor(block.table("previous_max_depth") * np.float64(seed_depth)).astype(np.uint32)
-    seeded = seeds.deep_parts(block.read("previous_label"), block.read("previous_depth"), thresholds)
+    seeded = writable(block.read("previous_label"))
+    seeds.keep_deep_parts(seeded, depth, thresholds)
     own = block.grid.box(block.number)
     voxels, labels = block.table("lost_seed_voxel"), block.table("lost_seed_label")
     plane = block.grid.shape[1] * block.grid.shape[2]

@@ -203,7 +203,7 @@ STEP = Step(
     sections=("grey",),
     facts=("fill",),
     opened=("shape",),
-    version=3,  # a drift is told from the same places of both scans
+    version=4,  # what blur and noise spread of cracks is no drift
     needs=(("register", Of.ITSELF), ("read", Of.REFERENCE), ("read", Of.ITSELF)),
     reads=(("raw", Of.REFERENCE), ("raw", Of.ITSELF)),
     writes={"grey": Volume("uint8", 0.85, kept="always")},

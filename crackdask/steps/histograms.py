@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BINS = 65536
+#: Values at an end of a histogram that are looked at, the last one included, and how many times as common as any of
+#: the others it must be for a pile.
+_BESIDE, _PILED = 6, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +137,23 @@ class Histogram:
             return np.arange(self.low, self.high + 1)
         width = (self.high - self.low) / self.counts.size
         return np.asarray(self.low + (np.arange(self.counts.size) + 0.5) * width)
+
+    @property
+    def piled(self) -> tuple[float, float]:
+        """Shares of the voxels that have the least and the largest value, each 0 unless far more than values beside it.
+
+        So it is where what lies beyond was cut off; noise leaves few voxels at the ends.
+
+        >>> Histogram(0.0, 5.0, True, np.array([900, 10, 20, 40, 29, 1])).piled
+        (0.9, 0.0)
+        """
+        there = self.counts[self.counts > 0]
+        ends = (there[:_BESIDE], there[: -_BESIDE - 1 : -1])
+        low, high = (
+            float(end[0] / self.voxels) if end.size == _BESIDE and end[0] > _PILED * end[1:].max() else 0.0
+            for end in ends
+        )
+        return low, high
 
     def percentile(self, q: float) -> float:
         """Return the value that q per cent of the voxels do not exceed.

@@ -19,11 +19,12 @@ from math import ceil
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, inner, padded, window
+from crackdask.blocks.passes import Ahead, Array, Block, Pass, Result, Tables, Tally, inner, padded, share
 from crackdask.grid import Box, Edges, Grid
 from crackdask.kernels.depth import squared_depth
 from crackdask.kernels.distance import square_weights
 from crackdask.kernels.gaussian import gaussian, radius
+from crackdask.kernels.level_counts import near_level
 from crackdask.kernels.tally import tally
 from crackdask.schema import OUTSIDE, SHELLS
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
@@ -79,9 +80,9 @@ def passes(params: MeasureParams, voxel_um: Edges, deepest: int, blur: float = 0
         raise ValueError(f"deepest is {deepest} voxels, but a particle is at least 1 deep")
     return (
         Pass(
-            name="measure",
+            name="particles",
             kernel=partial(_measure, voxel_um, deepest, blur),
-            reads={"grey": radius(blur) if blur else 1, "label": deepest + 1},
+            reads={"grey": Ahead(deepest + 1, _around(blur)), "label": Ahead(deepest + 1, deepest + 1)},
             scratch=10,
         ),
     )
@@ -200,46 +201,44 @@ def _to_tables(
     return {f"{group}.{name}": v for group, columns in groups.items() for name, v in columns.items()}
 
 
+def _around(blur: float) -> int:
+    """Return how many voxels around what is counted grey levels are read."""
+    return max(radius(blur), 1) if blur else 1
+
+
 def _measure(voxel_um: Edges, deepest: int, blur: float, block: Block) -> Result:
-    halo = deepest + 1
-    own, outer, shape = block.grid.box(block.number), window(block, halo), block.grid.shape
+    halo, shape = deepest + 1, block.grid.shape
+    own = share(block, halo)
     squared, unit = square_weights(voxel_um)
-    label = np.ascontiguousarray(block.read("label", halo))
-    inside = core(block, halo)
+    if not own.size:
+        return Result(tally=tally(*_nothing(), unit, own.start, shape))
+    outer = own.grow(halo, within=shape)
+    label = np.ascontiguousarray(block.read_box("label", outer))
+    inside = own.within(outer)
     edges = tuple((a == 0, b == n) for a, b, n in zip(outer.start, outer.stop, shape, strict=True))
     depth = squared_depth(label, inside, edges, squared, unit, deepest)
     if int(depth.max(initial=0)) > unit * deepest**2:
         raise TooDeepError(int(label[inside].flat[int(depth.argmax())]), deepest)
-    grey = block.read("grey", 1)
     rim = own.grow(1, within=shape)
     around = np.zeros([n + 2 for n in own.shape], label.dtype)
     place = tuple(slice(a - o + 1, b - o + 1) for a, b, o in zip(rim.start, rim.stop, own.start, strict=True))
     around[place] = label[rim.within(outer)]
-    outside = _near_outside(grey)
-    at = core(block, 1)
-    invalid = None if outside is None else outside[at]
-    counted = _blurred(block, blur) if blur else grey[at]
+    grey = block.read_box("grey", rim)
+    at = own.within(rim)
+    invalid = near_level(grey, at, OUTSIDE)
+    counted = _blurred(block, own, blur) if blur else grey[at]
     return Result(tally=tally(around, counted, invalid, depth, unit, own.start, shape))
 
 
-def _blurred(block: Block, blur: float) -> Array:
-    grey = padded(block, "grey", radius(blur), mode="reflect")
-    own = inner(grey, radius(blur))
-    return gaussian(grey, blur, OUTSIDE) if own.any() else own
+def _nothing() -> tuple[Array, Array, None, Array]:
+    """Return labels, grey levels and depth of no voxel."""
+    return np.zeros((2, 2, 2), np.uint32), np.zeros((0, 0, 0), np.uint8), None, np.zeros((0, 0, 0), np.uint16)
 
 
-def _near_outside(grey: Array) -> Array | None:
-    """Return where a voxel or one of its 26 neighbours is outside the scan; None for nowhere."""
-    near: Array = grey == OUTSIDE
-    if not near.any():
-        return None
-    for axis in range(3):
-        lines = np.moveaxis(near, axis, 0)
-        grown = lines.copy()
-        grown[1:] |= lines[:-1]
-        grown[:-1] |= lines[1:]
-        near = np.moveaxis(grown, 0, axis)
-    return near
+def _blurred(block: Block, own: Box, blur: float) -> Array:
+    grey = padded(block, "grey", radius(blur), mode="reflect", own=own)
+    counted = inner(grey, radius(blur))
+    return gaussian(grey, blur, OUTSIDE) if counted.any() else counted
 
 
 def _planned(setting: Setting) -> tuple[Pass, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crackdask.blocks.passes import Block, Pass, Result, Tables, Tally, total
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, total
 from crackdask.grid import Grid
 from crackdask.kernels.level_counts import bend_counts
 from crackdask.schema import OUTSIDE
@@ -31,17 +31,23 @@ def noise_passes() -> tuple[Pass, ...]:
             kernel=_differences,
             reads={"grey": 1},
             makes=("noise",),
-            reduce=_noise,
+            reduce=noise_of,
             scratch=1,
         ),
     )
 
 
+def differences(grey: Array) -> Tally:
+    """Return what a block tells of the noise, from its grey levels and one voxel more to both sides along x."""
+    return {"counts": bend_counts(grey, OUTSIDE)}
+
+
 def _differences(block: Block) -> Result:
-    return Result(tally={"counts": bend_counts(block.read("grey", (0, 0, 1)), OUTSIDE)})
+    return Result(tally=differences(block.read("grey", (0, 0, 1))))
 
 
-def _noise(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+def noise_of(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+    """Return the noise from what all blocks tell."""
     counts = total(tallies, "counts")
     below = np.cumsum(counts)
     half = below[-1] / 2

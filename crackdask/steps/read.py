@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from math import lcm
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 
@@ -126,9 +127,58 @@ def refuse_constant(counted: Extremes | Histogram, scan: str) -> None:
     else:
         low, high = counted.centres[np.flatnonzero(counted.counts)[[0, -1]]]
     if low > high:
-        raise SourceError(f"{scan}: every voxel is the fill value; was the scan recorded?")
+        raise SourceError(f"{scan}: every voxel is the fill value; was the scan recorded? If not, leave the state out")
     if low == high:
-        raise SourceError(f"{scan}: every voxel is {low:g}, wanted an image; was the scan recorded?")
+        raise SourceError(
+            f"{scan}: every voxel is {low:g}, wanted an image; was the scan recorded? If not, leave the state out"
+        )
+
+
+# ---------------------------------------------------------------- slices that were not scanned
+
+#: Of every how many rows of a slice one is looked at: noise makes any two slices differ in each.
+_ROWS = 16
+
+
+def slice_marks(slab: NDArray[Any], first_row: int) -> NDArray[np.int64]:
+    """Return a checksum for each slice of a slab, (slice,), below 0 where it is all one value; (0,) without rows.
+
+    `first_row` is where the slab begins in its slices, for the rows that are looked at are the same however it is cut.
+
+    >>> slice_marks(np.array([[[1, 2]], [[1, 2]], [[2, 2]]], np.uint8), 0).tolist()
+    [3066839698, 3066839698, -335453946]
+    """
+    rows = np.ascontiguousarray(slab[:, -first_row % _ROWS :: _ROWS])
+    if not rows.size:
+        return np.empty(0, np.int64)
+    marks = [crc32(image.data) for image in rows]
+    firsts = rows[:, :1, :1]
+    alike = ((rows == firsts) | (rows != rows) & (firsts != firsts)).all(axis=(1, 2))  # NaN is like NaN
+    return np.array(
+        [_mark_of(float(image.flat[0])) if same else mark for mark, image, same in zip(marks, rows, alike, strict=True)]
+    )
+
+
+def _mark_of(value: float) -> int:
+    """Return the mark of a slice that is all this value."""
+    return -1 - crc32(np.float64(value if value == value else np.nan).tobytes())
+
+
+def odd_slices(marks: Sequence[tuple[int, ...]], fill: float | None) -> list[int]:
+    """Return which slices are blank or the same as the one before; each has the marks of its parts.
+
+    >>> zero, one = (_mark_of(value) for value in (0.0, 1.0))
+    >>> odd_slices([(one, one), (zero, zero), (zero, zero), (7, 8), (7, 8), (7, 9), (zero, one)], 0)
+    [0, 4]
+    """
+    outside = None if fill is None else _mark_of(fill)
+    found = []
+    for z, own in enumerate(marks):
+        if not own or set(own) == {outside}:
+            continue
+        if (len(set(own)) == 1 and own[0] < 0) or (z and own == marks[z - 1]):
+            found.append(z)
+    return found
 
 
 # ---------------------------------------------------------------- the step
@@ -162,7 +212,7 @@ def passes(scan: str, dtype: np.dtype[Any], shape: Triple, fill: float | None, c
     crop
         The part of the scan whose voxels are counted.
     """
-    factors = levels(shape)
+    factors, (value, has_fill) = levels(shape), as_voxel(fill, dtype)
     pyramid = tuple(f"level_{factor}" for factor in factors)
     native = dtype.newbyteorder("=").str
     exact = not two_passes(dtype)
@@ -171,8 +221,8 @@ def passes(scan: str, dtype: np.dtype[Any], shape: Triple, fill: float | None, c
         kernel=partial(_ingest, scan, factors, fill, crop, exact),
         reads={"source": 0},
         writes={"raw": native},
-        makes=(*pyramid, *(_HISTOGRAM if exact else _EXTREMES)),
-        reduce=partial(_gather, scan, factors, exact),
+        makes=(*pyramid, *(_HISTOGRAM if exact else _EXTREMES), ODD_SLICES),
+        reduce=partial(_gather, scan, factors, exact, crop, value if has_fill else None),
         scratch=6 * dtype.itemsize,
     )
     if exact:
@@ -188,6 +238,8 @@ def passes(scan: str, dtype: np.dtype[Any], shape: Triple, fill: float | None, c
     return (first, second)
 
 
+#: The table of slices that are blank or the same as the one before.
+ODD_SLICES = "odd_slices"
 _HISTOGRAM = ("histogram_range", "histogram_voxels", "histogram_counts")
 _EXTREMES = ("extremes_range", "extremes_voxels", "extremes_keys")
 
@@ -207,6 +259,7 @@ def _ingest(scan: str, factors: tuple[int, ...], fill: float | None, crop: Box, 
     refuse_nonfinite(slab, box.start[0], scan, fill)
     refuse_immeasurable(slab, scan, fill)
     tally = {f"level_{factor}": reduce_mean(slab, factor, fill) for factor in factors}
+    tally["slices"] = slice_marks(slab, box.start[1])
     counted = _cropped(slab, box, crop)
     if exact:
         counts: Histogram | Extremes = histogram(counted, fill=fill)
@@ -229,14 +282,24 @@ def _cropped(slab: NDArray[Any], box: Box, crop: Box) -> NDArray[Any]:
 
 
 def _gather(
-    scan: str, factors: tuple[int, ...], exact: bool, grid: Grid, tallies: Sequence[Tally], tables: Tables
+    scan: str,
+    factors: tuple[int, ...],
+    exact: bool,
+    crop: Box,
+    fill: float | None,
+    grid: Grid,
+    tallies: Sequence[Tally],
+    tables: Tables,
 ) -> Tables:
     """Put the pyramid together and add up the counts."""
     first = tallies[0]
     pyramid = {f"level_{f}": np.zeros([-(-n // f) for n in grid.shape], first[f"level_{f}"].dtype) for f in factors}
     counts: Histogram | Extremes | None = None
+    marks: list[tuple[int, ...]] = [()] * grid.shape[0]
     for number, tally in enumerate(tallies):
         start = grid.box(number).start
+        for z, mark in enumerate(np.asarray(tally.get("slices", ())).tolist(), start[0]):  # none of versions before
+            marks[z] = (*marks[z], mark)
         for f in factors:
             part = tally[f"level_{f}"]
             at = tuple(slice(a // f, a // f + n) for a, n in zip(start, part.shape, strict=True))
@@ -247,7 +310,9 @@ def _gather(
         raise ValueError(f"{scan}: no slab was counted")
     refuse_constant(counts, scan)
     prefix = "histogram_" if exact else "extremes_"
-    return pyramid | {prefix + name: values for name, values in counts.arrays().items()}
+    first_z, end_z = crop.start[0], min(crop.stop[0], grid.shape[0])
+    odd = np.array(odd_slices(marks[first_z:end_z], fill), np.int64) + first_z
+    return pyramid | {prefix + name: values for name, values in counts.arrays().items()} | {ODD_SLICES: odd}
 
 
 def _merged_histogram(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:

@@ -17,12 +17,12 @@ from typing import Literal
 
 import numpy as np
 
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, total, window
+from crackdask.blocks.passes import Ahead, Array, Block, Pass, Result, Tables, Tally, share, total
 from crackdask.grid import Grid
 from crackdask.kernels.edge_profile import REACH, edge_profile
 from crackdask.schema import OUTSIDE
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step
-from crackdask.steps.noise import noise_passes
+from crackdask.steps.noise import differences, noise_of
 
 #: Blur, in voxels, from which states count as different. The reference is not resampled, and cubic resampling widens
 #: the edges of the others as a blur of up to 0.3 does, though it moves no grey further.
@@ -57,28 +57,29 @@ class Edge:
 
 
 def passes() -> tuple[Pass, ...]:
-    """Return the passes over `grey` and `label` to the tables `edge` (width, its error) and `noise` (grey levels)."""
+    """Return the pass over `grey` and `label` to the tables `edge` (width, its error) and `noise` (grey levels)."""
     return (
         Pass(
-            name="edges",
-            kernel=_edges,
-            reads={"grey": REACH, "label": REACH},
-            makes=("edge",),
+            name="sharpness",
+            kernel=_edges_and_noise,
+            reads={"grey": Ahead(REACH, REACH), "label": Ahead(REACH, REACH)},
+            makes=("edge", "noise"),
             reduce=_reduced,
         ),
-        *noise_passes(),
     )
 
 
-def _edges(block: Block) -> Result:
-    label, grey = (block.read(name, REACH) for name in ("label", "grey"))
-    start = window(block, REACH).start
-    return Result(tally={"lines": edge_profile(label, grey, core(block, REACH), start, OUTSIDE)})
+def _edges_and_noise(block: Block) -> Result:
+    own, shape = share(block, REACH), block.grid.shape
+    outer = own.grow(REACH, within=shape)
+    label, grey = (block.read_box(name, outer) for name in ("label", "grey"))
+    lines = edge_profile(label, grey, own.within(outer), outer.start, OUTSIDE)
+    return Result(tally={"lines": lines, **differences(grey[own.grow((0, 0, 1), within=shape).within(outer)])})
 
 
 def _reduced(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     edge = edge_of(total(tallies, "lines"))
-    return {"edge": np.array([edge.width, edge.error])}
+    return {"edge": np.array([edge.width, edge.error]), **noise_of(grid, tallies, tables)}
 
 
 def edge_of(lines: Array) -> Edge:

@@ -12,9 +12,11 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
+from uuid import uuid4
 
 import numpy as np
 
@@ -126,6 +128,34 @@ def write_whole(path: Place, data: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     flush(path.parent)
+
+
+def put(path: str, data: bytes) -> os.stat_result:
+    """Write a file so that it is there whole or not at all, and flush it; its folder is left to the caller.
+
+    What a writer that is killed leaves is named as zarr names such files.
+    """
+    partial = Path(f"{path}.{uuid4().hex}.partial")
+    try:
+        try:
+            return _placed(partial, path, data)
+        except (FileNotFoundError, NotADirectoryError):
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            return _placed(partial, path, data)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def _placed(partial: Path, path: str, data: bytes) -> os.stat_result:
+    with partial.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        seen = os.fstat(file.fileno())
+    partial.replace(path)
+    return seen
 
 
 def names(folder: Place) -> list[str]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -24,6 +26,8 @@ from zarr.storage import LocalStore
 
 from crackdask.arrays import Array
 from crackdask.grid import Box, Triple
+from crackdask.storage.locations import put
+from crackdask.store import seals
 from crackdask.store.blosc_blocks import excerpt
 
 _ABSENT = 2**64 - 1  # where a chunk lies in a shard that does not hold it
@@ -78,12 +82,15 @@ class Direct:
                 voxels[part.within(box)] = chunk[inner]
         return voxels
 
-    def write(self, box: Box, state: int | None, voxels: Array) -> None:
-        """Write a box that covers whole chunks, as zarr does: beyond the image a chunk holds what fills the array."""
+    def write(self, box: Box, state: int | None, voxels: Array) -> list[tuple[str, seals.Seal]]:
+        """Write a box that covers whole chunks, as zarr does: beyond the image a chunk holds what fills the array.
+
+        Chunks are flushed, their folders are not. Returns the name of each, as seen from the array, and its seal.
+        """
         shape = self.array.shape[-3:]
         if any(a % c or (b % c and b != n) for a, b, c, n in zip(box.start, box.stop, self.chunk, shape, strict=True)):
             raise AssertionError(f"{box} cuts through chunks of {self.chunk}")
-        buffer = default_buffer_prototype().buffer
+        written = []
         for place in _places(box, self.chunk):
             part = Box(place, _sum(place, self.chunk)).intersect(box)
             if part is None:
@@ -95,14 +102,21 @@ class Direct:
                 chunk = full
             plain = chunk.reshape(-1).view(np.uint8)
             data = self.compressor.encode(plain) if self.compressor else plain.tobytes()
-            mark = google_crc32c.value(data).to_bytes(4, "little")
-            self.store.set_sync(self._key(place, self.chunk, state), buffer.from_bytes(data + mark))
+            mark = google_crc32c.value(data)
+            key = self._key(place, self.chunk, state)
+            seen = put(f"{self.store.root}/{key}", data + mark.to_bytes(4, "little"))
+            written.append((self._within(key), (seen.st_size, seen.st_mtime_ns, 1, mark)))
+        return written
 
     def _key(self, place: Triple, unit: Triple, state: int | None) -> str:
         """Return under which key of the store the chunk or shard lies that begins at a voxel."""
         at = tuple(p // u for p, u in zip(place, unit, strict=True))
         name = self.array.metadata.encode_chunk_key(at if state is None else (state, *at))
         return f"{self.array.path}/{name}" if self.array.path else name
+
+    def _within(self, key: str) -> str:
+        """Return a key of the store as seen from the array."""
+        return key.removeprefix(f"{self.array.path}/")
 
     def _files(self, box: Box, state: int | None, whole: bool) -> Iterator[tuple[Triple, Any]]:
         """Yield where each chunk that a box touches begins, and its bytes; None where it holds what fills the array."""
@@ -111,7 +125,7 @@ class Direct:
             if self.shard is None:
                 found = self._get(key)
                 if found is None and whole:
-                    raise ValueError(f"{key.removeprefix(f'{self.array.path}/')} is not there")
+                    raise ValueError(f"{self._within(key)} is not there")
                 yield place, found
                 continue
             inner = Box(place, _sum(place, self.shard)).intersect(box)
@@ -126,7 +140,7 @@ class Direct:
         length = 16 * prod(counts) + 4
         index = self._get(key, SuffixByteRequest(length))
         if index is None and whole:
-            raise ValueError(f"{key.removeprefix(f'{self.array.path}/')} is not there")
+            raise ValueError(f"{self._within(key)} is not there")
         spans = None if index is None else _checked(index).view("<u8").reshape(*counts, 2)
         for place in _places(inner, self.chunk):
             at = tuple((p - f) // c for p, f, c in zip(place, first, self.chunk, strict=True))
@@ -135,6 +149,10 @@ class Direct:
             yield place, data
 
     def _get(self, key: str, part: RangeByteRequest | SuffixByteRequest | None = None) -> Array | None:
+        if part is None and type(self.store) is LocalStore:  # where nothing is looked at
+            with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                return np.frombuffer(Path(f"{self.store.root}/{key}").read_bytes(), np.uint8)
+            return None
         found = self.store.get_sync(key, prototype=default_buffer_prototype(), byte_range=part)
         return None if found is None else found.as_numpy_array()
 

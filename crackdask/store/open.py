@@ -10,7 +10,7 @@ from crackdask.kernels.distance import square_weights
 from crackdask.storage.locations import Place, place
 from crackdask.store.checked import checked
 from crackdask.store.metadata import check_metadata
-from crackdask.store.root import attributes
+from crackdask.store.root import StoreError, attributes, edited
 
 
 def open_store(path: str | Place) -> xr.DataTree:
@@ -30,12 +30,15 @@ def open_store(path: str | Place) -> xr.DataTree:
     Raises
     ------
     StoreError
-        If there is no store, one of a newer format, or one whose metadata was damaged. What is read later raises
-        `DamagedError`, which is one too, where a chunk is not what was written: it is lost, its checksum does not fit,
-        or, as far as the work folder beside the store tells, it belongs elsewhere.
+        If there is no store, one of a newer format, or one whose metadata was damaged or edited. What is read later
+        raises `DamagedError`, which is one too, where a chunk is not what was written: it is lost, its checksum does
+        not fit, or, as far as the work folder beside the store tells, it belongs elsewhere.
     """
     where = place(path)
-    check_metadata(where, complete=bool(attributes(where).get("complete")))
+    facts = attributes(where)
+    check_metadata(where, complete=bool(facts.get("complete")))
+    if reason := edited(where, facts):
+        raise StoreError(f"{where}/zarr.json {reason}; `crackdask run RECIPE --store {where}` restores it")
     # Attributes may be added by anybody, and none of them may change a number: not `scale_factor`, nor `_FillValue`.
     tree = xr.open_datatree(
         checked(where),  # type: ignore[arg-type]

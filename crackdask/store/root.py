@@ -151,6 +151,27 @@ def kept_root(path: Place) -> dict[str, Any] | None:
     return kept if whole else None
 
 
+def edited(path: Place, facts: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with numbers that a finished run left in the root attributes, or None.
+
+    As far as the copy in its work folder tells, and but for findings about the cell's record. Damage is worked out
+    from these numbers, and what is not told of is not known.
+    """
+    kept = kept_root(path) if facts.get("complete") else None
+    if kept is None or not kept.get("complete"):
+        return None
+    for name in ("found", "findings"):
+        if _told(facts.get(name)) != _told(kept.get(name)):
+            return f"tells another {name} than the run wrote"
+    return None
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, list):
+        value = [v for v in value if not isinstance(v, dict) or v.get("code") not in schema.RECORD_FINDINGS]
+    return json.dumps(value, sort_keys=True)
+
+
 def restore(path: Place, kept: Mapping[str, Any]) -> None:
     """Make the root of a store anew from what was kept of it."""
     remove(path / "zarr.json")

@@ -37,6 +37,8 @@ _ABSENT = 2**64 - 1
 
 Read = Callable[[int, int], Any]
 Seals = np.ndarray[Any, np.dtype[Any]]
+#: One row of them, as `_FIELDS`.
+Seal = tuple[int, int, int, int]
 
 
 def mark(read: Read, size: int, inner: int) -> int:
@@ -82,13 +84,13 @@ def _fits(data: memoryview) -> bool:
     return len(data) >= 4 and google_crc32c.value(bytes(data[:-4])) == int.from_bytes(data[-4:], "little")
 
 
-def seal_of(data: Any, inner: int) -> tuple[int, int, int, int]:
+def seal_of(data: Any, inner: int) -> Seal:
     """Return the seal of a chunk from its bytes."""
     data = memoryview(data)
     return len(data), 0, inner, mark(lambda start, count: data[start : start + count], len(data), inner)
 
 
-def seal_of_file(path: Path, inner: int) -> tuple[int, int, int, int]:
+def seal_of_file(path: Path, inner: int) -> Seal:
     """Return the seal of a chunk from its file."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -118,7 +120,7 @@ def table_folders(store: Place) -> list[str]:
     return [f"{group}/{name}/c" for group in TABLE_GROUPS for name in sorted(names(store / group)) if "." not in name]
 
 
-def as_seals(rows: Iterable[tuple[str, tuple[int, int, int, int]]]) -> Seals:
+def as_seals(rows: Iterable[tuple[str, Seal]]) -> Seals:
     """Return a table of seals from names of chunks (as seen from the store) and what they are."""
     listed = [(key.encode(), *seal) for key, seal in rows]
     width = max((len(row[0]) for row in listed), default=1)
@@ -158,7 +160,7 @@ def load(store: Place, what: str) -> Seals | None:
     return table if table.dtype.names == ("key", *(name for name, _ in _FIELDS)) else None
 
 
-def seal_at(store: Place, key: str) -> tuple[int, int, int, int] | None:
+def seal_at(store: Place, key: str) -> Seal | None:
     """Return the seal of a place, or None where there is none."""
     what = what_of(key)
     table = load(store, what) if what else None

@@ -6,7 +6,7 @@ read any window and write whole chunks that they alone own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -20,7 +20,17 @@ import zarr
 from crackdask import schema
 from crackdask.arrays import Array
 from crackdask.grid import Box, Triple
-from crackdask.storage.locations import Place, Prefix, flush, forget, place, remove, zarr_at
+from crackdask.storage.locations import (
+    Place,
+    PlaceError,
+    Prefix,
+    UnreachableError,
+    flush,
+    forget,
+    place,
+    remove,
+    zarr_at,
+)
 from crackdask.storage.zarr_bucket import Chunks
 from crackdask.store import seals
 from crackdask.store.arrays import Compression
@@ -142,8 +152,7 @@ class Volume:
         if voxels.dtype != array.dtype:
             raise TypeError(f"{self.path} holds {array.dtype}, got {voxels.dtype}")
         if direct and not array.shards:
-            direct.write(box, self.state, voxels)
-            return self._flush(array, box)
+            return self._written(direct.write(box, self.state, voxels))
         index: tuple[Any, ...] = box.slices if self.state is None else (self.state, *box.slices)
         if array.shards:  # which zarr reads before it writes them, and what is damaged cannot be read
             for key in self._chunks(array, box):
@@ -154,19 +163,21 @@ class Volume:
             return Written(store.written, seals.as_seals(store.sealed.items()))
         if isinstance(store, Chunks):
             return Written(store.written, None)
-        return self._flush(array, box)
+        root, inner = Path(self.path), self._inner()
+        return self._written((key, _flushed(root / key, inner)) for key in self._chunks(array, box))
 
-    def _flush(self, array: zarr.Array[Any], box: Box) -> Written:
+    def _written(self, files: Iterable[tuple[str, seals.Seal]]) -> Written:
+        """Flush the folders of files that were written and flushed, and remove what killed writers left of them."""
         written = 0
         folders: dict[Path, set[str]] = {}
         sealed = []
         root, inner = Path(self.path), self._inner()
-        for key in self._chunks(array, box):
+        for key, seal in files:
             file = root / key
-            written += flush(file)
+            written += seal[0]
             folders.setdefault(file.parent, set()).add(file.name)
             if inner:
-                sealed.append((f"{self.array}/{key}", seals.seal_of_file(file, inner)))
+                sealed.append((f"{self.array}/{key}", seal))
         for folder, own in folders.items():
             if self.state is not None:
                 _sweep(folder, own)
@@ -192,6 +203,12 @@ class Volume:
     def _inner(self) -> int:
         """Return how many chunks are in a file of a store's volume; 0 for others."""
         return 0 if self.array is None else layout(_store_of(place(self.path), self.array), self.array)[0]
+
+
+def _flushed(file: Path, inner: int) -> seals.Seal:
+    """Flush a file and return its seal; no more of that than its size where nothing is sealed."""
+    size = flush(file)
+    return seals.seal_of_file(file, inner) if inner else (size, 0, 0, 0)
 
 
 def _store_of(path: Place, array: str) -> Place:
@@ -236,10 +253,8 @@ def make_volume(
 ) -> Volume:
     """Make an empty work volume, or return the one that is there and alike, be it in other files."""
     chunks = tuple(min(c, n) for c, n in zip(chunk, shape, strict=True))
-    if (path / "zarr.json").is_file():
-        there = zarr.open_array(zarr_at(path), mode="r", zarr_format=3)
-        if (there.shape, there.dtype, there.chunks) == (shape, np.dtype(dtype), chunks):
-            return Volume(str(path))
+    if (there := _work_volume(path)) and (there.shape, there.dtype, there.chunks) == (shape, np.dtype(dtype), chunks):
+        return Volume(str(path))
     remove(path)
     zarr.create_array(
         zarr_at(path),
@@ -256,6 +271,18 @@ def make_volume(
     )
     flush(path / "zarr.json")
     return Volume(str(path))
+
+
+def _work_volume(path: Place) -> zarr.Array[Any] | None:
+    """Return the work volume that lies at a place; None where there is none, or one whose metadata was damaged."""
+    if not (path / "zarr.json").is_file():
+        return None
+    try:
+        return zarr.open_array(zarr_at(path), mode="r", zarr_format=3)
+    except (PlaceError, UnreachableError, PermissionError):
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def volume(path: Place, name: str, state: int) -> Volume:

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from scipy import ndimage
 
-from crackdask.analysis.blur_loss import _blur, _gained
+from crackdask.analysis.blur_loss import _blur, _gained, found_share
 from crackdask.kernels.layer_means import layer_means
 
 BLUR = 0.7
@@ -34,6 +34,18 @@ def test_most_of_what_blur_took_comes_back(radius: float) -> None:
     gain, error = _gained(voxels, sums, np.array(BLUR))
     assert -gain == pytest.approx(taken, rel=0.3)  # 0.61 to 0.68 of it to the first order
     assert 0 < error < 0.1
+
+
+@pytest.mark.parametrize("blur", [0.7, 1.0])
+@pytest.mark.parametrize("radius", [6.5, 8.0, 12.0])
+def test_what_is_found_of_a_change_is_told_about_right(radius: float, blur: float) -> None:
+    _, _, before = ball(radius, 0.0)
+    voxels, sums, after = ball(radius, blur)
+    gain, _ = _gained(voxels, sums, np.array(blur))
+    lost, kept = ((150.0 - level) / (150.0 - before) for level in (after, after + gain))
+    assert found_share(blur, radius, regained=False) == pytest.approx(float(lost[0]), abs=0.07)
+    assert found_share(blur, radius, regained=True) == pytest.approx(float(kept[0]), abs=0.04)
+    assert lost < kept < 1.03
 
 
 def test_grey_that_is_the_same_throughout_gains_nothing() -> None:

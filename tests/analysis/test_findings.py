@@ -12,7 +12,6 @@ from crackdask.analysis.findings import (
     Finding,
     as_attribute,
     of_registration,
-    of_sharpness,
     of_store,
     of_window,
     packed,
@@ -20,6 +19,7 @@ from crackdask.analysis.findings import (
     unpacked,
 )
 from crackdask.analysis.reconstruction_findings import of_agreement, of_center, of_levels, of_notes, of_pixels
+from crackdask.analysis.sharpness_findings import of_sharpness
 from crackdask.report.page import report
 from tests.support.tiny import Tiny
 
@@ -65,12 +65,22 @@ def test_residuals_tell_the_states_that_lie_badly() -> None:
 
 def test_edges_tell_the_states_that_are_blurrier() -> None:
     names, widths = ["a", "b", "c"], [0.7, 0.99, float("nan")]
-    assert of_sharpness(names, widths, [0.0, 0.0, 0.0], 0.4, [False] * 3) == []
-    for done, code in ((True, "sharpness-matched"), (False, "sharpness")):
-        (found,) = of_sharpness(names, widths, [0.0, 0.7, 0.0], 0.4, [False, done, False])
+    assert of_sharpness(names, widths, [0.0, 0.0, 0.0], 0.4, [False] * 3, [5.0, 8.0]) == []
+    seen = "edges 0.99 voxels wide instead of 0.70, as after a blur of 0.70, limit 0.4"
+    for done, code, shares in ((True, "sharpness-matched", (97, 99)), (False, "sharpness", (81, 92))):
+        (found,) = of_sharpness(names, widths, [0.0, 0.7, 0.0], 0.4, [False, done, False], [5.0, 8.0])
         assert (found.code, found.state, found.figure, found.limit) == (code, "b", 0.7, 0.4)
-        assert found.text == "edges 0.99 voxels wide instead of 0.70, as after a blur of 0.70, limit 0.4"
+        told = f"about {shares[0]}% at a radius of 5.0 voxels, {shares[1]}% at a radius of 8.0 voxels is found"
+        assert found.text == f"{seen}; of a change of damage {told}"
         assert found.kind.note == done
+        (bare,) = of_sharpness(names, widths, [0.0, 0.7, 0.0], 0.4, [False, done, False], [])
+        assert bare.text == seen
+
+
+def test_states_that_were_matched_are_all_as_blurry_as_the_blurriest() -> None:
+    told = of_sharpness(["a", "b", "c"], [0.7, 0.9, 1.2], [0.0, 0.57, 0.97], 0.4, [False, True, True], [5.0])
+    first, second = (each.text.split("; ")[1] for each in told)
+    assert first == second
 
 
 def test_flawed_pixels_tell_where_they_matter() -> None:

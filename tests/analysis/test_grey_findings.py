@@ -73,6 +73,51 @@ def test_particles_that_darken_alike_are_told_of(tiny: Tiny) -> None:
     assert found[0].figure == pytest.approx(0.1, abs=0.02)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.005])
+def test_a_scan_whose_numbers_end_too_early_is_told_of(tiny: Tiny, share: float) -> None:
+    voxels = tiny.scan(1)
+    largest = np.quantile(voxels, 1 - share).astype(np.uint16)
+    tiny.write_slices(tiny.folder / "scans" / "b", np.minimum(voxels, largest))
+    found = [each for each in told(tiny) if each.code == "cut-off"]
+    assert [each.state for each in found] == ["4.2 V"] * (share > 0.01)
+    for each in found:
+        assert each.figure == pytest.approx(share, rel=0.1)
+        assert each.text == f"{each.figure:.1%} of the voxels are {largest}, the largest, limit 1.0%"
+
+
+def test_zeros_around_a_scan_are_told_of_unless_they_are_fill(tiny: Tiny) -> None:
+    for number, name in enumerate("ab"):
+        voxels = tiny.scan(number)
+        voxels[:, :, :3] = 0
+        tiny.write_slices(tiny.folder / "scans" / name, voxels)
+    said = [each for each in told(tiny) if each.code == "cut-off"]
+    assert [(each.state, each.text[:36]) for each in said] == [
+        ("pristine", "9.4% of the voxels are 0, the least,"), ("4.2 V", "9.4% of the voxels are 0, the least,")
+    ]  # fmt: skip
+    tiny.change("experiment", fill=0)
+    assert not [each for each in told(tiny) if each.code == "cut-off"]
+
+
+def test_slices_that_were_not_scanned_are_told_of(tiny: Tiny) -> None:
+    frozen, voxels = tiny.scan(1), tiny.scan(0)
+    frozen[9:11] = frozen[8]
+    frozen[3] = 1000
+    tiny.write_slices(tiny.folder / "scans" / "b", frozen)
+    voxels[17:] = 0
+    tiny.write_slices(tiny.folder / "scans" / "a", voxels)
+    tiny.change("experiment", fill=0)
+    tiny.change("compute", chunk=[4, 16, 16], memory="1.1 GiB")
+    said = [each for each in told(tiny) if each.code == "odd-slices"]
+    assert [(each.state, each.text) for each in said] == [("4.2 V", "3 of them, numbers 3, 9, 10")]
+
+
+def test_that_no_particle_can_be_followed_is_told(tiny: Tiny) -> None:
+    voxels = np.maximum(tiny.scan(1), 1000)
+    tiny.write_slices(tiny.folder / "scans" / "b", voxels)
+    tiny.change("experiment", fill=1000)  # so half of the ground lies outside, wherever it is
+    assert "none-tracked" in {each.code for each in told(tiny)}
+
+
 def in_a_binder(tiny: Tiny, levels: tuple[float, float, float], shell: float) -> None:
     """Put a shell of another phase round each ball of both scans."""
     grid = np.ogrid[tuple(slice(n) for n in SHAPE)]

@@ -206,7 +206,7 @@ _MOVED: dict[str, Callable[[_Place, Any], Tally]] = {
     "cuts": _cuts,
     "saddles": _saddles,
     "relabel": _relabelled,
-    "measure": _measured,
+    "particles": _measured,
     "shifts": _by_particle,
     "shifts_2": _by_particle,
     "shifts_3": _by_particle,

@@ -15,6 +15,7 @@ from skimage.segmentation import watershed
 
 from crackdask.blocks.in_memory import compute
 from crackdask.steps.labels import LabelsParams, passes
+from tests.support.scoring import f1
 
 from .harness import Race, benchmark
 from .machine import Work
@@ -56,15 +57,6 @@ def flood(mask: np.ndarray) -> np.ndarray:
     return watershed(-depth, markers, mask=mask)
 
 
-def f1_score(truth: np.ndarray, labels: np.ndarray) -> float:
-    """Return the F1 of particles matched at an intersection over union above one half."""
-    both = (truth > 0) & (labels > 0)
-    pairs, common = np.unique(np.stack([truth[both], labels[both]]), axis=1, return_counts=True)
-    union = np.bincount(truth.ravel())[pairs[0]] + np.bincount(labels.ravel())[pairs[1]] - common
-    hits = np.count_nonzero(common / union > 0.5)
-    return 2 * hits / (np.unique(truth[truth > 0]).size + np.unique(labels[labels > 0]).size)
-
-
 def race(size: int, block: int | None) -> Race:
     truth = touching_spheres(size)
     mask = truth > 0
@@ -73,7 +65,7 @@ def race(size: int, block: int | None) -> Race:
     return Race(
         ours=lambda: compute(steps, {"mask": mask}, block=blocks)[0]["label"],
         peer=lambda: flood(mask),
-        note=lambda ours, peer: f"F1 {f1_score(truth, ours):.3f}, peer {f1_score(truth, peer):.3f}",
+        note=lambda ours, peer: f"F1 {f1(ours, truth):.3f}, peer {f1(peer, truth):.3f}",
     )
 
 
@@ -96,5 +88,5 @@ def labels_in_blocks_of_128(size: int) -> Race:
 def test_both_find_the_spheres(bench):
     ours, peer, _ = bench.once()
     truth = touching_spheres(bench.small)
-    assert f1_score(truth, ours) > 0.7
-    assert f1_score(truth, peer) > 0.5
+    assert f1(ours, truth) > 0.7
+    assert f1(peer, truth) > 0.5

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import MemoryBlock, compute
-from crackdask.blocks.passes import Pass, Result, core, padded, window, window_ahead
+from crackdask.blocks.passes import Ahead, Pass, Result, core, padded, share, window, window_ahead, writable
 from crackdask.grid import Box, Grid
 
 SHAPE = (11, 12, 13)
@@ -281,3 +281,37 @@ def test_padding_of_a_block_is_that_of_the_whole(data, shape, halo, mode):
         np.testing.assert_array_equal(found, whole[cut])
         assert window(one, halo).shape == at_hand.shape
         np.testing.assert_array_equal(at_hand[core(one, halo)], voxels[own.slices])
+
+
+@settings(deadline=None, max_examples=30)
+@given(shape=st.tuples(*[st.integers(1, 12)] * 3), block=st.tuples(*[st.integers(1, 12)] * 3), by=st.integers(0, 9))
+def test_shares_are_a_partition_and_windows_hold_them(shape, block, by):
+    grid, counted, around = Grid(shape, block), np.zeros(shape, int), by // 2
+
+    def count(each):
+        own = share(each, by)
+        outer = own.grow(around, within=shape)
+        seen = each.read("a")
+        np.testing.assert_array_equal(seen, voxels[outer.slices])
+        np.testing.assert_array_equal(each.read_box("a", own) if own.size else 0, voxels[own.slices] if own.size else 0)
+        counted[own.slices] += 1
+        return Result(tally={"sum": np.array(seen[own.within(outer)].sum())})
+
+    voxels, sums = volume(shape), []
+    passes = [
+        Pass("count", count, {"a": Ahead(by, around)}, reduce=lambda grid, tallies, _: sums.extend(tallies) or {})
+    ]
+    compute(passes, {"a": voxels}, block=block)
+    assert len(sums) == len(grid)
+    assert (counted == 1).all()
+    assert sum(int(each["sum"]) for each in sums) == voxels.sum()
+
+
+def test_what_is_written_over_is_never_an_input():
+    voxels = volume()
+    one = MemoryBlock(Grid(SHAPE, BLOCK), 0, {"a": (0, voxels[:4, :5, :6])}, {})
+    writable(one.read("a"))[:] = 0
+    assert voxels.min() > 0
+    read = np.ascontiguousarray(voxels)
+    assert writable(read) is read
+    assert writable(np.asfortranarray(voxels)).flags.c_contiguous

@@ -61,5 +61,5 @@ def test_changes_of_damage_are_right(store: xr.DataTree) -> None:
     clear = np.abs(true) > 0.015
     assert (np.sign(change) == np.sign(true))[clear].mean() >= 0.98
     assert abs(np.median(change - true)) < 0.004
-    assert (change * true).sum() / (true * true).sum() == pytest.approx(1, abs=0.1)
-    assert (np.abs(change - true) <= 1.96 * error).mean() >= 0.85
+    assert 0.95 <= (change * true).sum() / (true * true).sum() <= 1.08
+    assert (np.abs(change - true) <= 1.96 * error).mean() >= 0.9

@@ -13,7 +13,8 @@ import pytest
 import zarr
 
 import crackdask
-from crackdask.store.root import consolidate
+from crackdask.store.root import StoreError, consolidate
+from tests.support.damaged import to_folder
 from tests.support.store_files import unlike, work_folder
 from tests.support.tiny import Said, Tiny, scan
 
@@ -75,12 +76,31 @@ def test_a_recipe_in_the_store_of_another_experiment(
     assert unlike(ran.store, finished.store) == []
 
 
+def brighter_void(facts: dict[str, Any]) -> None:
+    facts["found"]["background"] += 50
+
+
+@pytest.mark.parametrize(
+    ("change", "name"), [(brighter_void, "found"), (lambda facts: facts.update(findings=[]), "findings")]
+)
+def test_what_the_run_found_is_not_to_be_edited(
+    ran: Tiny, finished: Tiny, change: Callable[[dict[str, Any]], None], name: str
+) -> None:
+    edited(ran.store / "zarr.json", lambda root: change(root["attributes"]))
+    words = f"zarr.json tells another {name} than the run wrote"
+    with pytest.raises(StoreError, match=words):
+        crackdask.open(ran.store)
+    assert "not complete" in ran.crackdask("status", ran.store).out
+    said = ran.run()
+    assert said.code == 0, said.err
+    assert words in one_line(said.out + said.err)
+    found, wanted = (crackdask.open(each.store).attrs for each in (ran, finished))
+    assert (found["found"], found["findings"]) == (wanted["found"], wanted["findings"])
+    assert found["findings"]
+    assert "nothing to do" in ran.run().out
+
+
 # ---------------------------------------------------------------- notes and results
-
-
-def to_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
 
 
 def other_json(path: Path) -> None:
@@ -107,6 +127,15 @@ def test_units_in_the_root_that_are_none(ran: Tiny) -> None:
     said = ran.crackdask("status", ran.store)
     assert said.code == 0, said.err
     assert "(tiny): complete" in said.out
+
+
+def test_a_work_volume_that_cannot_be_read(ran: Tiny, finished: Tiny) -> None:
+    for path in work_folder(ran.store).rglob("zarr.json"):
+        path.write_bytes(path.read_bytes()[:100])
+    shutil.rmtree(ran.store / "volumes" / "label" / "c" / "1")
+    said = ran.run()
+    assert said.code == 0, said.err
+    assert unlike(ran.store, finished.store) == []
 
 
 def test_a_folder_for_a_result(ran: Tiny, finished: Tiny) -> None:

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import crackdask
+from crackdask.analysis.findings import of_store
 from crackdask.engine.executors import Serial
 from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
@@ -54,6 +55,14 @@ def test_the_known_motion_is_found(snow: xr.DataTree) -> None:
     known = (corners - centre) @ turn.T + centre + np.array([0.0, 3.0, 2.5])
     apart = corners @ found[:3, :3].T + found[:3, 3] - known
     assert np.sqrt((apart**2).sum(axis=1)).max() < 0.1
+
+
+def test_a_motion_that_is_rigid_needs_no_field_and_nothing_is_told(snow: xr.DataTree) -> None:
+    table = snow["transforms"].to_dataset().load()
+    assert table.transform.values[1] == "rigid"
+    assert not table.bent.values.any()
+    assert not table.displacement.values.any()
+    assert of_store(snow.attrs) == []
 
 
 def test_grains_are_found_and_followed(snow: xr.DataTree) -> None:

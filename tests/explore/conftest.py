@@ -13,13 +13,14 @@ import zarr
 
 import crackdask
 from crackdask import schema
+from crackdask.analysis.findings import Finding, as_attribute
 from crackdask.engine.crack_table import write_cracks
 from crackdask.engine.executors import Serial
 from crackdask.phantom import states
 from crackdask.phantom.cell_record import cell_record
 from crackdask.store import seals
 from crackdask.store.arrays import Axes, write_array, write_state_coordinates
-from crackdask.store.root import attributes, consolidate
+from crackdask.store.root import attributes, consolidate, set_attributes
 from tests.support import browser as browsers
 from tests.support.browser import Open, Pages, Watched
 from tests.support.explored import Asker, served
@@ -44,7 +45,7 @@ def tree(whole_store: Path) -> xr.DataTree:
 
 @pytest.fixture(scope="session")
 def told_store(whole_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the same store with the cracks of its particles in two of three states, and a record of the cell."""
+    """Return the same store with cracks of its particles in two of three states, a record of the cell, and findings."""
 
     def make(folder: Path) -> None:
         store = copied(whole_store, folder / "told.zarr")
@@ -70,6 +71,11 @@ def told_store(whole_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         }  # fmt: skip
         for name, variable in schema.ELECTROCHEMISTRY.items():
             write_array(group, name, values[name], variable.dims, variable.attributes)
+        warning, note = (
+            Finding("rings", names[1], 0.02, 0.01, "2.0%"),
+            Finding("three-phases", None, 3, 2, "<b>three</b>"),
+        )
+        set_attributes(store, {"findings": as_attribute([note, warning])})
         consolidate(store)
         seals.keep(store, seals.TABLES, [seals.seals_of(store, seals.table_folders(store))])
 

@@ -137,9 +137,9 @@ def test_what_the_run_found_is_told_where_its_states_are_chosen(visit: Open, fie
 
     watched = visit("", 1280, 800, field)
     page = watched.page
-    assert page.locator("#warned").is_hidden()
+    assert page.locator("#findings").is_hidden()
     page.route("**/api/layout*", with_warnings)
     page.reload()
     page.get_by_role("button", name="1 warning").click()
-    page.locator("#warnings[open]", has_text="Rings about the axis: 4.3 V").wait_for()
+    page.locator("#told[open]", has_text="Rings about the axis: 4.3 V").wait_for()
     assert page.locator("#states .warned").all_text_contents() == ["4.3 V"]

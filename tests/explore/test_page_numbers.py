@@ -234,10 +234,25 @@ def test_the_cell_stands_beside_its_particles(visit: Open, told: Asker, tmp_path
     assert page.get_by_role("link", name="report").is_hidden()
 
 
+def test_what_the_run_found_is_told(visit: Open, told: Asker) -> None:
+    assert visit().page.locator("#findings").is_hidden()
+    page = visit(to=told).page
+    page.get_by_role("button", name="1 warning, 1 note").click()
+    words = page.locator("#told").inner_text()
+    assert "Rings about the axis of the scan: 4.2 V (2.0%). " in words
+    assert (
+        words.index("Rings")
+        < words.index("Seen, and taken care of")
+        < words.index("More than two phases: <b>three</b>")
+    )
+    page.get_by_role("button", name="close").click()
+    assert page.locator("#told").is_hidden()
+
+
 def test_the_report_leads_to_its_particles(visit: Open, told_store: Path, tmp_path: Path) -> None:
     panel = PANELS[0]
     part = markup.section(panel, b'<svg xmlns="http://www.w3.org/2000/svg"/>', "particle=15&tab=table", "told.zarr")
-    page = markup.page("a report", [], ["a warning"], {panel: part}, {}, "0", "")
+    page = markup.page("a report", [], ["a warning"], ["a note"], {panel: part}, {}, "0", "")
     (tmp_path / "report.html").write_text(page, encoding="utf-8")
     with served(told_store, report=tmp_path) as held:
         watched = visit(to=Asker(held))

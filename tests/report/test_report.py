@@ -18,6 +18,7 @@ from crackdask.analysis import findings
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.cli import demo as cli_demo
 from crackdask.phantom import FIVE_STATES
+from crackdask.report import markup
 from crackdask.report.markup import section
 from crackdask.report.page import Report, report
 from crackdask.report.summary import summary
@@ -185,6 +186,23 @@ def test_findings_of_the_run_stand_before_all_other_warnings(store: xr.DataTree)
     assert first.startswith("Voxels beyond the grey window: 4.2 V (5.0%), 4.4 V (3.0%). ")
 
 
+def test_what_was_taken_care_of_is_no_warning(store: xr.DataTree) -> None:
+    seen = store.copy()
+    seen.attrs["findings"] = findings.as_attribute(
+        [findings.Finding("three-phases", None, 3, 2, "so many"), findings.Finding("clipped", "4.2 V", 1, 0, "all")]
+    )
+    told = summary(seen)
+    (note,) = told.notes
+    assert note.startswith("More than two phases: so many. ")
+    assert note not in told.warnings
+    html = markup.page("a report", [], told.warnings, told.notes, {}, {}, "0", "")
+    assert html.count('<p class="note"') == 1
+    assert html.count('<p class="warning"') == len(told.warnings)
+    assert html.index("id=warnings>Voxels beyond") < html.index("id=notes>More than two phases")
+    assert f"Warnings ({len(told.warnings)})" in html
+    assert "Seen, and taken care of (1)" in html
+
+
 def test_a_single_state_and_a_single_particle_are_summarised() -> None:
     alone = dict(summary(electrode(FIVE_STATES[:1])).facts)
     assert alone["experiment"] == "1 state: pristine"
@@ -268,7 +286,7 @@ def test_the_command(finished: Tiny, tmp_path: Path) -> None:
 
 def test_the_default_folder_lies_beside_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "crackdask.cli.report.write_report", lambda path, folder: Report(folder / path.name, (), {}, ())
+        "crackdask.cli.report.write_report", lambda path, folder: Report(folder / path.name, (), {}, (), ())
     )
     said = crackdask("report", tmp_path / "out.zarr")
     assert said.out.strip() == str(tmp_path / "out-report" / "out.zarr")

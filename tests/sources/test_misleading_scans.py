@@ -204,13 +204,34 @@ def as_image(folder: Path, axes: str) -> Path:
 
 @pytest.mark.parametrize("write", [named, as_image])
 def test_channels_and_times_of_zarr_are_no_slices(write: Callable[[Path, str], Path], tmp_path: Path) -> None:
-    for axes in ("zyx", "tyx", "cyx"):
+    for axes in ("zyx", "tyx", "cyx", "xyz"):
         (tmp_path / axes).mkdir()
         spec = write(tmp_path / axes, axes)
         if axes == "zyx":
             reads(spec, tmp_path)
         else:
             refused(spec, tmp_path, rf"found axes {', '.join(axes)}, wanted z, y, x")
+
+
+def as_labels(data: h5py.Dataset, axes: Sequence[str]) -> None:
+    for dim, name in zip(data.dims, axes, strict=True):
+        dim.label = name
+
+
+def as_nxdata(data: h5py.Dataset, axes: Sequence[str]) -> None:
+    data.parent.attrs.update(NX_class="NXdata", signal="v", axes=list(axes))
+
+
+@pytest.mark.parametrize("say", [as_labels, as_nxdata])
+@pytest.mark.parametrize("axes", [("z", "y", "x"), ("time", "y", "x"), ("energy", "row", "column"), ("X", "Y", "Z")])
+def test_what_hdf5_says_of_axes(say: Callable[..., None], axes: tuple[str, ...], tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        say(file.create_dataset("entry/v", data=VOXELS), axes)
+    spec = f"{tmp_path / 'scan.h5'}::/entry/v"
+    if axes == ("z", "y", "x"):
+        reads(spec, tmp_path)
+    else:
+        refused(spec, tmp_path, rf"found axes {', '.join(axes)}, wanted z, y, x")
 
 
 def changed(scan: Path, **values: Any) -> None:

@@ -66,6 +66,14 @@ def test_what_leaves_the_scale_alone_is_no_drift(alteration):
     assert abs(seen.solid) < 0.006 * seen.contrast
 
 
+def test_cracks_that_blur_spread_are_halfway_believed_and_widen_the_error():
+    sharp, blurred = (compared(scan(), scan(seed=1, cracks=12, blur=blur)) for blur in (0.6, 1.2))
+    assert sharp is not None
+    assert blurred is not None
+    assert abs(blurred.solid) < 0.002 * blurred.contrast, "0.0032 where nothing is taken off"
+    assert blurred.solid_error > 0.004 * blurred.contrast > 1.3 * sharp.solid_error
+
+
 @pytest.mark.parametrize(("gain", "offset"), [(1.03, 40.0), (0.97, 0.0), (1.0, 60.0), (2.0, -900.0), (0.5, 100.0)])
 @pytest.mark.parametrize("alteration", [{}, {"blur": 1.0, "cracks": 5}])
 def test_a_drift_is_measured_to_its_error(gain, offset, alteration):

@@ -18,6 +18,7 @@ from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import compute
 from crackdask.steps import watershed
 from crackdask.steps.labels import LabelsParams, passes
+from tests.support.scoring import f1
 
 CUBE = (1.0, 1.0, 1.0)
 
@@ -49,15 +50,6 @@ def spheres(shape, count, radii, seed):
         squares = sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True))
         truth[part][squares <= (size + 0.5) ** 2] = name
     return truth
-
-
-def f1_score(truth, labels):
-    """Return the F1 of particles matched at an intersection over union above one half."""
-    both = (truth > 0) & (labels > 0)
-    pairs, common = np.unique(np.stack([truth[both], labels[both]]), axis=1, return_counts=True)
-    union = np.bincount(truth.ravel())[pairs[0]] + np.bincount(labels.ravel())[pairs[1]] - common
-    hits = np.count_nonzero(common / union > 0.5)
-    return 2 * hits / (np.unique(truth[truth > 0]).size + np.unique(labels[labels > 0]).size)
 
 
 def plain_labels(depth, least_rise):
@@ -210,7 +202,7 @@ def test_spheres_are_found():
     assert truth.max() > 100
     volumes, _ = compute(passes(LabelsParams(), CUBE), {"mask": truth > 0}, block=(50, 96, 40))
     assert ((volumes["label"] > 0) == (truth > 0)).all()
-    assert f1_score(truth, volumes["label"]) >= 0.98
+    assert f1(volumes["label"], truth) >= 0.98
 
 
 def test_particles_apart_keep_apart_and_the_border_is_no_surface():
@@ -251,7 +243,7 @@ def test_depth_is_capped_and_counted():
 def test_anisotropic_spheres_are_found():
     truth = spheres((90, 90, 90), 120, (6, 14), 9)[::2]
     volumes, _ = compute(passes(LabelsParams(), (2.0, 1.0, 1.0)), {"mask": truth > 0})
-    assert f1_score(truth, volumes["label"]) >= 0.97
+    assert f1(volumes["label"], truth) >= 0.97
 
 
 @pytest.mark.parametrize(

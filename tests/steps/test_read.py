@@ -12,7 +12,7 @@ from crackdask.grid import Box
 from crackdask.sources import SourceError
 from crackdask.steps import read
 from crackdask.steps.histograms import extremes, histogram, two_passes
-from crackdask.steps.read import histogram_of, levels, passes, reduce_mean
+from crackdask.steps.read import ODD_SLICES, histogram_of, levels, passes, reduce_mean
 
 SHAPE = (37, 42, 45)
 SMALL = 2**12  # voxels of a coarse level, so that volumes of a test have factors of 4 and more
@@ -61,6 +61,24 @@ def test_slabs_and_tiles_do_not_show(dtype, shape, thick, wide, fill, seed):
     passed = steps(voxels, fill, Box((2, 3, 4), (shape[0] - 3, shape[1] - 1, shape[2] - 5)))
     wanted = compute(passed, {"source": voxels})
     same(compute(passed, {"source": voxels}, block=(thick * factor, wide * factor, shape[2])), wanted)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("fill", [None, 0.1, float("nan")])
+@pytest.mark.parametrize("rows", [16, 48])
+def test_slices_that_hold_nothing_of_their_own_are_found(dtype, fill, rows):
+    voxels = scan(dtype)
+    voxels[7] = voxels[6]
+    voxels[20], voxels[24] = 9, voxels[23]
+    voxels[24, 32, 1] += 1  # the first row of the third part
+    real = np.dtype(dtype).kind == "f"
+    if fill is not None and real:
+        voxels[10:13] = fill
+    elif fill is not None:
+        return
+    crop = Box((3, 0, 0), voxels.shape)
+    _, tables = compute(steps(voxels, fill, crop), {"source": voxels}, block=(8, rows, voxels.shape[2]))
+    assert tables[ODD_SLICES].tolist() == [7, 20]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

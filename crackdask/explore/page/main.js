@@ -9,6 +9,7 @@ import { Columns } from "./columns.js";
 import { fillControls } from "./controls.js";
 import { byId } from "./elements.js";
 import { followField } from "./field_panel.js";
+import { showFindings } from "./findings.js";
 import { fillFilters, setFilter } from "./filters.js";
 import { followKeys } from "./keyboard.js";
 import { ParticleTable } from "./particle_table.js";
@@ -23,7 +24,7 @@ import { nextSolid } from "./space_panel.js";
 import { followTabs, tabsOf } from "./tabs.js";
 import { followTheme, nextTheme } from "./theme.js";
 import { VolumeView } from "./volume_view.js";
-import { fillWords, tellWarnings } from "./words.js";
+import { fillWords } from "./words.js";
 
 /** Say what went wrong, until something else is done. @param {string} words */
 function failed(words) {
@@ -56,7 +57,7 @@ async function begin() {
     byId("error").hidden = true;
   });
   byId("report").hidden = !layout.report;
-  tellWarnings(layout);
+  showFindings(layout);
   byId("copy").onclick = () => copyLink(settings);
   await view.firstPicture(); // before numbers, of which there may be many
   if (layout.complete) await withTables(view, settings, layout, keys);

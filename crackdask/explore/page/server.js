@@ -8,8 +8,9 @@ export class Refusal extends Error {}
 /**
  * @typedef {{name: string, store: string, stamp: string, complete: boolean, report: boolean, done: string[], states: State[],
  *   shape: number[], voxel_um: number[], volumes: Record<string, string>, levels: number, stored_levels: number,
- *   tile: number, warnings: {words: string, states: string[]}[]}} Layout
+ *   tile: number, warnings: Finding[], notes: Finding[]}} Layout
  */
+/** @typedef {{words: string, states: string[]}} Finding */
 /** @typedef {{key: string, units: string, long_name: string, whole: boolean}} Column */
 /** @typedef {{particles: number, cell: boolean, columns: Column[], class_limits: number[], significance: number, largest: number}} Catalogue */
 /** @typedef {{count: number, first: number, labels: number[], columns: Record<string, (number | null)[]>}} Rows */

@@ -1,4 +1,4 @@
-// What the words of the page mean, and what the run found that one should know: two lists for whoever wonders.
+// What the words of the page mean.
 // @ts-check
 
 import { byId, CLASSES, made, titled } from "./elements.js";
@@ -29,29 +29,4 @@ export function fillWords({ class_limits: [low, high], significance, largest, co
     made("h2", {}, "Words"), list(words),
     made("details", {}, made("summary", {}, "all columns"), list(columns.map((column) => [titled(column), column.long_name]))),
   );
-}
-
-/**
- * Say what the run found.
- * @param {import("./server.js").Layout} layout
- */
-export function tellWarnings({ warnings, states }) {
-  const button = byId("warned");
-  button.hidden = !warnings.length;
-  if (!warnings.length) return;
-  button.textContent = warnings.length > 1 ? `${warnings.length} warnings` : "1 warning";
-  const dialog = /** @type {HTMLDialogElement} */ (byId("warnings"));
-  dialog.replaceChildren(
-    made("h2", {}, "To know before a number is believed"),
-    ...warnings.map(({ words }) => made("p", {}, words)),
-    made("p", { className: "soft" }, "What is set under [ ... ] is set in the recipe, and the run is done again: only what depends on it is made anew."),
-    made("form", { method: "dialog" }, made("button", {}, "close")),
-  );
-  button.onclick = () => dialog.showModal();
-  for (const [k, { name }] of states.entries()) {
-    const mine = warnings.filter((each) => each.states.includes(name));
-    const state = /** @type {HTMLElement} */ (byId("states").children[k]);
-    state.classList.toggle("warned", mine.length > 0);
-    if (mine.length) state.title += `; ${mine.length} of the warnings`;
-  }
 }
