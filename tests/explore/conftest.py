@@ -14,6 +14,7 @@ import zarr
 import crackdask
 from crackdask import schema
 from crackdask.analysis.findings import Finding, as_attribute
+from crackdask.engine.checkpoints import Work
 from crackdask.engine.crack_table import write_cracks
 from crackdask.engine.executors import Serial
 from crackdask.phantom import states
@@ -77,6 +78,7 @@ def told_store(whole_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         )
         set_attributes(store, {"findings": as_attribute([note, warning])})
         consolidate(store)
+        Work.beside(store).note("root", attributes(store))  # as the run that found them
         seals.keep(store, seals.TABLES, [seals.seals_of(store, seals.table_folders(store))])
 
     return made_once(tmp_path_factory, "told", make) / "told.zarr"
