@@ -58,6 +58,13 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
     other.page.locator('#solid canvas[data-fine="true"]').wait_for()
     other_pixels = imagecodecs.png_decode(other.page.locator("#solid canvas").screenshot())[..., :3]
     np.testing.assert_array_equal(other_pixels, after)
+    page.locator("#view").focus()  # not a slider's keys
+    for key in ("Shift+ArrowUp", "+"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(400)
+        turned = seen()
+        assert (turned != after).any()
+        after = turned
     page.keyboard.press("Escape")
     page.locator("#solid").wait_for(state="hidden")
     watched.shown("#particle", str(label))  # which stays picked

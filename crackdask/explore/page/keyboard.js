@@ -5,6 +5,9 @@ import { middle } from "./controls.js";
 import { byId, made } from "./elements.js";
 import { PLANES } from "./plane_geometry.js";
 import { stepSlice, zoomAt } from "./pointer.js";
+import { nearness, turnedTo } from "./space_panel.js";
+
+const TURN = 0.15; // radians a key
 
 /**
  * @param {import("./volume_view.js").VolumeView} view
@@ -44,13 +47,29 @@ export function followKeys(view, settings, others) {
     const writes = target.matches("input, select, textarea") || target.closest("dialog");
     if (writes && event.key === "Escape" && !target.closest("dialog")) view.canvas.focus();
     if (writes || event.ctrlKey || event.metaKey || event.altKey) return;
-    const action = actions[event.key] ?? others[event.key];
+    const action = (settings.values.solid ? inSpace(settings, event) : null) ?? actions[event.key] ?? others[event.key];
     if (!action) return;
     event.preventDefault();
     action();
   });
   giveKeysBack(view.canvas);
   fillHelp();
+}
+
+/**
+ * What a key does in 3D alone: turn it, bring it closer.
+ * @param {import("./settings.js").Settings} settings
+ * @param {KeyboardEvent} event
+ */
+function inSpace(settings, { key, shiftKey }) {
+  const { turn: [about, above], near } = settings.values;
+  const turned = (/** @type {number} */ a, /** @type {number} */ b) => () => settings.change({ turn: turnedTo(about + a, above + b) });
+  const closer = (/** @type {number} */ times) => () => settings.change({ near: nearness(near * times) });
+  /** @type {Record<string, () => void>} */
+  const turns = { ArrowLeft: turned(-TURN, 0), ArrowRight: turned(TURN, 0), ArrowUp: turned(0, TURN), ArrowDown: turned(0, -TURN) };
+  /** @type {Record<string, () => void>} */
+  const zooms = { "+": closer(Math.SQRT2), "=": closer(Math.SQRT2), "-": closer(Math.SQRT1_2) };
+  return (shiftKey ? turns[key] : undefined) ?? zooms[key];
 }
 
 /**
@@ -79,6 +98,7 @@ const KEYS = [
   ["n p", "next particle, particle before, in the order of the table"],
   ["o", "particles filled, outlined, not drawn"],
   ["v", "in 3D: the picked particle in one state, in all states side by side; the whole field; closed"],
+  ["Shift ← → ↑ ↓", "in 3D: turn it; + and − bring it closer and farther"],
   ["f", "only tracked particles, or all"],
   ["t", "particle, table, charts, cell"],
   ["d", "light or dark"],

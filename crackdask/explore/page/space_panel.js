@@ -20,6 +20,12 @@ export function nextSolid(settings) {
   settings.change({ solid: ways[(ways.indexOf(solid) + 1) % ways.length] });
 }
 
+/** Angles as they are kept, no farther than straight from above. @param {number} about @param {number} above */
+export const turnedTo = (about, above) => [about, Math.min(1.57, Math.max(-1.57, above))].map((angle) => Math.round(angle * 1000) / 1000);
+
+/** How near as it is kept. @param {number} times */
+export const nearness = (times) => Math.round(Math.min(16, Math.max(0.5, times)) * 1000) / 1000;
+
 export class SpacePanel {
   /**
    * @param {string} id of the element that it fills
@@ -153,16 +159,14 @@ function followMouse(canvas, settings, clicked) {
     far += Math.hypot(event.movementX, event.movementY);
     if (far < STILL) return;
     const [about, above] = settings.values.turn;
-    const turned = [about - event.movementX / 150, Math.min(1.57, Math.max(-1.57, above + event.movementY / 150))];
-    settings.change({ turn: turned.map((angle) => Math.round(angle * 1000) / 1000) });
+    settings.change({ turn: turnedTo(about - event.movementX / 150, above + event.movementY / 150) });
   });
   canvas.addEventListener("pointerup", (event) => {
     if (far < STILL && event.button === 0) clicked(event.offsetX / canvas.clientWidth, event.offsetY / canvas.clientHeight);
   });
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
-    const near = Math.min(16, Math.max(0.5, settings.values.near * 1.0015 ** -event.deltaY));
-    settings.change({ near: Math.round(near * 1000) / 1000 });
+    settings.change({ near: nearness(settings.values.near * 1.0015 ** -event.deltaY) });
   }, { passive: false });
   canvas.addEventListener("dblclick", () => settings.change({ turn: DEFAULTS.turn, near: DEFAULTS.near }));
 }
