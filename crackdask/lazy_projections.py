@@ -34,8 +34,11 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
 
     Only the slices that are asked for are made, and for each slab of some rows these rows of all frames are read. A
     whole scan is better left to a run, which reads each frame once. With `center` = "auto" a search in five rows comes
-    first, and with `window` = "auto" a look at five slices (a run: those of its reference for all states), so give
-    the numbers that they found for more than one look. With `phase` every projection is read and filtered.
+    first, so give the number that it found for more than one look. With `phase` every projection is read and filtered.
+
+    Where no `window` is given it is "none" here: voxels are attenuations, from which a run makes levels on one window
+    for all states. With that window (`reconstruction.window` of its store) they are its levels, and with "auto" those
+    on a window that five slices of this scan tell, which are made at once.
 
     Parameters
     ----------
@@ -47,7 +50,7 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Along (z, y, x), attenuation per voxel edge, lazy: float32, or with `window` uint16 levels, which the attributes
+        Along (z, y, x), attenuation per voxel edge, lazy: float32, or with a window uint16 levels, which the attributes
         `scale_factor` and `add_offset` turn into attenuation.
 
     Raises
@@ -59,7 +62,7 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
     --------
     >>> reconstruct("pristine.nxs", angles=[30.0, 177.0], center=863.4)[900:904]  # doctest: +SKIP
     """
-    params = ReconstructParams(**parameters)
+    params = ReconstructParams(**({"window": "none"} | parameters))
     projections = open_projections(str(source), Path(), params)
     (axis,) = params.axes(1)
     given = given_centers(axis, projections)
@@ -72,8 +75,8 @@ def reconstruct(source: str | Path, **parameters: Any) -> xr.DataArray:
         volumes, made_of = lazy_passes(made, {"sinograms": _sinograms(projections.recorded, decided)}, tables)
     else:  # every projection is filtered whole
         volumes, made_of = lazy_passes([first, *made], {"frames": _frames(projections.recorded, decided)}, tables)
-    window = params.window
-    if window == "auto":
+    window = None if isinstance(params.window, str) else params.window
+    if params.window == "auto":
         low, high = made_of["window"].compute().tolist()
         window = low, high
     attrs = {**TOMOGRAM.attributes, **_packed(window)}

@@ -183,6 +183,13 @@ PARTICLES = _columns(
     ("on_border", "bool", "1", "touches the image border in any state"),
     ("on_invalid", "bool", "1", "touches a region outside the scan in any state"),
 )
+#: Why a particle is not tracked, in words.
+NOT_TRACKED = {
+    "on_border": "on the image border",
+    "on_invalid": "at the edge of a scan",
+    "lost": "absent in some state",
+    "neighbour_lost": "beside an absent one",
+}
 SHELLS = {
     "voxels": Variable("uint32", ("state", "particle", "shell"), "voxel", "voxels in the shell"),
     "grey_sum": Variable("uint64", ("state", "particle", "shell"), "1", "sum of grey levels"),
@@ -258,6 +265,10 @@ _SEARCHED, _IMAGE = ("state", "searched"), ("state", "at", "strip_y", "strip_x")
 RECONSTRUCTION = {
     "center": Variable("float64", ("state", "row"), "pixel", "detector column of the axis of rotation in each row"),
     "flaws": Variable("float64", ("state", "row", "flaw"), "1", "flawed pixels, or columns, of the kept projections"),
+    "window": Variable(
+        "float64", ("state", "level"), "1/voxel", "attenuation per voxel edge at levels 0 and 65535, NaN without levels"
+    ),
+    "beyond": Variable("float64", ("state", "row"), "1", "voxels of the tomogram beyond the window"),
     "searched_row": Variable("float64", _SEARCHED, "1", "row in which the center was searched"),
     "sweep": Variable("float64", _SEARCHED, "pixel", "center by a sweep of reconstructions"),
     "opposite": Variable("float64", _SEARCHED, "pixel", "center by opposite views"),
@@ -285,6 +296,7 @@ RECONSTRUCTION_COORDINATES = {
     "row": Variable("int64", ("row",), "1", "row of the tomogram, 0 at the first one that was reconstructed"),
     "flaw": Variable("str", ("flaw",), "1", "what is counted"),
     "rings": Variable("str", ("rings",), "1", "before or after ring removal"),
+    "level": Variable("int64", ("level",), "1", "of 16 bits"),
 }
 #: What the cell did, from a cycler's files, and which moment of it each state belongs to; NaN where none is known.
 ELECTROCHEMISTRY = {

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from crackdask.analysis.change_errors import error_of_change
 from crackdask.analysis.damage import StoreOrDamage, damage_of
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.tables import listed, named, needs_states, reference_of, state_names
@@ -49,10 +50,9 @@ def changes(source: StoreOrDamage, since: str = "previous", **parameters: Any) -
     before, after = (damages.sel(state=[pair[k] for pair in pairs]) for k in (0, 1))
     before = before.assign_coords(state=after.state)
     change = after.damage - before.damage.drop_vars(["voltage", "step", "cycle"], errors="ignore")
-    noise_error, scan_error = (
-        change.copy(data=np.hypot(after[name].values, before[name].values)) for name in ("noise_error", "scan_error")
-    )
-    error = np.hypot(scan_error, damages.scale_error * change)
+    noise_error = change.copy(data=np.hypot(after.noise_error.values, before.noise_error.values))
+    one, other = (each.scan_error.transpose(*change.dims).values for each in (before, after))
+    error = change.copy(data=error_of_change(change.values, one, other, damages.scale_error.values))
     middle = change.median("particle")
     spread = MAD * np.abs(change - middle).median("particle")
     noise, sure = (change / each.where(each > 0) for each in (noise_error, error))

@@ -90,7 +90,7 @@ KINDS: Mapping[str, Kind] = {
         "grey levels drift across a scan",
         "changes of damage in one part of the volume are off by up to about half of this against those in another, and "
         "on average where tracked particles lie in one part only; set flatten = true under [grey], or correct the flat "
-        "field and beam hardening when the scan is reconstructed",
+        "field and beam hardening when the scan is reconstructed (angles that are left out do it too)",
     ),
     "flattened": Kind(
         "grey levels that drift across a scan were corrected",

@@ -19,7 +19,7 @@ class Variant:
     values
         Of each key that is tried.
     grey, label
-        (z, y, x) of the crop; None where nothing came of it.
+        (z, y, x) of the crop, the grey levels denoised where that is tried; None where nothing came of it.
     threshold
         Between background and particles, grey levels.
     residual

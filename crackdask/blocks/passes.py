@@ -108,6 +108,12 @@ def window_ahead(block: Block) -> Box:
     return Box(own.start, (z, y, x))
 
 
+def writable(voxels: Array) -> Array:
+    """Return voxels that a kernel may write over: themselves where they were read for it alone, else a copy."""
+    flags = voxels.flags
+    return voxels if flags.owndata and flags.writeable and flags.c_contiguous else voxels.copy()
+
+
 def core(block: Block, halo: Halo) -> tuple[slice, slice, slice]:
     """Return the block's own voxels as an index into what ``block.read(..., halo)`` gave."""
     return block.grid.box(block.number).within(window(block, halo))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from math import ceil, prod
+from pathlib import Path
 
 import numpy as np
 
@@ -21,9 +24,15 @@ from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate, kept_bytes
 from crackdask.engine.cycler import Cycler
 from crackdask.engine.run_times import learned, likeness, remembered
 from crackdask.engine.scans import Scans, ScansError
-from crackdask.recipe.recipe import Recipe, load, load_site
+from crackdask.recipe.recipe import Recipe, RecipeError, load, load_site
 from crackdask.recipe.site import Site, cores_here
+from crackdask.sources import SourceError
 from crackdask.sources.frames import FrameStack, Uniform
+from crackdask.sources.opening import there
+from crackdask.storage.locations import PlaceError, UnreachableError
+
+#: What tomograms are made of, by the bytes of a voxel.
+_TOMOGRAMS = {2: "16-bit levels", 4: "real numbers"}
 
 
 @app.command(
@@ -35,7 +44,11 @@ from crackdask.sources.frames import FrameStack, Uniform
 @mistakes
 def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOption = None) -> None:
     """Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel."""
-    experiment = load(recipe)
+    try:
+        experiment = load(recipe)
+    except RecipeError as error:
+        lacking = _lacking(recipe)  # all mistakes at once
+        raise RecipeError("\n".join([str(error), *lacking])) from None
     try:
         scans = Scans.of(experiment, recipe.resolve().parent).laid_out(None)
     except ScansError as error:
@@ -49,6 +62,21 @@ def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOpt
     site = load_site(None, experiment.cluster, kind=cluster, workers=workers)
     count = site.workers or cores_here()
     _print_plan(scans.recipe, scans, planned(scans, site, count), count)
+
+
+def _lacking(recipe: Path) -> list[str]:
+    """Return which sources of a recipe are not there that cannot be read otherwise, one line each."""
+    lines: list[str] = []
+    with suppress(OSError, ValueError):  # told with the recipe's mistakes
+        states = tomllib.loads(recipe.read_text(encoding="utf-8-sig")).get("states")
+        for number, state in enumerate(states if isinstance(states, list) else []):
+            source = state.get("source") if isinstance(state, dict) else None
+            try:
+                if isinstance(source, str) and source:
+                    there(source, recipe.resolve().parent)
+            except (SourceError, PlaceError, UnreachableError) as error:
+                lines.append(f"  states[{number}].source: {error}")
+    return lines
 
 
 def planned(scans: Scans, site: Site, workers: int) -> Plan:
@@ -88,7 +116,8 @@ def _print_plan(recipe: Recipe, scans: Scans, plan: Plan, workers: int) -> None:
             [
                 [
                     "sinograms, tomogram",
-                    f"{size(most.sinogram_bytes)} and {size(most.tomogram_bytes)} a state, in the work folder",
+                    f"{size(most.sinogram_bytes)} and {size(most.tomogram_bytes)} a state, in the work folder; "
+                    f"voxels of {_TOMOGRAMS[most.voxel_bytes]}",
                 ]
             ]
             if (most := max(projected, key=lambda each: each.sinogram_bytes + each.tomogram_bytes, default=None))

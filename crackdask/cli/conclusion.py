@@ -16,6 +16,7 @@ from crackdask.cli.console import brief, columns, duration, size
 from crackdask.cli.findings import print_findings
 from crackdask.engine.profile import profile as profile_of
 from crackdask.engine.run import Outcome
+from crackdask.schema import NOT_TRACKED
 from crackdask.storage.locations import Place
 from crackdask.store.root import attributes
 
@@ -141,14 +142,7 @@ def _summary(store: Place) -> None:
 def _print_dropped(table: Any) -> None:
     """Print how many particles are not tracked, and why."""
     dropped = [
-        f"  {count} {words}"
-        for name, words in (
-            ("on_border", "on the image border"),
-            ("on_invalid", "at the edge of a scan"),
-            ("lost", "absent in some state"),
-            ("neighbour_lost", "beside an absent one"),
-        )
-        if (count := int(table[name].any("state").sum()))
+        f"  {count} {words}" for name, words in NOT_TRACKED.items() if (count := int(table[name].any("state").sum()))
     ]
     if dropped:
         out.print("\n".join(["dropped, some for several reasons:", *dropped]))

@@ -72,7 +72,8 @@ def preview(
             ):
                 variants.append(variant)  # noqa: PERF402 - shows how it goes on
     name = experiment.states[looked.state].name
-    written = write_preview(Tried(name, looked.box, experiment.experiment.voxel_um, looked.sweeps), variants, to)
+    tried_here = Tried(name, looked.box, experiment.experiment.voxel_um, looked.sweeps, looked.denoised)
+    written = write_preview(tried_here, variants, to)
     table = Table(box=None, pad_edge=False)
     for heading in ("", *written.heading):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)

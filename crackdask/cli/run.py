@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from crackdask.cli.check import expected_seconds, planned
-from crackdask.cli.common import app, examples, notice, out, shared_folder
+from crackdask.cli.common import app, beside, examples, notice, out, shared_folder
 from crackdask.cli.conclusion import conclude, print_profile, say_next
 from crackdask.cli.console import Display
 from crackdask.cli.endings import ending_in_order, mistakes
@@ -28,6 +28,7 @@ from crackdask.cli.warm import say_what_is_awaited
 from crackdask.cli.watch import PATIENCE, watched
 from crackdask.cluster.launch import connect, recorded
 from crackdask.cluster.tls import Trust
+from crackdask.engine.context import CenterError, ResultError
 from crackdask.engine.executors import Executor, Serial
 from crackdask.engine.platform import check_can_run
 from crackdask.engine.run import Run
@@ -140,7 +141,10 @@ def run_scans(
             Display(out, names, voxels, executor.workers, executor.dashboard) as display,
         ):
             alone = Run(scans, where, executor, display)
-            outcome = alone(until)
+            try:
+                outcome = alone(until)
+            except CenterError as error:
+                raise ResultError(_with_slices(error, where)) from error
     took = time.monotonic() - started
     whole = outcome.done and not (outcome.skipped or outcome.failures or until)
     if whole and site.kind in _HERE and not compiles:
@@ -148,6 +152,19 @@ def run_scans(
         remember(RunTime(likeness(scans.recipe), expected_seconds(scans, plan, workers), took, waited))
     conclude(outcome, store, until, took)
     return bool(outcome.done)
+
+
+def _with_slices(error: CenterError, store: Place) -> str:
+    """Write slices about the centers that were tried, and return what is said of the error and of them."""
+    from crackdask.report.center_strip import write_center_strip  # loads matplotlib
+    from crackdask.report.page import ReportError
+
+    picture = beside(store, "center") / f"state-{error.number}.png"
+    try:
+        write_center_strip(picture, error.state, error.center, error.centers, error.images)
+    except (OSError, ReportError):
+        return str(error)  # which says how to look at slices
+    return f"{error}. Some are in {picture}"
 
 
 def _workers(scans: Scans, store: Place, site: Site, trust: Trust | None) -> AbstractContextManager[Executor]:

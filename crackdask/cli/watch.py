@@ -65,7 +65,8 @@ def watched(
             for words in arrivals.look():
                 out.print(escape(f"{datetime.now():%H:%M:%S} {words}"))
             hook.look()
-            ready = min(arrivals.there, last)
+            # What lies there at the start is taken at once; then each state is told of before the next one is begun.
+            ready = min(arrivals.there, last, max(done + 1, known) if done else last)
             grew = ready > max(done, recipe.reference) and ready >= known
             why = cycler.missing() if grew or lacks else None
             if why and why != lacks:

@@ -267,10 +267,12 @@ def estimate(
         seconds += step.seconds_per_state * (unit.state != recipe.reference)
     seconds += sum(each.seconds for each in projected)
     stored = _disk_bytes(stored_volumes(recipe)) * voxels * states + kept * scan * len(projected)
-    # While a state is carried on, the next one is denoised and masked (`work_units.AHEAD`).
-    # While a tomogram is read, the next state is sorted to sinograms and reconstructed.
+    # While scans are read and registered, a state is carried on beside them; after that, while one is, the next one is
+    # denoised and masked (`work_units.ready`). While a tomogram is read, the next state is sorted to sinograms and
+    # reconstructed.
     made = max((each.sinogram_bytes + 2 * each.tomogram_bytes for each in projected), default=0)
-    work = max(3.0 * scan * dtype.itemsize + made, voxels * (_disk_bytes(VOLUMES) + _disk_bytes(KEPT_ON_REQUEST)))
+    carried = _disk_bytes(name for name, volume in VOLUMES.items() if volume.kept != "always")
+    work = voxels * carried + max(3.0 * scan * dtype.itemsize + made, voxels * _disk_bytes(KEPT_ON_REQUEST))
     return Estimate(
         voxels * states,
         len(plan.grid),

@@ -228,6 +228,13 @@ class Work:
         """Drop the result of a unit that must be done again."""
         forget(self._result(unit))
 
+    def forget_state(self, state: int) -> None:
+        """Drop all that tells of the units of a state, and their volumes."""
+        for kind in ("results", "blocks", "tables", "volumes"):
+            for name in names(self.folder / kind):
+                if name.endswith(f"-{state}"):
+                    remove(self.folder / kind / name)
+
     def start_anew(self) -> None:
         """Drop all that tells of finished units and blocks: the store that they wrote to is no more."""
         for name in ("root", STATES_TOLD):

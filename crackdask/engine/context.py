@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from crackdask.arrays import Floats, Singles
 from crackdask.blocks.passes import Array, Pass
 from crackdask.engine.block_plan import Plan
 from crackdask.engine.checkpoints import Work
@@ -34,6 +35,23 @@ from crackdask.store.volumes import Volume, make_volume, volume
 
 class ResultError(ValueError):
     """A step's result cannot be right; the message says what was found and the way out."""
+
+
+class CenterError(ResultError):
+    """No center of a state's projections can be believed.
+
+    Attributes
+    ----------
+    state, number
+        Name and number of the state.
+    center, centers, images
+        The middle of what was found, and slices (center, y, x) about it and others, to be looked at.
+    """
+
+    def __init__(self, words: str, state: str, number: int, center: float, centers: Floats, images: Singles) -> None:
+        super().__init__(words)
+        self.state, self.number = state, number
+        self.center, self.centers, self.images = center, centers, images
 
 
 #: Mistakes of the user's: no second try can mend them.
@@ -119,8 +137,8 @@ class RunContext:
         compute = self.recipe.compute
         if "/" in name or self.is_stored(name):
             return volume(self.path, name, state)
-        compression = Compression("lz4" if compute.compression != "none" else "none", 1)
         shape, dtype, chunk = self._form(name, state)
+        compression = Compression.of_work(dtype, compressed=compute.compression != "none")
         # As for the store: few files where volumes are large, and where the recipe asks for them.
         shard = compute.shard if VOLUMES[name].shaped == "store" and is_large(shape) else None
         return make_volume(self.work.volume(name, state), shape, dtype, chunk, compression, shard)

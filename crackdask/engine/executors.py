@@ -146,8 +146,8 @@ class Distributed:
     patience: float
     say: Say
     dashboard: str | None = None
-    #: One has the workers while another adds up, registers or writes tables; more would only take more disk.
-    lanes: int = 2
+    #: One has the workers while others add up, register or write tables; more would only take more disk.
+    lanes: int = 3
     _halted: Event = field(default_factory=Event, init=False)
     _watching: Lock = field(default_factory=Lock, init=False)
     _present: int = field(init=False)

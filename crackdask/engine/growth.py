@@ -3,6 +3,8 @@
 What is there of the old states stays. Volumes get longer along their states, which is a number in their metadata and
 touches no chunk; coordinates are written anew. A note in the work folder says that it was begun, so that after a kill
 at any moment the next run does all of it again, which changes nothing that was done.
+
+A state that was added and never finished, for its scan turned out to be none, may be taken out of the recipe again.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import zarr
 
 from crackdask import schema
 from crackdask.engine.checkpoints import Work
+from crackdask.schema import UnitKey
 from crackdask.storage.locations import Place, flush, forget, remove, zarr_at
 from crackdask.store import root, seals
 from crackdask.store.arrays import Axes
@@ -39,6 +42,42 @@ def is_longer(identity: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
     return isinstance(theirs, list) and others and len(ours) > len(theirs) and ours[: len(theirs)] == theirs
 
 
+def unfinished_from(path: Place, identity: Mapping[str, Any], there: Mapping[str, Any]) -> int | None:
+    """Return how many of a store's states an experiment still has if it lacks those after them, none of them finished.
+
+    A state is finished once its particles are measured. None where nothing is lacking, or what is was finished.
+    """
+    ours, theirs = identity["states"], there.get("states")
+    if not isinstance(theirs, list) or any(there.get(key) != identity[key] for key in identity if key != "states"):
+        return None
+    kept = next((k for k, name in enumerate(theirs) if name not in ours[k : k + 1]), len(theirs))
+    lacking = [UnitKey("measure", k) for k in range(kept, len(theirs))]
+    done, work = root.attributes(path).get("steps", {}), Work.beside(path)
+    was_finished = any(str(unit) in done or work.fingerprint(unit) is not None for unit in lacking)
+    return kept if kept and lacking and not was_finished else None
+
+
+def take_back(path: Place, kept: int) -> None:
+    """Take the states after the first ones out of a store, with all that was done of them.
+
+    Whenever it is killed, the next run does the same again, or goes on with the states that the store had.
+    """
+    facts, work = root.attributes(path), Work.beside(path)
+    states, steps = facts["identity"]["states"], facts.get("steps", {})
+    gone = range(kept, len(states))
+    work.note(_NOTE, states[:kept])
+    for state in gone:
+        work.forget_state(state)
+    for name, told in _volumes(path):
+        for state in gone:
+            seals.drop(path, seals.of_array(name, state))
+            remove(path / name / "c" / str(state))
+        _lengthen(path, name, told, kept)
+    left = {name: told for name, told in steps.items() if UnitKey.parse(name).state not in gone}
+    shorter = {name: {**facts[name], "states": facts[name]["states"][:kept]} for name in ("identity", "recipe")}
+    root.set_attributes(path, {**shorter, "steps": left, "complete": False})
+
+
 def other_states(path: Place, ours: Sequence[str], theirs: Sequence[str]) -> StoreError:
     """Return the error of a recipe whose states are not those of a store with others added at the end."""
     lost = [name for name in theirs if name not in ours]
@@ -53,8 +92,8 @@ def other_states(path: Place, ours: Sequence[str], theirs: Sequence[str]) -> Sto
         found = f"lacks {_named(lost)}"
     return StoreError(
         f"{path} holds the states {_named(theirs)}; the recipe {found}. A store grows by states added at the end, and "
-        "keeps those that it has: give the recipe the states of the store under their names and in their order, new "
-        "ones after them, or choose another --store"
+        "keeps those that it has finished: give the recipe the states of the store under their names and in their "
+        "order, new ones after them, or choose another --store"
     )
 
 

@@ -44,11 +44,11 @@ def kept(context: RunContext, unit: Unit) -> dict[str, Array]:
     made, params = context.scans.projections(unit.state) is not None, context.recipe.reconstruct
     if params is None:
         raise AssertionError(f"{unit.name} is asked for by the section [reconstruct] alone")
-    window = params.window
-    if made and window == "auto":
+    window = None if isinstance(params.window, str) else params.window
+    if made and params.window == "auto":
         low, high = context.result("reconstruct", unit.state)["window"].tolist()
         window = low, high
-    planned = passes(params, None if window == "auto" else window, made=made)
+    planned = passes(params, window, made=made)
     inputs = {"raw": context.volume("raw", unit.state)} if made else {}
     context.passes(unit, planned, inputs, grid=context.plan.scan_blocks)
     return {}

@@ -1,8 +1,9 @@
 """Units at work: several at once where an executor's workers can be shared, each charged its part of the time.
 
-While a state is registered on one core, the workers read the next one; while the tallies of a pass are added up, they
-are at another pass. Which units may be at work together is told in `crackdask.engine.work_units`; what each does is
-independent of the others, so results do not know how many lanes there were.
+While states are registered, on one core each, the workers read the next one and carry on one that has its grey levels;
+while the tallies of a pass are added up, they are at another pass. Which units may be at work together is told in
+`crackdask.engine.work_units`; what each does is independent of the others, so results do not know how many lanes there
+were.
 """
 
 from __future__ import annotations

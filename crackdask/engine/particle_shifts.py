@@ -11,16 +11,9 @@ from crackdask.engine.context import RunContext
 from crackdask.engine.pass_runner import Readable
 from crackdask.engine.table_writer import WORK_TABLES, nested, ranges
 from crackdask.engine.work_units import Unit
-from crackdask.steps.particle_motion import (
-    AGAIN,
-    UNSTRETCHED,
-    ParticleShifts,
-    is_stretched,
-    may_stretch,
-    passes_again,
-    stretches,
-)
+from crackdask.steps.particle_motion import AGAIN, ParticleShifts, passes_again
 from crackdask.steps.registration_result import StoredField
+from crackdask.steps.stretches import UNSTRETCHED, is_stretched, may_stretch, stretches
 
 
 def shifts(context: RunContext, unit: Unit, inputs: Mapping[str, Readable], sums: Array, corners: Array) -> Array:

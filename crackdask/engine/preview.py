@@ -114,6 +114,11 @@ class Preview:
         say(len(combined), len(combined))
 
     @property
+    def denoised(self) -> bool:
+        """Whether pictures show denoised grey levels: where it is that which is tried."""
+        return any(sweep.section == "denoise" for sweep in self.sweeps)
+
+    @property
     def _states(self) -> list[int]:
         """Numbers of the states that are run, the reference first."""
         return list(dict.fromkeys([self.scans.recipe.reference, self.state]))
@@ -135,6 +140,7 @@ class Preview:
         content["register"] |= {"reference": None}
         content["analyse"] = {}
         content["compute"] |= {"block": "auto", "shard": None, "chunk": [32, 64, 64]}
+        content["compute"] |= {"keep_intermediate": self.denoised}
         written = self.scans.recipe.reconstruct
         if written and isinstance(written.center, tuple):  # of all states; and of two, a pair would be a tilted axis
             axes = written.axes(len(self.scans.recipe.states))
@@ -175,7 +181,7 @@ class Preview:
         registered = context.result("register", number)
         return Variant(
             values,
-            context.volume("grey", number).read(whole),
+            context.volume("denoised" if self.denoised else "grey", number).read(whole),
             context.volume("label", number).read(whole),
             float(context.result("mask", number)["threshold"]),
             float(registered["residual_voxels"]) if number else float("nan"),

@@ -45,6 +45,8 @@ class Projected:
         What phase retrieval weighs frequencies with; None without it.
     searched
         Whether the center is searched.
+    leveled
+        Whether the window of all tomograms is made of a few slices of this state.
     """
 
     frames: Triple
@@ -54,6 +56,7 @@ class Projected:
     voxel_bytes: int = 4
     phase: float | None = None
     searched: bool = False
+    leveled: bool = False
 
     @property
     def bytes(self) -> int:
@@ -79,8 +82,9 @@ class Projected:
     @property
     def tasks(self) -> int:
         """Blocks of all passes."""
-        slabs = ceil(self.frames[1] / slab_rows(self.frames))
-        return len(frame_grid(self.frames, self.sorted_itemsize)) + len(searched_rows(self.frames[1])) + slabs + 1
+        slabs, few = ceil(self.frames[1] / slab_rows(self.frames)), len(searched_rows(self.frames[1]))
+        looks = few * (self.searched + self.leveled) + (self.rings != "none")
+        return len(frame_grid(self.frames, self.sorted_itemsize)) + looks + slabs
 
     @property
     def pass_bytes(self) -> dict[str, int]:
@@ -98,8 +102,9 @@ class Projected:
     def seconds(self) -> float:
         """Time on one core."""
         _, rows, columns = self.frames
-        made = rows * columns * self.kept * (_ATTENUATED + _RINGS[self.rings] + _SPREAD)
-        whole = rows * columns * columns * _VOXEL
+        slices = rows + self.leveled * len(searched_rows(rows))
+        made = slices * columns * self.kept * (_ATTENUATED + _RINGS[self.rings] + _SPREAD)
+        whole = slices * columns * columns * _VOXEL
         if self.searched:
             tried = columns * (self.frames[0] * _SPREAD + columns * _VOXEL)
             whole += len(searched_rows(rows)) * _TRIED * tried

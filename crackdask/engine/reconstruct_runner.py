@@ -10,7 +10,7 @@ import numpy as np
 from crackdask.analysis import reconstruction_findings as findings
 from crackdask.analysis.findings import Finding, packed
 from crackdask.blocks.passes import Array
-from crackdask.engine.context import ResultError, RunContext
+from crackdask.engine.context import CenterError, ResultError, RunContext
 from crackdask.engine.work_units import Unit
 from crackdask.grid import Box
 from crackdask.schema import RECONSTRUCTION
@@ -20,12 +20,14 @@ from crackdask.sources.projections import Projections
 from crackdask.steps.projected_scan import geometry_of, given_centers, mean_references
 from crackdask.steps.reconstruct import COUNTED, passes
 from crackdask.steps.rotation_center import LEAST_LIKENESS, CenterNotFoundError
+from crackdask.steps.sinogram_rows import NothingSeenError
 
 #: Tables that workers look up and nobody else wants.
 _LOOKED_UP = ("flats", "darks", "mended")
 #: What the store calls the tables of a unit.
 _NAMES = {
-    "center": "centers", "flaws": "flaws", "searched_row": "center_rows", "sweep": "center_sweep",
+    "center": "centers", "flaws": "flaws", "window": "window", "beyond": "beyond",
+    "searched_row": "center_rows", "sweep": "center_sweep",
     "opposite": "center_opposite", "candidate": "center_candidates", "spread": "center_spread",
     "mirrored": "center_mirrored", "mismatch": "center_mismatch",
     "overlaid": "center_overlaid", "likeness": "center_likeness",
@@ -64,9 +66,15 @@ def reconstructed(context: RunContext, unit: Unit) -> dict[str, Array]:
     made = passes(geometry_of(projections), frames.dtype, params, given, window)
     try:
         tables = context.passes(unit, made, {"frames": WholeFrames(frames)}, looked_up)
-    except CenterNotFoundError as error:
-        raise ResultError(f"state {name!r}: {error}") from error
+    except (CenterNotFoundError, NothingSeenError) as error:
+        words = f"state {name!r}: {error}"
+        if isinstance(error, CenterNotFoundError) and (search := error.search):
+            strip = search.strip
+            raise CenterError(words, name, unit.state, search.center, strip.centers, strip.images) from error
+        raise ResultError(words) from error
     kept = {key: values for key, values in tables.items() if key not in _LOOKED_UP}
+    if not isinstance(params.window, str):
+        kept["window"] = np.array(params.window)
     return kept | packed(_findings(name, projections, kept))
 
 
@@ -100,13 +108,17 @@ def as_stored(results: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """
     if not any(results):
         return {}
+    sizes = {"state": len(results), "rings": 2, "level": 2}
+    for name, variable in RECONSTRUCTION.items():
+        for part in (each[_NAMES[name]] for each in results if _NAMES[name] in each):
+            for dim, size in zip(variable.dims[1:], part.shape, strict=True):
+                sizes[dim] = max(size, sizes.get(dim, 0))
     stored = {}
     for name, variable in RECONSTRUCTION.items():
-        parts = [each.get(_NAMES[name]) for each in results]
-        sizes = [part.shape for part in parts if part is not None] or [(0,) * (len(variable.dims) - 1)]
-        largest = [max(each) for each in zip(*sizes, strict=True)]
-        stored[name] = np.full((len(parts), *largest), np.nan, variable.dtype)
-        for state, part in enumerate(parts):
-            if part is not None:
+        shape = [sizes.get(dim, 0) for dim in variable.dims]
+        stored[name] = np.full(shape, np.nan, variable.dtype)
+        for state, each in enumerate(results):
+            if _NAMES[name] in each:
+                part = each[_NAMES[name]]
                 stored[name][state, ...][tuple(slice(size) for size in part.shape)] = part
     return stored

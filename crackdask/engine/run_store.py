@@ -115,6 +115,11 @@ class RunStore:
         there = root.attributes(self._path).get("identity") or {}
         facts = self._facts()
         identity = facts["identity"]
+        if (kept := growth.unfinished_from(self._path, identity, there)) is not None:
+            lacking = ", ".join(map(repr, there["states"][kept:]))
+            self._context.progress.warn("store", f"{lacking}: never finished, and taken out, for the recipe lacks it")
+            growth.take_back(self._path, kept)
+            there = root.attributes(self._path)["identity"]
         longer = is_longer(identity, there)
         if there != identity and not longer:
             raise _another_experiment(self._path, identity, there)

@@ -80,10 +80,13 @@ class Scans:
             found: Source | None = None
             try:
                 found = opened_scan(recipe, state, base)
+                if isinstance(found, Projections) and recipe.reconstruct:
+                    found.check_axis(recipe.reconstruct.axes(len(recipe.states))[number])
             except (SourceError, PlaceError) as error:
                 wrong.append(f"  states[{number}].source ({state.name}): {error}")
                 absent += [state.name] if isinstance(error, NotThereError) else []
             opened.append(found)
+        recipe, opened = _on_one_scale(recipe, opened)
         lines = [f"{len(wrong)} of {len(recipe.states)} scans cannot be used", *wrong] if wrong else []
         lines += _wrong_together(recipe, opened)
         cycler = None
@@ -117,8 +120,9 @@ class Scans:
                 each.dtype.itemsize,
                 phase,
                 searched=axis == "auto",
+                leveled=params.window == "auto" and state == self.recipe.reference,
             )
-            for each, axis in zip(self.sources, axes, strict=True)
+            for state, (each, axis) in enumerate(zip(self.sources, axes, strict=True))
             if isinstance(each, Projections)
         ]
 
@@ -233,12 +237,13 @@ def _wrong_together(recipe: Recipe, opened: Sequence[Source | None]) -> list[str
             for state, source in zip(recipe.states, opened, strict=True)
             if source
         )
+        made = any(isinstance(scan, Projections) for scan in scans)
+        axes = "z, y, x; of projections detector rows, columns, columns" if made else "z, y, x"
         lines.append(
-            f"the scans have different shapes (z, y, x):{sizes}\ncut or pad them to one shape, or leave a state out"
+            f"the scans have different shapes ({axes}):{sizes}\ncut or pad them to one shape, or leave a state out"
         )
     looks: list[Callable[[], object]] = [partial(refuse_one_twice, recipe, opened)]
     looks += [partial(_can_be_filled, recipe, scans)] if scans else []
-    looks += [partial(_are_on_one_window, recipe, opened)]
     looks += [partial(recipe.crop_of, shape) for shape in shapes if len(shapes) == 1]
     for look in looks:
         try:
@@ -248,16 +253,18 @@ def _wrong_together(recipe: Recipe, opened: Sequence[Source | None]) -> list[str
     return lines
 
 
-def _are_on_one_window(recipe: Recipe, opened: Sequence[Source | None]) -> None:
-    """Raise if a window is to be made of the reference for states of which one was a tomogram already."""
-    if recipe.reconstruct is None or recipe.reconstruct.window != "auto":
-        return
-    for state, scan in zip(recipe.states, opened, strict=True):
-        if scan is not None and not isinstance(scan, Projections):
-            raise RecipeError(
-                f'reconstruct.window: "auto" is one window for states of projections, and {state.name!r} is a tomogram '
-                "already, on a scale of its own; leave window out, or give two attenuations per voxel edge"
-            )
+def _on_one_scale(recipe: Recipe, opened: list[Source | None]) -> tuple[Recipe, list[Source | None]]:
+    """Return recipe and scans without an open window where another scale is told.
+
+    A state that was a tomogram already is on no window, and a grey window of the recipe is of attenuations: nobody
+    knows the levels before the run.
+    """
+    made = all(scan is None or isinstance(scan, Projections) for scan in opened)
+    if (made and recipe.grey.window == "auto") or recipe.reconstruct is None or recipe.reconstruct.window != "auto":
+        return recipe, opened
+    params = recipe.reconstruct.model_copy(update={"window": "none"})
+    real = [replace(scan, dtype=np.dtype(params.stored)) if isinstance(scan, Projections) else scan for scan in opened]
+    return recipe.model_copy(update={"reconstruct": params}), real
 
 
 def _can_be_filled(recipe: Recipe, scans: Sequence[Source]) -> None:

@@ -128,7 +128,13 @@ class TableWriter:
         group = fresh_group(self._path, "reconstruction")
         write_state_coordinates(group, self._axes)
         rows = variables["center"].shape[1]
-        values = {**variables, "row": np.arange(rows), "flaw": np.array(flaws), "rings": np.array(["before", "after"])}
+        values = {
+            **variables,
+            "row": np.arange(rows),
+            "flaw": np.array(flaws),
+            "rings": np.array(["before", "after"]),
+            "level": np.array([0, np.iinfo(np.uint16).max]),
+        }
         for name, variable in (*schema.RECONSTRUCTION_COORDINATES.items(), *schema.RECONSTRUCTION.items()):
             write_array(group, name, values[name], variable.dims, variable.attributes)
 

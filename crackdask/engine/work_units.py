@@ -21,10 +21,13 @@ VolumeKey = tuple[str, int]
 #: Keys of a state that say how to read its scan; what was read has a fingerprint of its own.
 _OF_SCANS = ("source", "missing", "kind")
 
-#: How far a run looks ahead: a unit may begin while at most so many before it are not done. With two lanes it bounds
-#: what lies in the work folder: three raw scans in the first half of a run, the intermediate volumes of two states in
-#: the second.
+#: How far a run looks ahead: a unit may begin while at most so many before it are not done. With two at work it bounds
+#: what lies in the work folder: three raw scans while there are scans to read, the intermediate volumes of two states
+#: when there are none.
 AHEAD = 3
+#: How many units of a part of a run are at work at once. While scans are read and registered, on one core, the workers
+#: carry on a state that has its grey levels, one unit after the other: one state's volumes lie beside the scans.
+TOGETHER, BESIDE_SCANS = 2, 1
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,8 @@ def units(recipe: Recipe) -> list[Unit]:
     """Return all units of a run in the order in which they are done.
 
     The first half goes scan by scan, the second state by state, so that few raw scans and intermediate volumes lie on
-    the disk at once, also where a run looks ahead (`ready`). What compares states comes after that, when only what the
-    store keeps is left of them.
+    the disk at once, also where a run looks ahead or does units of both together (`ready`). What compares states comes
+    after that, when only what the store keeps is left of them.
     """
     order = states_in_order(len(recipe.states), recipe.reference)
     sections = recipe.sections()
@@ -279,13 +282,23 @@ def ready(left: Sequence[Unit], at_work: Set[UnitKey]) -> list[Unit]:
     at_work
         Those that have begun.
     """
+    scans = [unit for unit in left if REGISTRY[unit.step].stage is Stage.SCANS]
+    beyond = [unit for unit in left if REGISTRY[unit.step].stage is not Stage.SCANS]
+    if not scans:
+        return _ready(beyond, beyond, at_work, TOGETHER)
+    beside = [unit for unit in beyond if REGISTRY[unit.step].stage is Stage.STATES]
+    return _ready(scans, left, at_work, TOGETHER) + _ready(beside, left, at_work, BESIDE_SCANS)
+
+
+def _ready(some: Sequence[Unit], left: Sequence[Unit], at_work: Set[UnitKey], together: int) -> list[Unit]:
+    """Return which of some units that are left may begin, where no more than `together` of them may be at work."""
     able: list[Unit] = []
     awaited: set[UnitKey | VolumeKey] = set()
-    for unit in left[: AHEAD + 1]:
-        if unit.key not in at_work and awaited.isdisjoint([*unit.needs, *unit.reads]):
+    for unit in left:
+        if unit in some[: AHEAD + 1] and unit.key not in at_work and awaited.isdisjoint([*unit.needs, *unit.reads]):
             able.append(unit)
         awaited.update([unit.key, *unit.writes])
-    return able
+    return able[: together - sum(unit.key in at_work for unit in some)]
 
 
 def dependent(failed: Unit, left: Sequence[Unit]) -> list[Unit]:

@@ -135,7 +135,8 @@ class Guarded(web.RequestHandler):
         """Let in who comes with the token: with a cookie, to the same address without it."""
         if not self.access.admits(self.get_query_argument("token", "")):
             self._refuse(
-                "no token, or a wrong one: open the link that `crackdask explore` printed once in this browser"
+                "no token, or a wrong one: open the link that `crackdask explore` printed, with ?token= in it, in this "
+                "browser; after that this address works, too"
             )
             return
         self.set_cookie(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from crackdask.analysis.change_errors import error_of_change
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.arrays import Array
 from crackdask.storage.locations import Place
@@ -37,17 +38,36 @@ class Analysed:
     def column(self, key: str, state: int) -> tuple[Array, Array]:
         """Return the labels that have a value of a column in a state, and the values.
 
+        A column of the changes is of those since the state before; with "@" and a number behind it, since that state.
+
         Raises
         ------
         AnalysisError
             If the analysis cannot make it; the message says why.
         """
-        group = key.partition(".")[0]
+        group, _, name = key.partition(".")
         parts = self._whole(group)
+        name, _, since = name.partition("@")
+        if since:
+            return parts["damage.labels"], self._since(parts, name, state, int(since))
         for name in (f"{key}.{state}", key):
             if name in parts:
                 return parts[f"{group}.labels"], parts[name]
         return parts[f"{group}.labels"][:0], np.empty(0, np.float32)  # the first state has no change
+
+    def _since(self, parts: Any, name: str, state: int, since: int) -> Array:
+        """Return a column of the changes between two states, as `analyse.changes` makes them of states in a row."""
+        if state == since:
+            return np.full(parts["damage.labels"].size, np.nan, np.float32)
+        change = parts[f"damage.damage.{state}"].astype(float) - parts[f"damage.damage.{since}"]
+        if name == "change":
+            return change.astype(np.float32)
+        before, after = (parts[f"damage.scan_error.{k}"].astype(float) for k in (since, state))
+        error = error_of_change(change, before, after, parts["damage.scale_error"].astype(float))
+        if name == "standard_error":
+            return error.astype(np.float32)
+        z = np.divide(change, error, out=np.full(change.shape, np.nan), where=error > 0)
+        return (z if name == "z" else np.abs(z) >= parts["changes.significance"]).astype(np.float32)
 
     @property
     def tree(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,7 +38,8 @@ _ANALYSED = {
     ),
 }
 #: Columns that tell something of a particle that is absent, too.
-_EVERYWHERE = ("voxels", "tracked", "lost", "neighbour_lost", "on_border", "on_invalid")
+_EVERYWHERE = ("voxels", "tracked", *schema.NOT_TRACKED)
+_GROUPS = {key.partition(".")[0] for key in _ANALYSED}
 _FLAGS = ("damage.severity_number", "changes.significant", "paths.path_number")
 
 
@@ -91,9 +92,20 @@ class Columns:
         self._cache = ByteCache(_COLUMN_BYTES)
 
     @cached_property
-    def known(self) -> dict[str, Column]:
+    def listed(self) -> dict[str, Column]:
         """Every column by its key."""
         return {column.key: column for column in self._all()}
+
+    @cached_property
+    def known(self) -> dict[str, Column]:
+        """Every key that may be asked for: those of changes with "@" and the number of the state since which, too."""
+        since = {
+            f"{key}@{state}": replace(column, key=f"{key}@{state}")
+            for key, column in self.listed.items()
+            if key.startswith("changes.")
+            for state in range(self.states)
+        }
+        return self.listed | since
 
     def _all(self) -> Iterator[Column]:
         unit = _unit(self.params.damage)
@@ -135,7 +147,7 @@ class Columns:
     def _by_label(self, column: Column, state: int) -> Array:
         group, _, name = column.key.partition(".")
         by_label = np.full(self.count + 1, np.nan, np.float32)
-        if column.key in _ANALYSED:
+        if group in _GROUPS:
             labels, values = self.analysed.column(column.key, state)
             by_label[labels] = values
             return by_label
@@ -149,9 +161,9 @@ class Columns:
     def makeable(self) -> list[str]:
         """Return the keys of the columns that this store carries: the analysis may refuse some."""
         keys = []
-        for key in self.known:
+        for key in self.listed:
             with suppress(AnalysisError):
-                if key in _ANALYSED:
+                if key.partition(".")[0] in _GROUPS:
                     self.analysed.column(key, 0)
                 keys.append(key)
         return keys
@@ -160,7 +172,7 @@ class Columns:
         """Return a column of one particle in every state; NaN where there is no value."""
         group, _, name = self.known[key].key.partition(".")
         states = range(self.states)
-        if key in _ANALYSED:
+        if group in _GROUPS:
             return [float(self.values(key, state)[label]) for state in states]
         row = self.array(f"{group}/{name}")[:, label - 1].astype(float)
         if name not in _EVERYWHERE:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from crackdask.analysis import findings
+from crackdask.analysis.findings import Finding, of_store, parted, sentences
 from crackdask.explore.analysed import Analysed
 from crackdask.explore.byte_cache import ByteCache
 from crackdask.explore.columns import Columns
@@ -133,7 +134,7 @@ class Explored:
 def layout(view: View) -> dict[str, Any]:
     """Return what the page must know before it asks for anything else."""
     recipe, planes = view.facts["recipe"], view.planes
-    warnings, notes = findings.parted(findings.of_store(view.facts))
+    warnings, notes = parted(of_store(view.facts))
     return {
         "name": str(recipe["experiment"].get("name", view.place.stem)),
         "store": view.place.name,
@@ -149,9 +150,21 @@ def layout(view: View) -> dict[str, Any]:
         "levels": planes.count,
         "stored_levels": len(planes.levels["grey"].paths),
         "tile": TILE,
-        "warnings": findings.sentences(warnings),
-        "notes": findings.sentences(notes),
+        "warnings": _told(warnings),
+        "notes": _told(notes),
     }
+
+
+def _told(found: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return findings of one kind together: `words`, and names of the `states` that they are of."""
+    by_code: dict[str, list[Finding]] = {}
+    for each in found:
+        by_code.setdefault(each.code, []).append(each)
+    return [
+        {"words": words, "states": sorted({one.state for one in alike if one.state})}
+        for alike in by_code.values()
+        for words in sentences(alike)
+    ]
 
 
 def catalogue(view: View) -> dict[str, Any]:
@@ -166,7 +179,8 @@ def catalogue(view: View) -> dict[str, Any]:
     return {
         "particles": columns.count,
         "cell": "electrochemistry" in columns.tables,
-        "columns": [column.as_dict() for column in columns.known.values()],
+        "columns": [column.as_dict() for column in columns.listed.values()],
+        "largest": columns.params.largest,
         "class_limits": list(columns.params.class_limits),
         "significance": columns.params.significance,
     }

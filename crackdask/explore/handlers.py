@@ -13,10 +13,10 @@ from tornado.ioloop import IOLoop
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.explore import one_particle, selection
 from crackdask.explore.access import Guarded
-from crackdask.explore.asked import Asked, Pools, one_line
+from crackdask.explore.asked import Asked, one_line
 from crackdask.explore.cell import told_cell
 from crackdask.explore.columns import number
-from crackdask.explore.explored import Explored, View, catalogue, layout
+from crackdask.explore.explored import View, catalogue, layout
 from crackdask.explore.field import whole_field
 from crackdask.explore.files import File
 from crackdask.explore.planes import PLANES, TILE, runs
@@ -221,21 +221,19 @@ class Cell(Asked):
         self.write_json(told_cell(view.columns.tables))
 
 
-class SelectionCsv(Guarded):
-    """The particles that meet conditions, as CSV, with every column in every state."""
-
-    explored: Explored
-    pools: Pools
+class SelectionCsv(Asked):
+    """The particles that meet conditions, as CSV: some columns or all, in one state or in all."""
 
     async def get(self) -> None:
         """Answer a piece at a time, so that no number of particles takes much memory."""
         loop, view = IOLoop.current(), self.explored.view
-        asked = self.get_argument("where", "")
 
         def begin() -> Any:
-            where = selection.conditions(asked, view.columns, view.planes.states)
-            labels = np.flatnonzero(selection.chosen(view.columns, where))
-            return selection.as_csv(view.columns, labels, view.state_names)
+            labels, states = np.flatnonzero(self.chosen(view)), dict(enumerate(view.state_names))
+            if self.get_argument("state", ""):
+                states = {(number := self.state(view)): states[number]}
+            keys = self.keys(view.columns) or view.columns.makeable()
+            return selection.as_csv(view.columns, labels, states, keys)
 
         try:
             parts = await loop.run_in_executor(self.pools[True], begin)

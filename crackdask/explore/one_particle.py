@@ -12,6 +12,7 @@ from crackdask.arrays import Array
 from crackdask.explore.columns import Columns, number
 from crackdask.explore.explored import View
 from crackdask.explore.planes import PLANES, Planes
+from crackdask.schema import NOT_TRACKED
 
 #: Longest edge of a picture, in pixels; that of a solid, in voxels; and voxels around the particle.
 STRIP, SOLID, _MARGIN = 128, 96, 4
@@ -21,8 +22,8 @@ def numbers(columns: Columns, label: int, keys: Sequence[str]) -> dict[str, Any]
     """Return what is known of a particle, in every state: null where there is no value.
 
     `columns` by key, those asked for; `profile`: mean grey level of each shell, the outermost first, and
-    `shell_voxels`; `boxes`: where it lies, in voxels, null where it is absent; `reason`: why the analysis says nothing,
-    or null.
+    `shell_voxels`; `boxes`: where it lies, in voxels, null where it is absent; `dropped`: why it is not tracked, in
+    words; `reason`: why the analysis says nothing, or null.
     """
     told: dict[str, list[float | None]] = {}
     reason = None
@@ -41,6 +42,9 @@ def numbers(columns: Columns, label: int, keys: Sequence[str]) -> dict[str, Any]
         "profile": [[number(value) for value in row] for row in means],
         "shell_voxels": voxels.tolist(),
         "boxes": [box if box[0][1] > box[0][0] else None for box in boxes(columns, label)],
+        "dropped": [
+            words for name, words in NOT_TRACKED.items() if columns.array(f"particles/{name}")[:, label - 1].any()
+        ],
         "reason": reason,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,14 +77,14 @@ def ordered(columns: Columns, labels: Array, by: str, state: int, *, descending:
     return labels[np.argsort(-values if descending else values, kind="stable")]
 
 
-def as_csv(columns: Columns, labels: Array, names: Sequence[str]) -> Iterator[str]:
-    """Yield a table of labels as CSV, a row for each in each state (`names`), with every column that there is."""
+def as_csv(columns: Columns, labels: Array, states: Mapping[int, str], keys: Sequence[str]) -> Iterator[str]:
+    """Yield a table of labels as CSV: a row for each in each of some states (names by number), with some columns."""
     import pandas as pd  # not before somebody saves something: it is large
 
     from crackdask.spreadsheet import text_cells
 
-    keys, header = columns.makeable(), True
-    for number, name in enumerate(names):
+    header = True
+    for number, name in states.items():
         for first in range(0, len(labels), _ROWS):
             rows = labels[first : first + _ROWS]
             table = pd.DataFrame({"particle": rows, "state": name})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crackdask import analyse
+from crackdask.analysis.damage import damage_of
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.arrays import Array
 from crackdask.storage.locations import Place, place
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Columns of each table that are kept.
 COLUMNS = {
-    "damage": ("damage", "standard_error", "severity_number", "core_grey", "radius_um"),
+    "damage": ("damage", "standard_error", "severity_number", "core_grey", "radius_um", "scan_error", "scale_error"),
     "changes": ("change", "standard_error", "z", "significant"),
     "paths": ("path_number",),
 }
@@ -39,6 +40,7 @@ def work_out(store: Place) -> dict[str, Array]:
     _keep(parts, "damage", damages.assign(severity_number=analyse.classes(damages).severity_number), 0)
     try:
         _keep(parts, "changes", analyse.changes(damages), 1)
+        parts["changes.significance"] = np.array(damage_of(damages, {})[1].significance)
     except AnalysisError as error:
         parts["changes.reason"] = np.array(str(error))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -20,6 +21,8 @@ from crackdask.figures.style import GREY, VERMILION, figure, key, plain, ramp, s
 from crackdask.figures.volume_slices import volumes_of
 from crackdask.schema import GREY_LEVELS
 
+#: What the numbers above the grey levels are, and their unit.
+_RAW = {"counts": ("raw value of the scans", "counts"), "attenuation": ("attenuation in the scans", "1 / voxel")}
 _BOX, _BOXES = 64, 2  # the histogram is taken from cubes of this edge, at most so many along each axis
 
 
@@ -44,7 +47,8 @@ def collect_grey_histogram(store: xr.DataTree) -> xr.Dataset:
 
     Along (state, grey), without voxels outside the scan; `smooth_share`, the share of `voxels` as it is drawn;
     `background` and `inside`, (state,), are the peaks of grey levels outside of and within the particles, NaN where
-    there is none. Attributes: `window`, `threshold`, `solid`, where the store tells them.
+    there is none. Attributes: `window`, `threshold`, `solid`, where the store tells them; `raw` tells whether the ends
+    of the window are "counts" or "attenuation".
     """
     volumes = volumes_of(store)[["grey", "label"]]
     counts = np.zeros((2, volumes.sizes["state"], GREY_LEVELS), np.int64)
@@ -69,9 +73,24 @@ def collect_grey_histogram(store: xr.DataTree) -> xr.Dataset:
         {**along, "grey": np.arange(GREY_LEVELS)},
     ).compute()
     measured = store.attrs.get("found", {})
-    return histograms.assign_attrs(
-        {name: measured[name] for name in ("window", "threshold", "solid") if name in measured}
-    )
+    told = {name: measured[name] for name in ("window", "threshold", "solid") if name in measured}
+    if "window" in told:
+        told["window"], told["raw"] = _raw_window(store, told["window"])
+    return histograms.assign_attrs(told)
+
+
+def _raw_window(store: xr.DataTree, window: Sequence[float]) -> tuple[list[float], str]:
+    """Return the ends of the grey window as what voxels of the scans were, and what that is.
+
+    Of scans that were reconstructed in the run it is attenuation, also where their tomograms were 16-bit levels.
+    """
+    made = store["reconstruction"].to_dataset() if "reconstruction" in store.children else None
+    if made is None or made.center.isnull().all("row").any():
+        return list(window), "counts"
+    if "window" in made and made.window.notnull().all():
+        low, high = made.window.values[0].tolist()
+        window = [low + end * (high - low) / np.iinfo(np.uint16).max for end in window]
+    return list(window), "attenuation"
 
 
 def _cubes(size: int) -> list[slice]:
@@ -126,12 +145,13 @@ def draw_grey_histogram(numbers: xr.Dataset) -> Figure:
     axes.set(xlim=(0, GREY_LEVELS), xlabel="grey level (of 255)", ylabel="voxels (% per grey level)")
     axes.set_ylim(0, None)
     if "window" in numbers.attrs:
-        _window(axes, *numbers.attrs["window"])
+        low, high = numbers.attrs["window"]
+        _window(axes, low, high, numbers.attrs["raw"])
     key(page, axes)
     return page
 
 
-def _window(axes: Axes, low: float, high: float) -> None:
+def _window(axes: Axes, low: float, high: float, what: str) -> None:
     """Mark the window's ends, and put raw values above the grey levels that they became."""
     step = (high - low) / (GREY_LEVELS - 2)
 
@@ -144,7 +164,8 @@ def _window(axes: Axes, low: float, high: float) -> None:
     for level in (1, GREY_LEVELS - 1):
         axes.axvline(level, color=GREY, lw=1, label="window" if level == 1 else None)
     raw = axes.secondary_xaxis("top", functions=(to_raw, to_grey))
-    raw.set_xlabel(f"raw value of the scans (counts; window {low:g} to {high:g})")
+    name, unit = _RAW[what]
+    raw.set_xlabel(f"{name} ({unit}; window {low:.6g} to {high:.6g})")
     axes.spines["top"].set_visible(True)
 
 

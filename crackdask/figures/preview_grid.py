@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from crackdask.figures.style import ORANGE, WIDTH, figure, styled
+from crackdask.figures.style import ORANGE, SKY, VERMILION, WIDTH, figure, styled
 from crackdask.figures.volume_slices import bare, edges
 
 
@@ -27,7 +27,7 @@ class Picture:
 
 @styled
 def draw_preview(pictures: Sequence[Picture], across: int, heading: str) -> Figure:
-    """Draw pictures row by row, all on one grey scale.
+    """Draw pictures row by row, all on one grey scale; outlines that differ from the first picture's stand out.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def draw_preview(pictures: Sequence[Picture], across: int, heading: str) -> Figu
         if k >= len(pictures):
             axes.remove()
             continue
-        _draw(axes, pictures[k], float(low), float(high))
+        _draw(axes, pictures[k], pictures[0], float(low), float(high))
     page.suptitle(heading, fontsize=10)
     return page
 
 
-def _draw(axes: Axes, picture: Picture, low: float, high: float) -> None:
+def _draw(axes: Axes, picture: Picture, first: Picture, low: float, high: float) -> None:
     axes.set_title(picture.title, fontsize=8)
     bare(axes)
     if picture.grey is None or picture.label is None:
@@ -64,6 +64,10 @@ def _draw(axes: Axes, picture: Picture, low: float, high: float) -> None:
         )  # fmt: skip
         return
     axes.imshow(picture.grey, cmap="gray", vmin=low, vmax=max(high, low + 1), interpolation="nearest")
-    paint = np.zeros((*picture.label.shape, 4))
-    paint[edges(picture.label)] = (*to_rgb(ORANGE), 1.0)
+    paint, mine = np.zeros((*picture.label.shape, 4)), edges(picture.label)
+    paint[mine] = (*to_rgb(ORANGE), 1.0)
+    if first.label is not None:
+        theirs = edges(first.label)
+        paint[mine & ~theirs] = (*to_rgb(VERMILION), 1.0)
+        paint[theirs & ~mine] = (*to_rgb(SKY), 1.0)
     axes.imshow(paint, interpolation="nearest")

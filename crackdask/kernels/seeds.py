@@ -53,7 +53,7 @@ def overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
     return pairs[order], voxels[order]
 
 
-def rims(basins: Array, seeds: Array, cutting: Array) -> tuple[Array, Array]:
+def rims(codes: Array, basins: Array, seeds: Array, cutting: Array) -> tuple[Array, Array]:
     """Return the seed voxels that can be the nearest to a voxel that is not of the same seed.
 
     Those have a 6-neighbour that is not of the same seed in the same basin: from any other voxel of a seed, one step
@@ -62,8 +62,10 @@ def rims(basins: Array, seeds: Array, cutting: Array) -> tuple[Array, Array]:
 
     Parameters
     ----------
-    basins, seeds
+    codes, seeds
         uint32, of the block.
+    basins
+        uint32, the basin of each code 1.., the same for some.
     cutting
         uint64, ``basin << 32 | seed`` of the seeds that cut a basin, ascending.
 
@@ -74,21 +76,38 @@ def rims(basins: Array, seeds: Array, cutting: Array) -> tuple[Array, Array]:
     voxels
         int64, indices into the flat block, ascending.
     """
-    voxels = _rims(basins, seeds, cutting)
+    cut = np.isin(basins, (cutting >> np.uint64(32)).astype(np.uint32))
+    basin_of = np.concatenate([[0], np.where(cut, basins, 0)]).astype(np.uint32)  # what is not cut, is no basin here
+    voxels = _rims(codes, basin_of, seeds, cutting)
     return voxels[:, 0].copy(), voxels[:, 1].copy()
 
 
-def split(basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Array, rim: Array, weights: Triple) -> None:
-    """Turn basins into nodes, in place: each voxel of a cut basin goes to the nearest seed voxel in it.
+def split(
+    codes: Array,
+    part: tuple[slice, slice, slice],
+    origin: Triple,
+    basins: Array,
+    nodes: Array,
+    cut: Array,
+    offsets: Array,
+    rim: Array,
+    weights: Triple,
+    names: Array,
+) -> None:
+    """Write the names of nodes over the codes of a block: each voxel of a cut basin is of the nearest seed voxel in it.
 
     Ties go to the lower seed. Distances are integers, so no block can round them otherwise.
 
     Parameters
     ----------
-    basins
-        uint32, a window.
+    codes
+        uint32, a window; is written to.
+    part
+        The voxels of it that the block wrote.
     origin
         Place of the window's first voxel in the volume.
+    basins
+        uint32, the basin of each of the block's codes 1...
     nodes
         int64, first node of each basin, basin 0 first, which is node 0.
     cut
@@ -99,8 +118,17 @@ def split(basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Arra
         int32, rows of z, y, x and the seed's place among its basin's seeds; raster order within a basin.
     weights
         Squared edge lengths along (z, y, x).
+    names
+        uint32, of the nodes 1...
     """
-    _split(basins, origin, nodes, cut, offsets, rim, weights)
+    basins = np.asarray(basins).astype(np.int64)
+    first = np.asarray(nodes[basins])
+    is_cut = nodes[basins + 1] - first > 1
+    places = np.where(is_cut, np.searchsorted(cut, basins), -1)
+    z, y, x = part
+    window = codes[z, y, x]
+    at = tuple(a + s.start for a, s in zip(origin, part, strict=True))
+    _split(window, at, np.asarray(names[first - 1]), first, places, offsets, rim, weights, names)
 
 
 @compiled(error_model="numpy")
@@ -156,44 +184,46 @@ def _overlaps(basins: Array, seeds: Array) -> tuple[Array, Array]:
 
 
 @compiled(error_model="numpy")
-def _is_rim(basins: Array, seeds: Array, z: int, y: int, x: int) -> bool:
+def _is_rim(codes: Array, basin_of: Array, seeds: Array, z: int, y: int, x: int) -> bool:
+    basin, seed = basin_of[codes[z, y, x]], seeds[z, y, x]
     for axis in range(3):
         for side in (-1, 1):
             to_z = z + side * (axis == 0)
             to_y = y + side * (axis == 1)
             to_x = x + side * (axis == 2)
-            if not (0 <= to_z < basins.shape[0] and 0 <= to_y < basins.shape[1] and 0 <= to_x < basins.shape[2]):
+            if not (0 <= to_z < codes.shape[0] and 0 <= to_y < codes.shape[1] and 0 <= to_x < codes.shape[2]):
                 return True
-            if basins[to_z, to_y, to_x] != basins[z, y, x] or seeds[to_z, to_y, to_x] != seeds[z, y, x]:
+            if basin_of[codes[to_z, to_y, to_x]] != basin or seeds[to_z, to_y, to_x] != seed:
                 return True
     return False
 
 
 @compiled(error_model="numpy")
-def _rims(basins: Array, seeds: Array, cutting: Array) -> Array:
+def _rims(codes: Array, basin_of: Array, seeds: Array, cutting: Array) -> Array:
     voxels = np.empty((1024, 2), np.int64)
     count = 0
     last_key = np.uint64(0)
     place = np.int64(0)
     known: Any = False
-    for z in range(basins.shape[0]):
-        for y in range(basins.shape[1]):
-            for x in range(basins.shape[2]):
-                if basins[z, y, x] == 0 or seeds[z, y, x] == 0:
+    for z in range(codes.shape[0]):
+        for y in range(codes.shape[1]):
+            for x in range(codes.shape[2]):
+                seed = seeds[z, y, x]
+                if seed == 0 or basin_of[codes[z, y, x]] == 0:
                     continue
-                key = np.uint64((np.uint64(basins[z, y, x]) << np.uint64(32)) | np.uint64(seeds[z, y, x]))
+                key = np.uint64((np.uint64(basin_of[codes[z, y, x]]) << np.uint64(32)) | np.uint64(seed))
                 if key != last_key:
                     last_key = key
                     place = place_of(cutting, key)
                     known = place < cutting.size and cutting[place] == key
-                if known and _is_rim(basins, seeds, z, y, x):
+                if known and _is_rim(codes, basin_of, seeds, z, y, x):
                     if count == voxels.shape[0]:
                         longer = np.empty((2 * count, 2), np.int64)
                         for k in range(count):
                             longer[k, 0], longer[k, 1] = voxels[k, 0], voxels[k, 1]
                         voxels = longer
                     voxels[count, 0] = place
-                    voxels[count, 1] = (z * basins.shape[1] + y) * basins.shape[2] + x
+                    voxels[count, 1] = (z * codes.shape[1] + y) * codes.shape[2] + x
                     count += 1
     return voxels[:count]
 
@@ -235,24 +265,33 @@ def _nearest(rim: Array, first: int, stop: int, at: Triple, weights: Triple, gue
 
 @compiled(error_model="numpy")
 def _split(
-    basins: Array, origin: Triple, nodes: Array, cut: Array, offsets: Array, rim: Array, weights: Triple
+    codes: Array,
+    origin: Triple,
+    whole: Array,
+    first: Array,
+    places: Array,
+    offsets: Array,
+    rim: Array,
+    weights: Triple,
+    names: Array,
 ) -> None:
+    """Write names: of codes that are not cut `whole`, of the others that of the node."""
     last = np.int64(-1)
-    place = np.int64(0)
     guess = 0
-    for z in range(basins.shape[0]):
-        for y in range(basins.shape[1]):
-            for x in range(basins.shape[2]):
-                basin = np.int64(basins[z, y, x])
-                if basin == 0:
+    for z in range(codes.shape[0]):
+        for y in range(codes.shape[1]):
+            row = codes[z, y]
+            for x in range(row.size):
+                if row[x] == 0:
                     continue
-                first = nodes[basin]
-                if nodes[basin + 1] - first > 1:
-                    if basin != last:
-                        last = basin
-                        place = place_of(cut, np.uint32(basin))
-                        guess = offsets[place]
-                    at = (z + origin[0], y + origin[1], x + origin[2])
-                    guess = _nearest(rim, offsets[place], offsets[place + 1], at, weights, guess)
-                    first += rim[guess, 3]
-                basins[z, y, x] = first
+                code = np.int64(row[x]) - 1
+                place = places[code]
+                if place < 0:
+                    row[x] = whole[code]
+                    continue
+                if place != last:
+                    last = place
+                    guess = offsets[place]
+                at = (z + origin[0], y + origin[1], x + origin[2])
+                guess = _nearest(rim, offsets[place], offsets[place + 1], at, weights, guess)
+                row[x] = names[first[code] + rim[guess, 3] - 1]

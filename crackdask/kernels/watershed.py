@@ -67,13 +67,11 @@ def follow(pointers: Array, start: Triple, shape: Triple) -> tuple[Array, Array,
     entered_codes
         uint32, the codes of those.
     """
-    codes = np.zeros(pointers.shape, np.uint32)
+    codes = np.empty(shape, np.uint32)
     entered = _mark_halo(pointers, start, shape)
-    ends = _follow(pointers, codes, start, shape)
-    entered_codes = codes.reshape(-1)[entered]
-    (z, y, x), (nz, ny, nx) = start, shape
-    own = codes[z : z + nz, y : y + ny, x : x + nx]
-    return np.ascontiguousarray(own), ends, entered, entered_codes
+    ends = _number(pointers, codes, start, _sweep_back(pointers, codes, start))
+    places = (at - first for at, first in zip(np.unravel_index(entered, pointers.shape), start, strict=True))
+    return codes, ends, entered, codes[tuple(places)]
 
 
 def look_up(codes: Array, names: Array, out: Array, part: tuple[slice, slice, slice] | None = None) -> None:
@@ -213,39 +211,114 @@ def _mark_halo(pointers: Array, start: Triple, shape: Triple) -> Array:
 
 
 @compiled(error_model="numpy")
-def _follow(pointers: Array, codes: Array, start: Triple, shape: Triple) -> Array:
-    ny, nx = pointers.shape[1:]
-    flat = pointers.reshape(-1)
-    code = codes.reshape(-1)
+def _leaps(shape: Triple) -> Array:
+    """Return how far each pointer leads in a flat array."""
     leap = np.zeros(64, np.int64)
     for step in range(43):
-        leap[step] = ((step >> 4) - 1) * ny * nx + ((step >> 2 & 3) - 1) * nx + (step & 3) - 1
+        leap[step] = (((step >> 4) - 1) * shape[1] + (step >> 2 & 3) - 1) * shape[2] + (step & 3) - 1
+    return leap
+
+
+@compiled(error_model="numpy")
+def _face_place(at: int, shape: Triple) -> int:
+    """Return the place of a voxel of a window's outermost layers among those of all six, by its index into it."""
+    nz, ny, nx = shape
+    z, y, x = at // (ny * nx), at // nx % ny, at % nx
+    if z == 0 or z == nz - 1:
+        return (int(z > 0) * ny + y) * nx + x
+    if y == 0 or y == ny - 1:
+        return 2 * ny * nx + (int(y > 0) * nz + z) * nx + x
+    return 2 * (ny + nz) * nx + (int(x > 0) * nz + z) * ny + y
+
+
+@compiled(error_model="numpy")
+def _sweep_back(pointers: Array, codes: Array, start: Triple) -> Array:
+    """Give path ends a code each, and each voxel that of the one that it points to, from the last to the first.
+
+    A voxel whose path leads to one before it, or through such a one, is left without a code.
+    """
+    (sz, sy, sx), shape = codes.shape, pointers.shape
+    flat, code = pointers.reshape(-1), codes.reshape(-1)
+    leap, far = _leaps(codes.shape), _leaps(shape)
+    left = np.zeros(2 * (shape[1] * shape[2] + shape[0] * (shape[1] + shape[2])), np.uint32)
     ends = np.empty(1024, np.int64)
     count = 0
-    for z in range(start[0], start[0] + shape[0]):
-        for y in range(start[1], start[1] + shape[1]):
-            first = (z * ny + y) * nx + start[2]
-            for i in range(first, first + shape[2]):
-                if flat[i] == _NOWHERE or code[i] != 0:
+    for z in range(sz - 1, -1, -1):
+        for y in range(sy - 1, -1, -1):
+            rim = z == 0 or z == sz - 1 or y == 0 or y == sy - 1
+            first = ((z + start[0]) * shape[1] + y + start[1]) * shape[2] + start[2]
+            row = (z * sy + y) * sx
+            for x in range(sx - 1, -1, -1):
+                here = flat[first + x]
+                end = np.int64(-1)
+                if here == _NOWHERE:
+                    code[row + x] = 0
                     continue
-                at = i
-                while code[at] == 0 and flat[at] != _PEAK and flat[at] & _HALO == 0:
-                    at += leap[flat[at]]
-                if code[at] == 0:
-                    if count == ends.size:
-                        longer = np.empty(2 * count, np.int64)
-                        for k in range(count):
-                            longer[k] = ends[k]
-                        ends = longer
-                    ends[count] = at
-                    count += 1
-                    code[at] = count
-                end = code[at]
-                at = i
-                while code[at] == 0:
-                    code[at] = end
-                    at += leap[flat[at]]
+                if here == _PEAK:
+                    end = first + x
+                elif rim or x == 0 or x == sx - 1:
+                    to = first + x + far[here]
+                    if flat[to] & _HALO != 0:
+                        place = _face_place(to, shape)
+                        if left[place] != 0:
+                            code[row + x] = left[place]
+                            continue
+                        end = to
+                        left[place] = count + 1
+                if end < 0:
+                    code[row + x] = code[row + x + leap[here]] if leap[here] > 0 else np.uint32(0)
+                    continue
+                if count == ends.size:
+                    longer = np.empty(2 * count, np.int64)
+                    for k in range(count):
+                        longer[k] = ends[k]
+                    ends = longer
+                ends[count] = end
+                count += 1
+                code[row + x] = count
     return ends[:count]
+
+
+@compiled(error_model="numpy")
+def _number(pointers: Array, codes: Array, start: Triple, ends: Array) -> Array:
+    """Follow the paths that are left, and count codes anew in the order of the first voxel of each; return the ends."""
+    (sz, sy, sx), shape = codes.shape, pointers.shape
+    flat, code = pointers.reshape(-1), codes.reshape(-1)
+    leap, far = _leaps(codes.shape), _leaps(shape)
+    number = np.zeros(ends.size + 1, np.uint32)
+    before = np.empty(ends.size + 1, np.uint32)  # the code that a number was given to
+    inorder = np.empty(ends.size, np.int64)
+    count = 0
+    for z in range(sz):
+        for y in range(sy):
+            first = ((z + start[0]) * shape[1] + y + start[1]) * shape[2] + start[2]
+            row = (z * sy + y) * sx
+            for x in range(sx):
+                here = flat[first + x]
+                if here == _NOWHERE:
+                    continue
+                own = code[row + x]
+                if own == 0:
+                    if leap[here] < 0:
+                        code[row + x] = code[row + x + leap[here]]
+                        continue
+                    at, place = row + x, first + x
+                    while code[at] == 0:
+                        step = flat[place]
+                        at, place = at + leap[step], place + far[step]
+                    own = before[code[at]] if at < row + x else code[at]
+                    at, place = row + x, first + x
+                    while code[at] == 0:
+                        code[at] = own
+                        step = flat[place]
+                        at, place = at + leap[step], place + far[step]
+                if number[own] == 0:
+                    count += 1
+                    number[own] = count
+                    before[count] = own
+                    inorder[count - 1] = ends[own - 1]
+                code[row + x] = number[own]
+    return inorder
 
 
 @compiled(error_model="numpy")

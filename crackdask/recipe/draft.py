@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crackdask.recipe.recipe import RecipeError
 from crackdask.recipe.sweep import toml_value
 from crackdask.sources import suggest
 from crackdask.sources.projections import Projections
@@ -44,27 +44,30 @@ def draft(scans: Sequence[Place], base: Path) -> Draft:
     ------
     SourceError
         If one of them is no scan.
+    RecipeError
+        If the name of one cannot be written.
     """
     drafted = [entry for path in scans for entry in suggest(path, ReconstructParams())]
     sizes = [entry["voxel_um"] for entry in drafted if entry["voxel_um"] is not None]
-    lines = ["[experiment]", f"name = {json.dumps(base.name or 'experiment')}", _voxel_um(sizes)]
+    lines = ["[experiment]", f"name = {toml_value(_seen(base.name) or 'experiment')}", _voxel_um(sizes)]
     names: list[str] = []
     for number, entry in enumerate(drafted):
-        name = entry["name"] if entry["name"] not in names else f"{entry['name']} {number + 1}"
+        name = _seen(entry["name"])
+        name = name if name not in names else f"{name} {number + 1}"
         names.append(name)
         path, mark, inner = str(entry["source"]).partition("::")
         shape = " x ".join(map(str, entry["shape"]))
         lines += [
             "",
             f"[[states]]  # {shape} voxels, {_made_of(entry)}",
-            f"name = {json.dumps(name)}",
+            f"name = {toml_value(name)}",
             *(
                 _known(key, entry["hints"][key], words) if key in entry["hints"] else f"# {key} =   # {words}: fill in"
                 for key, words in _NEEDED.items()
             ),
             _known("cycle", entry["hints"]["cycle"]) if "cycle" in entry["hints"] else "cycle = 0",
             *([_known("time", entry["hints"]["time"])] if "time" in entry["hints"] else []),
-            f"source = {json.dumps((path if '://' in path else os.path.relpath(path, base)) + mark + inner)}",
+            f"source = {toml_value(_writable(path if '://' in path else os.path.relpath(path, base)) + mark + inner)}",
         ]
         if entry["unwritten"]:
             lines.append(
@@ -77,11 +80,29 @@ def draft(scans: Sequence[Place], base: Path) -> Draft:
     return Draft("\n".join(lines), (*left, *([] if sizes else ["voxel_um"])))
 
 
+def _writable(path: str) -> str:
+    """Return a path that can be written into a recipe; refuse one that is no text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise RecipeError(f"the name {path!a} is not UTF-8, in which recipes are written; rename it") from None
+    return path
+
+
+def _seen(name: str) -> str:
+    """Return a name without letters that cannot be seen, which a recipe refuses in names.
+
+    >>> _seen(f"4.2V{chr(9)}DC")
+    '4.2V_DC'
+    """
+    return "".join(letter if letter.isprintable() else "_" for letter in name).strip()
+
+
 def _voxel_um(sizes: Sequence[Any]) -> str:
     """Return the line of the voxel size, left open where no file tells it."""
     if not sizes:
         return "# voxel_um =   # um, one number or [z, y, x]: fill in, the files do not tell"
-    value = json.dumps(list(sizes[0]) if isinstance(sizes[0], tuple) else sizes[0])
+    value = toml_value(sizes[0])
     note = "from the scan's metadata"
     if len(set(sizes)) > 1:
         note += f", and others say otherwise: {', '.join(str(size) for size in dict.fromkeys(sizes))}"
@@ -102,7 +123,7 @@ def _made_of(entry: Mapping[str, Any]) -> str:
 def _reconstruct(projected: Sequence[Projections]) -> list[str]:
     """Return the section that says how slices are made; without it projections are refused."""
     low, high = (round(end(end(each.degrees) for each in projected), 3) for end in (min, max))
-    lines = ["", "[reconstruct]", 'window = "auto"  # tomograms as 16-bit levels, half the disk of real numbers']
+    lines = ["", "[reconstruct]"]
     lines += [f"# note: {note}" for note in dict.fromkeys(note for each in projected for note in each.notes)]
     lines += [f"# angles = [{low}, {high}]  # degrees that are kept; leave out those where a holder is in the way"]
     if high - low < _HALF_TURN:

@@ -54,12 +54,13 @@ _DPI = 150
 
 @dataclass(frozen=True)
 class Tried:
-    """What was looked at: the state's name, the box, its voxels' edges (um), and the values that were tried."""
+    """What was looked at: the state's name, the box, its voxels' edges (um), what is tried, and if grey is denoised."""
 
     state: str
     box: Box
     voxel_um: tuple[float, float, float]
     sweeps: tuple[Sweep, ...]
+    denoised: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,10 @@ def write_preview(preview: Tried, variants: Sequence[Variant], folder: Path) -> 
     image.write_bytes(picture.getvalue())
     lines = tuple(_line(preview, variant) for variant in variants)
     words = (
-        f"The middle slice of the box {box} (voxels) of {preview.state}, each picture with the bits of a run of this "
-        "box. What a recipe leaves to be found (threshold, noise, grey window) was found in the box alone."
+        f"The middle slice of the box {box} (voxels) of {preview.state}{', denoised' * preview.denoised}, each picture "
+        "with the bits of a run of this box. What a recipe leaves to be found (threshold, noise, grey window) was "
+        "found in the box alone. Outlines are orange where the first picture has them too, red where it has none, and "
+        "blue where it alone has one."
     )
     text = _PAGE.format(
         title=escape(title), words=escape(words), meaning=escape(MEANING),

@@ -14,18 +14,13 @@ from crackdask import analyse
 from crackdask.analysis import findings
 from crackdask.analysis.parameters import AnalysisError
 from crackdask.analysis.tables import state_names, table_of
+from crackdask.schema import NOT_TRACKED
 
 #: Fewer tracked particles than these, or a smaller share, and averages are of a few or of a choice.
 FEW_PARTICLES, FEW_SHARE = 100, 0.3
 #: A background that moves by this share of the contrast between solid and background looks like damage; so does the
 #: commonest grey level inside particles, which cracks leave where it is: they darken some voxels, not most.
 DRIFT, SOLID_DRIFT = 0.01, 0.02
-_REASONS = (
-    ("on_border", "on the image border"),
-    ("on_invalid", "at the edge of a scan"),
-    ("lost", "absent in some state"),
-    ("neighbour_lost", "beside an absent one"),
-)
 
 
 @dataclass
@@ -115,7 +110,7 @@ def _found(told: Summary, table: xr.Dataset) -> None:
         ("particles", f"{total} found, {tracked} ({_percent(tracked, total)}) tracked through all states")
     )
     dropped = []
-    for name, words in _REASONS:
+    for name, words in NOT_TRACKED.items():
         if name in table:
             count = int(table[name].any("state").sum())
             told.numbers[name] = count

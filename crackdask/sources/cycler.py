@@ -15,15 +15,12 @@ import numpy as np
 from crackdask.clocks import spoken
 from crackdask.sources.base import SourceError, named, refuse_no_file
 from crackdask.sources.cycler_columns import columns_of
-from crackdask.sources.cycler_curve import MOST_ROWS, Curve, CyclerRecord, Reading, other_way, spoken_time
+from crackdask.sources.cycler_curve import CLOCK, MOST_ROWS, Curve, CyclerRecord, Reading, other_way, spoken_time
 from crackdask.sources.cycler_rows import binary_rows, text_rows
 from crackdask.sources.cycler_text import layout_of, parsed_date
 from crackdask.storage.locations import Place
 
 __all__ = ["CyclerRecord", "Reading", "read_record"]
-
-#: Clocks of computers are set right by as much now and then.
-_CLOCK = 1.0
 
 
 def read_record(paths: Sequence[Place], reading: Reading) -> CyclerRecord:
@@ -65,7 +62,7 @@ def _in_a_row(parts: Sequence[tuple[str, CyclerRecord]]) -> CyclerRecord:
     for name, part in others:
         ends, charged = float(columns["time"][-1][-1]), float(columns["charge"][-1][-1])
         begins = (part.start - first).total_seconds() if part.start and first else float(part.time[0])
-        if begins < ends - _CLOCK:
+        if begins < ends - CLOCK:
             raise SourceError(
                 f"{name}: begins {spoken_time(ends - begins)} before {before} ends, so they are not of one cell; leave "
                 "one out, or correct the clock"

@@ -28,6 +28,8 @@ else:  # which every command would wait for
 
 #: Rows of the curve that is kept, at most; twice as many are in memory.
 MOST_ROWS = 200_000
+#: Clocks are set right by as many seconds now and then, and their ticks jitter.
+CLOCK = 1.0
 #: No charge is counted between rows further apart than so many seconds: nobody knows what flowed there.
 GAP = 3600.0
 #: 1970 in the days that a spreadsheet counts.
@@ -99,7 +101,8 @@ class Curve:
         self._where, self._columns, self._reading = where, columns, reading
         self._kept: list[Floats] = []  # rows of time, voltage, current, charge
         self._every = 1
-        self._rows = self._lines = self._gaps = self._unsound = 0
+        self._rows = self._lines = self._gaps = self._unsound = self._early = 0
+        self._earliest = 0.0  # by how many seconds a row is before one above it
         self._began: datetime | None = None
         self._last: Floats | None = None
         self._counted = 0.0  # what the column of the charge said last
@@ -119,6 +122,12 @@ class Curve:
         notes = [other_way(self._doubtful, self._dates == "month first")] if self._doubtful else []
         if self._unsound:
             notes.append(f"{self._where}: {self._unsound} rows without a number were left out")
+        if self._early:
+            most = spoken_time(self._earliest)
+            notes.append(
+                f"{self._where}: the clock goes back before {self._early} rows, by {most} at most; they count as taken "
+                "at the time before"
+            )
         if self._gaps:
             notes.append(f"{self._where}: {self._gaps} gaps of over an hour, in which no charge is counted")
         time = rows[:, 0]
@@ -165,13 +174,9 @@ class Curve:
         values, lines = {what: column[sound] for what, column in values.items()}, lines[sound]
         before = self._last
         times = np.concatenate([values["time"][:1] if before is None else before[:1], values["time"]])
-        steps = np.diff(times)
-        if steps.min() < 0:
-            row = int(np.argmin(steps))
-            raise SourceError(
-                f"{self._where}: the clock goes back by {spoken_time(-float(steps[row]))} in row {lines[row] + 1} of "
-                "the table; export each part of the recording as a file, or correct its times"
-            )
+        shown = np.maximum.accumulate(times)
+        self._refuse_other_time(shown - times, lines)
+        values["time"], steps = shown[1:], np.diff(shown)
         added = self._added(values, steps, before)
         if "charge" in values:
             self._refuse_what_begins_again(values, added, steps, lines)
@@ -182,6 +187,18 @@ class Curve:
         rows = np.stack([values["time"], values["voltage"], current, charge], axis=1)
         self._keep(rows)
         self._last = rows[-1]
+
+    def _refuse_other_time(self, early: Floats, lines: NDArray[np.int64]) -> None:
+        """Raise if the clock was put back; `early` tells by how many seconds the row before these and each is."""
+        row = int(np.argmax(early))
+        if early[row] > CLOCK:
+            by = spoken_time(float(early[row]))
+            raise SourceError(
+                f"{self._where}: the clock goes back by {by} in row {lines[row - 1] + 1} of the table; export "
+                "each part of the recording as a file, or correct its times"
+            )
+        self._early += int(np.count_nonzero(early))
+        self._earliest = max(self._earliest, float(early[row]))
 
     def _added(self, values: Mapping[str, Floats], steps: Floats, before: Floats | None) -> Floats:
         """Return the charge that each row adds, mAh; nothing in a gap, nor in the first row of a file."""

@@ -24,10 +24,14 @@ _MISSING = ["XXX", "xxx", "n/a", "nan", "NaN", ""]
 
 
 class _WholeLines:
-    """Text of a file without a last line that is being written: of a number that has no end nobody knows the value."""
+    """Text of a file as it can be read: minus signs, and no line of which nobody knows the numbers.
 
-    def __init__(self, file: TextIO, separator: str, cells: int) -> None:
-        self._file, self._separator, self._cells = file, separator, cells
+    Of a last line that is being written a number may have no end. In one with more cells than there are headings, as by
+    commas in numbers between commas, nobody knows which number stands under which: its cells are left empty.
+    """
+
+    def __init__(self, file: TextIO, separator: str, cells: int, headings: int) -> None:
+        self._file, self._separator, self._cells, self._headings = file, separator, cells, headings
         self._held = ""
 
     def read(self, size: int = -1) -> str:
@@ -37,10 +41,20 @@ class _WholeLines:
             at = text.rfind("\n") + 1
             self._held = text[at:]
             if at:
-                return text[:at]
+                return self._told(text[:at])
         last, self._held = self._held, ""
         ended = len(next(csv.reader([last], delimiter=self._separator), [])) - 1
-        return f"{last}\n" if ended >= self._cells else ""
+        return self._told(f"{last}\n") if ended >= self._cells else ""
+
+    def _told(self, text: str) -> str:
+        text = text.replace("\u2212", "-")
+        if self._separator != "," or '"' in text:
+            return text
+        lines = text.split("\n")
+        for n, line in enumerate(lines):
+            if line.count(",") >= self._headings and line.rstrip("\r, ").count(",") >= self._headings:
+                lines[n] = "," * (self._headings - 1)
+        return "\n".join(lines)
 
     def __iter__(self) -> Iterator[str]:
         """Yield pieces of text, by which pandas knows a file."""
@@ -55,7 +69,7 @@ def text_rows(path: Place, layout: Layout, wanted: Sequence[str]) -> Iterator[pd
         text = io.TextIOWrapper(file, layout.encoding, errors="replace")
         for _ in range(layout.skipped + 1):  # not by pandas, which takes a quote in a comment for that of a cell
             text.readline()
-        lines: Any = _WholeLines(text, layout.separator, max(where) + 1)
+        lines: Any = _WholeLines(text, layout.separator, max(where) + 1, len(layout.headings))
         reader = pd.read_csv(
             lines, sep=layout.separator, decimal=layout.decimal, header=None, names=list(range(len(layout.headings))),
             usecols=where, na_values=_MISSING, chunksize=_AT_ONCE, index_col=False, skip_blank_lines=True,

@@ -26,7 +26,9 @@ else:  # which every command would wait for
 Dates = Literal["auto", "month first", "day first"]
 #: Of dates without an offset from UTC, those of the cycler's own clock.
 _EPOCH = datetime(1970, 1, 1)
-_LOOKED_AT = 2**18  # bytes at the beginning of a file
+#: Bytes at the beginning of a file, and how many at most where its header says that it is longer.
+_LOOKED_AT, _LONGEST_HEADER = 2**18, 2**26
+_ROWS = 60  # of the table, from which it is told how numbers are written
 _STARTED = re.compile(r"acquisition started on\s*:\s*(.+)", re.IGNORECASE)
 _HEADER_LINES = re.compile(r"nb header lines\s*:\s*(\d+)", re.IGNORECASE)
 _DATE = re.compile(
@@ -128,6 +130,11 @@ def layout_of(path: Place) -> Layout:
     """
     with opened(path) as file:
         head = file.read(_LOOKED_AT)
+        if found := _HEADER_LINES.search(head[:4096].decode("latin-1")):
+            while head.count(b"\n") < int(found[1]) + _ROWS and len(head) < _LONGEST_HEADER:
+                if not (more := file.read(_LOOKED_AT)):
+                    break
+                head += more
     if not head.strip():
         raise SourceError(f"{path}: the file is empty; copy it again from the cycler")
     if b"\0" in head[:4096] and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -136,14 +143,14 @@ def layout_of(path: Place) -> Layout:
         )
     encoding = _encoding(head)
     lines = head.decode(encoding, errors="replace").splitlines()
-    if len(head) == _LOOKED_AT and len(lines) > 1:
+    if len(head) % _LOOKED_AT == 0 and len(lines) > 1:
         lines.pop()  # cut in the middle
     started = next((found[1].strip() for line in lines[:200] if (found := _STARTED.search(line))), "")
     told = next((int(found[1]) for line in lines[:5] if (found := _HEADER_LINES.search(line))), 0)
     at = told - 1 if told else _headings_at(lines)
     if not 0 <= at < len(lines):
         raise SourceError(f"{path}: found no table of numbers under a line of headings; export it again, with headings")
-    rows = [line for line in lines[at + 1 : at + 60] if line.strip()]
+    rows = [line for line in lines[at + 1 : at + _ROWS] if line.strip()]
     separator = _separator(lines[at])
     headings = next(csv.reader([lines[at]], delimiter=separator))
     _refuse_wider(rows, separator, len(headings), path)

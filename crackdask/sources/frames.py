@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Run = tuple[int, int]
 #: What the key of a frame says in NXtomo.
 PROJECTION, FLAT, DARK, INVALID = 0, 1, 2, 3
+#: Frames that the ESRF's files have of the sample turned back, to see whether it moved.
+ALIGNMENT = -1
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from crackdask.storage.locations import Place, Prefix, opened, place
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HDF5 = (".h5", ".hdf5", ".hdf", ".nxs")
+HDF5 = (".h5", ".hdf5", ".hdf", ".nxs", ".nx")
 
 
 @dataclass(frozen=True)
 class Hdf5Source(InnerSource):
-    """A dataset of an HDF5 or NeXus file."""
+    """A dataset of an HDF5 or NeXus file; one image may count as a stack of one."""
 
     others: tuple[str, ...]
 
@@ -41,13 +41,18 @@ class Hdf5Source(InnerSource):
                 raise SourceError(f"{other}: the file is gone")
         with hdf5_file(place(self.location)) as file:
             data = opened_dataset(file, self.path)
-            if data.shape != self.shape:
+            if _stacked(data.shape) != self.shape:
                 raise SourceError(
                     f"{self.location}: {self.path} is now {data.shape}, was {self.shape} when the "
                     "scan was opened; leave a scan alone while it is used"
                 )
-            voxels: NDArray[Any] = data[box.slices]
+            voxels: NDArray[Any] = data[box.slices] if data.ndim == 3 else data[box.slices[1:]][None]
         return voxels
+
+
+def _stacked(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a stack; an image is a stack of one."""
+    return (1, *shape) if len(shape) == 2 else shape
 
 
 @contextmanager
@@ -85,7 +90,9 @@ def groups_around(file: Any, inner: str) -> list[str]:
 
 
 def text_of(value: Any) -> str:
-    """Return a text that may be stored as bytes."""
+    """Return a text that may be stored as bytes, or as an array of one."""
+    if getattr(value, "shape", ()) and value.size == 1:
+        value = value.ravel()[0]
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
@@ -101,17 +108,19 @@ def hdf5_shapes(file: Any) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def open_hdf5(path: Place, inner: str, missing: Missing) -> Hdf5Source:
-    """Look at one dataset of a file."""
+def open_hdf5(
+    path: Place, inner: str, missing: Missing, *, may_be_one: bool = False, projected: bool = False
+) -> Hdf5Source:
+    """Look at one dataset of a file: slices, or projections along an axis of any name; one image where that is said."""
     try:
-        return _open(path, inner, missing)
+        return _open(path, inner, missing, may_be_one, projected)
     except BlockingIOError as error:
         raise SourceError(
             f"{path}: another program has it open for writing; wait until that has closed it, or copy it"
         ) from error
 
 
-def _open(path: Place, inner: str, missing: Missing) -> Hdf5Source:
+def _open(path: Place, inner: str, missing: Missing, may_be_one: bool, projected: bool) -> Hdf5Source:
     with hdf5_file(path) as file:
         _refuse_links_to_no_file(path, file, inner)
         data: Any = file.get(inner) if inner else None
@@ -119,11 +128,12 @@ def _open(path: Place, inner: str, missing: Missing) -> Hdf5Source:
             inner = chosen(path, inner, hdf5_shapes(file))
             data = file[inner]
         where = f"{path}::{inner}"
-        shape, dtype = checked(where, data.shape or (), data.dtype)
-        refuse_other_axes(where, _axes(data))
+        shape, dtype = checked(where, (_stacked if may_be_one else tuple)(data.shape or ()), data.dtype)
+        if not projected:
+            refuse_other_axes(where, _axes(data))
         others = other_files(path, data)
         unwritten = unwritten_parts(where, data, missing)
-        thick = data.chunks[0] if data.chunks else 1
+        thick = data.chunks[0] if data.chunks and data.ndim == 3 else 1
     return Hdf5Source(shape, dtype, "hdf5", str(path), f"/{inner.strip('/')}", thick, others, unwritten=unwritten)
 
 

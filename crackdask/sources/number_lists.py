@@ -82,7 +82,11 @@ def file_numbers(path: Place) -> Numbers:
                 raise SourceError(f"{path}: found shape {values.shape} of {values.dtype}, wanted one number a frame")
             return Numbers(values.astype(np.float64).ravel(), str(path), files=(str(path),))
         with opened(path) as file:
-            text = file.read(_LONGEST_TEXT).decode("utf-8-sig")
+            words = file.read(_LONGEST_TEXT)
+        try:
+            text = words.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise SourceError(f"{path}: is no plain text (UTF-8) of one number a line; save it again") from None
     return Numbers(_parsed(text, str(path)), str(path), files=(str(path),))
 
 
@@ -98,8 +102,8 @@ def _parsed(text: str, where: str) -> NDArray[np.float64]:
         column = -1
     if column < 0:
         raise SourceError(
-            f"{where}: found several columns, wanted one number a line, or a heading that names one of them "
-            f"{', '.join(_COLUMNS)}"
+            f"{where}: found several columns, wanted one number a line, with a point before decimals, or a heading "
+            f"that names one of them {', '.join(_COLUMNS)}"
         )
     values = np.empty(len(fields))
     for place_, (number, parts) in enumerate(fields):

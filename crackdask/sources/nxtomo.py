@@ -43,6 +43,7 @@ def nxtomo_layout(file: Any, where: str, inner: str) -> Layout | None:
     if entry is None:
         return None
     data, key, angle = (_find(file, entry, *part) for part in (("data", 3), ("image_key", 1), ("rotation_angle", 1)))
+    key = _find(file, entry, "image_key_control", 1) or key  # which marks alignment frames as well (ESRF)
     named = file.get(inner) if inner else None
     if isinstance(named, h5py.Dataset) and f"/{inner.strip('/')}" != data:
         if not key or len(named.shape or ()) != 3 or len(named) != len(file[key]):
@@ -93,8 +94,7 @@ def _is_nxtomo(group: Any) -> bool:
     said = group.get("definition") if isinstance(group, h5py.Group) else None
     if not isinstance(said, h5py.Dataset) or said.dtype.kind not in "OSU" or said.size != 1:
         return False
-    value = said[()]
-    return text_of(value.ravel()[0] if hasattr(value, "ravel") else value).strip() == "NXtomo"
+    return text_of(said[()]).strip() == "NXtomo"
 
 
 def _default(file: Any, path: str) -> str:
@@ -116,7 +116,8 @@ def _find(file: Any, entry: str, name: str, axes: int) -> str:
         for candidate in filter(None, names):
             dataset = item.get(candidate)
             if isinstance(dataset, h5py.Dataset):
-                if len(dataset.shape or ()) == axes:
+                shape = dataset.shape or ()
+                if len(shape) == axes or (axes == 1 and len(shape) == 2 and 1 in shape):
                     return f"{group.rstrip('/')}/{candidate}"
             elif isinstance(link := item.get(candidate, getlink=True), h5py.ExternalLink):
                 raise SourceError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Degrees above which a scan sees directions twice, and may have its axis at one side of the detector.
 _MORE_THAN_HALF = 185.0
+#: Columns of a detector below which nothing tells the axis.
+_FEWEST = 9
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,30 @@ class Projections(Source):
         """Return kept projections [first, end), (angle, row, column), as they are stored."""
         return self.frames.read(first, end)
 
-    def check_center(self, center: float) -> None:
-        """Raise if an axis, in detector columns, is not one that slices can be made about.
+    def check_axis(self, axis: Literal["auto"] | tuple[float, float]) -> None:
+        """Raise if the axis cannot be searched, or is not one that slices can be made about.
+
+        Parameters
+        ----------
+        axis
+            The detector column at which it is seen in the first and last row, or that it is to be searched.
 
         Raises
         ------
         SourceError
-            If it lies outside the detector, or so far at its side that each half turn sees one half of the sample.
+            If it lies outside the detector, or so far at its side that each half turn sees one half of the sample; or
+            if there are too few columns to search it in.
         """
+        if axis != "auto":
+            for center in axis:
+                self._check_center(center)
+        elif self.detector[1] < _FEWEST:
+            raise SourceError(
+                f"{self.location}: frames of {self.detector[1]} columns, too few to search the center in (wanted "
+                f"{_FEWEST} or more); are these projections? If so, give center in [reconstruct]"
+            )
+
+    def _check_center(self, center: float) -> None:
         columns, middle = self.detector[1], (self.detector[1] - 1) / 2
         if not 0 <= center <= columns - 1:
             raise SourceError(f"{self.location}: a center at column {center:g} is outside columns 0 to {columns - 1}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from crackdask.sources.base import Source, SourceError
 from crackdask.sources.completeness import Missing
-from crackdask.sources.frames import DARK, FLAT, INVALID, PROJECTION, Frames, Run, runs_of
+from crackdask.sources.frames import ALIGNMENT, DARK, FLAT, INVALID, PROJECTION, Frames, Run, runs_of
 from crackdask.sources.number_lists import Numbers
 from crackdask.sources.nxtomo import Layout
 from crackdask.sources.opening import open_source, there
@@ -114,13 +114,14 @@ def _keys(home: Home, layout: Layout, params: ProjectionKeys, frames: int) -> tu
             f"{found.where}: found {len(found.values)} keys for {frames} frames; wanted one for each (was the scan "
             "stopped early? copy it again, or name the right image_key)"
         )
-    unknown = sorted(set(found.values.tolist()) - {PROJECTION, FLAT, DARK, INVALID}, key=repr)
+    values = np.where(found.values == ALIGNMENT, INVALID, found.values)
+    unknown = sorted(set(values.tolist()) - {PROJECTION, FLAT, DARK, INVALID}, key=repr)
     if unknown:
         raise SourceError(
             f"{found.where}: found the key{'s' * (len(unknown) > 1)} {', '.join(f'{key:g}' for key in unknown[:5])}; "
             "known are 0 (projection), 1 (flat), 2 (dark) and 3 (not valid)"
         )
-    return found.values.astype(np.int64), found.files
+    return values.astype(np.int64), found.files
 
 
 def _angles(home: Home, layout: Layout, params: ProjectionKeys, projections: int) -> Numbers:

@@ -117,17 +117,21 @@ class Home:
 
     def frames(self, name: str, key: str) -> tuple[Source, tuple[Run, ...]]:
         """Return a stack from the scan's file, or from another file or folder, and which frames of it are meant."""
+        one = key in ("flats", "darks")  # they may have been averaged
         if self.holds(name):
-            stack: Source = open_hdf5(self.path, name, self.missing)
+            stack: Source = open_hdf5(self.path, name, self.missing, may_be_one=one, projected=True)
             return stack, ((0, stack.shape[0]),)
         outer, _, inner = name.partition("::")
         path = located(outer, self.near, key)
         with named(str(path)):
             if path.suffix.lower() in HDF5 and not inner and (found := _marked(path, key, self.missing)):
                 return found
-            stack = (_single(path) if not inner else None) or open_source(
-                f"{path}::{inner}" if inner else str(path), self.base, self.missing
-            )
+            if path.suffix.lower() in HDF5 and inner and one:
+                stack = open_hdf5(path, inner, self.missing, may_be_one=True, projected=True)
+            else:
+                stack = (_single(path) if not inner else None) or open_source(
+                    f"{path}::{inner}" if inner else str(path), self.base, self.missing
+                )
         return stack, ((0, stack.shape[0]),)
 
     def angle_file(self) -> str:
@@ -177,10 +181,10 @@ def _marked(path: Place, key: str, missing: Missing) -> tuple[Source, tuple[Run,
         return None
     inside = layout.flats if key == "flats" else layout.darks
     if inside:
-        stack = open_hdf5(path, inside, missing)
+        stack = open_hdf5(path, inside, missing, may_be_one=True, projected=True)
         return stack, ((0, stack.shape[0]),)
     if layout.image_key and layout.data:
-        stack = open_hdf5(path, layout.data, missing)
+        stack = open_hdf5(path, layout.data, missing, projected=True)
         numbers = np.flatnonzero(hdf5_numbers(path, layout.image_key).values == (FLAT if key == "flats" else DARK))
         if len(numbers):
             return stack, runs_of(numbers)

@@ -180,7 +180,7 @@ STEP = Step(
     facts=("fill",),
     needs=(("denoise", Of.REFERENCE), ("grey", Of.ITSELF)),
     reads=(("grey", Of.ITSELF),),
-    writes={"denoised": Volume("uint8", 0.6, kept="on request")},
+    writes={"denoised": Volume("uint8", 0.9, kept="on request")},
     passes=_planned,
     seconds_per_megavoxel=0.1,
 )

@@ -11,8 +11,8 @@ from crackdask.arrays import Floats, Singles
 from crackdask.sources import SourceError
 from crackdask.sources.frames import Frames, FrameStack
 from crackdask.sources.projections import Projections
-from crackdask.steps.reconstruct import Geometry
 from crackdask.steps.reconstruct_parameters import Axis
+from crackdask.steps.sinogram_rows import Geometry
 
 
 def geometry_of(projections: Projections) -> Geometry:
@@ -44,7 +44,7 @@ def mean_references(projections: Projections) -> dict[str, Singles]:
         Where there is no beam in the frames that are said to show it, or one cannot be read.
     """
     flats, darks = (_means(stacks) for stacks in (projections.flat_stacks, projections.dark_stacks))
-    below = float((flats <= darks).mean())
+    below = float((~(flats > darks)).mean())  # what is no number is not brighter
     if below > 0.5:
         raise SourceError(
             f"{projections.location}: {below:.0%} of the pixels of the flats are not brighter than the darks; are they "
@@ -72,11 +72,8 @@ def given_centers(axis: Axis, projections: Projections) -> Floats | None:
     SourceError
         If slices cannot be made about it.
     """
-    if axis == "auto":
-        return None
-    for center in axis:
-        projections.check_center(center)
-    return _along(axis, projections.recorded)
+    projections.check_axis(axis)
+    return None if axis == "auto" else _along(axis, projections.recorded)
 
 
 def _along(axis: tuple[float, float], frames: Frames) -> Floats:

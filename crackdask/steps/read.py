@@ -127,9 +127,11 @@ def refuse_constant(counted: Extremes | Histogram, scan: str) -> None:
     else:
         low, high = counted.centres[np.flatnonzero(counted.counts)[[0, -1]]]
     if low > high:
-        raise SourceError(f"{scan}: every voxel is the fill value; was the scan recorded?")
+        raise SourceError(f"{scan}: every voxel is the fill value; was the scan recorded? If not, leave the state out")
     if low == high:
-        raise SourceError(f"{scan}: every voxel is {low:g}, wanted an image; was the scan recorded?")
+        raise SourceError(
+            f"{scan}: every voxel is {low:g}, wanted an image; was the scan recorded? If not, leave the state out"
+        )
 
 
 # ---------------------------------------------------------------- slices that were not scanned

@@ -1,67 +1,41 @@
 """From projections to a tomogram: sinograms, the centre of rotation, slices (paper, 4.4 and 4.5).
 
-Four passes. The first reads each frame once, in the order of the file, and writes raw counts so that a few rows of all
-projections lie together. The second turns a few rows into attenuations, on which the centre is searched; it is left out
-where the recipe gives one. The third makes slices, and each slice comes from its own row of the detector alone: that is
-why nothing depends on how many are made at once. The last shows what ring removal does to one row.
+Up to five passes. The first reads each frame once, in the order of the file, and writes raw counts so that a few rows
+of all projections lie together. The second turns a few rows into attenuations, on which the centre is searched; it is
+left out where the recipe gives one. Where tomograms are levels on an open window, the third makes a few slices of the
+reference to find it. The fourth makes all slices, and each comes from its own row of the detector alone: that is why
+nothing depends on how many are made at once. The last shows what ring removal does to one row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any
 
 import numpy as np
 
-from crackdask.arrays import Floats, Singles
+from crackdask.arrays import Floats
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally
-from crackdask.grid import Box, Grid, Triple
-from crackdask.kernels.attenuation import Flaws, References, attenuations
+from crackdask.grid import Grid
+from crackdask.kernels.attenuation import attenuations
 from crackdask.kernels.gridding import gridded
 from crackdask.kernels.quantisation import common_range, quantised, window_over
-from crackdask.kernels.reconstruction import line_integrals, remove_rings, within
+from crackdask.kernels.reconstruction import remove_rings, within
 from crackdask.steps.center_rows import Candidates, Curve, RowSearch, search_row
 from crackdask.steps.declaration import Of, Stage, Step, Volume
 from crackdask.steps.phase_retrieval import FILTERED, phase_pass
 from crackdask.steps.projection_slabs import frame_grid, searched_rows, slab_rows
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from crackdask.steps.rotation_center import CenterNotFoundError, CenterSearch, refuse_limited, settle
+from crackdask.steps.sinogram_rows import Geometry, all_projections, counts_of, one_row, refuse_blind, slices_of
 
 #: Most columns and projections of the sinogram that is shown, and most pixels along a side of its slice.
 EXAMPLE_SINOGRAM, EXAMPLE_SLICE = 512, 384
 #: What is counted of a row, in order.
 COUNTED = ("saturated", "starved", "zingers", "missing", "dead", "stuck", "lost")
-
-
-@dataclass(frozen=True, eq=False)
-class Geometry:
-    """What is known of a scan before its projections are read.
-
-    Attributes
-    ----------
-    frames
-        Projections, rows and columns of the detector.
-    degrees
-        Angle of each projection.
-    moments
-        When each was taken: 0 at the first flats and darks, 1 at the last.
-    saturation
-        Counts from which on a pixel is full.
-    """
-
-    frames: Triple
-    degrees: Floats
-    moments: Floats
-    saturation: float
-
-    @property
-    def scan(self) -> Triple:
-        """Shape of the tomogram."""
-        _, rows, columns = self.frames
-        return rows, columns, columns
 
 
 def passes(
@@ -101,7 +75,7 @@ def passes(
     made = Pass(
         name="slices",
         kernel=partial(_slices, geometry, params),
-        reads={"sinograms": partial(_all_projections, frames)},
+        reads={"sinograms": partial(all_projections, frames)},
         writes={"tomogram": params.stored},
         tables=(
             "flats",
@@ -110,8 +84,8 @@ def passes(
             *(("mended",) if params.phase else ()),
             *(("window",) if windowed else ()),
         ),
-        makes=("flaws",) if params.window is None else ("flaws", "beyond"),
-        reduce=_gathered,
+        makes=("flaws",) if params.window == "none" else ("flaws", "beyond"),
+        reduce=partial(_gathered, int(within(geometry.degrees, params.between).sum()) * frames[1] * frames[2]),
         grid=slabs,
     )
     shown = () if params.rings == "none" else (_example(geometry, params, few[len(few) // 2]),)
@@ -121,7 +95,7 @@ def passes(
     searched = Pass(
         name="center",
         kernel=partial(_attenuated, geometry, params, few),
-        reads={"sinograms": partial(_one_row, frames, few)},
+        reads={"sinograms": partial(one_row, frames, few)},
         tables=("flats", "darks"),
         makes=("centers", *_CENTER),
         reduce=partial(_searched, geometry, params, few),
@@ -155,7 +129,7 @@ def _level_pass(geometry: Geometry, params: ReconstructParams, rows: Sequence[in
     return Pass(
         name="levels",
         kernel=partial(_ranged, geometry, params, rows),
-        reads={"sinograms": partial(_one_row, geometry.frames, rows)},
+        reads={"sinograms": partial(one_row, geometry.frames, rows)},
         tables=("flats", "darks", "centers"),
         makes=("window",),
         reduce=_windowed,
@@ -168,7 +142,7 @@ def _example(geometry: Geometry, params: ReconstructParams, row: int) -> Pass:
     return Pass(
         name="rings",
         kernel=partial(_compared, geometry, params, row),
-        reads={"sinograms": partial(_one_row, geometry.frames, [row])},
+        reads={"sinograms": partial(one_row, geometry.frames, [row])},
         tables=("flats", "darks", "centers"),
         makes=("example_row", "example_sinogram", "example_slice"),
         reduce=_only,
@@ -187,31 +161,13 @@ def _sorted(block: Block) -> Result:
     return Result({"sinograms": block.read("frames")})
 
 
-def _all_projections(frames: Triple, slab: Box) -> Box:
-    return Box((0, slab.start[0], 0), (frames[0], slab.stop[0], frames[2]))
-
-
-def _one_row(frames: Triple, rows: Sequence[int], number: Box) -> Box:
-    row = rows[number.start[0]]
-    return Box((0, row, 0), (frames[0], row + 1, frames[2]))
-
-
-def _counts(params: ReconstructParams, block: Block, first: int) -> tuple[Array, References]:
-    """Return raw sinograms (row, projection, column), and flats and darks of the same rows."""
-    counts = np.ascontiguousarray(block.read("sinograms").transpose(1, 0, 2))
-    if params.phase is not None:
-        beam = np.ones((2, len(counts), counts.shape[2]), np.float32)
-        return counts, References(beam, np.zeros_like(beam))
-    flats, darks = (np.array(block.table(name)[:, first : first + len(counts)]) for name in ("flats", "darks"))
-    return counts, References(flats, darks)
-
-
 def _attenuated(geometry: Geometry, params: ReconstructParams, rows: Sequence[int], block: Block) -> Result:
     """Search one row, where that may be done; the sinogram of the middle one is handed on, to be looked at."""
-    counts, references = _counts(params, block, rows[block.number])
+    counts, references = counts_of(params, block, rows[block.number])
     found, flaws = attenuations(counts, references, geometry.moments, params.zinger, geometry.saturation)
     remove_rings(found, flaws.columns, params.rings)
-    tally: dict[str, Array] = {"sinogram": found[0]} if block.number == len(rows) // 2 else {}
+    tally = {"unseen": np.array([flaws.saturated.sum(), flaws.missing.sum()])}
+    tally |= {"sinogram": found[0]} if block.number == len(rows) // 2 else {}
     try:
         refuse_limited(geometry.degrees, params.below_180)
     except CenterNotFoundError:
@@ -227,6 +183,8 @@ def _searched(
     tallies: Sequence[Tally],
     tables: Tables,
 ) -> Tables:
+    full, missing = np.sum([tally["unseen"] for tally in tallies], axis=0).tolist()
+    refuse_blind(full, missing, len(rows) * geometry.frames[0] * geometry.frames[2])
     refuse_limited(geometry.degrees, params.below_180)
     sinogram = tallies[len(rows) // 2]["sinogram"]
     told = [RowSearch.of(tally) for tally in tallies]
@@ -253,7 +211,7 @@ def _as_tables(found: CenterSearch, rows: Sequence[int]) -> dict[str, Array]:
 
 
 def _ranged(geometry: Geometry, params: ReconstructParams, rows: Sequence[int], block: Block) -> Result:
-    (image,), _ = _made(geometry, params, rows[block.number], block)
+    (image,), _ = slices_of(geometry, params, rows[block.number], block)
     return Result(tally={"range": np.array(common_range(image))})
 
 
@@ -262,43 +220,20 @@ def _windowed(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     return {"window": np.array(window_over(float(ends[:, 0].min()), float(ends[:, 1].max())))}
 
 
-def _made(geometry: Geometry, params: ReconstructParams, first: int, block: Block) -> tuple[Singles, Flaws]:
-    """Return the slices of the rows that a block reads, from a row on, and their flaws."""
-    sinograms, flaws = _line_integrals(geometry, params, first, block)
-    kept = within(geometry.degrees, params.between)
-    centers = block.table("centers")[first : first + len(sinograms)]
-    return gridded(sinograms, geometry.degrees[kept], centers, params.filter), flaws
-
-
 def _slices(geometry: Geometry, params: ReconstructParams, block: Block) -> Result:
-    slices, flaws = _made(geometry, params, block.grid.box(block.number).start[0], block)
+    slices, flaws = slices_of(geometry, params, block.grid.box(block.number).start[0], block)
     columns = (flaws.dead, flaws.stuck, flaws.lost)
     counted = [flaws.saturated, flaws.starved, flaws.zingers, flaws.missing, *(mask.sum(axis=1) for mask in columns)]
     tally = {"flaws": np.stack(counted, axis=1).astype(np.int64)}
-    if params.window is None:
+    if params.window == "none":
         return Result({"tomogram": slices}, tally)
-    low, high = block.table("window") if params.window == "auto" else params.window
+    low, high = block.table("window") if isinstance(params.window, str) else params.window
     levels, beyond = quantised(slices, float(low), float(high))
     return Result({"tomogram": levels}, tally | {"beyond": beyond})
 
 
-def _line_integrals(geometry: Geometry, params: ReconstructParams, first: int, block: Block) -> tuple[Singles, Flaws]:
-    """Return the sinograms of a slab; its counts are let go before the grid takes their place."""
-    counts, references = _counts(params, block, first)
-    return line_integrals(
-        counts,
-        references,
-        geometry.moments,
-        geometry.degrees,
-        params.between,
-        params.rings,
-        params.zinger,
-        geometry.saturation,
-    )
-
-
 def _compared(geometry: Geometry, params: ReconstructParams, row: int, block: Block) -> Result:
-    counts, references = _counts(params, block, row)
+    counts, references = counts_of(params, block, row)
     kept = within(geometry.degrees, params.between)
     found, flaws = attenuations(counts[:, kept], references, geometry.moments[kept], params.zinger, geometry.saturation)
     both = np.concatenate([found, found])
@@ -321,10 +256,12 @@ def _only(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     return dict(tallies[0])
 
 
-def _gathered(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+def _gathered(pixels: int, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     found = {name: np.concatenate([tally[name] for tally in tallies]) for name in tallies[0]}
     if "mended" in tables:
         found["flaws"][:, : tables["mended"].shape[1]] += tables["mended"]
+    counted = dict(zip(COUNTED, found["flaws"].sum(axis=0).tolist(), strict=True))
+    refuse_blind(counted["saturated"], counted["missing"], pixels)
     return found
 
 

@@ -58,7 +58,10 @@ def _center(value: Any) -> Any:
 
 
 def _window(value: Any) -> Any:
-    return value if value in (None, "auto") else _ends(value, '"auto" or two attenuations per voxel edge')
+    """Check `window`; None is what recipes of earlier versions, in their stores, have for "none"."""
+    if value is None or value in ("auto", "none"):
+        return value or "none"
+    return _ends(value, '"auto", "none" or two attenuations per voxel edge')
 
 
 def _rows(value: Any) -> Any:
@@ -171,10 +174,11 @@ class ReconstructParams(BaseModel):
     phase: PhaseParams | None = Field(
         None, description="phase retrieval before the logarithm: delta_beta, energy_kev, distance_mm, pixel_um"
     )
-    window: Annotated[Literal["auto"] | tuple[float, float] | None, BeforeValidator(_window)] = Field(
-        None,
+    window: Annotated[Literal["auto", "none"] | tuple[float, float], BeforeValidator(_window)] = Field(
+        "auto",
         description="attenuation per voxel edge, [lowest, highest], on which tomograms are kept as uint16, one for all "
-        "states; auto: from the reference's histogram; float32, of twice the size, if not given",
+        "states; auto: from the reference's histogram, and none where a state was a tomogram already or [grey] has a "
+        "window, in attenuations; none: float32, of twice the size",
     )
     keep: Literal["float16", "float32"] | None = Field(
         None, description="keep the tomograms in the store, as real numbers of this size; not at all if not given"
@@ -210,13 +214,13 @@ class ReconstructParams(BaseModel):
 
     def deciding(self) -> dict[str, Any]:
         """Return what decides the result, as plain values; what came later is left out where it is not used."""
-        unused = {name for name in ("window", "phase") if getattr(self, name) is None}
+        unused = {name for name, value in (("window", "none"), ("phase", None)) if getattr(self, name) == value}
         return self.model_dump(mode="json", exclude={"keep", *unused})
 
     @property
     def stored(self) -> str:
         """Type of the voxels of a tomogram."""
-        return "float32" if self.window is None else "uint16"
+        return "float32" if self.window == "none" else "uint16"
 
     @property
     def between(self) -> tuple[float, float] | None:

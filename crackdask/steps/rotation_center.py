@@ -113,7 +113,7 @@ def refuse_limited(angles: Floats, accept_limited: bool) -> None:
         raise CenterNotFoundError(
             f"the angles cover {np.degrees(angular_weights(angles).sum()):.1f} degrees of 180, and a center that is "
             "searched in less may be wrong by many columns. Give center as a number, or accept what a sweep of "
-            "reconstructions finds"
+            "reconstructions finds with below_180 = true, both in [reconstruct]"
         )
 
 
@@ -155,11 +155,15 @@ def _settled(sweep: Floats, opposite: Floats, alike: Curve | None) -> float:
 
 def _check(search: CenterSearch, low: float, high: float) -> None:
     """Refuse a center at the end of the range, and one that the other method does not find."""
-    way_out = "Look at the slices about these centers, and give center as a number, or another range"
     found = {"the sweep of reconstructions": float(np.median(search.sweep))}
     if search.opposite.size:
         found["opposite views"] = float(np.median(search.opposite))
     said = ", ".join(f"{method} {value:.2f}" for method, value in found.items())
+    tried = ",".join(f"{value:g}" for value in sorted({round(each, 1) for each in (*found.values(), (low + high) / 2)}))
+    way_out = (
+        f"Look at slices about these and others (crackdask preview RECIPE --set reconstruct.center={tried}), and give "
+        "center in [reconstruct]"
+    )
     if any(value <= low + 1 or value >= high - 1 for value in found.values()):
         raise CenterNotFoundError(
             f"the center lies at the end of what was searched, {low:.1f} to {high:.1f}: found by {said}. {way_out}",
@@ -207,4 +211,4 @@ def _strip(sinogram: Singles, angles: Floats, about: list[float]) -> Strip:
 
 
 def _mean(centers: Floats, curves: Sequence[Floats]) -> Curve:
-    return Curve(centers, np.mean([values / values.max() for values in curves], axis=0))
+    return Curve(centers, np.mean([values / (values.max() or 1.0) for values in curves], axis=0))

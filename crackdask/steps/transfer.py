@@ -28,7 +28,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window, window_ahead
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window, window_ahead, writable
 from crackdask.grid import Box, Edges, Grid, Triple
 from crackdask.kernels import basin_merging, distance, seeds
 from crackdask.kernels import watershed as kernels
@@ -39,15 +39,15 @@ from crackdask.steps.watershed import (
     BASINS,
     LABELLED,
     ascent_pass,
+    codes_within,
     fold_saddles,
     global_index,
     join_basins,
-    read_basins,
     tally_saddles,
 )
 
 #: The label at each voxel of a seed, 0 elsewhere.
-SEEDS = {"seed": Volume("uint32", 0.1)}
+SEEDS = {"seed": Volume("uint32", 0.2)}
 _CUT_TABLES = (*BASIN_TABLES, "node_of_basin", "cut_basin", "cut_offsets", "cut_rim")
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -158,18 +158,13 @@ def _relabel_pass(params: TransferParams, weights: Triple) -> Pass:
     )
 
 
-def _read_nodes(block: Block, box: Box, weights: Triple) -> Array:
-    """Return the nodes of the voxels of a box: basins, or the pieces of those that are cut."""
-    nodes = read_basins(block, box)
-    seeds.split(
-        nodes,
-        box.start,
-        block.table("node_of_basin"),
-        block.table("cut_basin"),
-        block.table("cut_offsets"),
-        block.table("cut_rim"),
-        weights,
-    )
+def _read_nodes(block: Block, box: Box, weights: Triple, names: Array) -> Array:
+    """Return the names of the nodes of the voxels of a box: of basins, or of the pieces of those that are cut."""
+    nodes = writable(block.read_box("basin", box))
+    first, cut = block.table("node_of_basin"), block.table("cut_basin")
+    offsets, rim = block.table("cut_offsets"), block.table("cut_rim")
+    for part, basins in codes_within(block, box):
+        seeds.split(nodes, part, box.start, basins, first, cut, offsets, rim, weights, names)
     return nodes
 
 
@@ -235,7 +230,8 @@ def _tally_rims(block: Block, *, chained: bool) -> Result:
             again = seeds.of_labels(seeded, lost, before.size)
             names = seeded.reshape(-1)[again]
         if cuts:
-            places, voxels = seeds.rims(read_basins(block, own), seeded, cutting)
+            codes = np.ascontiguousarray(block.read("basin"))
+            places, voxels = seeds.rims(codes, block.table("basin_of_code")[first:stop], seeded, cutting)
     return Result(
         tally={
             "places": places,
@@ -267,7 +263,8 @@ def _sort_rims(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
 
 
 def _tally_saddles(block: Block, *, weights: Triple) -> Result:
-    return Result(tally=tally_saddles(block, _read_nodes(block, window_ahead(block), weights)))
+    numbers = np.arange(1, block.table("node_of_basin")[-1], dtype=np.uint32)
+    return Result(tally=tally_saddles(block, _read_nodes(block, window_ahead(block), weights, numbers)))
 
 
 def _merge_nodes(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
@@ -278,9 +275,7 @@ def _merge_nodes(grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables
 
 
 def _relabel(block: Block, *, weights: Triple) -> Result:
-    nodes = _read_nodes(block, window(block, 0), weights)
-    labels = np.empty_like(nodes)
-    kernels.look_up(nodes, block.table("label_of_node"), labels)
+    labels = _read_nodes(block, window(block, 0), weights, block.table("label_of_node"))
     tops = kernels.tops(labels, block.read("depth"), block.table("previous_max_depth").size - 1)
     present = np.flatnonzero(tops)
     tally = {

@@ -7,14 +7,14 @@ edge; ``basin`` uint32, for each voxel which of its block's path ends it leads t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isqrt
 
 import numpy as np
 
-from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window, window_ahead
+from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window, window_ahead, writable
 from crackdask.grid import Box, Edges, Grid, Halo, Triple
 from crackdask.kernels import basin_merging, distance
 from crackdask.kernels import watershed as kernels
@@ -24,8 +24,8 @@ from crackdask.steps.declaration import Volume
 
 BASIN_TABLES = ("basin_of_code", "code_offsets")
 #: What a labelling step leaves, and what only its own passes read.
-LABELLED = {"depth": Volume("uint16", 0.5), "label": Volume("uint32", 0.06, kept="always")}
-BASINS = {"basin": Volume("uint32", 0.2)}
+LABELLED = {"depth": Volume("uint16", 1.0), "label": Volume("uint32", 0.06, kept="always")}
+BASINS = {"basin": Volume("uint32", 0.45)}
 _FIRST_RADIUS = 13  # voxels; most blocks need no wider halo
 _AROUND = 2  # voxels whose depth shows where paths enter a block
 
@@ -75,15 +75,20 @@ def ascent_pass(smoothing: float, max_radius: int, voxel_um: Edges) -> Pass:
 
 def read_basins(block: Block, box: Box) -> Array:
     """Return basin numbers of the voxels of a box, each part translated by the block that wrote it."""
-    codes = np.ascontiguousarray(block.read_box("basin", box))
+    basins = writable(block.read_box("basin", box))
+    for part, names in codes_within(block, box):
+        kernels.look_up(basins, names, basins, part)
+    return basins
+
+
+def codes_within(block: Block, box: Box) -> Iterator[tuple[tuple[slice, slice, slice], Array]]:
+    """Yield the part of a box that each block wrote, as an index into the box, and the basins of its codes."""
     offsets, names = block.table("code_offsets"), block.table("basin_of_code")
-    basins = np.empty(codes.shape, np.uint32)
     for number in block.grid.touching(box):
         part = block.grid.box(number).intersect(box)
         if part is None:
             raise RuntimeError("a touching block shares voxels")
-        kernels.look_up(codes, names[offsets[number] : offsets[number + 1]], basins, part.within(box))
-    return basins
+        yield part.within(box), names[offsets[number] : offsets[number + 1]]
 
 
 def tally_saddles(block: Block, nodes: Array) -> Tally:

@@ -63,13 +63,13 @@ def scanned(phantom: Phantom) -> Variant:
 def projected(
     phantom: Phantom,
     angles: int,
-    window: tuple[float, float] | None = None,
+    window: tuple[float, float] | str = "none",
     margin: int = 0,
     **given: Any,
 ) -> Variant:
     """Return projections of a phantom whose own scans have no noise.
 
-    `window` is attenuations, 0 that of the void and 1 that of the solid.
+    `window` is attenuations, 0 that of the void and 1 that of the solid, or "none": tomograms of real numbers.
     """
     scan = Projections(phantom, degrees=tuple(np.linspace(0, 180, angles).tolist()), **given)
     void, solid = (scan.per_grey * grey for grey in (phantom.background_grey, phantom.solid_grey))
@@ -77,8 +77,8 @@ def projected(
 
     def prepare(folder: Path) -> dict[str, Any]:
         recipe = tomllib.loads(write_projections(scan, folder).read_text())
-        if window is not None:
-            recipe["reconstruct"]["window"] = [void + end * (solid - void) for end in window]
+        own = window if isinstance(window, str) else [void + end * (solid - void) for end in window]
+        recipe["reconstruct"]["window"] = own
         recipe["crop"] = {axis: [first + margin, end - margin] for axis, (first, end) in recipe["crop"].items()}
         return recipe
 
@@ -104,40 +104,89 @@ def variants(shape: Triple, angles: int) -> dict[str, Variant]:
     }
 
 
-def kept(label: np.ndarray, truth: xr.Dataset, true_labels: np.ndarray) -> str:
-    """Return the F1 score of particles in the first state, and the share of those that stay which keep their label."""
+@dataclass(frozen=True)
+class Found:
+    """What a run made of one variant.
+
+    Attributes
+    ----------
+    particles
+        Those with a radius of `LEAST` and more.
+    f1
+        Of pieces in the first state.
+    whole, same
+        Shares: of the particles that stay inside those that were found, and of these those that keep their label.
+    signs
+        Share of the changes from state to state whose sign is right.
+    bias, scatter, slope, covered
+        Of changes of damage since the first state.
+    """
+
+    particles: int
+    f1: float
+    whole: float
+    same: float
+    signs: float
+    bias: float
+    scatter: float
+    slope: float
+    covered: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.particles} | {self.f1:.3f} | {100 * self.whole:.1f} | {100 * self.same:.1f} | "
+            f"{100 * self.signs:.1f} | {self.bias:+.4f} | {self.scatter:.4f} | {self.slope:.2f} | "
+            f"{100 * self.covered:.0f}"
+        )
+
+
+def kept(label: np.ndarray, truth: xr.Dataset, true_labels: np.ndarray) -> tuple[float, float]:
+    """Return two shares: of particles that stay those found in the first state, of these those that keep a label."""
     pairs = [matches(one, true_labels) for one in label]
     stays = staying(truth, true_labels)
     followed = [a for a, b in pairs[0].items() if b in stays]
     same = np.mean([all(pair.get(a) == pairs[0][a] for pair in pairs[1:]) for a in followed])
-    found = len(followed) / len(stays)
-    return f"{f1(label[0], true_labels, PIECE):.3f} | {100 * found:.1f} | {100 * same:.1f}"
+    return len(followed) / len(stays), float(same)
 
 
-def row(name: str, variant: Variant) -> str:
-    """Run one variant, and return its line of the table."""
-    with tempfile.TemporaryDirectory() as made:
-        folder, started = Path(made), time.process_time()
-        recipe = check(variant.prepare(folder))
-        with connect("synchronous", None, recipe.compute.memory) as executor:
-            outcome = Run(Scans.of(recipe, folder), folder / "store.zarr", executor, Silent())(None)
-        if outcome.failures:
-            return f"| {name} | failed: {outcome.failures[0].error} |"
-        label = crackdask.open(folder / "store.zarr")["volumes"].label.values
-        score = kept(label, variant.phantom.truth(), variant.phantom.labels(variant.box))
-        both = compared_with_truth(folder / "store.zarr", variant.phantom, variant.box)
+def measured(variant: Variant, folder: Path) -> Found:
+    """Run one variant in an empty folder."""
+    recipe = check(variant.prepare(folder))
+    with connect("synchronous", None, recipe.compute.memory) as executor:
+        outcome = Run(Scans.of(recipe, folder), folder / "store.zarr", executor, Silent())(None)
+    if outcome.failures:
+        raise RuntimeError(outcome.failures[0].error)
+    label = crackdask.open(folder / "store.zarr")["volumes"].label.values
+    true_labels = variant.phantom.labels(variant.box)
+    whole, same = kept(label, variant.phantom.truth(), true_labels)
+    both = compared_with_truth(folder / "store.zarr", variant.phantom, variant.box)
     large = both.radius >= LEAST
     found, true = (analyse.changes(each, since="pristine") for each in (both.found, both.true))
     off = (found.change - true.change).values[:, large]
     really, error = true.change.values[:, large], found.standard_error.values[:, large]
     steps = [np.sign(np.diff(each.damage.values[:, large], axis=0)) for each in (both.found, both.true)]
-    signs = 100 * (steps[0] == steps[1]).mean()
-    slope = float((found.change.values[:, large] * really).sum() / (really**2).sum())
-    covered = 100 * (np.abs(off) <= 1.96 * error).mean()
-    return (
-        f"| {name} | {large.sum()} | {score} | {signs:.1f} | {np.median(off):+.4f} | {off.std():.4f} | {slope:.2f} "
-        f"| {covered:.0f} | {time.process_time() - started:.0f} |"
+    return Found(
+        particles=int(large.sum()),
+        f1=f1(label[0], true_labels, PIECE),
+        whole=whole,
+        same=same,
+        signs=float((steps[0] == steps[1]).mean()),
+        bias=float(np.median(off)),
+        scatter=float(off.std()),
+        slope=float((found.change.values[:, large] * really).sum() / (really**2).sum()),
+        covered=float((np.abs(off) <= 1.96 * error).mean()),
     )
+
+
+def row(name: str, variant: Variant) -> str:
+    """Run one variant, and return its line of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.process_time()
+        try:
+            found = measured(variant, Path(folder))
+        except RuntimeError as error:
+            return f"| {name} | failed: {error} |"
+    return f"| {name} | {found} | {time.process_time() - started:.0f} |"
 
 
 def main() -> None:

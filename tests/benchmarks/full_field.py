@@ -62,7 +62,11 @@ def _attributes(axes: Axes) -> dict[str, Any]:
     return {
         "format_version": schema.FORMAT_VERSION,
         "crackdask_version": "0",
-        "recipe": {"experiment": {"name": "full field", "voxel_um": list(axes.voxel_um)}, "states": states},
+        "recipe": {
+            "experiment": {"name": "full field", "voxel_um": list(axes.voxel_um)},
+            "states": states,
+            "analyse": {"path_states": list(axes.names)},
+        },
         "identity": {"states": list(axes.names), "voxel_um": list(axes.voxel_um), "shape": list(axes.shape)},
         "complete": True,
         "steps": {},

@@ -115,21 +115,6 @@ def test_options_of_a_watch_that_would_do_nothing_are_refused(tiny: Tiny, words:
     assert not tiny.store.exists()
 
 
-def test_check_tells_of_an_absent_scan_together_with_what_is_wrong_with_others(tiny: Tiny) -> None:
-    tiny.content["states"] += [
-        {"name": "3.6 V", "voltage": 3.6, "step": "discharge", "cycle": 1, "source": "scans/later"},
-        {"name": "3.0 V", "voltage": 3.0, "step": "discharge", "cycle": 1, "source": "scans/d"},
-    ]
-    tiny.write_slices(tiny.folder / "scans" / "d", tiny.scan(4, (19, 28, 32)))
-    tiny.change("crop", z=[0, 30])
-    said = tiny.crackdask("check", tiny.recipe)
-    words = re.sub(r"\s+", " ", said.out + said.err)
-    assert said.code == 2
-    assert "not there yet: 3.6 V; `crackdask run RECIPE --store STORE --watch` waits for them" in words
-    assert "1 of 4 scans cannot be used states[2].source (3.6 V)" in words
-    assert "the scans have different shapes (z, y, x): pristine: 20 x 28 x 32 4.2 V: 20 x 28 x 32 3.0 V: 19" in words
-
-
 def test_commands_for_a_cluster_take_the_same_options_for_it() -> None:
     helps = {name: command(name, "--help").out for name in ("run", "cracks", "export")}
     for option in ("--cluster", "--workers", "--cluster-config", "--tls-ca", "--tls-cert", "--tls-key", "--insecure"):

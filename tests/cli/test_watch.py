@@ -40,6 +40,25 @@ def test_the_record_of_the_cell_may_come_later_than_the_scans(tmp_path: Path) ->
     assert ran == [(2, False), (2, True), (3, True)]
 
 
+def test_states_that_came_meanwhile_are_told_of_one_after_the_other(tmp_path: Path) -> None:
+    growing = Growing(tmp_path, 5)
+    for name in "cde":
+        (tmp_path / "scans" / name).rename(tmp_path / name)
+    ran: list[int] = []
+
+    def run(scans: Scans) -> bool:
+        ran.append(len(scans.recipe.states))
+        if len(ran) == 1:
+            for name in "cde":
+                (tmp_path / name).rename(tmp_path / "scans" / name)
+        return True
+
+    options = WatchOptions(watch=True, settle=0.1, until_state=None, on_state=None)
+    hook = StateHook(None, growing.store, print)
+    assert watched(load(growing.recipe), tmp_path, growing.store, options, hook, run)
+    assert ran == [2, 3, 4, 5]
+
+
 def test_a_scan_that_vanishes_after_it_was_there_is_waited_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zarr
 
+from crackdask.engine.checkpoints import Work
+from crackdask.phantom.projected_scans import write_projections
+from tests.support.projected import PROJECTED
 from tests.support.refusals import assert_mended, assert_said
 from tests.support.tiny import Tiny, crackdask
 
@@ -42,6 +47,29 @@ def test_a_full_disk(tiny: Tiny, finished: Tiny, small_disk: Path, cluster: str)
     assert said.out.count("is tried again") == 0
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     assert_mended(tiny, finished.store)
+
+
+def test_a_disk_that_is_full_before_all_projections_are_sorted(small_disk: Path, tmp_path: Path) -> None:
+    recipe = write_projections(PROJECTED, tmp_path / "scans")
+    run = ("run", recipe, "--until", "reconstruct", "--cluster", "synchronous", "--store")
+    subprocess.run(["mount", "-o", "remount,size=256k", str(small_disk)], check=True)
+    said = crackdask(*run, small_disk / "out.zarr")
+    assert_said(said, 1, "the disk is full", "make room, then run the same command again")
+    work = Work.beside(small_disk / "out.zarr")
+    chunks = {
+        name: sum(path.is_file() for path in Path(str(work.volume(name, 0) / "c")).rglob("*"))
+        for name in ("sinograms", "tomogram")
+    }
+    assert chunks["sinograms"] < 4
+    assert chunks["tomogram"] == 0
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    tomograms = []
+    for store in (small_disk / "out.zarr", tmp_path / "undisturbed.zarr"):
+        assert crackdask(*run, store).code == 0
+        tomograms.append(np.asarray(zarr.open_array(str(Work.beside(store).volume("tomogram", 0)))[...]))
+    first, second = tomograms
+    np.testing.assert_array_equal(first, second)
+    assert len(np.unique(first)) > 1000
 
 
 def test_a_read_only_disk(tiny: Tiny, finished: Tiny, small_disk: Path) -> None:

@@ -222,24 +222,6 @@ def test_states_that_are_removed_moved_or_renamed_are_refused(
     assert before == {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
 
-def test_a_store_that_was_about_to_grow_is_not_gone_back_on(
-    beamtime: Growing, two_states: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = copied(two_states, tmp_path / "a.zarr")
-
-    def dies(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(growth, "end", dies)
-        with pytest.raises(KeyboardInterrupt):
-            beamtime.grown(3, store)
-    beamtime.has(2)
-    assert "lacks '3.6 V'" in re.sub(r"\s+", " ", beamtime.refused(store).err)
-    beamtime.grown(3, store)
-    assert unlike(store, beamtime.store) == []
-
-
 @pytest.mark.parametrize("lengthened", [0, 2, 99])
 def test_growth_that_was_cut_short_goes_on_without_its_work_folder(
     beamtime: Growing, two_states: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengthened: int

@@ -28,7 +28,7 @@ from tests.support.store_files import copied
 from tests.support.tiny import as_toml
 from tests.support.tiny import crackdask as crackdask_command
 
-KEYS: dict[str, Any] = {"center": PROJECTED.axis}
+KEYS: dict[str, Any] = {"center": PROJECTED.axis, "window": "none"}
 SMALL: dict[str, Any] = {"chunk": [8, 16, 16], "block": [8, 32, 16]}
 
 

@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe(folder: Path, source: str, **keys: Any) -> dict[str, Any]:
     """Return a recipe of one state."""
-    given = {"center": PROJECTED.axis, "rings": "none"}
+    given = {"center": PROJECTED.axis, "rings": "none", "window": "none"}
     if source.endswith(".npy"):
         given |= {"rotation_angle": [0.0, 180.0], "flats": "none", "zingers": False}
     values = content(folder, reconstruct=given | keys)

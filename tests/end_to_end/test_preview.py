@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 
 from crackdask.analysis.variants import compared
 from crackdask.engine.preview import Preview
 from crackdask.engine.scans import Scans
+from crackdask.figures.preview_grid import Picture, draw_preview
+from crackdask.figures.style import ORANGE, SKY, VERMILION
 from crackdask.grid import Box
 from crackdask.phantom.projected_scans import write_projections
 from crackdask.recipe.recipe import RecipeError, check, load
@@ -49,6 +52,31 @@ def test_each_picture_has_the_bits_of_a_run_of_its_box(tiny: Tiny, tmp_path: Pat
         assert shown.label.any()
         np.testing.assert_array_equal(shown.label, wanted["volumes/label"][0])
         np.testing.assert_array_equal(shown.grey, wanted["volumes/grey"][0])
+
+
+def test_what_is_denoised_is_shown_where_that_is_tried(tiny: Tiny, tmp_path: Path) -> None:
+    preview = looked_at(tiny, "denoise.method=none,median")
+    untouched, smooth = (variant.grey for variant in preview.variants(tmp_path))
+    assert untouched is not None
+    assert smooth is not None
+    rough = [float(np.abs(np.diff(grey.astype(float), axis=2)).mean()) for grey in (untouched, smooth)]
+    assert rough[1] < 0.6 * rough[0]
+
+
+def test_outlines_that_differ_from_the_first_picture_stand_out() -> None:
+    whole = np.zeros((9, 9), np.uint32)
+    whole[2:7, 2:7] = 1
+    halved = whole.copy()
+    halved[2:7, 4:7] = 2
+    grey = np.full((9, 9), 90, np.uint8)
+    page = draw_preview([Picture("a", grey, whole), Picture("b", grey, halved), Picture("c", grey, 0 * whole)], 3, "")
+    paints = [axes.get_images()[1].get_array() for axes in page.axes]
+    shown = [
+        {tuple(pixel) for pixel in np.asarray(paint).reshape(-1, 4).round(3).tolist() if pixel[3]} for paint in paints
+    ]
+    red, orange, blue = ((*np.round(to_rgb(colour), 3).tolist(), 1.0) for colour in (VERMILION, ORANGE, SKY))
+    assert shown == [{orange}, {orange, red}, {blue}]
+    assert np.asarray(paints[1])[4, 3:5].round(3).tolist() == [list(red)] * 2
 
 
 def test_the_command_writes_a_page_a_picture_and_the_lines_to_choose_from(tiny: Tiny) -> None:

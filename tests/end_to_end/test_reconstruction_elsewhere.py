@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 from distributed import Client, LocalCluster
 
 import crackdask
@@ -28,7 +27,7 @@ from crackdask.schema import UnitKey
 from crackdask.storage.bucket import Prefix
 from crackdask.storage.locations import Place
 from tests.support.bucket import Server, files, upload
-from tests.support.projected import PROJECTED, content, run
+from tests.support.projected import PROJECTED, content, raw_attenuation, run
 from tests.support.silence import Silent
 from tests.support.tiny import as_toml
 
@@ -91,8 +90,8 @@ def test_projections_in_a_bucket_make_the_tomograms_of_those_on_a_disk(
     assert_alike(remote, store)
     left = [p for p in remote.parent.files() if "volumes/tomogram" in str(p) or "sinograms" in str(p)]
     assert left == []
-    raw = np.asarray(zarr.open_array(str(Work.beside(store).volume("raw", 0)))[...])
-    np.testing.assert_array_equal(crackdask.open(remote)["tomograms"].attenuation[0], raw.astype("float16"))
+    attenuation = raw_attenuation(store).astype("float16")
+    np.testing.assert_array_equal(crackdask.open(remote)["tomograms"].attenuation[0], attenuation)
 
 
 # ---------------------------------------------------------------- kills

@@ -17,9 +17,10 @@ from crackdask.engine.scans import Scans
 from crackdask.engine.work_units import units
 from crackdask.kernels.quantisation import LAST, quantised
 from crackdask.phantom.projected_scans import write_projections
-from crackdask.recipe.recipe import RecipeError, check
+from crackdask.recipe.recipe import check
 from crackdask.schema import UnitKey
 from crackdask.steps import projection_slabs
+from crackdask.steps.reconstruct_parameters import ReconstructParams
 from tests.support.projected import PROJECTED, content, run
 
 WINDOW = [-0.02, 0.05]
@@ -34,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tomogram(folder: Path, store: Path, window: list[float] | str | None) -> np.ndarray:
     """Return the first state's tomogram as a run leaves it in its work folder."""
-    keys: dict[str, Any] = {"center": PROJECTED.axis} | ({"window": window} if window else {})
+    keys: dict[str, Any] = {"center": PROJECTED.axis} | ({"window": window} if window else {})  # auto, if not given
     assert not run(folder, store, until="reconstruct", reconstruct=keys).failures
     return np.asarray(zarr.open_array(str(Work.beside(store).volume("tomogram", 0)))[...])
 
@@ -42,7 +43,7 @@ def tomogram(folder: Path, store: Path, window: list[float] | str | None) -> np.
 def test_levels_are_those_of_the_real_numbers_for_any_slab_and_in_a_notebook(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = tomogram(folder, tmp_path / "real.zarr", None)
+    real = tomogram(folder, tmp_path / "real.zarr", "none")
     wanted, _ = quantised(real, *WINDOW)
     np.testing.assert_array_equal(tomogram(folder, tmp_path / "levels.zarr", WINDOW), wanted)
     keys = content(folder)["reconstruct"] | {"center": PROJECTED.axis, "window": WINDOW}
@@ -57,7 +58,7 @@ def test_levels_are_those_of_the_real_numbers_for_any_slab_and_in_a_notebook(
 
 def test_grey_levels_are_those_of_real_numbers_and_half_the_disk_is_planned(folder: Path, tmp_path: Path) -> None:
     grey, disk = {}, {}
-    for name, keys in (("real", {}), ("levels", {"window": WINDOW})):
+    for name, keys in (("real", {"window": "none"}), ("levels", {})):
         recipe = check(content(folder, reconstruct=keys))
         disk[name] = Scans.of(recipe, folder).projected[0].tomogram_bytes
         assert not run(folder, tmp_path / f"{name}.zarr", until="grey", reconstruct=keys).failures
@@ -80,16 +81,22 @@ def test_a_window_that_is_too_narrow_is_told(folder: Path, tmp_path: Path) -> No
     assert found.figure == pytest.approx(beyond / levels.size)
 
 
-def test_a_store_without_a_window_is_as_it_was(folder: Path) -> None:
-    plain, said = (Scans.of(check(content(folder, reconstruct=keys)), folder) for keys in ({}, {"window": WINDOW}))
-    assert "window" not in plain.recipe.reconstruct.deciding()  # type: ignore[union-attr]
-    assert plain.fingerprints[UnitKey("reconstruct", 0)] != said.fingerprints[UnitKey("reconstruct", 0)]
+def test_real_numbers_are_the_tomograms_of_recipes_that_knew_no_window(folder: Path) -> None:
+    real, given, open_ = (
+        Scans.of(check(content(folder, reconstruct=keys)), folder)
+        for keys in ({"window": "none"}, {"window": WINDOW}, {})
+    )
+    assert "window" not in real.recipe.reconstruct.deciding()  # type: ignore[union-attr]
+    assert len({each.fingerprints[UnitKey("reconstruct", 0)] for each in (real, given, open_)}) == 3
+    assert ReconstructParams.model_validate({"window": None}).window == "none"  # as an older store tells its recipe
+    said = Scans.of(check(content(folder, reconstruct={"window": "auto"})), folder)
+    assert said.fingerprints == open_.fingerprints
 
 
 def test_an_open_window_is_made_of_the_reference_for_all_states(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    levels, real = tomogram(folder, tmp_path / "auto.zarr", "auto"), tomogram(folder, tmp_path / "real.zarr", None)
+    levels, real = tomogram(folder, tmp_path / "auto.zarr", None), tomogram(folder, tmp_path / "real.zarr", "none")
     (_, first), (_, second) = (
         Work.beside(tmp_path / "auto.zarr").result(UnitKey("reconstruct", state)) or ("", {}) for state in (0, 1)
     )
@@ -129,9 +136,21 @@ def test_only_an_open_window_makes_states_wait_for_the_reference(folder: Path) -
         assert tuple(map(str, second.needs)) == needs
 
 
-def test_an_open_window_is_none_for_a_state_that_was_a_tomogram(folder: Path, tmp_path: Path) -> None:
-    recipe = content(folder, reconstruct={"window": "auto"})
+def test_a_state_that_was_a_tomogram_leaves_no_open_window(folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "made.npy", np.zeros((20, PROJECTED.width, PROJECTED.width), np.float32))
-    recipe["states"][1]["source"] = str(tmp_path / "made.npy")
-    with pytest.raises(RecipeError, match=r"reconstruct\.window: .*'4\.2 V' is a tomogram already.*leave window out"):
-        Scans.of(check(recipe), folder)
+    opened = []
+    for window in ("auto", "none", WINDOW):
+        recipe = content(folder, reconstruct={"window": window})
+        recipe["states"][1]["source"] = str(tmp_path / "made.npy")
+        opened.append(Scans.of(check(recipe), folder))
+    auto, none, given = opened
+    assert [each.sources[0].dtype.name for each in opened] == ["float32", "float32", "uint16"]
+    assert auto.recipe == none.recipe
+    assert auto.fingerprints == none.fingerprints != given.fingerprints
+
+
+def test_a_grey_window_of_attenuations_leaves_no_open_window(folder: Path) -> None:
+    """A person cannot know the levels before the run."""
+    for window, stored in (("auto", "float32"), ("none", "float32"), (WINDOW, "uint16")):
+        recipe = content(folder, reconstruct={"window": window}, grey={"window": [0.0, 0.03]})
+        assert {each.dtype.name for each in Scans.of(check(recipe), folder).sources} == {stored}

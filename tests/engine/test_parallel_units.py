@@ -63,7 +63,7 @@ def test_seconds_of_units_at_work_together_add_up(shared: Executor, monkeypatch:
         return {"state": unit.state}
 
     with Lanes(shared, perform) as lanes:
-        assert lanes.free == 2
+        assert lanes.free == shared.lanes >= 2
         lanes.begin(FIRST)
         lanes.begin(SECOND)
         assert lanes.at_work == {FIRST.key, SECOND.key}

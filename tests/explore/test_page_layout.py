@@ -36,6 +36,7 @@ OUT_OF_PLACE = """all => {
         ("particle&solid=all", 1280, 800),
         ("cell&solid=field", 1280, 800),
         *((tab, 1280, 800) for tab in ("particle", "table", "charts")),
+        ("particle&solid=one&theme=dark", 1280, 720),
         ("charts", 1920, 1080),  # where all of them are seen
         ("charts", 2560, 1440),
     ],

@@ -82,9 +82,14 @@ def test_the_table_is_sorted_and_its_columns_chosen(visit: Open, asker: Asker, t
     page.locator("#table th button", has_text="damage ▼").click()
     watched.shown("#table", f"2 damage.damage 0 0 {count}")
     assert page.locator("#table tbody tr").first.get_attribute("data-label") == str(int(np.nanargmin(values)))
-    page.locator("summary", has_text="columns").click()
+    page.locator("details.columns summary").click()
     page.locator("details.columns label", has_text="sphericity").click()
     page.locator("#table th", has_text="sphericity").wait_for()
+    page.keyboard.press("Escape")
+    assert page.locator("details.columns label").first.is_hidden()
+    page.locator("#table input[type=number]").fill("99999")
+    page.locator("#table input[type=number]").press("Enter")
+    page.locator("#error", has_text="there is no particle 99999").wait_for()
 
 
 def test_filters_hold_for_picture_table_and_file(visit: Open, asker: Asker, tree: xr.DataTree, tmp_path: Path) -> None:
@@ -149,6 +154,12 @@ def test_charts_are_drawn_and_brushed(visit: Open, asker: Asker, tmp_path: Path)
     page.locator(".chip.brush").wait_for(state="detached")
     points = list(csv.DictReader(io.StringIO(watched.saved("#charts figure >> nth=1 >> text=save CSV", tmp_path))))
     assert len(points) == count
+    page.get_by_role("button", name="clear").click()
+    watched.shown("#charts", f"0 {asker.json('api/columns')['particles']} 0")
+    means = list(csv.DictReader(io.StringIO(watched.saved("#charts figure >> nth=2 >> text=save CSV", tmp_path))))
+    groups = [int(row["particles"]) for row in means if row["state"] == means[0]["state"]]
+    assert sum(groups) == count, "of those that are not tracked there is no damage"
+    assert max(groups) - min(groups) <= 1, "groups are equal among those that have both values"
     page.get_by_text("the tree needs").wait_for()  # the states of this store are not the paper's, and it says so
 
 

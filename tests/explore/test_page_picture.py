@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +85,17 @@ def test_a_particle_is_picked_in_the_picture(
     damage = float(analyse.damage(tree).damage.sel(particle=label)[0])
     assert float(str(row_of.locator("td").text_content()).replace("−", "-")) == pytest.approx(damage, abs=0.01)
     watched.saved("#particle figure >> nth=1 >> text=save CSV", tmp_path)
-    assert (tmp_path / f"particle_{label}_profile.csv").is_file()
+    assert (tmp_path / f"particle_{label}_profile_from_edge.csv").is_file()
+    page.locator("#particle").get_by_text("centre", exact=True).click()
+    text = watched.saved("#particle figure >> nth=1 >> text=save CSV", tmp_path)
+    outermost = [row["from_centre_um"] for row in csv.DictReader(io.StringIO(text)) if row["shell"] == "1"]
+    assert len(outermost) == volumes.sizes["state"]
+    assert len(set(outermost)) == 1, "the centre is the same in all states, however many shells there are"
+    chart = page.locator("#particle .chart").first
+    box = chart.bounding_box()
+    assert box is not None
+    chart.click(position={"x": box["width"] / 2, "y": 30})  # the state in the middle
+    watched.shown("#view", f"1 xy {volumes.sizes['z'] // 2}")
     page.locator(".film").nth(1).click()
     watched.shown("#view", f"1 xy {volumes.sizes['z'] // 2}")
     page.locator("#view").focus()
@@ -141,6 +153,52 @@ def test_a_link_shows_the_same_to_another_browser(visit: Open, volumes: xr.Datas
     for each in (watched, other):
         each.page.mouse.move(1, 1)
     np.testing.assert_array_equal(other.picture(), watched.picture())
+
+
+def test_keys_go_on_after_something_was_chosen_by_mouse(visit: Open, volumes: xr.Dataset) -> None:
+    watched = visit()
+    page, middle = watched.page, volumes.sizes["z"] // 2
+    page.locator("#opacity").click()
+    page.keyboard.press("ArrowRight")
+    watched.shown("#view", f"1 xy {middle}")
+    page.locator("#white").focus()
+    page.keyboard.press("ArrowRight")  # within a field it is the field's
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowRight")
+    watched.shown("#view", f"2 xy {middle}")
+
+
+def test_what_is_under_a_mouse_that_rests_is_told_of_the_slice_that_is_shown(visit: Open, volumes: xr.Dataset) -> None:
+    watched = visit("colour=particles.grey_mean")
+    page, middle = watched.page, volumes.sizes["z"] // 2
+    page.locator('#view[data-coloured="particles.grey_mean 0"]').wait_for()
+    page.locator("#view").hover()
+    page.locator("#readout", has_text=f"z {middle} ").wait_for()
+    page.keyboard.press("ArrowUp")
+    page.locator("#readout", has_text=f"z {middle + 1} ").wait_for()
+    _, row, column = np.argwhere(volumes.label.values[0, middle : middle + 1] > 0)[0]
+    watched.click_voxel(row, column, volumes.label.shape[2:])
+    page.keyboard.press("ArrowDown")
+    page.locator("#readout", has_text="grey mean ").wait_for()  # the number by which it is coloured
+
+
+def test_a_whole_plane_stands_in_the_middle_wherever_one_was_before(visit: Open, volumes: xr.Dataset) -> None:
+    watched = visit("plane=xz&at=[3,5,7]&zoom=20&labels=off")
+    page = watched.page
+    page.keyboard.press("0")
+    page.keyboard.press("1")
+    watched.ready()
+    index = int(str(page.locator("#view").get_attribute("data-shown")).split()[-1])
+    grey = volumes.grey.values[0, index]
+    np.testing.assert_allclose(plane_of(watched.picture(), grey.shape)[..., 0], grey, atol=1)
+
+
+def test_an_address_of_what_is_not_there_is_said(visit: Open) -> None:
+    watched = visit("particle=99999&colour=particles.nothing")
+    page = watched.page
+    page.locator("#error", has_text="there is no").wait_for()
+    page.get_by_text("No particle is picked").wait_for()
+    assert page.locator("#colour").input_value() == ""
 
 
 def test_an_address_that_makes_no_sense_is_shown_as_far_as_it_does(visit: Open, volumes: xr.Dataset) -> None:

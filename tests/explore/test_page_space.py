@@ -6,6 +6,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import pytest
 import xarray as xr
 
 import crackdask
@@ -36,7 +37,11 @@ def test_the_picked_particle_is_seen_in_space(visit: Open, volumes: xr.Dataset, 
     assert (seen() != whole).any()
     page.keyboard.press("v")
     watched.shown("#solid canvas", f"{label} 0,1,2")
-    assert page.locator("#solid .cells span:visible").all_text_contents() == volumes.state.values.tolist()
+    assert (
+        page.locator('#solid .cells span:visible:not([class*="3d"])').all_text_contents()
+        == volumes.state.values.tolist()
+    )
+    page.locator("#solid .legend3d", has_text=f"particle {label}; orange: darker than").wait_for()
     before = seen()
     canvas.hover()
     page.mouse.down()
@@ -105,6 +110,10 @@ def test_all_particles_are_seen_in_space(visit: Open, told: Asker, volumes: xr.D
     assert box is not None
     half = 0.97 * np.hypot(np.hypot(depth, rows), columns) / 2  # voxels from the middle to the nearer edge
     scale = min(box["width"], box["height"]) / 2 / half
+    bar = page.locator("#field .scale3d")
+    (voxel_um,) = set(told.json("api/layout")["voxel_um"])
+    long = bar.evaluate("bar => bar.getBoundingClientRect().width")
+    assert long / float(str(bar.text_content()).removesuffix(" µm")) == pytest.approx(scale / voxel_um, rel=0.02)
     # Seen so, y goes to the right and x upwards, away from who looks.
     x = box["width"] / 2 + (row + 0.5 - rows / 2) * scale
     y = box["height"] / 2 + (column + 0.5 - columns / 2) * scale

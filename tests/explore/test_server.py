@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 import crackdask
-from crackdask import analyse
+from crackdask import analyse, schema
+from crackdask.analysis.findings import Finding, as_attribute
 from crackdask.cracks import cracks_of
 from crackdask.explore import field, one_particle
 from crackdask.explore.cell import few_rows
@@ -23,6 +25,7 @@ from crackdask.explore.planes import PLANES, TILE
 from crackdask.explore.report_files import WrittenReport
 from crackdask.explore.tables import Tables
 from tests.support.explored import Asker, served
+from tests.support.store_files import copied
 from tests.support.tiny import Tiny
 
 
@@ -94,6 +97,31 @@ def test_columns_stand_at_their_labels(asker: Asker, tree: xr.DataTree) -> None:
             assert np.isnan(np.delete(found, rows)).all()
 
 
+def test_changes_are_told_since_any_state(asker: Asker, tree: xr.DataTree) -> None:
+    damage = analyse.damage(tree)
+    names = damage.state.values.tolist()
+    for since, name in enumerate(names):
+        wanted = analyse.changes(damage, since=name)
+        for state in range(len(names)):
+            for key in ("change", "standard_error", "z", "significant"):
+                found = asker.array("api/column", "float32", column=f"changes.{key}@{since}", state=state)[
+                    damage.particle.values
+                ]
+                if state == since:
+                    assert np.isnan(found).all()
+                    continue
+                np.testing.assert_allclose(found, wanted[key].sel(state=names[state]).values, rtol=1e-5, atol=1e-7)
+    assert (wanted.significant.values == 1).any()
+    label = int(damage.particle.values[0])
+    told = asker.json("api/particle", label=label, columns="changes.change@2")["columns"]["changes.change@2"]
+    np.testing.assert_allclose(
+        told[:2], analyse.changes(damage, since=names[2]).change.sel(particle=label).values, rtol=1e-5
+    )
+    kept = np.frombuffer(asker("api/chosen", where=[["changes.change@2", 0, None, 0]]).body, np.uint8)
+    assert kept.sum() == (analyse.changes(damage, since=names[2]).change.values[0] <= 0).sum()
+    assert "changes.change@2" not in {each["key"] for each in asker.json("api/columns")["columns"]}
+
+
 def test_every_column_that_is_listed_is_there(asker: Asker) -> None:
     told = asker.json("api/columns")
     assert {"damage.damage", "changes.significant", "particles.tracked"} <= {each["key"] for each in told["columns"]}
@@ -155,6 +183,27 @@ def test_one_particle_is_told_in_every_state(asker: Asker, tree: xr.DataTree) ->
         np.testing.assert_allclose([value for value in profile if value is not None], means)
         for axis, (low, high) in zip("zyx", told["boxes"][state], strict=True):
             assert (low, high) == (int(one[f"bbox_{axis}0"][state]), int(one[f"bbox_{axis}1"][state]))
+
+
+def test_why_a_particle_is_not_tracked_is_told(asker: Asker, tree: xr.DataTree) -> None:
+    particles = tree["particles"].to_dataset().load()
+    tracked = int(np.argmax(particles.tracked.values[0])) + 1
+    assert asker.json("api/particle", label=tracked)["dropped"] == []
+    for name, words in schema.NOT_TRACKED.items():
+        for label in np.flatnonzero(particles[name].values.any(axis=0))[:1] + 1:
+            assert words in asker.json("api/particle", label=int(label))["dropped"]
+    assert particles.on_border.values.any()
+
+
+def test_what_the_run_found_is_told(whole_store: Path, tmp_path: Path) -> None:
+    store = copied(whole_store, tmp_path / "warned.zarr")
+    root = zarr.open_group(store, mode="r+")
+    found = [Finding("rings", "4.2 V", 0.02, 0.01, "2.0%"), Finding("three-phases", "", 3, 2, "3 phases")]
+    root.attrs["findings"] = as_attribute(found)
+    with served(store) as held:
+        (warning,) = Asker(held).json("api/layout")["warnings"]  # the other is but a note
+    assert warning["states"] == ["4.2 V"]
+    assert "Rings about the axis of the scan: 4.2 V (2.0%)" in warning["words"]
 
 
 def test_a_particle_that_is_lost_has_no_box(asker: Asker, tree: xr.DataTree) -> None:
@@ -306,6 +355,11 @@ def test_the_selection_is_saved_as_csv(asker: Asker) -> None:
         for key in ("damage.damage", "particles.grey_mean"):
             column = asker.array("api/column", "float32", column=key, state=number)
             np.testing.assert_allclose(mine[key], column[chosen], rtol=1e-6)
+    keys = ["damage.damage", "changes.z@2"]
+    part = pd.read_csv(io.BytesIO(asker("api/selection.csv", where=where, state=1, columns=",".join(keys)).body))
+    assert part.columns.tolist() == ["particle", "state", *keys]
+    assert part.particle.tolist() == chosen.tolist()
+    assert set(part.state) == {names[1]}
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,24 @@ def test_reconstruction(store: xr.DataTree, drawn: dict[str, Any]) -> None:
         figures.center_strip(store, "2.5 V 10 cycles")
 
 
+def test_the_window_of_reconstructed_scans_is_attenuation(store: xr.DataTree) -> None:
+    low, high = store.attrs["found"]["window"]
+    assert figures.histogram.collect_grey_histogram(store).attrs["raw"] == "counts"  # a state was a tomogram already
+    made = store["reconstruction"].to_dataset().isel(state=[0] * store["volumes"].sizes["state"])
+    real = store.copy()
+    real["reconstruction"] = xr.DataTree(made.drop_vars(["window", "beyond"], errors="ignore"))
+    numbers = figures.histogram.collect_grey_histogram(real)
+    assert (numbers.attrs["raw"], numbers.attrs["window"]) == ("attenuation", [low, high])
+    levels = store.copy()
+    levels["reconstruction"] = xr.DataTree(
+        made.assign(window=(("state", "level"), np.full((made.sizes["state"], 2), (-0.5, 1.5))))
+    )
+    numbers = figures.histogram.collect_grey_histogram(levels)
+    assert numbers.attrs["window"] == pytest.approx([2 * end / 65535 - 0.5 for end in (low, high)])
+    upper = figures.histogram.draw_grey_histogram(numbers).axes[0].child_axes[0]
+    assert upper.get_xlabel().startswith("attenuation in the scans (1 / voxel; window -0.49")
+
+
 # ---------------------------------------------------------------- what cannot be drawn says why
 
 VOXELS = {"slices", "grey_histogram", "particle_sizes", "levels_across_scan"}

@@ -47,7 +47,7 @@ def test_no_block_shows_where_voxels_are_bent(
 
 
 def test_a_straight_lattice_is_an_affine_transform() -> None:
-    gradient = np.array([[0.01, -0.02, 0.015], [0.03, -0.01, 0.0], [0.0, 0.02, 0.02]])
+    gradient = np.array([[0.01, -0.02, 0.015], [0.03, -0.01, 0.012], [-0.014, 0.02, 0.02]])
     nodes = np.stack(np.meshgrid(*(2.0 + 8 * np.arange(n) for n in (2, 3, 3)), indexing="ij"), axis=-1)
     bent = padded(nodes @ gradient.T + 0.5, (2.0, 2.0, 2.0), (8.0, 8.0, 8.0), WHOLE)
     affine = np.eye(4)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from crackdask.grid import Box
-from crackdask.phantom import Phantom
+from crackdask.phantom import Phantom, Projections
 from crackdask.phantom.cell_states import states
 from crackdask.phantom.detector import FULL, Detector
 from crackdask.phantom.ellipsoids import packed
-from crackdask.phantom.projections import Projections, line_integrals
+from crackdask.phantom.projections import line_integrals
 
 SMALL = Projections(
     Phantom(shape=(20, 40, 48), radius_range=(5.0, 8.0)), degrees=tuple(np.linspace(0, 180, 37).tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,25 @@ def test_names_that_toml_would_misread(tmp_path: Path) -> None:
     write_slices(place, scan(0))
     assert crackdask("init", place, "-o", tmp_path / "r.toml").code == 0
     assert assert_checked(tmp_path / "r.toml")["states"][0]["name"] == place.name
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("a\x01b\x7f", "a_b_"), ("one\nline\ttab", "one_line_tab"), ("\x01", "_"), ("  a ", "a")]
+)
+def test_letters_that_cannot_be_seen_stay_out_of_names(name: str, shown: str, tmp_path: Path) -> None:
+    write_slices(tmp_path / name, scan(0))
+    assert crackdask("init", tmp_path / name, "-o", tmp_path / "r.toml").code == 0
+    state = assert_checked(tmp_path / "r.toml")["states"][0]
+    assert (state["name"], state["source"]) == (shown, name)
+
+
+def test_a_name_that_no_recipe_can_hold_is_told(tmp_path: Path) -> None:
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xffb"))
+    write_slices(place, scan(0))
+    said = crackdask("init", place, "-o", tmp_path / "r.toml")
+    assert said.code == 2
+    assert "is not UTF-8, in which recipes are written; rename it" in " ".join(said.err.split())
+    assert not (tmp_path / "r.toml").exists()
 
 
 def test_a_recipe_is_not_overwritten_by_chance(tmp_path: Path) -> None:

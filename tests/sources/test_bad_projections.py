@@ -43,6 +43,8 @@ def frames_with_angles(**keys: Any) -> Callable[[Path], str]:
         tifffile.imwrite(tmp / "small.tif", frames(2)[:, :5])
         (tmp / "words.txt").write_text("0\n10\nten\n")
         (tmp / "table.txt").write_text("0 1\n10 2\n")
+        (tmp / "commas.txt").write_text("0,5\n10,5\n")
+        (tmp / "wide.txt").write_text("0\n10\n", encoding="utf-16")
         return "frames"
 
     return write
@@ -178,6 +180,12 @@ BAD: dict[str, tuple[Callable[[Path], str], dict[str, Any], str]] = {
     ),
     "a table for angles": (
         frames_with_angles(), {"rotation_angle": "table.txt"}, r"table\.txt: found several columns, wanted one number",
+    ),
+    "decimal commas": (
+        frames_with_angles(), {"rotation_angle": "commas.txt"}, r"commas\.txt: found several columns, .* point before",
+    ),
+    "angles in another encoding": (
+        frames_with_angles(), {"rotation_angle": "wide.txt"}, r"wide\.txt: is no plain text .*; save it again",
     ),
     "angles of no dataset": (nxtomo_spec, {"rotation_angle": "scan.nxs"}, r"may hold many lists .* scan\.nxs::PATH"),
     "angles of several axes": (

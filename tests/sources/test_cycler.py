@@ -161,6 +161,23 @@ def test_a_clock_that_goes_back_is_told_with_its_row(tmp_path: Path) -> None:
         read(tmp_path / "cell.mpt")
 
 
+@pytest.mark.parametrize("back", [1e-6, 0.9])
+def test_a_clock_that_jitters_is_a_note(back: float, tmp_path: Path) -> None:
+    told = TABLE[["time", "voltage", "current"]].set_axis(["time (s)", "voltage (V)", "current (mA)"], axis=1)
+    rows = np.arange(5, len(told), 50)
+    time = TABLE.time.to_numpy(float, copy=True)
+    time[rows] = time[rows - 1] - back
+    told.assign(**{"time (s)": time}).to_csv(tmp_path / "cell.csv", index=False)
+    record = read(tmp_path / "cell.csv")
+    assert any(f"goes back before {len(rows)} rows, by {back:.2g} s at most" in note for note in record.notes)
+    assert np.diff(record.time).min() == 0
+    np.testing.assert_allclose(record.charge, TABLE.charge, atol=0.005)  # one row, in mAh
+    time[5] -= 1.1
+    told.assign(**{"time (s)": time}).to_csv(tmp_path / "cell.csv", index=False)
+    with pytest.raises(SourceError, match=r"the clock goes back by .* s in row 6 of the table"):
+        read(tmp_path / "cell.csv")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

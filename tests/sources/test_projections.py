@@ -20,6 +20,7 @@ from crackdask.sources import SourceError
 from crackdask.sources.projections import is_projections, open_projections
 from crackdask.steps.reconstruct_parameters import ReconstructParams
 from tests.support.projection_formats import (
+    DETECTOR,
     ENTRY,
     FORMATS,
     SCAN,
@@ -46,7 +47,7 @@ def scan(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path, dic
 def test_every_format_gives_the_same_scan(scan: tuple[str, Path, dict[str, Any]]) -> None:
     spec, base, keys = scan
     found = opened(spec, base, **keys)
-    assert (found.shape, found.dtype, found.kind) == ((ROWS, COLUMNS, COLUMNS), np.dtype("f4"), "projections")
+    assert (found.shape, found.dtype, found.kind) == ((ROWS, COLUMNS, COLUMNS), np.dtype("u2"), "projections")
     assert (found.frames.shape, found.frames.dtype) == ((19, ROWS, COLUMNS), np.dtype("u2"))
     np.testing.assert_allclose(found.angles, SCAN.angles, atol=1e-12)
     np.testing.assert_array_equal(found.read_frames(0, 19), SCAN.of(0))
@@ -55,6 +56,15 @@ def test_every_format_gives_the_same_scan(scan: tuple[str, Path, dict[str, Any]]
         np.testing.assert_array_equal(read, SCAN.of(kind))
         assert read.dtype == np.uint16
     assert found.notes == ()
+
+
+def test_frames_may_lie_along_an_axis_of_any_name(tmp_path: Path) -> None:
+    spec, keys = nxtomo(tmp_path)
+    with h5py.File(tmp_path / "scan.nxs", "r+") as file:
+        data = file["entry1/tomo_entry/instrument/detector/data"]
+        for dim, label in zip(data.dims, ("time", "y", "x"), strict=True):
+            dim.label = label
+    np.testing.assert_array_equal(opened(spec, tmp_path, **keys).read_frames(0, 19), SCAN.of(0))
 
 
 def test_rows_and_angles_choose_what_is_read(scan: tuple[str, Path, dict[str, Any]]) -> None:
@@ -205,6 +215,34 @@ def test_frames_that_are_not_valid_are_left_out(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- how scans and angles are found
 
 
+def test_frames_of_the_sample_turned_back_are_left_out(tmp_path: Path) -> None:
+    """As the ESRF writes them: image_key calls them projections, image_key_control does not; files end in .nx."""
+    data, key = np.concatenate([SCAN.data, frames(2)]), np.append(SCAN.key, [0, 0])
+    angles = np.append(SCAN.all_angles, [90.0, 0.0])
+    write_nxtomo(tmp_path / "scan.nx", SCAN, data=data, image_key=key[:, None], rotation_angle=angles[:, None])
+    with pytest.raises(SourceError, match="angles should rise"):
+        opened("scan.nx", tmp_path)
+    with h5py.File(tmp_path / "scan.nx", "a") as file:
+        file[f"{DETECTOR}/image_key_control"] = np.append(SCAN.key.astype(int), [-1, -1])
+    found = opened("scan.nx", tmp_path)
+    np.testing.assert_array_equal(found.read_frames(0, 19), SCAN.of(0))
+    np.testing.assert_array_equal(found.angles, SCAN.angles)
+    assert found.notes == ("2 of 29 frames are marked as not valid (image_key 3) and left out",)
+
+
+def test_flats_and_darks_may_be_one_image_each(tmp_path: Path) -> None:
+    white, dark = SCAN.of(1)[0], SCAN.of(2)[0]
+    write_dxchange(tmp_path / "scan.h5", SCAN, data_white=white, data_dark=dark)
+    for found in (
+        opened("scan.h5", tmp_path),
+        opened("scan.h5", tmp_path, flats="exchange/data_white", darks="scan.h5::/exchange/data_dark"),
+    ):
+        np.testing.assert_array_equal(found.flat_stacks[0].frames.read(0, 1), white[None])
+        np.testing.assert_array_equal(found.dark_stacks[0].frames.read(0, 1), dark[None])
+    with pytest.raises(SourceError, match="found 2-D data"):
+        opened("scan.h5", tmp_path, data="exchange/data_white")
+
+
 def test_by_default_attributes(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "scan.nxs", "w") as file:
         file.attrs["default"] = "run"
@@ -270,12 +308,14 @@ def test_angles_may_fall_and_be_given_for_projections_or_frames(tmp_path: Path) 
 def test_an_offset_axis_is_refused_and_a_turn_about_the_middle_is_not(tmp_path: Path) -> None:
     write_nxtomo(tmp_path / "scan.nxs", Scan(angles=np.arange(37) * 10.0))
     found = opened("scan.nxs", tmp_path)
-    found.check_center(4.0)
+    found.check_axis((4.0, 4.0))
     with pytest.raises(SourceError, match=r"360 degrees about a center at column 7 of 8 .*offset axis"):
-        found.check_center(7.0)
-    opened("scan.nxs", tmp_path, angles=[0.0, 180.0]).check_center(7.0)
+        found.check_axis((7.0, 7.0))
+    opened("scan.nxs", tmp_path, angles=[0.0, 180.0]).check_axis((7.0, 7.0))
     with pytest.raises(SourceError, match=r"column 8 is outside columns 0 to 7"):
-        found.check_center(8.0)
+        found.check_axis((4.0, 8.0))
+    with pytest.raises(SourceError, match=r"frames of 8 columns, too few to search the center in .*give center"):
+        found.check_axis("auto")
 
 
 def test_no_file_stays_open_and_none_is_changed(scan: tuple[str, Path, dict[str, Any]]) -> None:

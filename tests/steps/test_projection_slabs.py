@@ -15,8 +15,9 @@ from crackdask.grid import Box, Grid
 from crackdask.kernels.ramp_filter import LANES
 from crackdask.steps import projection_slabs
 from crackdask.steps.projection_slabs import frame_grid, search_bytes, sinogram_chunk, slab_bytes, slab_rows
-from crackdask.steps.reconstruct import Geometry, passes
+from crackdask.steps.reconstruct import passes
 from crackdask.steps.reconstruct_parameters import ReconstructParams
+from crackdask.steps.sinogram_rows import Geometry
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,13 @@ def slices_of(frames: tuple[int, int, int], dtype: str, **keys: Any) -> tuple[Pa
     projections, rows, columns = frames
     geometry = Geometry(frames, np.linspace(0, 180, projections), np.linspace(0, 1, projections), 65_535)
     centers = np.full(rows, (columns - 1) / 2)
-    made = passes(geometry, np.dtype(dtype), ReconstructParams(**keys), centers)[1]
+    (made,) = (p for p in passes(geometry, np.dtype(dtype), ReconstructParams(**keys), centers) if p.name == "slices")
     grid = made.grid
     assert grid is not None
     window = made.reads["sinograms"](grid.box(len(grid) - 1))  # type: ignore[operator]
     beam = np.full((2, rows, columns), 50_000, np.float32)
-    return made, FreshBlock(grid, len(grid) - 1, window, dtype, {"flats": beam, "darks": 0 * beam, "centers": centers})
+    tables = {"flats": beam, "darks": 0 * beam, "centers": centers, "window": np.array([-0.1, 0.1])}
+    return made, FreshBlock(grid, len(grid) - 1, window, dtype, tables)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,7 +79,13 @@ def peak_of(made: Pass, block: FreshBlock) -> int:
 
 @pytest.mark.parametrize(
     ("dtype", "keys"),
-    [("uint16", {}), ("float32", {}), ("uint16", {"angles": [30.0, 177.0]}), ("uint16", {"rings": "vo"})],
+    [
+        ("uint16", {}),
+        ("float32", {}),
+        ("uint16", {"window": "none"}),
+        ("uint16", {"angles": [30.0, 177.0]}),
+        ("uint16", {"rings": "vo"}),
+    ],
 )
 def test_the_planned_memory_of_a_slab_is_enough_and_not_far_too_much(dtype: str, keys: dict[str, Any]) -> None:
     frames = (500, 16, 256)

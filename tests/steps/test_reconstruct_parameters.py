@@ -45,7 +45,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "below_180": ({"below_180": 1}, "below_180: should be true or false, found 1"),
     "window, one": (
         {"window": [0.1]},
-        'window: should be "auto" or two attenuations per voxel edge, [lowest, highest], not [0.1]',
+        'window: should be "auto", "none" or two attenuations per voxel edge, [lowest, highest], not [0.1]',
     ),
     "window, order": ({"window": [0.1, 0.1]}, "window: [lowest, highest] needs lowest < highest, not [0.1, 0.1]"),
     "unknown": ({"centre": 4.0}, "centre: unknown key; did you mean center?"),

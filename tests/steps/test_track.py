@@ -94,3 +94,12 @@ def test_mistakes_are_named():
 def test_no_particle_at_all():
     found = track(*columns(2, 0), [NONE, NONE])
     assert found["tracked"].shape == (0,)
+
+
+@pytest.mark.parametrize(("particle", "unknown"), [(None, 6), (None, 0), (np.array([2, 4, 6, 8, 10], np.uint32), 5)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_contact_with_a_particle_that_no_table_has_is_refused(particle, unknown, turned):
+    there = 4
+    contact = pair(unknown, there) if turned else pair(there, unknown)
+    with pytest.raises(ValueError, match=f"contacts name particle {unknown}, which the table does not have"):
+        track(*columns(), [NONE, contact, NONE], particle)

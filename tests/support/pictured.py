@@ -120,7 +120,8 @@ def _reconstruction(along: dict[str, Any], rng: np.random.Generator) -> xr.Datas
     states, rows, tried, strip = len(along["state"]), 12, 9, 10
     sizes = {
         "state": states, "row": rows, "flaw": 7, "searched": 3, "tried": tried, "mirror": tried, "overlay": 2 * tried,
-        "at": strip, "rings": 2, "strip_y": 16, "strip_x": 16, "angle": 14, "column": 20, "slice_y": 16, "slice_x": 16,
+        "at": strip, "rings": 2, "level": 2, "strip_y": 16, "strip_x": 16,
+        "angle": 14, "column": 20, "slice_y": 16, "slice_x": 16,
     }  # fmt: skip
     made = {}
     for name, variable in schema.RECONSTRUCTION.items():

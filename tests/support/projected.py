@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 
 from crackdask.cluster.launch import connect
+from crackdask.engine.checkpoints import Work
 from crackdask.engine.run import Outcome, Run
 from crackdask.engine.scans import Scans
+from crackdask.kernels.quantisation import LAST
 from crackdask.phantom import Phantom
 from crackdask.phantom.cell_states import states
 from crackdask.phantom.projections import Projections
 from crackdask.recipe.recipe import check
+from crackdask.schema import UnitKey
 from tests.support.experiment import QUICK
 from tests.support.silence import Silent
 
@@ -53,3 +57,17 @@ def run_recipe(
     scans = Scans.of(check(recipe), folder)
     with connect(cluster, 2 if cluster == "local" else None, scans.recipe.compute.memory) as executor:
         return Run(scans, store, executor, Silent())(until)
+
+
+def found(store: Path, state: int = 0) -> dict[str, np.ndarray]:
+    """Return what a run knows of a state that it reconstructed."""
+    _, tables = Work.beside(store).result(UnitKey("reconstruct", state)) or ("", {})
+    return dict(tables)
+
+
+def raw_attenuation(store: Path, state: int = 0) -> np.ndarray:
+    """Return a scan as it was read from its tomogram of 16-bit levels, as attenuation."""
+    raw = np.asarray(zarr.open_array(str(Work.beside(store).volume("raw", state)))[...])
+    low, high = found(store, state)["window"].tolist()
+    attenuation: np.ndarray = low + raw * ((high - low) / LAST)
+    return attenuation

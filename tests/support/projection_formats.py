@@ -33,7 +33,7 @@ def nxtomo(tmp: Path) -> tuple[str, dict[str, Any]]:
 def nxtomo_of_reals(tmp: Path) -> tuple[str, dict[str, Any]]:
     """Write one whose keys are real and whose angles are radians, in chunks."""
     key, radians = SCAN.key.astype(float), np.radians(SCAN.all_angles)
-    write_nxtomo(tmp / "scan.nxs", SCAN, image_key=key, rotation_angle=radians, units="rad", _chunks=(4, 6, 8))
+    write_nxtomo(tmp / "scan.nxs", SCAN, image_key=key, rotation_angle=radians, units=[b"rad"], _chunks=(4, 6, 8))
     return f"scan.nxs::{ENTRY}", {}
 
 

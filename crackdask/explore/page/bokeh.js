@@ -86,6 +86,15 @@ export class Chart {
     return new this.Bokeh.ColumnDataSource({ data: Object.fromEntries(names.map((name) => [name, []])) });
   }
 
+  /**
+   * Tell the numbers under the mouse.
+   * @param {any} renderer whose they are
+   * @param {[string, string][]} lines names and fields, as Bokeh has them
+   */
+  tells(renderer, lines) {
+    this.figure.add_tools(new this.Bokeh.HoverTool({ renderers: [renderer], tooltips: lines, line_policy: "nearest" }));
+  }
+
   /** A line across the chart. @param {"width" | "height"} dimension @param {Record<string, any>} look */
   span(dimension, look) {
     const span = new (this.Bokeh.Models.get("Span"))({ dimension, ...look });

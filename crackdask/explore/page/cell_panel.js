@@ -2,7 +2,7 @@
 // @ts-check
 
 import { bokeh, Chart, pageColours } from "./bokeh.js";
-import { ramp } from "./colour_maps.js";
+import { DOWN, ramp } from "./colour_maps.js";
 import { byId, made, radio, unit } from "./elements.js";
 import * as server from "./server.js";
 import { isDark } from "./theme.js";
@@ -44,7 +44,7 @@ export class CellPanel {
       title: "The cell", x: "", y: "voltage (V)", file: "cell.csv", height: 230, numbers: () => this.recordNumbers(),
     });
     this.damage = new Chart(Bokeh, this.pane, {
-      title: "Damage, ± 2 SE", x: "", y: this.units ? `damage factor (${this.units})` : "damage factor", file: "damage_of_cell.csv", height: 170,
+      title: "Damage, ± 2 SE", x: "", y: this.units ? `damage (${this.units})` : "damage", file: "damage_of_cell.csv", height: 170,
       numbers: () => this.damageNumbers(),
     });
     for (const chart of [this.record, this.damage]) chart.figure.x_range = new Bokeh.Range1d({ start: 0, end: 1 });
@@ -54,7 +54,8 @@ export class CellPanel {
     const show = radio(group, ALONG, (along) => this.settings.change({ along }));
     this.settings.follow(["along"], () => show(this.settings.values.along));
     this.record.head.insertBefore(group, this.record.head.lastChild);
-    this.record.box.append(made("p", { className: "soft" }, "solid: voltage; dashed: charge; grey: scans; hollow: on discharge; a click shows that state"));
+    this.caption = made("p", { className: "soft" });
+    this.record.box.append(this.caption);
     const apart = told.states.map(({ begin }, k) => ({ begin, name: this.layout.states[k].name, reason: told.states[k].reason })).filter(({ begin }) => begin === null);
     this.pane.append(...apart.map(({ name, reason }) => made("p", { className: "soft" }, `${name} is linked to no moment of the record: ${reason}`)));
     this.repaint();
@@ -138,6 +139,7 @@ export class CellPanel {
     this.charges.visible = this.chargeAxis.visible = time;
     const since = told.start ? `time since ${told.start} (h)` : "time (h)";
     const words = time ? since : `charge (${told.unit})`;
+    if (this.caption) this.caption.textContent = `${time ? "solid: voltage; dashed: charge; grey: scans" : "voltage over charge"}; hollow: on discharge; a click shows that state`;
     for (const chart of [record, damage]) chart.figure.xaxis.axis_label = words;
     const { start, end } = extremes(curve.data.x);
     // The same for both; beside the last state is room for its name.
@@ -184,7 +186,7 @@ export class CellPanel {
     const all = ramp(this.layout.states.length, isDark(this.settings));
     const { ground } = pageColours();
     return this.layout.states.map(({ step }, k) => {
-      const down = ["discharge", "aged"].includes(step);
+      const down = DOWN.includes(step);
       return { ink: all[k], face: down ? ground : all[k], down };
     });
   }

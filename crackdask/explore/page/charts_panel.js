@@ -28,7 +28,7 @@ export class ChartsPanel {
       this.stale = true;
       this.draw();
     };
-    shared.settings.follow(["state", "histogram", "parts", "across", "up"], again);
+    shared.settings.follow(["state", "since", "histogram", "parts", "across", "up"], again);
     shared.choosing.addEventListener("change", again);
     shared.settings.addEventListener("change", (event) => {
       if (/** @type {CustomEvent<Set<string>>} */ (event).detail.has("theme")) this.repaint();

@@ -1,17 +1,29 @@
 // Columns of the particles, as numbers by label: fetched once each.
 // @ts-check
 
-import { made, titled } from "./elements.js";
+import { knowPaths, made, titled } from "./elements.js";
 import * as server from "./server.js";
 
 const KEPT = 24; // columns of a state: 2.4 MB each for 600 000 particles
 const GROUPS = { damage: "damage", changes: "change since the state before", particles: "particle", cracks: "cracks", paths: "paths" };
 
+/** A column's key without the state since which it is told. @param {string} key */
+export const base = (key) => key.split("@")[0];
+
 export class Columns {
-  /** @param {server.Catalogue} catalogue @param {number} states how many there are */
-  constructor(catalogue, states) {
+  /**
+   * @param {server.Catalogue} catalogue
+   * @param {number} states how many there are
+   * @param {import("./settings.js").Settings} settings
+   */
+  constructor(catalogue, states, settings) {
     this.catalogue = catalogue;
+    this.settings = settings;
     this.states = states;
+    /** Whether the damage is worked out, which takes some seconds; until then the columns of it are left out. */
+    this.ready = false;
+    /** @type {Promise<server.Paths> | undefined} */
+    this.tree = undefined;
     this.known = new Map(catalogue.columns.map((column) => [column.key, column]));
     /** @type {Map<string, Promise<Float32Array>>} */
     this.kept = new Map();
@@ -21,12 +33,58 @@ export class Columns {
 
   /** @param {string} key */
   has(key) {
-    return this.known.has(key);
+    return this.known.has(base(key));
   }
 
   /** @param {string} key @returns {server.Column} */
   get(key) {
-    return /** @type {server.Column} */ (this.known.get(key));
+    return /** @type {server.Column} */ (this.known.get(base(key)));
+  }
+
+  /** Those of some columns that can be had at once. @param {string[]} keys */
+  atHand(keys) {
+    return this.ready ? keys : keys.filter((key) => !/^(damage|changes|paths)\./.test(key));
+  }
+
+  /** What a column is asked for by: changes are those since the state that was chosen. @param {string} key */
+  now(key) {
+    const { since } = this.settings.values;
+    return key.startsWith("changes.") && !key.includes("@") && since >= 0 ? `${key}@${since}` : key;
+  }
+
+  /** The state since which changes of a state are told, -1 if there is none. @param {number} state */
+  since(state) {
+    const { since } = this.settings.values;
+    return since < 0 ? state - 1 : since === state ? -1 : since;
+  }
+
+  /**
+   * What is known of a particle, with some columns.
+   * @param {number} label
+   * @param {string[]} keys
+   */
+  async particle(label, keys) {
+    const told = await server.particle(label, keys.map((key) => this.now(key)));
+    return { ...told, columns: Object.fromEntries(Object.entries(told.columns).map(([key, column]) => [base(key), column])) };
+  }
+
+  /** The tree of damaged and healed. */
+  paths() {
+    this.tree ??= server.paths().then((told) => {
+      if (!told.reason) knowPaths(Math.max(...told.level));
+      return told;
+    });
+    return this.tree;
+  }
+
+  /**
+   * A page of the table.
+   * @param {Record<string, any> & {columns: string[], sort: string}} words
+   */
+  async rows(words) {
+    const asked = { ...words, sort: this.now(words.sort), columns: words.columns.map((key) => this.now(key)).join() };
+    const told = await server.rows(asked);
+    return { ...told, columns: Object.fromEntries(Object.entries(told.columns).map(([key, column]) => [base(key), column])) };
   }
 
   /** The first of some columns that there is. @param {string[]} keys */
@@ -49,11 +107,11 @@ export class Columns {
    * @param {number} state
    */
   values(key, state) {
-    const name = `${key} ${state}`;
+    const name = `${this.now(key)} ${state}`;
     let found = this.kept.get(name);
     if (found) this.kept.delete(name);
     else {
-      found = server.column(key, state);
+      found = server.column(this.now(key), state);
       found.catch(() => this.kept.delete(name)); // asked for again the next time
     }
     this.kept.set(name, found);
@@ -67,7 +125,7 @@ export class Columns {
    * @param {boolean} signed as far below 0 as above
    */
   spread(key, signed) {
-    const name = `${key} ${signed}`;
+    const name = `${this.now(key)} ${signed}`;
     let found = this.spreads.get(name);
     if (!found) {
       found = this.spreadOf(key, signed);

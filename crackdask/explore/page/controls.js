@@ -72,7 +72,7 @@ function followSlice(view, layout, settings) {
     slice.value = String(index);
     byId("axis").textContent = AXES[cut];
     const um = ((index + 0.5) * layout.voxel_um[cut]).toFixed(1);
-    byId("where").textContent = `slice ${index} of ${layout.shape[cut]}, ${um} µm`;
+    byId("where").textContent = `slice ${index} of 0–${layout.shape[cut] - 1}, ${um} µm`;
   });
 }
 
@@ -86,11 +86,15 @@ function followScale(view, layout) {
   view.drawn.push(() => {
     const { axes, zoom, stretch } = view.geometry;
     const perUm = (zoom * stretch[1]) / layout.voxel_um[axes.column] / (devicePixelRatio || 1);
-    const longest = 140 / perUm;
-    const ten = 10 ** Math.floor(Math.log10(longest));
-    const length = [5, 2, 1].map((k) => k * ten).find((each) => each <= longest) ?? ten;
+    const length = roundLength(140 / perUm);
     bar.style.width = `${length * perUm}px`;
     if (box.lastChild !== bar) box.lastChild?.remove();
-    box.append(`${Number(length.toPrecision(1))} µm`);
+    box.append(`${length} µm`);
   });
+}
+
+/** The longest round length that is not longer than another. @param {number} longest */
+export function roundLength(longest) {
+  const ten = 10 ** Math.floor(Math.log10(longest));
+  return Number(([5, 2, 1].map((k) => k * ten).find((each) => each <= longest) ?? ten).toPrecision(1));
 }

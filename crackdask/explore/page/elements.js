@@ -68,11 +68,11 @@ export function unit(units) {
 
 /** Names of columns whose own name does not say enough by itself. */
 const TITLES = /** @type {Record<string, string>} */ ({
-  "damage.standard_error": "error of damage",
+  "damage.standard_error": "error of damage, 1 SE",
   "damage.severity_number": "class of damage",
   "damage.radius_um": "radius at first",
   "changes.change": "change of damage",
-  "changes.standard_error": "error of change",
+  "changes.standard_error": "error of change, 1 SE",
   "changes.z": "change over its error",
   "changes.significant": "significant change",
   "particles.equivalent_diameter_um": "diameter",
@@ -92,6 +92,38 @@ export function titled(column) {
 export const CLASSES = ["minimal", "moderate", "high"];
 const TRUTHS = /^(changes\.significant|particles\.(tracked|lost|neighbour_lost|on_border|on_invalid|touches_\w+))$/;
 
+const PATH = "paths.path_number";
+let steps = 0; // of the tree of damaged and healed, once they are known
+
+/** Take how many steps the tree of damaged and healed has. @param {number} count */
+export function knowPaths(count) {
+  steps = count;
+}
+
+/**
+ * What the paths from one number to another have in common, as DDH….
+ * @param {number} low
+ * @param {number} high
+ */
+export function pathOf(low, high) {
+  if (!steps) return low === high ? String(low) : `${low} to ${high}`;
+  const [a, b] = [low, high].map((number) => number.toString(2).padStart(steps, "0").replaceAll("1", "D").replaceAll("0", "H"));
+  let alike = 0;
+  while (alike < steps && a[alike] === b[alike]) alike += 1;
+  return a.slice(0, alike) + (alike < steps ? "…" : "");
+}
+
+/**
+ * The words of a column's values, where these are kinds and no measure: value 0, 1, ...; null for a measure.
+ * @param {string} key
+ * @returns {string[] | null}
+ */
+export function kindsOf(key) {
+  if (key === "damage.severity_number") return CLASSES;
+  if (key === PATH && steps) return Array.from({ length: 2 ** steps }, (_, k) => pathOf(k, k));
+  return TRUTHS.test(key) ? ["no", "yes"] : null;
+}
+
 /**
  * A value of a column in words.
  * @param {string} key
@@ -99,6 +131,7 @@ const TRUTHS = /^(changes\.significant|particles\.(tracked|lost|neighbour_lost|o
  */
 export function valued(key, value) {
   if (value === null) return "–";
+  if (key === PATH) return pathOf(value, value);
   if (key === "damage.severity_number") return CLASSES[value] ?? String(value);
   return TRUTHS.test(key) ? (value ? "yes" : "no") : short(value);
 }

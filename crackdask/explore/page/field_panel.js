@@ -66,7 +66,7 @@ class FieldPanel extends SpacePanel {
         this.waits(`reading ${this.layout.states[state].name} …`);
         const { shape, step, labels } = await server.field(state);
         if (mine !== this.asked) return;
-        field = view.field(shape, labels);
+        field = view.field(shape, step, labels);
         this.told.textContent = step > 1 ? `every ${step}${step === 2 ? "nd" : "th"} voxel` : "";
       }
       this.fields.delete(state);
@@ -97,7 +97,9 @@ class FieldPanel extends SpacePanel {
     const { view, latest, look } = this;
     if (!view || !latest) return false;
     const [state, field] = latest;
-    view.draw(field, look);
+    const um = view.draw(field, look);
+    const left = this.paint.values ? "particles without a value are not drawn" : "";
+    this.tell(left, um, this.cells.clientWidth);
     this.name.textContent = this.layout.states[state].name;
     return true;
   }

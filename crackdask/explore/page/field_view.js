@@ -6,7 +6,7 @@ import { fieldProgram } from "./field_shader.js";
 import { setCamera } from "./solid_view.js";
 import { colourTexture, markTexture, valueTexture, WIDE } from "./textures.js";
 
-/** @typedef {{texture: WebGLTexture, shape: number[]}} Field */
+/** @typedef {{texture: WebGLTexture, shape: number[], step: number}} Field */
 /** @typedef {{turn: number[], near: number, cut: number, axis: number, picked: number}} Look */
 
 export class FieldView {
@@ -48,10 +48,11 @@ export class FieldView {
 
   /**
    * @param {number[]} shape along z, y, x
+   * @param {number} step voxels of the finest level that one of its takes
    * @param {Uint32Array} labels
    * @returns {Field}
    */
-  field([z, y, x], labels) {
+  field([z, y, x], step, labels) {
     const { gl } = this;
     const most = gl.getParameter(gl.MAX_3D_TEXTURE_SIZE);
     if (Math.max(x, y, z) > most) throw new Error(`this graphics card takes ${most} voxels along an edge, and the field has ${Math.max(x, y, z)}`);
@@ -63,7 +64,7 @@ export class FieldView {
       [gl.TEXTURE_MIN_FILTER, gl.NEAREST], [gl.TEXTURE_MAG_FILTER, gl.NEAREST], [gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE],
       [gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE], [gl.TEXTURE_WRAP_R, gl.CLAMP_TO_EDGE],
     ]) gl.texParameteri(gl.TEXTURE_3D, what, how);
-    return { texture, shape: [x, y, z] };
+    return { texture, shape: [x, y, z], step };
   }
 
   /** @param {Field} field */
@@ -71,13 +72,14 @@ export class FieldView {
     this.gl.deleteTexture(field.texture);
   }
 
-  /** @param {Field} field @param {Look} look */
+  /** @param {Field} field @param {Look} look @returns {number} what its width spans, in µm */
   draw(field, look) {
     const { gl, canvas } = this;
-    this.set(field, look);
+    const spanned = this.set(field, look);
     gl.uniform1i(this.places.telling, 0);
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+    return spanned;
   }
 
   /**
@@ -104,7 +106,7 @@ export class FieldView {
   /** @param {Field} field @param {Look} look */
   set(field, { turn, near, cut, axis, picked }) {
     const { gl, places, canvas, paint } = this;
-    setCamera(gl, places, field.shape, this.voxel, turn, near, canvas.width / canvas.height, true);
+    const spanned = field.step * setCamera(gl, places, field.shape, this.voxel, turn, near, canvas.width / canvas.height, true);
     gl.uniform2f(places.range, paint.range[0], paint.range[1]);
     gl.uniform1f(places.cut, cut);
     gl.uniform1i(places.axis, axis);
@@ -117,5 +119,6 @@ export class FieldView {
       gl.activeTexture(gl.TEXTURE1 + unit);
       gl.bindTexture(gl.TEXTURE_2D, texture);
     }
+    return spanned;
   }
 }

@@ -1,8 +1,10 @@
 // Filters: conditions that a particle must meet, each shown as a chip that a click takes away.
 // @ts-check
 
+import { base } from "./columns.js";
 import { address } from "./server.js";
-import { byId, CLASSES, made, short, titled, valued } from "./elements.js";
+import { shownColumns } from "./particle_table.js";
+import { byId, CLASSES, made, pathOf, short, titled, valued } from "./elements.js";
 
 /** Columns that are the same in every state. */
 const EVERYWHERE = /^(damage\.radius_um|paths\.path_number|particles\.(tracked|lost|neighbour_lost|on_border|on_invalid))$/;
@@ -19,26 +21,33 @@ const DIAMETER = "particles.equivalent_diameter_um";
 export function fillFilters(layout, settings, columns, choosing) {
   const count = made("output", { id: "count" });
   const chips = made("div", { className: "chips" });
-  const save = made("a", { id: "save", download: "selection.csv" }, "save selection (CSV)");
+  const save = made("a", { id: "save", title: "The columns that the table shows, in the state that is shown" });
+  const saveAll = made("a", { id: "save-all", download: "selection.csv", title: "Every column in every state: a large file where there are many particles" }, "in all states, all columns");
   const clear = made("button", { type: "button", onclick: () => settings.change({ where: [], brush: [] }) }, "clear");
   byId("filters").replaceChildren(
-    made("div", { className: "bar" }, ...quick(settings, columns)),
+    made("div", { className: "bar" }, ...quick(layout, settings, columns)),
     adder(settings, columns),
-    made("div", { className: "bar" }, count, chips, clear, save),
+    made("div", { className: "bar" }, count, save, saveAll),
+    chips,
   );
   const show = () => {
     const { where, brush } = settings.values;
     const marked = brush.length ? `, ${choosing.brushed} of them marked in a chart` : "";
     count.textContent = `${choosing.count} of ${choosing.all} particles${marked}`;
     chips.replaceChildren(
+      ...(where.length || brush.length ? [clear] : []),
       ...where.map((/** @type {Condition} */ each) => chip(layout, settings, columns, "where", each)),
       ...brush.map((/** @type {Condition} */ each) => chip(layout, settings, columns, "brush", each)),
     );
-    clear.hidden = !where.length && !brush.length;
-    save.href = address("selection.csv", { where: choosing.conditions });
+    const { state } = settings.values;
+    const keys = shownColumns(settings, columns);
+    save.textContent = `save ${brush.length ? `${choosing.brushed} marked` : choosing.count} (CSV)`;
+    save.download = `selection_${layout.states[state].name.replace(/[^\w.-]+/g, "_")}.csv`;
+    save.href = address("selection.csv", { where: choosing.conditions, state, columns: keys.map((key) => columns.now(key)).join() });
+    saveAll.href = address("selection.csv", { where: choosing.conditions });
   };
   choosing.addEventListener("change", show);
-  settings.follow(["where", "brush"], show);
+  settings.follow(["where", "brush", "state", "since", "shown"], show);
 }
 
 /**
@@ -48,7 +57,7 @@ export function fillFilters(layout, settings, columns, choosing) {
  * @param {Condition | null} condition
  */
 export function setFilter(settings, column, condition) {
-  const others = settings.values.where.filter((/** @type {Condition} */ [key]) => key !== column);
+  const others = settings.values.where.filter((/** @type {Condition} */ [key]) => base(key) !== column);
   settings.change({ where: condition ? [...others, condition] : others, first: 0 });
 }
 
@@ -57,29 +66,51 @@ export function setFilter(settings, column, condition) {
  * @param {string} column
  * @returns {Condition | undefined}
  */
-const filterOn = (settings, column) => settings.values.where.find((/** @type {Condition} */ [key]) => key === column);
+const filterOn = (settings, column) => settings.values.where.find((/** @type {Condition} */ [key]) => base(key) === column);
 
 /**
+ * What stands in two fields, the lower one first; null: no limit.
+ * @param {HTMLInputElement} low
+ * @param {HTMLInputElement} high
+ * @returns {[number | null, number | null]}
+ */
+function limits(low, high) {
+  const [a, b] = [low, high].map(({ value }) => (value === "" ? null : Number(value)));
+  return a !== null && b !== null && a > b ? [b, a] : [a, b];
+}
+
+/**
+ * @param {import("./server.js").Layout} layout
  * @param {import("./settings.js").Settings} settings
  * @param {import("./columns.js").Columns} columns
  */
-function quick(settings, columns) {
+function quick(layout, settings, columns) {
+  // A filter stays that of the state in which it was set; another state says so.
+  const elsewhere = (/** @type {string} */ column) => {
+    const state = EVERYWHERE.test(column) ? undefined : filterOn(settings, column)?.[1];
+    return state === undefined || state === settings.values.state ? "" : ` in ${layout.states[state]?.name ?? state}`;
+  };
+  const named = (/** @type {string} */ column, /** @type {string} */ words) => {
+    const told = made("span");
+    settings.follow(["where", "state"], () => { told.textContent = words + elsewhere(column); });
+    return told;
+  };
   const here = () => settings.values.state;
   const box = (/** @type {string} */ column, /** @type {string} */ words, /** @type {string} */ title) => {
     const input = made("input", { type: "checkbox" });
-    input.onchange = () => setFilter(settings, column, input.checked ? [column, EVERYWHERE.test(column) ? 0 : here(), 1, 1] : null);
-    settings.follow(["where", "state"], () => {
+    input.onchange = () => setFilter(settings, column, input.checked ? [columns.now(column), EVERYWHERE.test(column) ? 0 : here(), 1, 1] : null);
+    settings.follow(["where", "state", "since"], () => {
       input.checked = Boolean(filterOn(settings, column));
-      input.disabled = column.startsWith("changes.") && !here() && !input.checked; // there is none in the first state
+      input.disabled = column.startsWith("changes.") && columns.since(here()) < 0 && !input.checked; // there is no change
     });
-    return made("label", { title, hidden: !columns.has(column) }, input, words);
+    return made("label", { title, hidden: !columns.has(column) }, input, named(column, words));
   };
   const choice = made("select", {}, made("option", { value: "" }, "any"), ...CLASSES.map((words, value) => made("option", { value }, words)));
   const classes = "damage.severity_number";
   choice.onchange = () => setFilter(settings, classes, choice.value ? [classes, here(), Number(choice.value), Number(choice.value)] : null);
   const [least, most] = ["least", "most"].map((words) => made("input", { type: "number", min: 0, step: "any", "aria-label": `${words} diameter in µm` }));
   least.onchange = most.onchange = () => {
-    const [low, high] = [least, most].map(({ value }) => (value === "" ? null : Number(value)));
+    const [low, high] = limits(least, most);
     setFilter(settings, DIAMETER, low === null && high === null ? null : [DIAMETER, here(), low, high]);
   };
   settings.follow(["where"], () => {
@@ -89,10 +120,24 @@ function quick(settings, columns) {
   });
   return [
     box("particles.tracked", "tracked", "whole and present in every state (key f)"),
-    box("changes.significant", "significant change", "changed by more than its error since the state before, in the state that is shown"),
-    made("label", { title: "class of damage, in the state that is shown" }, "class of damage", choice),
-    made("label", { title: "diameter of the sphere of the same volume, in the state that is shown" }, "diameter", least, "to", most, "µm"),
+    box("changes.significant", "significant change", `damage changed by ${columns.catalogue.significance} standard errors or more, in the state that is shown; of many particles, one in twenty does so by chance at 2`),
+    sinceWhen(layout, settings, columns),
+    made("label", { title: "class of damage, in the state that is shown" }, named(classes, "class of damage"), choice),
+    made("label", { title: "diameter of the sphere of the same volume, in the state that is shown" }, named(DIAMETER, "diameter"), least, "to", most, "µm"),
   ];
+}
+
+/**
+ * What chooses the state since which changes are told.
+ * @param {import("./server.js").Layout} layout
+ * @param {import("./settings.js").Settings} settings
+ * @param {import("./columns.js").Columns} columns
+ */
+function sinceWhen({ states }, settings, columns) {
+  const select = made("select", { id: "since" }, made("option", { value: -1 }, "the state before"), ...states.map(({ name }, value) => made("option", { value }, name)));
+  select.onchange = () => settings.change({ since: Number(select.value), first: 0 });
+  settings.follow(["since"], () => { select.value = String(settings.values.since); });
+  return made("label", { title: "changes of damage, wherever they are shown, are those since this state", hidden: !columns.has("changes.change") }, "since", select);
 }
 
 /**
@@ -103,9 +148,9 @@ function adder(settings, columns) {
   const column = made("select", { "aria-label": "column of a further filter" }, ...columns.options());
   const [low, high] = ["from", "to"].map((placeholder) => made("input", { type: "number", step: "any", placeholder, "aria-label": `${placeholder}, for the further filter` }));
   const add = () => {
-    const ends = [low, high].map(({ value }) => (value === "" ? null : Number(value)));
+    const ends = limits(low, high);
     if (ends[0] === null && ends[1] === null) return;
-    settings.change({ where: [...settings.values.where, [column.value, EVERYWHERE.test(column.value) ? 0 : settings.values.state, ...ends]], first: 0 });
+    settings.change({ where: [...settings.values.where, [columns.now(column.value), EVERYWHERE.test(column.value) ? 0 : settings.values.state, ...ends]], first: 0 });
     low.value = high.value = "";
   };
   const form = made("form", { className: "bar add", onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
@@ -123,9 +168,10 @@ function adder(settings, columns) {
 function chip(layout, settings, columns, list, condition) {
   const [key, state, low, high] = condition;
   const column = columns.get(key);
-  const where = EVERYWHERE.test(key) ? "" : ` in ${layout.states[state]?.name ?? state}`;
-  const limits =
-    low === high ? ` ${valued(key, low)}` : low === null ? ` ≤ ${short(high)}` : high === null ? ` ≥ ${short(low)}` : ` ${short(low)} to ${short(high)}`;
+  const since = layout.states[Number(key.split("@")[1] ?? -1)]?.name;
+  const where = EVERYWHERE.test(key) ? "" : ` in ${layout.states[state]?.name ?? state}${since ? ` since ${since}` : ""}`;
+  const limits = base(key) === "paths.path_number" && low !== null && high !== null ? ` ${pathOf(low, high)}` :
+    low === high ? ` ${valued(base(key), low)}` : low === null ? ` ≤ ${short(high)}` : high === null ? ` ≥ ${short(low)}` : ` ${short(low)} to ${short(high)}`;
   const away = () => settings.change({ [list]: settings.values[list].filter((/** @type {Condition} */ each) => each !== condition), first: 0 });
   return made("button", { type: "button", className: `chip ${list}`, title: "take this filter away", onclick: away }, `${column ? titled(column) : key}${limits}${where} ×`);
 }

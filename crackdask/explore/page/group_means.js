@@ -2,7 +2,7 @@
 // @ts-check
 
 import { Chart } from "./bokeh.js";
-import { ramp } from "./colour_maps.js";
+import { ramp, stroke } from "./colour_maps.js";
 import { made, titled } from "./elements.js";
 import { borders, groupMeans, quantile, sorted } from "./numbers.js";
 import { isDark } from "./theme.js";
@@ -25,6 +25,7 @@ export class GroupMeans extends Chart {
         bars: this.figure.segment({ field: "x" }, { field: "low" }, { field: "x" }, { field: "high" }, { source, line_width: 1.5 }),
       };
     });
+    for (const [k, name] of names.entries()) this.tells(this.states[k].line, [["state", name], ["mean", "@mean{0.0000}"], ["from", "@low{0.0000}"], ["to", "@high{0.0000}"]]);
     this.key = made("p", { className: "key" }, ...names.map((name) => made("span", {}, name)));
     this.box.append(this.key);
     /** @type {any[][]} */
@@ -35,13 +36,14 @@ export class GroupMeans extends Chart {
   async draw({ across, up }) {
     const { settings, layout, columns, choosing } = this.shared;
     const { state, parts } = settings.values;
-    const by = await columns.values(across, state);
-    const all = sorted(by, choosing.marks, 1);
+    const [by, now] = await Promise.all([across, up].map((key) => columns.values(key, state)));
+    const both = choosing.marks.map((mark, label) => (Number.isFinite(now[label]) ? mark : 0)); // equal groups of those that are drawn
+    const all = sorted(by, both, 1);
     const limits = borders(all, parts);
     const middles = Array.from({ length: parts }, (_, k) => quantile(all, (k + 0.5) / parts));
     this.rows = [];
     for (const [number, { name }] of layout.states.entries()) {
-      const means = groupMeans(by, await columns.values(up, number), choosing.marks, limits);
+      const means = groupMeans(by, await columns.values(up, number), both, limits);
       const there = means.map((_, k) => k).filter((k) => means[k].count);
       const least = (/** @type {number} */ k) => means[k].error || 0;
       this.states[number].source.data = {
@@ -59,8 +61,10 @@ export class GroupMeans extends Chart {
   repaint() {
     this.painted();
     const all = ramp(this.states.length, isDark(this.shared.settings));
+    const { layout, settings } = this.shared;
     for (const [k, { line, bars }] of this.states.entries()) {
-      line.glyph.line_color = bars.glyph.line_color = all[k];
+      line.glyph.setv({ line_color: all[k], ...stroke(layout.states[k], k === settings.values.state) });
+      bars.glyph.line_color = all[k];
       /** @type {HTMLElement} */ (this.key.children[k]).style.borderColor = all[k];
     }
   }

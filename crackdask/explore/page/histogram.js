@@ -35,7 +35,7 @@ export class Histogram extends Chart {
     this.marks = Array.from({ length: 9 }, () => this.span("height", { location: 0, line_dash: [4, 3], visible: false }));
     this.figure.y_range.start = 0;
     this.figure.on_event("selectiongeometry", (/** @type {any} */ { geometry }) =>
-      settings.change({ brush: [[this.key, settings.values.state, geometry.x0, geometry.x1]], first: 0 }),
+      settings.change({ brush: [[columns.now(this.key), settings.values.state, geometry.x0, geometry.x1]], first: 0 }),
     );
     settings.follow(["histogram", "parts"], () => {
       select.value = this.key;
@@ -67,7 +67,7 @@ export class Histogram extends Chart {
       ? `median ${short(quantile(all, 0.5))}; ${settings.values.parts === 10 ? "deciles" : "quartiles"} ${limits.map((value) => short(value)).join(", ")}; ` +
         `from ${short(low)} to ${short(high)}; ${all.length} of ${choosing.count} particles have a value`
       : "no particle has a value here";
-    this.figure.xaxis.axis_label = titled(columns.get(key));
+    this.figure.xaxis.axis_label = `${titled(columns.get(key))} in ${this.shared.layout.states[settings.values.state].name}`;
     this.repaint();
   }
 

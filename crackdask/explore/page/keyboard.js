@@ -42,13 +42,31 @@ export function followKeys(view, settings, others) {
   document.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     const writes = target.matches("input, select, textarea") || target.closest("dialog");
+    if (writes && event.key === "Escape" && !target.closest("dialog")) view.canvas.focus();
     if (writes || event.ctrlKey || event.metaKey || event.altKey) return;
     const action = actions[event.key] ?? others[event.key];
     if (!action) return;
     event.preventDefault();
     action();
   });
+  giveKeysBack(view.canvas);
   fillHelp();
+}
+
+/**
+ * Return to the picture what was chosen by the mouse: else the next key would go on choosing, unseen.
+ * @param {HTMLElement} canvas
+ */
+function giveKeysBack(canvas) {
+  let byMouse = false;
+  document.addEventListener("pointerdown", () => { byMouse = true; }, true);
+  document.addEventListener("keydown", (event) => { if (event.key === "Tab") byMouse = false; }, true);
+  const back = (/** @type {string} */ kinds) => (/** @type {Event} */ { target }) => {
+    const element = /** @type {HTMLElement} */ (target);
+    if (byMouse && element.matches(kinds) && !element.closest("details")) canvas.focus({ preventScroll: true });
+  };
+  document.addEventListener("change", back("select, input[type=checkbox]"));
+  document.addEventListener("click", back("input[type=range]"));
 }
 
 const KEYS = [
@@ -64,7 +82,7 @@ const KEYS = [
   ["f", "only tracked particles, or all"],
   ["t", "particle, table, charts, cell"],
   ["d", "light or dark"],
-  ["Esc", "close 3D; then, forget what was marked in a chart; then, the picked particle"],
+  ["Esc", "leave a field; close 3D; then, forget what was marked in a chart; then, the picked particle"],
   ["?", "this page"],
 ];
 
@@ -80,9 +98,9 @@ function fillHelp() {
   const list = (/** @type {string[][]} */ rows) =>
     made("dl", {}, ...rows.flatMap(([key, words]) => [made("dt", {}, key), made("dd", {}, words)]));
   help.replaceChildren(
+    made("form", { method: "dialog" }, made("button", {}, "close")), // first: what has the focus is scrolled to
     made("h2", {}, "Keys"), list(KEYS), made("h2", {}, "Mouse, in the picture"), list(MOUSE),
-    made("p", { className: "soft" }, "The address of this page holds all that is chosen: a copied link shows the same to whoever may open it."),
-    made("form", { method: "dialog" }, made("button", {}, "close")),
+    made("p", { className: "soft" }, "The address of this page holds all that is chosen: a copied link shows the same in every browser that the printed link, with its token, was opened in before."),
   );
   byId("keys").onclick = () => help.showModal();
 }

@@ -24,6 +24,7 @@ import { nextSolid } from "./space_panel.js";
 import { followTabs, tabsOf } from "./tabs.js";
 import { followTheme, nextTheme } from "./theme.js";
 import { VolumeView } from "./volume_view.js";
+import { fillWords } from "./words.js";
 
 /** Say what went wrong, until something else is done. @param {string} words */
 function failed(words) {
@@ -86,20 +87,31 @@ async function copyLink(settings) {
  * @param {Record<string, () => void>} keys to be filled with what keys do
  */
 async function withTables(view, settings, layout, keys) {
-  const columns = new Columns(await server.catalogue(), layout.states.length);
+  const columns = new Columns(await server.catalogue(), layout.states.length, settings);
+  const leaveOut = () => {
+    const { particle, colour } = settings.values;
+    const last = columns.catalogue.particles;
+    if (!Number.isInteger(particle) || particle < 0 || particle > last) {
+      settings.change({ particle: 0 });
+      failed(`there is no particle ${particle}: labels go from 1 to ${last}`);
+    }
+    if (colour && !columns.has(colour)) {
+      settings.change({ colour: "" });
+      failed(`there is no column ${colour}`);
+    }
+  };
+  leaveOut();
+  window.addEventListener("hashchange", leaveOut);
   byId("note").textContent = "working out the damage …";
-  columns.values("damage.damage", settings.values.state).catch(() => {}).finally(() => {
-    byId("note").textContent = "";
-  });
+  fillWords(columns.catalogue);
   const choosing = new Choosing(view, settings, columns, failed);
   followColouring(view, settings, columns, failed);
   const tabs = tabsOf(columns.catalogue.cell);
   followTabs(settings, tabs);
-  const picking = new Picking(view, settings, failed);
+  const picking = new Picking(view, settings);
   picking.showUnlessPlaced();
   window.addEventListener("hashchange", () => picking.showUnlessPlaced());
-  const go = () => picking.goTo();
-  new ParticlePanel(layout, settings, columns, failed, go);
+  const panel = new ParticlePanel(layout, settings, columns, picking, failed);
   followSolid(layout, settings, failed);
   followField(layout, settings, view.paint, picking, failed);
   const space = byId("space");
@@ -109,9 +121,15 @@ async function withTables(view, settings, layout, keys) {
   fillFilters(layout, settings, columns, choosing);
   const table = new ParticleTable(layout, settings, columns, choosing, picking, failed);
   if (columns.catalogue.cell) new CellPanel({ layout, settings, columns, failed });
+  columns.values("damage.damage", settings.values.state).then(() => columns.paths()).catch(() => {}).finally(() => {
+    byId("note").textContent = "";
+    columns.ready = true;
+    table.ask();
+    panel.ask();
+  });
   new ChartsPanel({ layout, settings, columns, choosing, picking, failed });
   Object.assign(keys, {
-    c: go,
+    c: () => picking.goTo(),
     n: () => table.step(1),
     p: () => table.step(-1),
     v: () => nextSolid(settings),

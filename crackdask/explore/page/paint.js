@@ -10,12 +10,16 @@ export class Paint extends EventTarget {
     this.brushed = false;
     /** numbers of a column; null: each particle in a colour of its own @type {Float32Array | null} */
     this.values = null;
+    /** what they are */
+    this.name = "";
+    /** a value in words @type {(value: number) => string} */
+    this.said = String;
     this.map = "viridis";
     /** @type {[number, number]} */
     this.range = [0, 1];
   }
 
-  /** @param {Partial<Pick<Paint, "marks" | "brushed" | "values" | "map" | "range">>} parts */
+  /** @param {Partial<Pick<Paint, "marks" | "brushed" | "values" | "name" | "said" | "map" | "range">>} parts */
   change(parts) {
     Object.assign(this, parts);
     this.dispatchEvent(new CustomEvent("change", { detail: new Set(Object.keys(parts)) }));

@@ -2,14 +2,15 @@
 // @ts-check
 
 import { bokeh, Chart, pageColours } from "./bokeh.js";
-import { ramp } from "./colour_maps.js";
+import { ramp, stroke } from "./colour_maps.js";
 import { byId, made, radio, titled, unit, valued } from "./elements.js";
 import { filmstrip } from "./filmstrip.js";
 import * as server from "./server.js";
 import { isDark } from "./theme.js";
 
+const FEW = 8; // voxels of a shell below which its mean is too uncertain to be drawn
 const SHOWN = [
-  "damage.damage", "damage.standard_error", "damage.severity_number", "changes.change", "changes.z", "changes.significant",
+  "damage.damage", "damage.standard_error", "damage.severity_number", "changes.change", "changes.standard_error", "changes.z", "changes.significant",
   "particles.equivalent_diameter_um", "particles.volume_um3", "particles.sphericity", "particles.grey_mean", "particles.tracked",
   "cracks.crack_volume_partial_um3", "cracks.skeleton_length_um",
 ];
@@ -19,13 +20,14 @@ export class ParticlePanel {
    * @param {server.Layout} layout
    * @param {import("./settings.js").Settings} settings
    * @param {import("./columns.js").Columns} columns
+   * @param {import("./picking.js").Picking} picking
    * @param {(words: string) => void} failed
-   * @param {() => void} go to the particle in the picture
    */
-  constructor(layout, settings, columns, failed, go) {
+  constructor(layout, settings, columns, picking, failed) {
     this.layout = layout;
     this.settings = settings;
     this.columns = columns;
+    this.picking = picking;
     this.failed = failed;
     this.keys = SHOWN.filter((key) => columns.has(key));
     /** @type {server.Particle | null} */
@@ -38,7 +40,7 @@ export class ParticlePanel {
     this.title = made("h2", { id: "picked" });
     this.full = made("div", { hidden: true });
     this.pane.replaceChildren(this.empty, this.full);
-    const find = made("button", { type: "button", title: "Show it in the middle of the picture (key c)", onclick: go }, "show in the picture");
+    const find = made("button", { type: "button", title: "Show it in the middle of the picture (key c)", onclick: () => picking.goTo() }, "show in the picture");
     this.numbers = made("table", { className: "numbers" });
     this.reason = made("p", { className: "soft", hidden: true });
     const solid = made("button", { type: "button", id: "open-solid", title: "Show it in space (key v)", onclick: () => settings.change({ solid: "one" }) }, "3D");
@@ -46,8 +48,11 @@ export class ParticlePanel {
     filmstrip(this.full, layout, settings, failed);
     this.charts = made("div", { className: "pair" });
     this.full.append(this.reason, this.charts, this.numbers);
-    settings.follow(["particle"], () => this.ask());
-    settings.follow(["state"], () => this.fill());
+    settings.follow(["particle", "since"], () => this.ask());
+    settings.follow(["state"], () => {
+      this.fill();
+      this.repaint();
+    });
     settings.follow(["from"], () => this.fillProfile());
     settings.addEventListener("change", (event) => {
       if (/** @type {CustomEvent<Set<string>>} */ (event).detail.has("theme")) this.repaint();
@@ -63,14 +68,14 @@ export class ParticlePanel {
     if (!label) return;
     this.title.textContent = `particle ${label}`;
     try {
-      const [told] = await Promise.all([server.particle(label, this.keys), this.ready()]);
+      const [told] = await Promise.all([this.columns.particle(label, this.columns.atHand(this.keys)), this.ready()]);
       if (mine !== this.asked) return;
       this.told = told;
       if (this.damage) this.damage.file = `particle_${label}_damage.csv`;
-      if (this.profile) this.profile.file = `particle_${label}_profile.csv`;
       this.fill();
       this.fillProfile();
-      this.pane.dataset.shown = String(label);
+      if (this.columns.ready) this.pane.dataset.shown = String(label);
+      this.picking.take(told);
     } catch (error) {
       if (mine === this.asked) {
         this.full.hidden = true;
@@ -91,7 +96,7 @@ export class ParticlePanel {
     const has = this.columns.has("damage.damage");
     const { units } = has ? this.columns.get("damage.damage") : { units: "1" };
     this.damage = new Chart(Bokeh, this.charts, {
-      title: "Damage, ± 2 SE", x: "", y: unit(units) ? `damage factor (${unit(units)})` : "damage factor", file: "particle_damage.csv",
+      title: "Damage, ± 2 SE", x: "", y: unit(units) ? `damage (${unit(units)})` : "damage", file: "particle_damage.csv",
       numbers: () => this.damageNumbers(),
     });
     this.profile = new Chart(Bokeh, this.charts, {
@@ -103,9 +108,10 @@ export class ParticlePanel {
     const show = radio(group, [{ value: "edge", words: "edge" }, { value: "centre", words: "centre" }], (from) => this.settings.change({ from }));
     this.settings.follow(["from"], () => show(this.settings.values.from));
     this.profile.head.insertBefore(group, this.profile.head.lastChild);
-    this.damage.box.append(made("p", { className: "soft" }, "dotted: voltage; dashed: limits of the classes of damage"));
+    const [low, high] = this.columns.catalogue.class_limits;
+    this.damage.box.append(made("p", { className: "soft" }, `dotted: voltage; dashed: classes of damage begin, moderate at ${low}, high at ${high}; a click shows that state`));
     this.key = made("p", { className: "key" }, ...names.map((name) => made("span", {}, name)));
-    this.profile.box.append(this.key);
+    this.profile.box.append(this.key, made("p", { className: "soft" }, `thick: the state that is shown; dashed: on discharge; shells of fewer than ${FEW} voxels are not drawn`));
     this.repaint();
     await Promise.all([this.damage.show(), this.profile.show()]);
   }
@@ -128,9 +134,13 @@ export class ParticlePanel {
     this.dots = figure.scatter({ field: "state" }, { field: "damage" }, { source: this.bars, size: 8 });
     this.limits = this.columns.catalogue.class_limits.map((location) => chart.span("width", { location, line_dash: [5, 4], line_width: 1 }));
     this.now = chart.span("height", { location: 0, line_width: 14, line_alpha: 0.18 });
+    chart.tells(this.dots, [["damage", "@damage{0.0000}"], ["from", "@low{0.0000}"], ["to", "@high{0.0000}"]]);
     figure.y_range.renderers = [this.stem];
     figure.x_range.setv({ start: -0.5, end: names.length - 0.5 });
     chart.named(figure.xaxis, names);
+    figure.on_event("tap", (/** @type {any} */ { x }) => {
+      this.settings.change({ state: Math.min(names.length - 1, Math.max(0, Math.round(x))) });
+    });
   }
 
   /** @param {string[]} names */
@@ -140,6 +150,7 @@ export class ParticlePanel {
     this.glyphs = names.map((_, k) =>
       chart.figure.line({ field: "depth" }, { field: "grey" }, { source: this.lines?.[k], line_width: 2 }),
     );
+    for (const [k, name] of names.entries()) chart.tells(this.glyphs[k], [["state", name], ["µm", "@depth{0.00}"], ["grey", "@grey{0.0}"]]);
   }
 
   repaint() {
@@ -151,7 +162,9 @@ export class ParticlePanel {
     for (const span of this.limits ?? []) span.line_color = soft;
     this.now.line_color = picked;
     const all = ramp(this.layout.states.length, isDark(this.settings));
-    for (const [k, glyph] of (this.glyphs ?? []).entries()) glyph.glyph.line_color = all[k];
+    for (const [k, glyph] of (this.glyphs ?? []).entries()) {
+      glyph.glyph.setv({ line_color: all[k], ...stroke(this.layout.states[k], k === this.settings.values.state) });
+    }
     for (const [k, name] of this.pane.querySelectorAll(".film span").entries()) /** @type {HTMLElement} */ (name).style.borderColor = all[k];
     for (const [k, colour] of all.entries()) this.key.children[k].style.borderColor = colour;
     this.damage.painted();
@@ -166,8 +179,9 @@ export class ParticlePanel {
     this.reason.textContent = told.reason ?? "";
     if (this.now) this.now.location = state;
     const absent = told.boxes[state] === null;
+    const before = this.layout.states[this.columns.since(state)]?.name;
     this.numbers.replaceChildren(
-      made("caption", {}, `in ${this.layout.states[state].name}${absent ? ": it is absent" : ""}`),
+      made("caption", {}, `in ${this.layout.states[state].name}${absent ? ": it is absent" : before ? `; change since ${before}` : ""}`),
       ...this.keys.filter((key) => told.columns[key]).map((key) => {
         const column = this.columns.get(key);
         return made("tr", { title: column.long_name }, made("th", { scope: "row" }, titled(column)), made("td", {}, valued(key, told.columns[key][state])));
@@ -175,7 +189,7 @@ export class ParticlePanel {
     );
     const damage = told.columns["damage.damage"];
     if (!this.bars || !this.damage || !damage) return;
-    this.damage.title.textContent = damage.some((value) => value !== null) ? "Damage, ± 2 SE" : "Damage: not known, it is not tracked";
+    this.damage.title.textContent = damage.some((value) => value !== null) ? "Damage, ± 2 SE" : `Damage: not known, it is not tracked: ${told.dropped.join(", ")}`;
     const error = told.columns["damage.standard_error"] ?? [];
     const there = damage.map((_, k) => k).filter((k) => damage[k] !== null);
     const at = (/** @type {number} */ k, /** @type {number} */ times) => /** @type {number} */ (damage[k]) + times * (error[k] ?? 0);
@@ -188,18 +202,23 @@ export class ParticlePanel {
     const { told, lines, profile } = this;
     if (!told || !lines || !profile) return;
     for (const [k, line] of lines.entries()) {
-      const [depth, grey] = this.profileOf(k);
-      line.data = { depth, grey };
+      const shells = this.shellsOf(k).filter(({ voxels }) => voxels >= FEW);
+      line.data = { depth: shells.map(({ um }) => um), grey: shells.map(({ grey }) => grey) };
     }
-    profile.figure.xaxis.axis_label = this.settings.values.from === "edge" ? "depth below the edge (µm)" : "distance from the centre (µm)";
+    const { from, particle } = this.settings.values;
+    profile.file = `particle_${particle}_profile_from_${from}.csv`;
+    profile.figure.xaxis.axis_label = from === "edge" ? "depth below the edge (µm)" : "distance from the centre (µm)";
   }
 
-  /** Depth and mean grey level of the shells of a state. @param {number} state @returns {[number[], number[]]} */
-  profileOf(state) {
-    const greys = /** @type {server.Particle} */ (this.told).profile[state].filter((value) => value !== null);
+  /** The shells of a state: their middles, from the edge, or from a centre that is the same in all states. @param {number} state */
+  shellsOf(state) {
+    const { profile, shell_voxels: voxels } = /** @type {server.Particle} */ (this.told);
     const step = Math.min(...this.layout.voxel_um);
-    const depth = greys.map((_, k) => (this.settings.values.from === "edge" ? k + 0.5 : greys.length - k - 0.5) * step);
-    return [depth, /** @type {number[]} */ (greys)];
+    const deepest = profile[state].length;
+    return profile[state].map((grey, k) => ({
+      shell: k + 1, grey, voxels: voxels[state][k],
+      um: Number(((this.settings.values.from === "edge" ? k + 0.5 : deepest - k - 0.5) * step).toPrecision(6)),
+    })).filter(({ grey }) => grey !== null);
   }
 
   /** @returns {[string[], any[][]]} */
@@ -213,8 +232,7 @@ export class ParticlePanel {
   profileNumbers() {
     const told = /** @type {server.Particle} */ (this.told);
     const rows = this.layout.states.flatMap(({ name }, k) => {
-      const [depth, grey] = this.profileOf(k);
-      return depth.map((um, shell) => [told.label, name, shell + 1, um, grey[shell], told.shell_voxels[k][shell]]);
+      return this.shellsOf(k).map(({ shell, um, grey, voxels }) => [told.label, name, shell, um, grey, voxels]);
     });
     return [["particle", "state", "shell", this.settings.values.from === "edge" ? "depth_um" : "from_centre_um", "mean_grey", "voxels"], rows];
   }

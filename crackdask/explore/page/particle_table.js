@@ -10,6 +10,17 @@ const USUAL = [
 ];
 const PAGE = 50;
 
+/**
+ * Columns that the table shows.
+ * @param {import("./settings.js").Settings} settings
+ * @param {import("./columns.js").Columns} columns
+ * @returns {string[]}
+ */
+export function shownColumns(settings, columns) {
+  const { shown } = settings.values;
+  return (shown ? shown.split(",") : USUAL).filter((/** @type {string} */ key) => columns.has(key));
+}
+
 export class ParticleTable {
   /**
    * @param {server.Layout} layout
@@ -37,53 +48,55 @@ export class ParticleTable {
       made("button", { type: "button", title, onclick: () => this.turn(pages) }, words);
     this.back = turn("‹", "page before", -1);
     this.on = turn("›", "next page", 1);
+    this.rows = made("div", { className: "rows" }, made("table", {}, made("thead", {}, this.head), this.body));
     const goto = made("input", { type: "number", min: 1, max: columns.catalogue.particles, placeholder: "label", "aria-label": "pick the particle of this label" });
     goto.onchange = () => {
       const label = Number(goto.value);
-      if (label >= 1 && label <= columns.catalogue.particles) picking.pick(label);
+      if (Number.isInteger(label) && label >= 1 && label <= columns.catalogue.particles) picking.pick(label);
+      else failed(`there is no particle ${goto.value}: labels go from 1 to ${columns.catalogue.particles}`);
     };
     byId("table").replaceChildren(
       made("div", { className: "bar" }, this.back, this.told, this.on, made("label", {}, "go to", goto), this.chooser()),
       this.words,
-      made("div", { className: "rows" }, made("table", {}, made("thead", {}, this.head), this.body)),
+      this.rows,
     );
-    settings.follow(["state", "sort", "descending", "first", "shown", "where", "brush"], () => this.ask());
-    settings.follow(["state"], () => { this.words.textContent = this.said; });
+    settings.follow(["state", "since", "sort", "descending", "first", "shown", "where", "brush"], () => this.ask());
+    settings.follow(["state", "since"], () => { this.words.textContent = this.said; });
     settings.follow(["particle"], () => this.follow());
   }
 
   /** What the numbers are of, for whoever has not read what the columns are. */
   get said() {
     const { state } = this.settings.values;
-    const [before, now] = [state - 1, state].map((k) => this.states[k]?.name);
+    const [before, now] = [this.columns.since(state), state].map((k) => this.states[k]?.name);
     const change = before ? `; changes since ${before}, below 0: healed` : "";
     return `In ${now}${change}. –: no value, as damage of particles that are not tracked.`;
   }
 
   get keys() {
-    const { shown } = this.settings.values;
-    return (shown ? shown.split(",") : USUAL).filter((/** @type {string} */ key) => this.columns.has(key));
+    return shownColumns(this.settings, this.columns);
   }
 
   /** Ask for the page that begins at `first`, or for the one where a label stands. @param {number} [label] */
   async ask(label) {
     const mine = ++this.asked;
     const { state, sort, descending, first } = this.settings.values;
-    const { keys } = this;
-    const words = { state, sort, descending: Number(descending), first, count: PAGE, columns: keys.join(), where: this.choosing.conditions };
+    const keys = this.columns.atHand(this.keys);
+    const words = { state, sort, descending: Number(descending), first, count: PAGE, columns: keys, where: this.choosing.conditions };
     try {
-      const rows = await server.rows(label ? { ...words, label } : words);
+      const rows = await this.columns.rows(label ? { ...words, label } : words);
       if (mine !== this.asked) return;
+      const begins = this.held.count !== rows.count || this.held.labels[0] !== rows.labels[0];
       this.held = rows;
       this.settings.values.first = rows.first;
-      this.fill(keys);
+      this.fill(keys, begins && !label);
     } catch (error) {
       if (mine === this.asked) this.failed(error instanceof Error ? error.message : String(error));
     }
   }
 
-  /** @param {string[]} keys */
-  fill(keys) {
+  /** @param {string[]} keys @param {boolean} begins whether they are other rows than before, to be seen from the first */
+  fill(keys, begins) {
     const { count, first, labels, columns } = this.held;
     const { sort, descending } = this.settings.values;
     this.head.replaceChildren(...["label", ...keys].map((key) => {
@@ -98,8 +111,9 @@ export class ParticleTable {
     this.told.textContent = count ? `${first + 1} to ${first + labels.length} of ${count}` : "no particle meets the filters";
     this.back.disabled = first === 0;
     this.on.disabled = first + labels.length >= count;
-    byId("table").dataset.shown = `${this.settings.values.state} ${sort} ${Number(descending)} ${first} ${count}`;
+    if (this.columns.ready) byId("table").dataset.shown = `${this.settings.values.state} ${sort} ${Number(descending)} ${first} ${count}`;
     this.mark();
+    if (begins) this.rows.scrollTop = 0;
   }
 
   /** @param {string} key */
@@ -161,6 +175,14 @@ export class ParticleTable {
         return made("label", { title: column.long_name }, box, ` ${titled(column)}`);
       }));
     };
+    document.addEventListener("pointerdown", ({ target }) => {
+      if (!details.contains(/** @type {Node} */ (target))) details.open = false;
+    });
+    details.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape" || !details.open) return;
+      event.stopPropagation();
+      details.open = false;
+    });
     return details;
   }
 }

@@ -2,7 +2,6 @@
 // @ts-check
 
 import { within } from "./pointer.js";
-import * as server from "./server.js";
 
 const SHARE = 0.25; // of the picture that a particle takes at least when one goes to it
 
@@ -10,45 +9,49 @@ export class Picking {
   /**
    * @param {import("./volume_view.js").VolumeView} view
    * @param {import("./settings.js").Settings} settings
-   * @param {(words: string) => void} failed
    */
-  constructor(view, settings, failed) {
+  constructor(view, settings) {
     this.view = view;
     this.settings = settings;
-    this.failed = failed;
-    this.asked = 0;
+    /** What is known of a particle, since it was asked for. @type {import("./server.js").Particle | null} */
+    this.told = null;
+    /** @type {"" | "seen" | "close"} */
+    this.wanted = "";
   }
 
   /** Pick a particle, and see to it that the picture shows it. @param {number} particle */
   pick(particle) {
     this.settings.change({ particle });
-    return this.show(false);
+    this.want("seen");
   }
 
   /** Show the picked particle if an address tells of no place. */
   showUnlessPlaced() {
-    return this.settings.values.at.some((/** @type {number} */ value) => value >= 0) ? null : this.show(false);
+    if (this.settings.values.at.every((/** @type {number} */ value) => value < 0)) this.want("seen");
   }
 
   /** Go to the picked particle: it stands in the middle of the picture, and large. */
   goTo() {
-    return this.show(true);
+    this.want("close");
   }
 
-  /** @param {boolean} closely whether it is to stand in the middle, and large; if not, whatever shows it is left as it is */
-  async show(closely) {
+  /** Take what was told of the picked particle: its numbers are shown before the picture moves. @param {import("./server.js").Particle} told */
+  take(told) {
+    this.told = told;
+    if (this.wanted) this.want(this.wanted);
+  }
+
+  /** @param {"seen" | "close"} how */
+  want(how) {
     const { particle, state } = this.settings.values;
-    const mine = ++this.asked;
-    if (!particle) return;
-    try {
-      const { boxes } = await server.particle(particle, []);
-      const box = boxes[state] ?? boxes.find((each) => each !== null);
-      if (!box || mine !== this.asked || particle !== this.settings.values.particle) return;
-      if (closely) this.centre(box);
-      else this.uncover(box);
-    } catch (error) {
-      if (mine === this.asked) this.failed(error instanceof Error ? error.message : String(error));
-    }
+    const { told } = this;
+    this.wanted = particle ? how : "";
+    if (!told || !particle || told.label !== particle) return;
+    this.wanted = "";
+    const box = told.boxes[state] ?? told.boxes.find((each) => each !== null);
+    if (!box) return;
+    if (how === "close") this.centre(box);
+    else this.uncover(box);
   }
 
   /** @param {[number, number][]} box */
@@ -57,7 +60,8 @@ export class Picking {
     const { row, column } = geometry.axes;
     const longest = Math.max(...[row, column].map((axis) => box[axis][1] - box[axis][0]));
     const zoom = Math.min(64, Math.max(geometry.zoom, (SHARE * Math.min(canvas.width, canvas.height)) / longest));
-    this.settings.change({ at: within(middleOf(box), this.view.layout.shape), zoom: Number(zoom.toPrecision(6)) });
+    const at = within(middleOf(box), this.view.layout.shape);
+    this.settings.change({ at, zoom: Number(zoom.toPrecision(6)), solid: "" }); // 3D stands before the picture
   }
 
   /** @param {[number, number][]} box */

@@ -31,7 +31,9 @@ export class Geometry {
     this.stretch = [um[row] / finest, um[column] / finest];
     const whole = Math.min(height / (layout.shape[row] * this.stretch[0]), width / (layout.shape[column] * this.stretch[1]));
     this.zoom = choices.zoom > 0 ? choices.zoom : 0.96 * whole;
-    this.at = choices.at.map((value, k) => (value < 0 ? layout.shape[k] / 2 : value));
+    // What is seen whole stands in the middle, wherever one was in another plane.
+    const middle = (/** @type {number} */ axis) => choices.at[axis] < 0 || (choices.zoom <= 0 && axis !== this.axes.cut);
+    this.at = choices.at.map((value, k) => (middle(k) ? layout.shape[k] / 2 : value));
     /** Voxel of the plane along the axis that it cuts. */
     this.index = Math.max(0, Math.min(layout.shape[this.axes.cut] - 1, Math.floor(this.at[this.axes.cut])));
     this.level = Math.max(0, Math.min(layout.levels - 1, Math.round(Math.log2(1 / this.zoom))));

@@ -20,6 +20,10 @@ export function followPointer(view, settings, readout, failed) {
   };
   /** @type {{x: number, y: number, at: number[], moved: boolean} | null} */
   let held = null;
+  /** @type {number[] | null} */
+  let over = null; // where the mouse rests, while slices pass under it
+  const tell = () => { readout.textContent = over && !held ? told(view, over[0], over[1]) : ""; };
+  view.drawn.push(tell);
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -29,8 +33,9 @@ export function followPointer(view, settings, readout, failed) {
   });
   canvas.addEventListener("pointermove", (event) => {
     const [x, y] = pixel(event);
+    over = [x, y];
     if (!held) {
-      readout.textContent = told(view, x, y);
+      tell();
       return;
     }
     if (Math.hypot(x - held.x, y - held.y) > STILL) held.moved = true;
@@ -56,7 +61,8 @@ export function followPointer(view, settings, readout, failed) {
     }
   });
   canvas.addEventListener("pointerleave", () => {
-    readout.textContent = "";
+    over = null;
+    tell();
   });
   canvas.addEventListener(
     "wheel",
@@ -124,5 +130,7 @@ function told(view, x, y) {
   if (!found) return "";
   const um = view.layout.voxel_um;
   const places = found.position.map((value, k) => `${AXES[k]} ${Math.floor(value)} (${((Math.floor(value) + 0.5) * um[k]).toFixed(1)} µm)`);
-  return `${places.join("  ")}   grey ${found.grey}${found.label ? `   particle ${found.label}` : ""}`;
+  const { values, name, said } = view.paint;
+  const value = found.label && values ? `   ${name} ${said(values[found.label])}` : "";
+  return `${places.join("  ")}   grey ${found.grey}${found.label ? `   particle ${found.label}` : ""}${value}`;
 }

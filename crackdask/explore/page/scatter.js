@@ -34,11 +34,12 @@ export class Scatter extends Chart {
     this.drawn = this.figure.scatter({ field: "x" }, { field: "y" }, { source: this.source("x", "y"), size: 4, line_color: null });
     this.ring = this.figure.scatter({ field: "x" }, { field: "y" }, { source: this.source("x", "y"), size: 12, fill_color: null, line_width: 2 });
     for (const glyph of [this.dots, this.drawn, this.ring]) glyph.nonselection_glyph = glyph.selection_glyph = null;
+    this.figure.x_range.renderers = this.figure.y_range.renderers = [this.dots, this.drawn]; // no boxes, no ring
     const { toolbar } = this.figure;
     toolbar.active_drag = toolbar.tools.find((/** @type {any} */ tool) => tool.type === "BoxSelectTool");
     this.figure.on_event("selectiongeometry", (/** @type {any} */ { geometry: { x0, x1, y0, y1 } }) => {
       const { state } = settings.values;
-      settings.change({ brush: [[this.keys.across, state, x0, x1], [this.keys.up, state, y0, y1]], first: 0 });
+      settings.change({ brush: [[columns.now(this.keys.across), state, x0, x1], [columns.now(this.keys.up), state, y0, y1]], first: 0 });
     });
     this.figure.on_event("tap", (/** @type {any} */ { x, y }) => this.pick(x, y));
     settings.follow(["across", "up"], () => {
@@ -68,9 +69,11 @@ export class Scatter extends Chart {
       const mine = labels.filter((label) => marks[label] >= least && marks[label] <= most);
       return { x: mine.map((label) => x[label]), y: mine.map((label) => y[label]) };
     };
+    for (const { data_source } of [this.dots, this.drawn]) data_source.selected.indices = []; // or they keep its looks
     this.dots.data_source.data = part(1, 1);
     this.drawn.data_source.data = part(2, 2);
-    this.words.textContent = labels.length < count ? `${labels.length} of ${count} particles are drawn; a box takes all of them` : `${count} particles`;
+    const where = `in ${this.shared.layout.states[settings.values.state].name}: `;
+    this.words.textContent = where + (labels.length < count ? `${labels.length} of ${count} particles are drawn; a box takes all of them` : `${count} particles`);
     this.figure.xaxis.axis_label = titled(columns.get(across));
     this.figure.yaxis.axis_label = titled(columns.get(up));
     this.mark();

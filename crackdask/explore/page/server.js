@@ -8,14 +8,15 @@ export class Refusal extends Error {}
 /**
  * @typedef {{name: string, store: string, stamp: string, complete: boolean, report: boolean, done: string[], states: State[],
  *   shape: number[], voxel_um: number[], volumes: Record<string, string>, levels: number, stored_levels: number,
- *   tile: number, warnings: string[], notes: string[]}} Layout
+ *   tile: number, warnings: Finding[], notes: Finding[]}} Layout
  */
+/** @typedef {{words: string, states: string[]}} Finding */
 /** @typedef {{key: string, units: string, long_name: string, whole: boolean}} Column */
-/** @typedef {{particles: number, cell: boolean, columns: Column[], class_limits: number[], significance: number}} Catalogue */
+/** @typedef {{particles: number, cell: boolean, columns: Column[], class_limits: number[], significance: number, largest: number}} Catalogue */
 /** @typedef {{count: number, first: number, labels: number[], columns: Record<string, (number | null)[]>}} Rows */
 /**
  * @typedef {{label: number, columns: Record<string, (number | null)[]>, profile: (number | null)[][],
- *   shell_voxels: number[][], boxes: ([number, number][] | null)[], reason: string | null}} Particle
+ *   shell_voxels: number[][], boxes: ([number, number][] | null)[], dropped: string[], reason: string | null}} Particle
  */
 /** @typedef {{shape: number[], first: number[], step: number, index: number, data: ArrayBuffer}} Strip */
 /**

@@ -14,10 +14,11 @@ export const DEFAULTS = {
   map: "viridis",
   range: [0, 0], // values at the ends of the map; equal: by themselves
   particle: 0, // label of the picked particle; 0: none
+  since: -1, // state that changes of damage are told since; -1: the one before each
   where: [], // conditions that particles in table, picture and charts meet
   brush: [], // further ones, drawn in a chart: what meets them stands out
-  sort: "label",
-  descending: false,
+  sort: "particles.tracked", // of those that are not tracked little is known
+  descending: true,
   first: 0, // row at which the table begins
   shown: "", // columns of the table, with commas between them; "": the usual ones
   tab: "particle",
@@ -76,9 +77,10 @@ export class Settings extends EventTarget {
 
   /** Put right what an address told that cannot be. @param {number} states how many there are */
   fit(states) {
-    const { state, plane, labels, map, opacity, zoom, solid, near, turn } = this.values;
+    const { state, since, plane, labels, map, opacity, zoom, solid, near, turn } = this.values;
     this.change({
       state: Math.min(states - 1, Math.max(0, Math.trunc(state) || 0)),
+      since: Math.min(states - 1, Math.max(-1, Math.trunc(since))),
       plane: ["xy", "xz", "yz"].includes(plane) ? plane : DEFAULTS.plane,
       labels: ["fill", "outline", "off"].includes(labels) ? labels : DEFAULTS.labels,
       map: ["viridis", "cividis", "diverging"].includes(map) ? map : DEFAULTS.map,

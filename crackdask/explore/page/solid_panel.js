@@ -73,7 +73,7 @@ class SolidPanel extends SpacePanel {
         const told = await Promise.all(this.layout.states.map((_, state) => server.solid(particle, state)));
         if (mine !== this.asked) return;
         const wide = this.layout.volumes.grey === "uint16";
-        this.solids = told.map(({ shape, data }) => view.solid(shape, data, wide));
+        this.solids = told.map(({ shape, step, data }) => view.solid(shape, step, data, wide));
         this.held = particle;
       }
       this.draw(`${particle} ${this.shown.join()}`);
@@ -95,10 +95,12 @@ class SolidPanel extends SpacePanel {
     this.dark.value = String(level);
     this.told.textContent = String(level);
     const axis = 2 - PLANES[/** @type {keyof typeof PLANES} */ (plane)].cut;
-    view.draw(shown.map((k) => solids[k]), places, { turn, near, window, surface, cut, axis, dark: level, measured });
+    const um = view.draw(shown.map((k) => solids[k]), places, { turn, near, window, surface, cut, axis, dark: level, measured });
     const known = solids.some((each) => each.measured);
     this.measured.hidden = !known;
     this.cracks.hidden = known && measured;
+    const orange = known && measured ? "orange: cracks, blue: their skeleton" : `orange: darker than grey level ${level} inside${known ? "" : "; cracks were not measured (crackdask cracks)"}`;
+    this.tell(`particle ${this.held}; ${orange}`, um, this.cells.clientWidth * places[0].width);
     for (const [k, name] of this.names.entries()) {
       const place = places[shown.indexOf(k)];
       name.hidden = !place;

@@ -42,7 +42,7 @@ bool inside(vec3 place) {  // two voxels deep: the outermost ones are darkened b
   return true;
 }
 
-float lit(vec3 normal) { return 0.3 + 0.7 * abs(dot(normalize(normal + 1e-9), towards)); }
+float lit(vec3 normal) { return 0.45 + 0.55 * abs(dot(normalize(normal + 1e-9), towards)); }
 
 void main() {
   seen = vec4(0, 0, 0, 1);

@@ -6,7 +6,7 @@ import { solidProgram } from "./solid_shader.js";
 /**
  * A particle in one state, as a texture.
  * @typedef {{texture: WebGLTexture, shape: number[], levels: [number, number], halfway: number, there: boolean,
- *   measured: boolean}} Solid measured: whether its cracks are known voxel by voxel
+ *   measured: boolean, step: number}} Solid step: voxels of the finest level that one of its takes; measured: whether its cracks are known voxel by voxel
  */
 
 /**
@@ -46,18 +46,21 @@ function packed(grey, own, cracks) {
  * @param {number} near
  * @param {number} ratio of the picture's width to its height
  * @param {boolean} corners whether all of the box is to be seen; a particle leaves the corners of its box free
+ * @returns {number} what the width of the picture spans, in units of `voxel`
  */
 export function setCamera(gl, places, shape, voxel, [about, above], near, ratio, corners) {
   const lengths = shape.map((n, axis) => n * voxel[2 - axis]);
   const extent = lengths.map((length) => length / Math.max(...lengths));
   const half = (corners ? 0.97 * Math.hypot(...extent) : 1.15) / near;
   const [s, c, u, v] = [Math.sin(about), Math.cos(about), Math.sin(above), Math.cos(above)];
-  gl.uniform2f(places.across, half * Math.max(1, ratio), half * Math.max(1, 1 / ratio));
+  const wide = half * Math.max(1, ratio);
+  gl.uniform2f(places.across, wide, half * Math.max(1, 1 / ratio));
   gl.uniform3f(places.shape, shape[0], shape[1], shape[2]);
   gl.uniform3f(places.extent, extent[0], extent[1], extent[2]);
   gl.uniform3f(places.right, -s, c, 0);
   gl.uniform3f(places.up, -u * c, -u * s, v);
   gl.uniform3f(places.towards, v * c, v * s, u);
+  return wide * Math.max(...lengths);
 }
 
 export class SolidView {
@@ -79,11 +82,12 @@ export class SolidView {
 
   /**
    * @param {number[]} shape along z, y, x
+   * @param {number} step voxels of the finest level that one of its takes
    * @param {ArrayBuffer} data
    * @param {boolean} wide whether grey levels have 16 bits
    * @returns {Solid}
    */
-  solid([z, y, x], data, wide) {
+  solid([z, y, x], step, data, wide) {
     const { gl } = this;
     const all = z * y * x;
     const grey = wide ? new Uint16Array(data, 0, all) : new Uint8Array(data, 0, all);
@@ -99,7 +103,7 @@ export class SolidView {
       [gl.TEXTURE_MIN_FILTER, gl.LINEAR], [gl.TEXTURE_MAG_FILTER, gl.LINEAR], [gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE],
       [gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE], [gl.TEXTURE_WRAP_R, gl.CLAMP_TO_EDGE],
     ]) gl.texParameteri(gl.TEXTURE_3D, what, how);
-    return { texture, shape: [x, y, z], measured, ...told };
+    return { texture, shape: [x, y, z], step, measured, ...told };
   }
 
   /** @param {Solid} solid */
@@ -112,6 +116,7 @@ export class SolidView {
    * @param {{left: number, top: number, width: number, height: number}[]} cells parts of the canvas, from 0 to 1
    * @param {{turn: number[], near: number, window: number[], surface: number, cut: number, axis: number, dark: number,
    *   measured: boolean}} look `measured`: show cracks that are known rather than what is dark
+   * @returns {number} what the width of a cell spans, in µm
    */
   draw(solids, cells, look) {
     const { gl, canvas, places } = this;
@@ -119,17 +124,19 @@ export class SolidView {
     gl.clearColor(0, 0, 0, 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
     this.setLook(look);
+    let spanned = 0;
     for (const [k, solid] of solids.entries()) {
       if (!solid?.there) continue;
       const { left, top, width, height } = cells[k];
       const [w, h] = [width * canvas.width, height * canvas.height];
       gl.viewport(left * canvas.width, (1 - top - height) * canvas.height, w, h);
-      setCamera(gl, places, solid.shape, this.voxel, look.turn, look.near, w / h, false);
+      spanned = solid.step * setCamera(gl, places, solid.shape, this.voxel, look.turn, look.near, w / h, false);
       gl.uniform1i(places.measured, Number(look.measured && solid.measured));
       gl.uniform2f(places.levels, solid.levels[0], solid.levels[1]);
       gl.bindTexture(gl.TEXTURE_3D, solid.texture);
       gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
     }
+    return spanned;
   }
 
   /** @param {{window: number[], surface: number, cut: number, axis: number, dark: number}} look */

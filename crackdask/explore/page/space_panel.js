@@ -1,6 +1,7 @@
 // What is drawn in space over the picture: turned by the mouse, with fewer pixels as long as it moves.
 // @ts-check
 
+import { roundLength } from "./controls.js";
 import { byId, made, radio } from "./elements.js";
 import { DEFAULTS } from "./settings.js";
 
@@ -32,7 +33,9 @@ export class SpacePanel {
     this.pane = byId(id);
     this.canvas = /** @type {HTMLCanvasElement} */ (made("canvas", { "aria-label": label }));
     this.note = made("span", { className: "reading", hidden: true });
-    this.cells = made("div", { className: "cells" }, this.canvas, this.note);
+    this.legend = made("span", { className: "legend3d", hidden: true });
+    this.scale = made("span", { className: "scale3d", hidden: true });
+    this.cells = made("div", { className: "cells" }, this.canvas, this.note, this.legend, this.scale);
     this.done = "";
     this.waiting = 0;
     this.resting = 0;
@@ -56,7 +59,7 @@ export class SpacePanel {
       for (const button of group.children) button.disabled = button.dataset.value !== "field" && !this.settings.values.particle;
     });
     const cut = this.slider(this.cut, "cut", "Cut it open, along the axis of the chosen plane (keys 1 2 3)", 1, 0.01);
-    const close = made("button", { type: "button", title: "Close 3D (key Esc)", onclick: () => this.settings.change({ solid: "" }) }, "close");
+    const close = made("button", { type: "button", title: "Close 3D (key Esc)", "aria-label": "close 3D", onclick: () => this.settings.change({ solid: "" }) }, "×");
     return made("div", { className: "bar" }, group, cut, ...others, close);
   }
 
@@ -78,6 +81,22 @@ export class SpacePanel {
   waits(words) {
     this.note.textContent = words;
     this.note.hidden = false;
+  }
+
+  /**
+   * Say what is seen, and how long a bar is.
+   * @param {string} words
+   * @param {number} um what the width of a cell spans
+   * @param {number} width of a cell on the screen, in pixels
+   */
+  tell(words, um, width) {
+    this.legend.textContent = words;
+    this.legend.hidden = !words;
+    this.scale.hidden = !um;
+    if (!um) return;
+    const length = roundLength((100 * um) / width);
+    this.scale.textContent = `${length} µm`;
+    this.scale.style.width = `${(length * width) / um}px`;
   }
 
   /** Draw with fewer pixels, as long as it moves: a quarter of the rays. */

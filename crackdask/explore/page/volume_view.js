@@ -71,10 +71,12 @@ export class VolumeView {
   /**
    * Colour particles by numbers; null: each in a colour of its own.
    * @param {Float32Array | null} values
+   * @param {string} [name] what they are
+   * @param {(value: number) => string} [said] a value in words
    */
-  colourBy(values) {
+  colourBy(values, name = "", said = String) {
     if (values) valueTexture(this.gl, this.values, values);
-    this.paint.change({ values });
+    this.paint.change({ values, name, said });
     this.draw();
   }
 
