@@ -135,7 +135,7 @@ class Arrivals:
         if self._shape is None or source.shape == self._shape:
             return
         (slices, *across), (wanted, *wide) = source.shape, self._shape
-        if across == wide:
+        if across == wide and slices < wanted:
             raise SourceError(f"{source.location}: {slices} of {wanted} slices, which the first scan has")
         shapes = [" x ".join(map(str, shape)) for shape in (source.shape, self._shape)]
         raise SourceError(f"{source.location}: {shapes[0]} voxels, where the first scan has {shapes[1]}")

@@ -133,12 +133,15 @@ def _of_charge(numbers: xr.Dataset) -> tuple[float, str]:
 
 
 def _mark_states(axes: Axes, numbers: xr.Dataset, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-    """Mark each state whose place is known, hollow on discharge."""
+    """Mark each state whose place is known, hollow on discharge, by a cross where it is linked to no moment."""
     hollow, colours = discharged(numbers), ramp(numbers.sizes["state"])
+    linked = numbers.is_linked.values if "is_linked" in numbers else np.ones(len(colours), bool)
     for k, state in enumerate(state_names(numbers)):
         if np.isfinite(x[k]) and np.isfinite(y[k]):
             face = "white" if hollow[k] else colours[k]
-            axes.plot(x[k], y[k], "o", color=colours[k], mfc=face, zorder=3, label=short(state, 24, 1))
+            axes.plot(
+                x[k], y[k], "o" if linked[k] else "x", color=colours[k], mfc=face, zorder=3, label=short(state, 24, 1)
+            )
 
 
 def damage_against_cell(store: xr.DataTree, **parameters: Any) -> Figure:
@@ -181,6 +184,12 @@ def draw_damage_against_cell(numbers: xr.Dataset) -> Figure:
     return page
 
 
+def _links(numbers: xr.Dataset) -> list[tuple[str, str]]:
+    """Return to which moment each state is linked, and why, or why to none."""
+    told = zip(state_names(numbers), numbers.linked_by.values, numbers.link_reason.values, strict=True)
+    return [(name, f"{'linked' if by else 'not linked'}: {reason}") for name, by, reason in told]
+
+
 def _record_frame(numbers: xr.Dataset) -> pd.DataFrame:
     """Return the drawn rows of the record."""
     return plain(_few(numbers).drop_dims("state").to_dataframe().reset_index(drop=True))
@@ -206,6 +215,7 @@ PANELS = (
         draw_cell_over_time,
         _record_frame,
         group="electrochemistry",
+        listed=_links,
     ),
     Panel(
         "cell_capacity",
@@ -221,7 +231,8 @@ PANELS = (
         "damage_against_cell",
         "Damage against what the cell did",
         "Mean damage factor of the tracked particles, with two standard errors over particles, against the measured "
-        "voltage and charge of the cell; filled on charge, hollow on discharge.",
+        "voltage and charge of the cell; filled on charge, hollow on discharge. A cross is a state that is linked "
+        "to no moment of the cell's record, at the recipe's voltage.",
         analyse.damage_of_cell,
         draw_damage_against_cell,
         _damage_frame,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,9 @@ class Panel:
     explored
         Takes the numbers and returns what shows the same in the explorer, as the address of its page tells it
         (``particle=17&solid=all``); by default nothing does.
+    listed
+        Takes the numbers and returns what stands below the figure: words, and what there is to say of each; by default
+        nothing does.
     """
 
     name: str
@@ -47,3 +50,4 @@ class Panel:
     from_damage: bool = False
     group: str = ""
     explored: Callable[[xr.Dataset], str] | None = None
+    listed: Callable[[xr.Dataset], Sequence[tuple[str, str]]] | None = None

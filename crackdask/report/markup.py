@@ -153,7 +153,7 @@ def _paragraphs(sentences: Sequence[str], kind: str, first: str) -> str:
     )
 
 
-def section(panel: Panel, svg: bytes, explored: str, store: str) -> str:
+def section(panel: Panel, svg: bytes, explored: str, store: str, listed: Sequence[tuple[str, str]] = ()) -> str:
     """Return a figure with its words, HTML.
 
     Parameters
@@ -166,6 +166,8 @@ def section(panel: Panel, svg: bytes, explored: str, store: str) -> str:
         What shows the same in the explorer, as its address tells it; "" for nothing.
     store
         What the explorer is to be told to open; "" where that is not known.
+    listed
+        What stands below the picture: words, and what there is to say of each.
     """
     data = base64.b64encode(svg).decode("ascii")
     return (
@@ -173,8 +175,14 @@ def section(panel: Panel, svg: bytes, explored: str, store: str) -> str:
         f'<div class="picture"><img alt="{escape(panel.title)}" src="data:image/svg+xml;base64,{data}"></div>\n'
         f"<figcaption>{escape(panel.caption)} {_in_the_paper(panel)}"
         f'<a href="figures/{escape(panel.name)}.csv">Numbers (CSV)</a></figcaption>\n'
-        f"{_explored(explored, store) if explored else ''}</figure>\n</section>"
+        f"{_listed(listed)}{_explored(explored, store) if explored else ''}</figure>\n</section>"
     )
+
+
+def _listed(rows: Sequence[tuple[str, str]]) -> str:
+    """Return words and what there is to say of each."""
+    items = "\n".join(f"<dt>{escape(what)}</dt><dd>{escape(words)}</dd>" for what, words in rows)
+    return f"<dl>\n{items}\n</dl>\n" if rows else ""
 
 
 def _explored(explored: str, store: str) -> str:

@@ -103,7 +103,9 @@ def report(store: Place | xr.DataTree, folder: Path) -> Report:
             if panel.name == "grey_histogram":
                 histogram = numbers
             files += written
-            drawn[panel] = markup.section(panel, svg, panel.explored(numbers) if panel.explored else "", name)
+            explored = panel.explored(numbers) if panel.explored else ""
+            listed = panel.listed(numbers) if panel.listed else ()
+            drawn[panel] = markup.section(panel, svg, explored, name, listed)
         told = summary(store, damage, histogram)
     text_cells(told.frame()).to_csv(folder / "summary.csv", index=False)
     page = folder / "report.html"

@@ -62,7 +62,15 @@ def hdf5_file(path: Place) -> Iterator[Any]:
         with opened(path) as stream, h5py.File(stream, "r") as file:
             yield file
         return
-    with h5py.File(path, "r", locking="best-effort") as file:
+    try:
+        opened_file = h5py.File(path, "r", locking="best-effort")
+    except OSError as error:
+        if "already open for write" not in str(error):
+            raise
+        raise SourceError(
+            f"{path}: another program is writing it, or ended without closing it; wait, or then: h5clear -s {path}"
+        ) from error
+    with opened_file as file:
         yield file
 
 

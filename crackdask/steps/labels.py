@@ -153,5 +153,5 @@ STEP = Step(
     writes=LABELLED,
     internal=BASINS,
     passes=_planned,
-    seconds_per_megavoxel=0.1,
+    seconds_per_megavoxel=0.07,
 )

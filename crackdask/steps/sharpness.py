@@ -180,5 +180,5 @@ STEP = Step(
     needs=((LABELLING, Of.ITSELF), ("grey", Of.ITSELF)),
     reads=(("grey", Of.ITSELF), ("label", Of.ITSELF)),
     passes=_planned,
-    seconds_per_megavoxel=0.03,
+    seconds_per_megavoxel=0.02,
 )

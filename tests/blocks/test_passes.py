@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 
 import dask
@@ -15,7 +16,19 @@ from hypothesis import strategies as st
 
 from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import MemoryBlock, compute
-from crackdask.blocks.passes import Ahead, Pass, Result, core, padded, share, window, window_ahead, writable
+from crackdask.blocks.passes import (
+    Ahead,
+    Pass,
+    Result,
+    Tables,
+    Tally,
+    core,
+    padded,
+    share,
+    window,
+    window_ahead,
+    writable,
+)
 from crackdask.grid import Box, Grid
 
 SHAPE = (11, 12, 13)
@@ -297,10 +310,13 @@ def test_shares_are_a_partition_and_windows_hold_them(shape, block, by):
         counted[own.slices] += 1
         return Result(tally={"sum": np.array(seen[own.within(outer)].sum())})
 
-    voxels, sums = volume(shape), []
-    passes = [
-        Pass("count", count, {"a": Ahead(by, around)}, reduce=lambda grid, tallies, _: sums.extend(tallies) or {})
-    ]
+    def kept(_: Grid, tallies: Sequence[Tally], __: Tables) -> Tables:
+        sums.extend(tallies)
+        return {}
+
+    sums: list[Tally] = []
+    voxels = volume(shape)
+    passes = [Pass("count", count, {"a": Ahead(by, around)}, reduce=kept)]
     compute(passes, {"a": voxels}, block=block)
     assert len(sums) == len(grid)
     assert (counted == 1).all()

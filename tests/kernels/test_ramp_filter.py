@@ -24,11 +24,12 @@ def test_response_is_a_ramp_that_keeps_the_mean():
 
 
 def test_edges_go_on_and_meet_in_the_middle_of_the_padding():
-    rows = np.arange(12, dtype=np.float32).reshape(1, 2, 6)
-    padded = np.full((1, 16, 4), -1, np.float32)
+    rows = np.arange(24, dtype=np.float32).reshape(1, 4, 6)
+    padded = np.full((2, 16, 4), -1, np.float32)
     pad(rows, 1, padded)
     assert padded[0, :, 0].tolist() == [6, 7, 8, 9, 10, 11, *[11] * 5, *[6] * 5]
-    assert (padded[0, :, 1:] == -1).all()
+    assert padded[1, :6, 0].tolist() == [12, 13, 14, 15, 16, 17]
+    assert (padded[:, :, 1:] == -1).all()
 
 
 def test_a_row_is_moved_to_its_axis():

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crackdask.recipe.recipe import Recipe, RecipeError, check, load
+from crackdask.recipe.site import SITE_ONLY
 
 SMALL = """
 [experiment]
@@ -322,3 +323,13 @@ def test_no_file(tmp_path: Path) -> None:
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="is a folder; name the recipe in it"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("key", SITE_ONLY)
+def test_what_runs_commands_or_opens_doors_stands_in_no_recipe(key: str) -> None:
+    (said,) = complaints(changed(cluster={key: "touch here"}))
+    assert said.startswith(f"cluster.{key}: stands in a file of your own (--cluster-config), never in a recipe")
+
+
+def test_a_command_for_each_state_is_such_a_key() -> None:
+    assert "on_state" in SITE_ONLY

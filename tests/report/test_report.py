@@ -228,6 +228,15 @@ def test_a_damage_definition_without_a_value_is_told(store: xr.DataTree) -> None
     assert facts["particles"] == "40 found, 40 (100%) tracked through all states"
 
 
+def test_each_state_of_the_cell_says_to_what_it_is_linked_and_why(store: xr.DataTree, made: Report) -> None:
+    page = made.page.read_text(encoding="utf-8")
+    cell = page[page.index('<section id="cell_over_time">') : page.index('<section id="cell_capacity">')]
+    names = store["electrochemistry"].state.values.tolist()
+    wanted = [(name, "linked: the only rest") for name in names[:-1]] + [(names[-1], "not linked: no rest")]
+    assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", cell) == wanted
+    assert page.count("not linked: ") == 1
+
+
 # ---------------------------------------------------------------- partial reports
 
 
