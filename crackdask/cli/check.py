@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from math import ceil, prod
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate, kept_bytes
 from crackdask.engine.cycler import Cycler
 from crackdask.engine.run_times import learned, likeness, remembered
 from crackdask.engine.scans import Scans, ScansError
-from crackdask.recipe.recipe import Recipe, RecipeError, load, load_site
+from crackdask.recipe.recipe import Recipe, RecipeError, load, load_site, written
 from crackdask.recipe.site import Site, cores_here
 from crackdask.sources import SourceError
 from crackdask.sources.frames import FrameStack, Uniform
@@ -67,15 +65,17 @@ def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOpt
 def _lacking(recipe: Path) -> list[str]:
     """Return which sources of a recipe are not there that cannot be read otherwise, one line each."""
     lines: list[str] = []
-    with suppress(OSError, ValueError):  # told with the recipe's mistakes
-        states = tomllib.loads(recipe.read_text(encoding="utf-8-sig")).get("states")
-        for number, state in enumerate(states if isinstance(states, list) else []):
-            source = state.get("source") if isinstance(state, dict) else None
-            try:
-                if isinstance(source, str) and source:
-                    there(source, recipe.resolve().parent)
-            except (SourceError, PlaceError, UnreachableError) as error:
-                lines.append(f"  states[{number}].source: {error}")
+    try:
+        states = written(recipe).get("states")
+    except RecipeError:
+        return lines  # which is told
+    for number, state in enumerate(states if isinstance(states, list) else []):
+        source = state.get("source") if isinstance(state, dict) else None
+        try:
+            if isinstance(source, str) and source:
+                there(source, recipe.resolve().parent)
+        except (SourceError, PlaceError, UnreachableError) as error:
+            lines.append(f"  states[{number}].source: {error}")
     return lines
 
 

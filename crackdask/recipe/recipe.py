@@ -267,7 +267,18 @@ def load(path: Path) -> Recipe:
     RecipeError
         With one line for each complaint: its key, what was found and what was wanted.
     """
-    return check(_read(path, "recipe", "`crackdask init SCAN... -o {path}` writes one"), where=str(path))
+    return check(written(path), where=str(path))
+
+
+def written(path: Path) -> dict[str, Any]:
+    """Return what a recipe's file says, whether that is right or not.
+
+    Raises
+    ------
+    RecipeError
+        If it cannot be read.
+    """
+    return _read(path, "recipe", "`crackdask init SCAN... -o {path}` writes one")
 
 
 def load_site(path: Path | None, recipe: ClusterParams, **options: Any) -> Site:
