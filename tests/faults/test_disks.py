@@ -159,12 +159,12 @@ TORN = (
     ("denoise-0 denoise 0", "grey-0", cut),
     ("mask-0 islands 0", "rough-0", empty),
     ("labels-0 saddles 0", "depth-0", lost),
-    ("sharpness-0 edges 0", "label-0", flip),
+    ("sharpness-0 sharpness 0", "label-0", flip),
     ("transfer-1 ascent 0", "depth-0", cut),
     ("transfer-1 cuts 0", "seed-1", lost),
     ("transfer-1 saddles 0", "basin-1", flip),
     ("levels-1 level_1 0", "grey-1", cut),
-    ("measure-1 measure 0", "tables-0", cut),
+    ("measure-1 particles 0", "tables-0", cut),
 )
 
 
