@@ -12,6 +12,7 @@ from crackdask.storage.bucket import Prefix
 from tests.support import five_states
 from tests.support.bucket import Server, run_into, serving
 from tests.support.experiment import CUT, Experiment
+from tests.support.growing import Growing
 from tests.support.shared import made_once
 from tests.support.store_files import copied
 from tests.support.tiny import Tiny
@@ -88,3 +89,20 @@ def copy(two_blocks: Tiny, tmp_path: Path) -> Tiny:
     tiny.change("compute", **TWO_BLOCKS)
     copied(two_blocks.store, tiny.store)
     return tiny
+
+
+@pytest.fixture(scope="module")
+def beamtime(tmp_path_factory: pytest.TempPathFactory) -> Growing:
+    """Return an experiment whose store has three states; look, do not touch."""
+    made = Growing(tmp_path_factory.mktemp("whole"))
+    outcome, _ = made.grown(3)
+    assert not outcome.failures
+    return made
+
+
+@pytest.fixture(scope="module")
+def two_states(beamtime: Growing, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store that is finished with the first two."""
+    store = tmp_path_factory.mktemp("two") / "two.zarr"
+    beamtime.grown(2, store)
+    return store

@@ -36,23 +36,6 @@ ADDED = {f"{step}-2" for step in STEPS if step not in _NOT_ADDED} | {
 STRIDE = int(os.environ.get("CRACKDASK_KILL_STRIDE", "20"))
 
 
-@pytest.fixture(scope="module")
-def beamtime(tmp_path_factory: pytest.TempPathFactory) -> Growing:
-    """Return an experiment whose store has three states; look, do not touch."""
-    made = Growing(tmp_path_factory.mktemp("whole"))
-    outcome, _ = made.grown(3)
-    assert not outcome.failures
-    return made
-
-
-@pytest.fixture(scope="module")
-def two_states(beamtime: Growing, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store that is finished with the first two."""
-    store = tmp_path_factory.mktemp("two") / "two.zarr"
-    beamtime.grown(2, store)
-    return store
-
-
 def chunks(store: Path) -> Mapping[Path, int]:
     """Return when the voxels of the first two states were written."""
     found = {path: path.stat().st_mtime_ns for path in (store / "volumes").rglob("c/[01]/*/*/*")}

@@ -24,23 +24,6 @@ from tests.support.store_files import copied, unlike
 from tests.support.tiny import scan, write_slices
 
 
-@pytest.fixture(scope="module")
-def beamtime(tmp_path_factory: pytest.TempPathFactory) -> Growing:
-    """Return an experiment whose store has three states; look, do not touch."""
-    made = Growing(tmp_path_factory.mktemp("whole"))
-    outcome, _ = made.grown(3)
-    assert not outcome.failures
-    return made
-
-
-@pytest.fixture(scope="module")
-def two_states(beamtime: Growing, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store that is finished with the first two."""
-    store = tmp_path_factory.mktemp("two") / "two.zarr"
-    beamtime.grown(2, store)
-    return store
-
-
 def test_a_store_that_was_about_to_grow_goes_back(
     beamtime: Growing, two_states: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
