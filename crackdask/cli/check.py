@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from crackdask.engine.block_plan import BASE_BYTES, Plan, estimate, kept_bytes
 from crackdask.engine.cycler import Cycler
 from crackdask.engine.run_times import learned, likeness, remembered
 from crackdask.engine.scans import Scans, ScansError
-from crackdask.recipe.recipe import Recipe, RecipeError, load, load_site, written
+from crackdask.recipe.recipe import Recipe, RecipeError, load_site, written
+from crackdask.recipe.recipe import check as checked
 from crackdask.recipe.site import Site, cores_here
 from crackdask.sources import SourceError
 from crackdask.sources.frames import FrameStack, Uniform
@@ -42,10 +44,11 @@ _TOMOGRAMS = {2: "16-bit levels", 4: "real numbers"}
 @mistakes
 def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOption = None) -> None:
     """Validate a recipe and plan the run: blocks, memory, disk, tasks, time. Reads no voxel."""
+    content = written(recipe)
     try:
-        experiment = load(recipe)
+        experiment = checked(content, where=str(recipe))
     except RecipeError as error:
-        lacking = _lacking(recipe)  # all mistakes at once
+        lacking = _lacking(content, recipe.resolve().parent)  # all mistakes at once
         raise RecipeError("\n".join([str(error), *lacking])) from None
     try:
         scans = Scans.of(experiment, recipe.resolve().parent).laid_out(None)
@@ -62,18 +65,15 @@ def check(recipe: RecipePath, cluster: ClusterOption = None, workers: WorkersOpt
     _print_plan(scans.recipe, scans, planned(scans, site, count), count)
 
 
-def _lacking(recipe: Path) -> list[str]:
-    """Return which sources of a recipe are not there that cannot be read otherwise, one line each."""
+def _lacking(content: Mapping[str, Any], base: Path) -> list[str]:
+    """Return which sources of a recipe that is wrong otherwise are not there, one line each."""
     lines: list[str] = []
-    try:
-        states = written(recipe).get("states")
-    except RecipeError:
-        return lines  # which is told
+    states = content.get("states")
     for number, state in enumerate(states if isinstance(states, list) else []):
         source = state.get("source") if isinstance(state, dict) else None
         try:
             if isinstance(source, str) and source:
-                there(source, recipe.resolve().parent)
+                there(source, base)
         except (SourceError, PlaceError, UnreachableError) as error:
             lines.append(f"  states[{number}].source: {error}")
     return lines

@@ -436,8 +436,8 @@ def test_the_entry_point(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def test_a_mistake_in_the_message_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
-    def wrong(*_: Any) -> None:
+    def wrong(*_: Any, **__: Any) -> None:
         raise RecipeError("states[1].voltage: [bold]not markup[/]")
 
-    monkeypatch.setattr(check, "load", wrong)
+    monkeypatch.setattr(check, "checked", wrong)
     assert command("check", tiny.recipe).err == "error: states[1].voltage: [bold]not markup[/]\n"
