@@ -38,13 +38,18 @@ def of_slices(state: str, odd: Sequence[int]) -> list[Finding]:
     return [Finding("odd-slices", state, float(len(odd)), 0.0, text)]
 
 
-def of_ends(state: str, ends: Sequence[tuple[float, float]]) -> list[Finding]:
-    """Return what the least and the largest value of a scan tell: each with the share of voxels piled up there."""
-    told = [(share, value, word) for (value, share), word in zip(ends, ("least", "largest"), strict=True)]
-    return [
-        Finding(
-            "cut-off", state, share, PILED, f"{share:.1%} of the voxels are {value:g}, the {word}, limit {PILED:.1%}"
-        )
-        for share, value, word in told
-        if share > PILED
-    ]
+def of_ends(state: str, ends: Sequence[tuple[float, float]], *, exact: bool) -> list[Finding]:
+    """Return what the least and the largest value of a scan tell: each with the share of voxels piled up there.
+
+    Of real numbers, which are counted in bins, values are known to the width of one: then they are not `exact`.
+
+    >>> [each.text for each in of_ends("a", [(0.0, 0.104), (38241.0, 0.0)], exact=False)]
+    ['10.4% of the voxels are about 0, the least, limit 1.0%']
+    """
+    found = []
+    for (value, share), word in zip(ends, ("least", "largest"), strict=True):
+        if share > PILED:
+            told = f"{value:g}" if exact else f"about {value:g}"
+            text = f"{share:.1%} of the voxels are {told}, the {word}, limit {PILED:.1%}"
+            found.append(Finding("cut-off", state, share, PILED, text))
+    return found

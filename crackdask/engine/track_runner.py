@@ -172,7 +172,10 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]], ra
         *(
             each
             for s, name in enumerate(names)
-            for each in scan_findings.of_ends(name, _ends(context.result("read", s)))
+            for counted in [histogram_of(context.result("read", s))]
+            for each in scan_findings.of_ends(
+                name, list(zip(counted.ends, counted.piled, strict=True)), exact=counted.exact
+            )
         ),
         *scan_findings.of_copies(names, [_digest(context.result("read", s)) for s in range(len(names))]),
         *findings.of_motion(
@@ -183,13 +186,6 @@ def _findings(context: RunContext, transforms: Sequence[Mapping[str, Array]], ra
         *findings.of_registration(names, residuals, context.recipe.register_.transform),
         *sharpness.found(context, radii),
     ]
-
-
-def _ends(read: Mapping[str, Array]) -> list[tuple[float, float]]:
-    """Return the least and the largest value of a scan, each with the share of its voxels that is piled up there."""
-    counted = histogram_of(read)
-    there = np.flatnonzero(counted.counts)
-    return [(float(counted.centres[k]), share) for k, share in zip(there[[0, -1]], counted.piled, strict=True)]
 
 
 def _digest(read: Mapping[str, Array]) -> str:

@@ -139,6 +139,19 @@ class Histogram:
         return np.asarray(self.low + (np.arange(self.counts.size) + 0.5) * width)
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the largest value; of bins the outer edges, which are theirs to the width of a bin.
+
+        >>> Histogram(0.0, 8.0, False, np.array([0, 3, 1, 0])).ends
+        (2.0, 6.0)
+        """
+        first, last = np.flatnonzero(self.counts)[[0, -1]]
+        if self.exact:
+            return float(self.centres[first]), float(self.centres[last])
+        width = (self.high - self.low) / self.counts.size
+        return float(self.low + first * width), float(self.low + (last + 1) * width)
+
+    @property
     def piled(self) -> tuple[float, float]:
         """Shares of the voxels that have the least and the largest value, each 0 unless far more than values beside it.
 
