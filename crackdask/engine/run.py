@@ -238,8 +238,7 @@ class Run:
         if unit.key in self._unchanged:  # what it cost when it was made
             spent = {name: steps.get(unit.name, {}).get(name, value) for name, value in spent.items()}
         steps[unit.name] = {"fingerprint": self._fingerprints[unit.key], **spent}
-        root.set_attributes(self._path, {"steps": in_order(self._plan, steps)})
-        self._store.keep_root()
+        self._store.keep_root(root.set_attributes(self._path, {"steps": in_order(self._plan, steps)}))
         if self._vouched:  # results of some units would say that those of the others are lost
             self.context.held[unit.key] = dict(tables)
             self._work.drop_records(unit.key)

@@ -11,11 +11,12 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 from uuid import uuid4
 
 import numpy as np
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Place", "PlaceError", "Prefix", "UnreachableError", "place"]
 
 Place = Path | Prefix
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+#: Requests that are under way at once.
+_AHEAD = 8
 #: Elsewhere, on Windows, no folder can be opened, and files are flushed only through a handle that may write.
 _UNIX = hasattr(os, "O_DIRECTORY")
 
@@ -166,6 +171,14 @@ def names(folder: Place) -> list[str]:
         return [entry.name for entry in os.scandir(folder)]
     except FileNotFoundError:
         return []
+
+
+def at_once(where: Place, ask: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    """Return the answer about each of some things of a place, asked several at once where each is a request."""
+    if not isinstance(where, Prefix):
+        return [ask(item) for item in items]
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        return list(pool.map(ask, items))
 
 
 def remove(path: Place) -> None:

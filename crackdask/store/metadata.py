@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from crackdask.schema import LABEL_IMAGE
-from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError
+from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError, at_once
 from crackdask.store.root import StoreError
 
 #: Of a file that is not there.
@@ -18,7 +17,6 @@ _DECISIVE = (
     "zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs",
     "dimension_names",
 )  # fmt: skip
-_AHEAD = 8
 
 
 def unlike(path: Place, group: str = "") -> Iterator[tuple[str, str]]:
@@ -38,12 +36,7 @@ def unlike(path: Place, group: str = "") -> Iterator[tuple[str, str]]:
     names = [name for name in told if not group or name == group or name.startswith(f"{group}/")]
     if LABEL_IMAGE in names and not isinstance(path, Prefix):
         names.remove(LABEL_IMAGE)  # a link to the labels, without which nothing is lost
-    if isinstance(path, Prefix):
-        with ThreadPoolExecutor(_AHEAD) as pool:
-            own = list(pool.map(lambda name: _own(path, name), names))
-    else:
-        own = [_own(path, name) for name in names]
-    whole_told = dict(zip(names, own, strict=True))
+    whole_told = dict(zip(names, at_once(path, lambda name: _own(path, name), names), strict=True))
     cracks = [found for name, found in whole_told.items() if name.partition("/")[0] == "cracks"]
     without_cracks = bool(cracks) and all(found == _GONE for found in cracks)  # somebody removed them, which is fine
     for name, found in whole_told.items():
