@@ -98,9 +98,10 @@ class RunStore:
             create(self._path, self._context.axes, self._volumes(), self._layout(), facts := self._facts())
             self._consolidated = True
             self.keep_root(facts)
+        self._context.hold()
         make_room_for_tomograms(self._context)
         if seals.load(self._path, seals.COORDINATES) is None:
-            seals.keep(self._path, seals.COORDINATES, [seals.seals_of(self._path, coordinate_folders())])
+            seals.keep(self._path, seals.COORDINATES, [seals.seals_of(self._path, coordinate_folders(self._path))])
         return vouched
 
     def mark(self, *, complete: bool) -> None:
