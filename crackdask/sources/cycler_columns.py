@@ -14,7 +14,7 @@ _UNITS: Mapping[str, Mapping[str, float]] = {
              "minutes": 60.0, "h": 3600.0, "hr": 3600.0, "hrs": 3600.0, "hour": 3600.0, "hours": 3600.0},
     "voltage": {"v": 1.0, "mv": 1e-3, "volt": 1.0, "volts": 1.0},
     "current": {"a": 1e3, "ma": 1.0, "ua": 1e-3, "µa": 1e-3, "μa": 1e-3, "na": 1e-6, "amp": 1e3, "amps": 1e3},
-    "charge": {"ah": 1e3, "a.h": 1e3, "mah": 1.0, "ma.h": 1.0, "uah": 1e-3, "µah": 1e-3, "μah": 1e-3},
+    "charge": {"ah": 1e3, "a.h": 1e3, "mah": 1.0, "ma.h": 1.0, "uah": 1e-3, "µah": 1e-3, "μah": 1e-3, "c": 1 / 3.6},
 }  # fmt: skip
 #: Headings, without their units, in the order of preference. EC-Lab's come first: they are never anything else.
 _HEADINGS: Mapping[str, Sequence[str]] = {
@@ -30,7 +30,7 @@ _HEADINGS: Mapping[str, Sequence[str]] = {
     ),
     "current": (r"<?i>?", r"current", r"amps?", r"cur"),
     "charge": (r"\(q-qo\)",),
-    "step_charge": (r"dq",),
+    "step_charge": (r"(?-i:dq)",),  # dQ is the sum of a sequence
 }  # fmt: skip
 _DATES = (r"date[ _]?time", r"time[ _]?stamp", r"date", r"absolute[ _]?time", r"dpt[ _]?time")
 #: Where a heading ends and its unit begins: Voltage(V), Current [mA], Ewe/V, voltage_v, "Voltage, V".
@@ -47,6 +47,8 @@ class Columns:
         Headings.
     current, charge, step_charge
         Headings, or None: the current; the charge since the file began; the charge since the row before.
+    mode
+        Heading of the cycler's mode, of a table that tells no current: in a row at rest there is none.
     began
         Heading of a column of dates beside a time that is none, or None.
     date
@@ -62,6 +64,7 @@ class Columns:
     current: str | None
     charge: str | None
     step_charge: str | None
+    mode: str | None
     began: str | None
     date: bool
     mean_current: bool
@@ -70,7 +73,7 @@ class Columns:
     @property
     def read(self) -> list[str]:
         """Headings of all that is read."""
-        wanted = (self.time, self.voltage, self.current, self.charge, self.step_charge, self.began)
+        wanted = (self.time, self.voltage, self.current, self.charge, self.step_charge, self.mode, self.began)
         return [each for each in wanted if each]
 
 
@@ -121,9 +124,14 @@ def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -
     dated = _first(headings, _DATES)
     if "time" not in found and dated:
         found["time"] = dated
+    if "charge" in found:
+        found.pop("step_charge", None)
     missing = [what for what in ("time", "voltage") if what not in found]
+    mode = None
     if not {"current", "charge", "step_charge"} & set(found):
-        missing.append("current")
+        mode = next((heading for heading in headings if heading == "mode"), None)
+        if not mode:
+            missing.append("current")
     if missing:
         raise SourceError(
             f"{where}: found no column of {', '.join(missing)} among {_listed(headings)}; name them under "
@@ -141,7 +149,7 @@ def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -
     }
     current = found.get("current")
     return Columns(
-        found["time"], found["voltage"], current, found.get("charge"), found.get("step_charge"),
+        found["time"], found["voltage"], current, found.get("charge"), found.get("step_charge"), mode,
         None if is_date else dated, is_date,
         bool(current and current.startswith("<")), factors,
     )  # fmt: skip
@@ -150,7 +158,7 @@ def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -
 def _first(headings: Sequence[str], names: Sequence[str]) -> str | None:
     for name in names:  # in the order of preference
         for heading in headings:
-            if re.fullmatch(name, parted(heading)[0].lower()):
+            if re.fullmatch(name, parted(heading)[0], re.IGNORECASE):
                 return heading
     return None
 

@@ -30,6 +30,7 @@ _EPOCH = datetime(1970, 1, 1)
 _LOOKED_AT, _LONGEST_HEADER = 2**18, 2**26
 _ROWS = 60  # of the table, from which it is told how numbers are written
 _STARTED = re.compile(r"acquisition started on\s*:\s*(.+)", re.IGNORECASE)
+_LOOP = re.compile(r"loop \d+ from point number (\d+)", re.IGNORECASE)
 _HEADER_LINES = re.compile(r"nb header lines\s*:\s*(\d+)", re.IGNORECASE)
 _DATE = re.compile(
     r"^(\d{1,4})[/.-](\d{1,2})[/.-](\d{1,4})[ T]+(\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d+))?\s*([AP]M)?"
@@ -52,6 +53,8 @@ class Layout:
         Of the columns.
     started
         When the recording began, as it is written there; nothing where it is not.
+    loops
+        Rows with which a loop over several techniques begins.
     """
 
     encoding: str
@@ -60,6 +63,7 @@ class Layout:
     skipped: int
     headings: tuple[str, ...]
     started: str = ""
+    loops: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,9 @@ def layout_of(path: Place) -> Layout:
         headings.pop()
     if not rows:
         raise SourceError(f"{path}: the table has headings and no row; copy it again, or leave it out")
-    return Layout(encoding, separator, _decimal(rows, separator), at, tuple(each.strip() for each in headings), started)
+    loops = tuple(int(found[1]) for line in lines[:at] if (found := _LOOP.match(line.strip())))
+    named = tuple(each.strip() for each in headings)
+    return Layout(encoding, separator, _decimal(rows, separator), at, named, started, loops)
 
 
 def _refuse_wider(rows: Sequence[str], separator: str, columns: int, path: Place) -> None:
@@ -233,6 +239,25 @@ def parsed_date(text: str, dates: Dates, where: str) -> tuple[datetime, bool]:
     """
     parsed = parsed_dates(pd.Series([text]), dates, where)
     return moment(float(parsed.seconds[0]), parsed.zone), bool(parsed.doubtful)
+
+
+def header_date(text: str, dates: Dates, where: str) -> tuple[datetime, Dates]:
+    """Return when EC-Lab says that a recording began, and how its dates are read.
+
+    EC-Lab writes the month first, whatever the language and whatever stands between, as its binary files of the same
+    recordings tell; where that is no date, it is read as others are.
+
+    >>> header_date("12.08.2022 14:36:53", "auto", "")
+    (datetime.datetime(2022, 12, 8, 14, 36, 53), 'month first')
+    >>> header_date("25.12.2022 14:36:53", "auto", "")
+    (datetime.datetime(2022, 12, 25, 14, 36, 53), 'auto')
+    """
+    if dates == "auto":
+        try:
+            return parsed_date(text, "month first", where)[0], "month first"
+        except SourceError:
+            pass
+    return parsed_date(text, dates, where)[0], dates
 
 
 def parsed_dates(texts: pd.Series[str], dates: Dates, where: str) -> Parsed:

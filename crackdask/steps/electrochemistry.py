@@ -72,6 +72,7 @@ STEP = Step(
     name="electrochemistry",
     stage=Stage.WHOLE,
     parameters=ElectrochemistryParams,
+    version=2,
     sections=("electrochemistry",),
     facts=("states",),
     opened=("cycler",),

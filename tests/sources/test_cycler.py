@@ -225,7 +225,7 @@ def test_the_binary_file_of_ec_lab_tells_the_same_cell(version: int, charge: boo
         (lambda data: data[:-300], "unreadable, truncated or corrupt"),
         (lambda data: data[:80], "unreadable, truncated or corrupt"),
         (lambda data: b"EC-Lab" + data, r"galvani cannot read it .* export it as text \(\.mpt\)"),
-        (lambda data: data.replace(b"\x0b\x00\x17\x00", b"\xe7\x03\x17\x00"), r"[Cc]olumn ID 999 .* export it as text"),
+        (lambda data: data.replace(b"\x0b\x00\x07\x00", b"\xe7\x03\x07\x03"), r"[Cc]olumn ID 999 .* export it as text"),
         (lambda data: data.replace(b"VMP data  ", b"VMP date  "), r"galvani cannot read it"),
         (lambda data: b"", r"galvani cannot read it"),
     ],
