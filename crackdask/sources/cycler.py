@@ -16,9 +16,10 @@ from crackdask.clocks import spoken
 from crackdask.sources.base import SourceError, named, refuse_no_file
 from crackdask.sources.cycler_columns import columns_of
 from crackdask.sources.cycler_curve import CLOCK, MOST_ROWS, Curve
+from crackdask.sources.cycler_dates import header_date
 from crackdask.sources.cycler_record import CyclerRecord, Reading, spoken_time
 from crackdask.sources.cycler_rows import binary_rows, text_rows
-from crackdask.sources.cycler_text import header_date, layout_of
+from crackdask.sources.cycler_text import layout_of
 from crackdask.storage.locations import Place
 
 __all__ = ["CyclerRecord", "Reading", "read_record"]
@@ -99,6 +100,6 @@ def _read_file(path: Place, reading: Reading) -> CyclerRecord:
     columns = columns_of(layout.headings, str(path), reading.columns)
     started = None
     if layout.started:
-        started, dates = header_date(layout.started, reading.dates, str(path))
+        started, dates = header_date(layout, reading.dates, str(path))
         reading = replace(reading, dates=dates)
     return Curve(str(path), columns, reading, layout.loops).of(text_rows(path, layout, columns.read), started)

@@ -18,8 +18,9 @@ from crackdask.lazy_import import Later
 from crackdask.sources.base import SourceError
 from crackdask.sources.cycler_charge import ChargeCount
 from crackdask.sources.cycler_columns import Columns
+from crackdask.sources.cycler_dates import in_utc, moment, parsed_dates
 from crackdask.sources.cycler_record import CyclerRecord, Reading, other_way, spoken_time
-from crackdask.sources.cycler_text import in_utc, moment, parsed_dates
+from crackdask.sources.cycler_states import StatedSigns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,8 @@ MOST_ROWS = 200_000
 CLOCK = 1.0
 #: 1970 in the days that a spreadsheet counts.
 _SPREADSHEET = 25_569
+#: No cell has as many V: the numbers are mV.
+_MOST_VOLT = 100.0
 #: The mode of EC-Lab's rows in which no current flows.
 _REST = 3
 
@@ -46,7 +49,8 @@ class Curve:
         self._charge = ChargeCount(
             columns.charge, chosen="charge" in reading.columns, mean_current=columns.mean_current
         )
-        self._kept: list[Floats] = []  # rows of time, voltage, current, charge
+        self._signs = StatedSigns(columns.state, mean_current=columns.mean_current) if columns.state else None
+        self._kept: list[Floats] = []  # rows of time, voltage, current, charge, and the last two as states tell signs
         self._every = 1
         self._rows = self._lines = self._unsound = self._early = 0
         self._earliest = 0.0  # by how many seconds a row is before one above it
@@ -55,6 +59,7 @@ class Curve:
         self._dates = reading.dates
         self._zone: tzinfo | None = None  # of dates that are seconds of UTC, in which the first of them was told
         self._doubtful = ""
+        self._notes: list[str] = []
 
     def of(self, pieces: Iterator[pd.DataFrame] | Sequence[pd.DataFrame], started: datetime | None) -> CyclerRecord:
         """Return the record of all pieces; `started` is what the file's header tells."""
@@ -63,19 +68,28 @@ class Curve:
         if self._last is None:
             raise SourceError(f"{self._where}: no row has a time, a voltage and a current; export it again")
         rows = np.concatenate(self._kept)
+        if (highest := float(np.abs(rows[:, 1]).max())) > _MOST_VOLT:
+            name = self._columns.voltage
+            raise SourceError(
+                f"{self._where}: the column {name!r} reaches {highest:.5g} V, which no cell has; name it with its unit "
+                f'under [electrochemistry], such as columns = {{voltage = "{name} (mV)"}}'
+            )
         if (self._rows - 1) % self._every:
             rows = np.concatenate([rows, self._last[None]])
-        notes = [other_way(self._doubtful, self._dates == "month first")] if self._doubtful else []
+        if self._doubtful:
+            self._notes.append(other_way(self._doubtful, self._dates == "month first"))
         if self._unsound:
-            notes.append(f"{self._where}: {self._unsound} rows without a number were left out")
+            self._notes.append(f"{self._where}: {self._unsound} rows without a number were left out")
         if self._early:
             most = spoken_time(self._earliest)
-            notes.append(
+            self._notes.append(
                 f"{self._where}: the clock goes back before {self._early} rows, by {most} at most; they count as taken "
                 "at the time before"
             )
         if self._charge.gaps:
-            notes.append(f"{self._where}: {self._charge.gaps} gaps of over an hour, in which no charge is counted")
+            self._notes.append(
+                f"{self._where}: {self._charge.gaps} gaps of over an hour, in which no charge is counted"
+            )
         time = rows[:, 0]
         if self._columns.date:
             started = moment(float(time[0]), self._zone)
@@ -87,18 +101,37 @@ class Curve:
             started = on_clock(started, self._reading.zone) if started else None
         except ValueError as error:
             raise SourceError(f"{self._where}: began when {error}") from None
-        sign = 1.0 if self._reading.positive == "charge" else -1.0
+        current, charge = self._signed(rows)
         zero = 0.0 if started is None else time[0]  # files without dates go on by their own times
         return CyclerRecord(
             time - zero,
             rows[:, 1],
-            sign * rows[:, 2],
-            sign * (rows[:, 3] - rows[0, 3]),
+            current,
+            charge - charge[0],
             started,
             self._rows,
-            tuple(notes),
+            tuple(self._notes),
             tuple(time - zero for time in self._loop_times),
         )
+
+    def _signed(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Return current and charge, positive on charge: as the recipe says, or the states where signs are missing."""
+        try:
+            without = self._signs is not None and self._signs.without_sign(self._reading.positive)
+        except SourceError as error:
+            raise SourceError(f"{self._where}: {error}") from None
+        if without and self._columns.charge:
+            raise SourceError(
+                f"{self._where}: the current has no sign, and so the charge {self._columns.charge!r} has none; leave "
+                "columns.charge out"
+            )
+        if without:
+            self._notes.append(
+                f"{self._where}: the current has no sign; {self._columns.state!r} tells what is discharge"
+            )
+            return rows[:, 4], rows[:, 5]
+        sign = 1.0 if self._reading.positive == "charge" else -1.0
+        return sign * rows[:, 2], sign * rows[:, 3]
 
     def _add(self, piece: pd.DataFrame) -> None:
         columns = self._columns
@@ -139,6 +172,9 @@ class Curve:
         if current is None:
             current = np.divide(added, steps, out=np.zeros_like(added), where=steps > 0) * 3600.0
         rows = np.stack([values["time"], values["voltage"], current, charge], axis=1)
+        if self._signs:
+            told = self._signs.columns(piece[columns.state][sound], current, steps, begins, lines)
+            rows = np.concatenate([rows, told], axis=1)
         self._keep(rows)
         self._last = rows[-1]
 

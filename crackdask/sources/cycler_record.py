@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crackdask.arrays import Floats
-from crackdask.sources.cycler_text import Dates
+from crackdask.sources.cycler_dates import Dates
 
 
 @dataclass(frozen=True)

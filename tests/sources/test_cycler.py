@@ -21,7 +21,7 @@ from crackdask.sources import SourceError
 from crackdask.sources.cycler import CyclerRecord, Reading, read_record
 from crackdask.sources.cycler_columns import columns_of
 from crackdask.sources.cycler_curve import MOST_ROWS
-from crackdask.sources.cycler_text import parsed_date
+from crackdask.sources.cycler_dates import parsed_date
 from tests.support.mpr import write_mpr
 
 TRUE = cell_record(FIVE_STATES)
