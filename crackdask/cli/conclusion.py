@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import typer
 from rich.markup import escape
 
 from crackdask.analysis.findings import of_store
+from crackdask.arrays import Array
 from crackdask.cli.common import err, out
 from crackdask.cli.console import brief, columns, duration, size
 from crackdask.cli.findings import print_findings
@@ -18,7 +20,11 @@ from crackdask.engine.profile import profile as profile_of
 from crackdask.engine.run import Outcome
 from crackdask.schema import NOT_TRACKED
 from crackdask.storage.locations import Place
+from crackdask.store.arrays import read_arrays
 from crackdask.store.root import attributes
+
+#: Columns of the particle table that the summary is about, beside those that tell which particles were followed.
+_SUMMARISED = ("voxels", "equivalent_diameter_um", "grey_mean")
 
 
 def print_profile(store: Place) -> None:
@@ -106,24 +112,22 @@ def say_next(store: Place) -> None:
 
 def _summary(store: Place) -> None:
     """Print what was found: a row for each state."""
-    from crackdask.store.open import open_store  # loads xarray: not before the run is over
-
-    tree = open_store(store)
-    table = tree["particles"].to_dataset().load()
-    residual = tree["transforms"].to_dataset().residual_voxels.load()
-    tracked, clipped = table.tracked.any("state"), tree.attrs["found"]["clipped_share"]
+    facts = attributes(store)
+    table = read_arrays(store, "particles", ("state", "voltage", "tracked", *NOT_TRACKED, *_SUMMARISED))
+    residual = read_arrays(store, "transforms", ("residual_voxels",))["residual_voxels"]
+    tracked, clipped = table["tracked"].any(axis=0), facts["found"]["clipped_share"]
     rows = []
-    for number, state in enumerate(table.state.values):
-        here = table.isel(state=number)
-        followed = here.where(tracked & (here.voxels > 0))
+    for number, state in enumerate(table["state"]):
+        there = table["voxels"][number] > 0
+        followed = tracked & there
         rows.append(
             [
                 str(state),
-                f"{float(here.voltage):.2f}",
-                str(int((here.voxels > 0).sum())),
-                f"{float(followed.equivalent_diameter_um.median()):.2f}",
-                f"{float(followed.grey_mean.mean()):.2f}",
-                f"{float(residual[number]):.3f}",
+                f"{table['voltage'][number]:.2f}",
+                str(np.count_nonzero(there)),
+                f"{_of(np.median, table['equivalent_diameter_um'][number][followed]):.2f}",
+                f"{_of(np.mean, table['grey_mean'][number][followed]):.2f}",
+                f"{residual[number]:.3f}",
                 f"{sum(clipped[str(state)]):.2%}",
             ]
         )
@@ -133,16 +137,24 @@ def _summary(store: Place) -> None:
     out.print(
         "(medians and means of the tracked particles; residual of the registration;\n"
         "clipped: voxels beyond the grey window)\n\n"
-        f"{table.sizes['particle']} particles found, {int(tracked.sum())} tracked through all states"
+        f"{table['voxels'].shape[1]} particles found, {np.count_nonzero(tracked)} tracked through all states"
     )
     _print_dropped(table)
-    print_findings(of_store(tree.attrs))
+    print_findings(of_store(facts))
 
 
-def _print_dropped(table: Any) -> None:
+def _of(number: Callable[[Array], Any], values: Array) -> float:
+    """Return a number of some values, those of them that are numbers; NaN where there are none."""
+    known = values[~np.isnan(values)]
+    return float(number(known)) if known.size else float("nan")
+
+
+def _print_dropped(table: Mapping[str, Array]) -> None:
     """Print how many particles are not tracked, and why."""
     dropped = [
-        f"  {count} {words}" for name, words in NOT_TRACKED.items() if (count := int(table[name].any("state").sum()))
+        f"  {count} {words}"
+        for name, words in NOT_TRACKED.items()
+        if (count := np.count_nonzero(table[name].any(axis=0)))
     ]
     if dropped:
         out.print("\n".join(["dropped, some for several reasons:", *dropped]))

@@ -9,7 +9,7 @@ import numpy as np
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import RunContext
 from crackdask.engine.pass_runner import Readable
-from crackdask.engine.table_writer import WORK_TABLES, nested, ranges
+from crackdask.engine.table_writer import WORK_TABLES, nested, over_ranges
 from crackdask.engine.work_units import Unit
 from crackdask.steps.particle_motion import AGAIN, ParticleShifts, passes_again
 from crackdask.steps.registration_result import StoredField
@@ -39,9 +39,12 @@ def places_of(context: RunContext, state: int) -> tuple[Array, Array]:
     """Return where all particles lie in a state, (particle, axis) as voxel indices, and which are whole there."""
     edges = np.array(context.recipe.experiment.voxel_um)
     places, whole = np.empty((context.particles, 3)), np.empty(context.particles, bool)
-    for ids in ranges(context.particles):
+
+    def look(ids: range) -> None:
         columns = nested(context.work.part(WORK_TABLES, state, ids.start))["particles"]
         rows = slice(ids.start - 1, ids.stop - 1)
         places[rows] = np.stack([columns[f"centroid_{axis}_um"] for axis in "zyx"], axis=1) / edges - 0.5
         whole[rows] = (columns["touches_border"] == 0) & (columns["touches_invalid"] == 0)
+
+    over_ranges(context.particles, look)
     return places, whole

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,8 +22,10 @@ from crackdask.store.arrays import (
     write_state_coordinates,
     write_words,
 )
+from crackdask.store.chunks import write_chunk
 from crackdask.store.root import consolidate
 
+Result = TypeVar("Result")
 #: Particles in one chunk of a table; also how many are finalised at once, which bounds the memory.
 RANGE = 20_000
 #: The tables of a state on their way into the store; they lie where work volumes lie, and go like them.
@@ -36,6 +39,16 @@ def ranges(count: int) -> list[range]:
     [range(1, 4)]
     """
     return [range(first, min(first + RANGE, count + 1)) for first in range(1, count + 1, RANGE)]
+
+
+def over_ranges(count: int, work: Callable[[range], Result]) -> list[Result]:
+    """Return what a function tells of each of the `ranges`; of two at once, for most of it is (de)compressing.
+
+    >>> over_ranges(3, len)
+    [3]
+    """
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(work, ranges(count)))
 
 
 def flat(groups: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
@@ -86,17 +99,21 @@ class TableWriter:
                 write_array(group, dim, coordinates[dim], (dim,), attributes)
 
     def write(self, state: int, ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
-        """Write one state's rows of a range of particles."""
-        rows = slice(ids.start - 1, ids.stop - 1)
+        """Write one state's rows of a range of particles, one of `ranges`; of several ranges at once, if need be."""
+        part = (ids.start - 1) // RANGE
         for group, columns in groups.items():
             for name, values in columns.items():
-                self._arrays[group, name][state, rows] = values
+                array = self._arrays[group, name]
+                missing = array.shape[-1] - values.shape[-1] if group == "shells" else 0
+                whole = np.pad(values, ((0, 0), (0, missing))) if missing else values
+                write_chunk(array, (state, part, *[0] * (values.ndim - 1)), whole[None])
 
     def write_flags(self, flags: Mapping[str, Array]) -> None:
         """Write columns of `particles` that hold for all states."""
         for name, values in flags.items():
             array = self._arrays["particles", name]
-            array[...] = np.broadcast_to(values, array.shape)
+            for state, held in enumerate(np.broadcast_to(values, array.shape)):
+                _write_state(array, state, held)
 
     def write_contacts(self, contacts: Sequence[Mapping[str, Array]]) -> None:
         """Write the contacts of all states, one state after the other; each is asked for once for every column."""
@@ -180,10 +197,16 @@ class CracksWriter:
         """Write a state, flush it to the disk, and only then say that it is there."""
         self._arrays["computed"][state] = False
         for name, values in columns.items():
-            self._arrays[name][state] = values
+            _write_state(self._arrays[name], state, values)
         flush_all(self._folder)
         self._arrays["computed"][state] = True
         flush_all(self._folder / "computed")
+
+
+def _write_state(array: Any, state: int, values: Array) -> None:
+    """Write one state of an array (state, particle)."""
+    for ids in ranges(len(values)):
+        write_chunk(array, (state, (ids.start - 1) // RANGE), values[None, ids.start - 1 : ids.stop - 1])
 
 
 def _array(group: Any, name: str, variable: Variable, sizes: Mapping[str, int]) -> Any:

@@ -21,7 +21,7 @@ from crackdask.engine.flattening import across_scans
 from crackdask.engine.grey_levels import grey_scales, phases
 from crackdask.engine.particle_shifts import places_of
 from crackdask.engine.reconstruct_runner import as_stored
-from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, ranges, write_electrochemistry
+from crackdask.engine.table_writer import WORK_TABLES, TableWriter, nested, over_ranges, write_electrochemistry
 from crackdask.engine.work_units import Unit, units
 from crackdask.steps.particle_motion import likely, own_displacement, strain, whole_strain_error
 from crackdask.steps.read import histogram_of
@@ -48,16 +48,7 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     start = places_of(context, context.recipe.reference)
     for s in states:
         motion = _motion(context, unit, s, start, transforms[s], measured[s])
-        for ids in ranges(particles):
-            groups = nested(context.work.part(WORK_TABLES, s, ids.start))
-            for name, values in groups["shells"].items():
-                missing = widest - values.shape[1]
-                groups["shells"][name] = np.pad(values, ((0, 0), (0, missing)))
-            for name, column in seen.items():
-                column[s, ids.start - 1 : ids.stop - 1] = groups["particles"][name]
-            rows = slice(ids.start - 1, ids.stop - 1)
-            groups["particles"] |= {name: values[rows] for name, values in motion.items()}
-            writer.write(s, ids, groups)
+        _write_state(context, writer, s, motion, seen)
     flags = track(
         seen["voxels"],
         seen["touches_border"],
@@ -89,6 +80,22 @@ def tracked(context: RunContext, unit: Unit) -> dict[str, Array]:
     set_attributes(context.path, {"found": numbers, "findings": findings.as_attribute(told)})
     writer.close()
     return {name: np.array(np.count_nonzero(flag)) for name, flag in flags.items()}
+
+
+def _write_state(
+    context: RunContext, writer: TableWriter, state: int, motion: Mapping[str, Array], seen: Mapping[str, Array]
+) -> None:
+    """Write the tables of a state, with how its particles moved; what is `seen` of them is kept beside."""
+
+    def write(ids: range) -> None:
+        rows = slice(ids.start - 1, ids.stop - 1)
+        groups = nested(context.work.part(WORK_TABLES, state, ids.start))
+        for name, column in seen.items():
+            column[state, rows] = groups["particles"][name]
+        groups["particles"] |= {name: values[rows] for name, values in motion.items()}
+        writer.write(state, ids, groups)
+
+    over_ranges(context.particles, write)
 
 
 @dataclass(frozen=True)
@@ -146,9 +153,13 @@ def _tracked_greys(context: RunContext, tracked: Array) -> Array:
     """Return the grey levels of the voxels of all tracked particles, (state, grey)."""
     counts = np.zeros((len(context.recipe.states), schema.GREY_LEVELS), np.int64)
     for s in range(len(counts)):
-        for ids in ranges(context.particles):
+
+        def counted(ids: range, s: int = s) -> Array:
             voxels = context.work.part(WORK_TABLES, s, ids.start)["histograms.voxels"]
-            counts[s] += voxels[tracked[ids.start - 1 : ids.stop - 1]].sum(axis=0, dtype=np.int64)
+            held: Array = voxels[tracked[ids.start - 1 : ids.stop - 1]].sum(axis=0, dtype=np.int64)
+            return held
+
+        counts[s] = sum(over_ranges(context.particles, counted))
     return counts
 
 

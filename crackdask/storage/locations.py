@@ -130,29 +130,31 @@ def write_whole(path: Place, data: bytes) -> None:
     flush(path.parent)
 
 
-def put(path: str, data: bytes) -> os.stat_result:
+def put(path: str, data: bytes, *, flushed: bool = True) -> os.stat_result:
     """Write a file so that it is there whole or not at all, and flush it; its folder is left to the caller.
 
-    What a writer that is killed leaves is named as zarr names such files.
+    What a writer that is killed leaves is named as zarr names such files. Without `flushed`, a file may be torn after
+    the machine itself stopped, as those are that zarr writes.
     """
     partial = Path(f"{path}.{uuid4().hex}.partial")
     try:
         try:
-            return _placed(partial, path, data)
+            return _placed(partial, path, data, flushed)
         except (FileNotFoundError, NotADirectoryError):
             partial.parent.mkdir(parents=True, exist_ok=True)
-            return _placed(partial, path, data)
+            return _placed(partial, path, data, flushed)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
         raise
 
 
-def _placed(partial: Path, path: str, data: bytes) -> os.stat_result:
+def _placed(partial: Path, path: str, data: bytes, flushed: bool) -> os.stat_result:
     with partial.open("xb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        if flushed:
+            os.fsync(file.fileno())
         seen = os.fstat(file.fileno())
     partial.replace(path)
     return seen

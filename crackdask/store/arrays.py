@@ -14,6 +14,8 @@ from crackdask import schema
 from crackdask.arrays import Array
 from crackdask.grid import Triple
 from crackdask.storage.locations import Place, remove, zarr_at
+from crackdask.store.checked import checked
+from crackdask.store.chunks import write_chunk
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def write_array(
         attributes=attributes,
         fill=False if values.dtype == bool else 0,
     )
-    array[...] = values
+    if values.size:
+        write_chunk(array, (0,) * values.ndim, values)
 
 
 def write_words(
@@ -168,6 +171,18 @@ def fresh_group(path: Place, name: str) -> zarr.Group:
     """Return an empty group of a store, without what it held before."""
     remove(path / name)
     return zarr.open_group(zarr_at(path), mode="r+", zarr_format=3).create_group(name)
+
+
+def read_arrays(path: Place, group: str, names: Iterable[str]) -> dict[str, Array]:
+    """Return arrays of a group of a finished store, read whole.
+
+    Raises
+    ------
+    DamagedError
+        If a chunk is not what was written.
+    """
+    arrays = dict(zarr.open_group(checked(path), path=group, mode="r", use_consolidated=True).arrays())
+    return {name: np.asarray(arrays[name][...]) for name in names}
 
 
 def open_arrays(path: Place, group: str, names: Iterable[str]) -> dict[str, zarr.Array[Any]]:

@@ -34,6 +34,29 @@ _ABSENT = 2**64 - 1  # where a chunk lies in a shard that does not hold it
 
 
 @dataclass(frozen=True)
+class Codecs:
+    """What chunks go through on their way to the disk: perhaps blosc, then a checksum at their end."""
+
+    compressor: Any
+
+    @classmethod
+    def of(cls, told: Any) -> Codecs | None:
+        """Return what the codecs of an array are, as its metadata tells them, or None where they are others."""
+        names = [codec["name"] for codec in told]
+        order = told[0].get("configuration", {}).get("endian", "little")
+        if names not in (["bytes", "crc32c"], ["bytes", "blosc", "crc32c"]) or order != "little":
+            return None
+        return cls(_compressor(told[1]["configuration"]) if len(names) == 3 else None)
+
+    def encode(self, chunk: Array) -> tuple[bytes, int]:
+        """Return the bytes of a chunk's file, and the checksum at their end."""
+        plain = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8)
+        data = self.compressor.encode(plain) if self.compressor else plain.tobytes()
+        mark = google_crc32c.value(data)
+        return data + mark.to_bytes(4, "little"), mark
+
+
+@dataclass(frozen=True)
 class Direct:
     """How the chunks of an array are found, read and written.
 
@@ -43,15 +66,15 @@ class Direct:
         The array, (z, y, x) or (state, z, y, x), and where it lies.
     chunk, shard
         Edges of a chunk and, where chunks lie together in files, of a file, in voxels.
-    compressor
-        What compresses a chunk, or None.
+    codecs
+        What chunks go through.
     """
 
     array: zarr.Array[Any]
     store: LocalStore
     chunk: Triple
     shard: Triple | None
-    compressor: Any
+    codecs: Codecs
 
     def read(self, box: Box, state: int | None, whole: bool) -> Array:
         """Return the voxels of a box.
@@ -95,16 +118,9 @@ class Direct:
             part = Box(place, _sum(place, self.chunk)).intersect(box)
             if part is None:
                 raise AssertionError(f"the chunk at {place} is not in {box}")
-            chunk = np.ascontiguousarray(voxels[part.within(box)])
-            if part.shape != self.chunk:
-                full = np.full(self.chunk, self.array.fill_value, self.array.dtype)
-                full[tuple(slice(n) for n in part.shape)] = chunk
-                chunk = full
-            plain = chunk.reshape(-1).view(np.uint8)
-            data = self.compressor.encode(plain) if self.compressor else plain.tobytes()
-            mark = google_crc32c.value(data)
+            data, mark = self.codecs.encode(_full(voxels[part.within(box)], self.chunk, self.array.fill_value))
             key = self._key(place, self.chunk, state)
-            seen = put(f"{self.store.root}/{key}", data + mark.to_bytes(4, "little"))
+            seen = put(f"{self.store.root}/{key}", data)
             written.append((self._within(key), (seen.st_size, seen.st_mtime_ns, 1, mark)))
         return written
 
@@ -159,7 +175,7 @@ class Direct:
     def _decode(self, data: Array, chunk: Array, first: int, last: int) -> None:
         """Fill a chunk, at least its planes from `first` to before `last`, with what its file holds."""
         plain = _checked(data)
-        if self.compressor is None:
+        if self.codecs.compressor is None:
             chunk.reshape(-1)[...] = plain.view(chunk.dtype)
             return
         if int.from_bytes(plain[4:8].tobytes(), "little") != chunk.nbytes:  # what it was before it was compressed
@@ -179,12 +195,48 @@ def direct(array: zarr.Array[Any]) -> Direct | None:
         if not _is_plain_shard(codecs):
             return None
         codecs = codecs[0]["configuration"]["codecs"]
-    names = [codec["name"] for codec in codecs]
-    order = codecs[0].get("configuration", {}).get("endian", "little")
-    if names not in (["bytes", "crc32c"], ["bytes", "blosc", "crc32c"]) or order != "little":
+    if (plain := Codecs.of(codecs)) is None:
         return None
-    compressor = _compressor(codecs[1]["configuration"]) if len(names) == 3 else None
-    return Direct(array, store, chunk, None if array.shards is None else _edges(array.shards), compressor)
+    return Direct(array, store, chunk, None if array.shards is None else _edges(array.shards), plain)
+
+
+def write_chunk(array: zarr.Array[Any], at: tuple[int, ...], values: Array) -> None:
+    """Write a chunk of an array of any number of axes, as zarr does where chunks of nothing but the fill are left out.
+
+    It is there whole or not at all, and not flushed.
+
+    Parameters
+    ----------
+    array
+        An array of a table.
+    at
+        Number of the chunk along each axis.
+    values
+        All that the array has there.
+    """
+    store, codecs = array.store, None
+    if type(store) is LocalStore and array.shards is None and sys.byteorder == "little":
+        codecs = Codecs.of([codec.to_dict() for codec in array.metadata.codecs])  # type: ignore[union-attr]
+    if codecs is None:
+        first = [number * edge for number, edge in zip(at, array.chunks, strict=True)]
+        array[tuple(slice(f, f + n) for f, n in zip(first, values.shape, strict=True))] = values
+        return
+    name = array.metadata.encode_chunk_key(at)
+    path = f"{store.root}/{array.path}/{name}" if array.path else f"{store.root}/{name}"  # type: ignore[attr-defined]
+    held = np.asarray(values, array.dtype)
+    if default_buffer_prototype().nd_buffer.from_numpy_array(held).all_equal(array.fill_value):
+        Path(path).unlink(missing_ok=True)
+        return
+    put(path, codecs.encode(_full(held, array.chunks, array.fill_value))[0], flushed=False)
+
+
+def _full(values: Array, chunk: tuple[int, ...], fill: Any) -> Array:
+    """Return a chunk with what fills the array beyond the array's end."""
+    if values.shape == chunk:
+        return values
+    full = np.full(chunk, fill, values.dtype)
+    full[tuple(slice(n) for n in values.shape)] = values
+    return full
 
 
 def _edges(lengths: tuple[int, ...]) -> Triple | None:
