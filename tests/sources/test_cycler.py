@@ -21,7 +21,7 @@ from crackdask.sources import SourceError
 from crackdask.sources.cycler import CyclerRecord, Reading, read_record
 from crackdask.sources.cycler_columns import columns_of
 from crackdask.sources.cycler_curve import MOST_ROWS
-from crackdask.sources.cycler_text import parsed_date
+from crackdask.sources.cycler_dates import parsed_date
 from tests.support.mpr import write_mpr
 
 TRUE = cell_record(FIVE_STATES)
@@ -225,7 +225,7 @@ def test_the_binary_file_of_ec_lab_tells_the_same_cell(version: int, charge: boo
         (lambda data: data[:-300], "unreadable, truncated or corrupt"),
         (lambda data: data[:80], "unreadable, truncated or corrupt"),
         (lambda data: b"EC-Lab" + data, r"galvani cannot read it .* export it as text \(\.mpt\)"),
-        (lambda data: data.replace(b"\x0b\x00\x17\x00", b"\xe7\x03\x17\x00"), r"[Cc]olumn ID 999 .* export it as text"),
+        (lambda data: data.replace(b"\x0b\x00\x07\x00", b"\xe7\x03\x07\x03"), r"[Cc]olumn ID 999 .* export it as text"),
         (lambda data: data.replace(b"VMP data  ", b"VMP date  "), r"galvani cannot read it"),
         (lambda data: b"", r"galvani cannot read it"),
     ],
