@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from crackdask.storage.bucket import Prefix
 from tests.support import scratch
 from tests.support import slurm as slurm_daemons
+from tests.support.bucket import Server, started
 from tests.support.experiment import CUT, SMALL, Experiment, whole
 from tests.support.fault_counts import COUNTS
 from tests.support.shared import made_once
@@ -162,6 +164,25 @@ def cut_store(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) 
         assert len(job.grid) == 8
 
     return made_once(tmp_path_factory, "cut", make) / "cut.zarr"
+
+
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return the S3 server of this process."""
+    with started(tmp_path_factory.mktemp("server")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(own_server: Server) -> Iterator[Server]:
+    """Return that server, with the environment pointed to it; what other modules left in its buckets is there."""
+    with own_server.pointed_to():
+        yield own_server
+
+
+@pytest.fixture(scope="module")
+def bucket(server: Server) -> Prefix:
+    return server.bucket("bucket")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@
 
 * ``lock`` - held by the one run that writes; the system lets go of it when that process ends, however it ends
   (in object storage: a lease, `crackdask.storage.lease`),
-* ``blocks/UNIT/PASS/000123`` - the record of a finished block with its tally, gone when the unit is done,
+* ``blocks/UNIT/PASS/000123`` - the record of a finished block with its tally, gone when the unit is done; so are the
+  tables that its blocks look up, ``blocks/UNIT/.tables/NAME.npy``,
 * ``results/UNIT`` - the tables a finished unit left, with the fingerprint of all that decided them,
 * ``chunks/WHAT`` - seals: which chunk lies at which place of the store (`crackdask.store.seals`),
 * ``root`` - a copy of what the store's root tells, from which it is restored,
@@ -60,6 +61,8 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
+#: Lies among the records of a unit: tables that its workers look up.
+_TABLES = ".tables"
 #: Of which states a command of the user's was told.
 STATES_TOLD = "states told"
 
@@ -149,6 +152,8 @@ class Work:
         """Yield the passes of which blocks are recorded, with unit and name, in the order of their names."""
         for unit in sorted(names(self.folder / "blocks")):
             for name in sorted(names(self.folder / "blocks" / unit)):
+                if name == _TABLES:
+                    continue
                 folder = RecordsFolder.parse(name)
                 place = self.folder / "blocks" / unit / name
                 yield UnitKey.parse(unit), folder.pass_, Records(place, folder.blocks)
@@ -159,7 +164,7 @@ class Work:
         Returns the names of the folders of the others.
         """
         folder = self.folder / "blocks" / str(unit)
-        kept = set(names(folder))
+        kept = {*names(folder)} - {_TABLES}
         for name in list(kept):
             if RecordsFolder.parse(name).cut != cut[:16]:
                 stale = folder / name
@@ -169,7 +174,7 @@ class Work:
 
     def tables(self, unit: UnitKey) -> Place:
         """Return the folder in which workers look up the tables of a unit at work."""
-        return self.folder / "tables" / str(unit)
+        return self.folder / "blocks" / str(unit) / _TABLES
 
     def put_table(self, unit: UnitKey, name: str, values: Array) -> Place:
         """Write a table that workers of a unit look up, and return where."""
@@ -211,7 +216,6 @@ class Work:
     def drop_records(self, unit: UnitKey) -> None:
         """Drop the block records of a finished unit, and the tables that its workers looked up."""
         remove(self.folder / "blocks" / str(unit))
-        remove(self.tables(unit))
 
     def put_part(self, name: str, state: int, part: int, tables: Arrays) -> None:
         """Write part of what a volume's name and state stand for: tables too large to be held whole."""
@@ -240,16 +244,17 @@ class Work:
 
     def forget_state(self, state: int) -> None:
         """Drop all that tells of the units of a state, and their volumes."""
-        for kind in ("results", "blocks", "tables", "volumes"):
+        for kind in ("results", "blocks", "volumes"):
             for name in names(self.folder / kind):
                 if name.endswith(f"-{state}"):
                     remove(self.folder / kind / name)
 
     def start_anew(self) -> None:
         """Drop all that tells of finished units and blocks: the store that they wrote to is no more."""
-        for name in ("root", STATES_TOLD):
+        there = {*names(self.folder)}
+        for name in there.intersection(("root", STATES_TOLD)):
             forget(self.folder / name)
-        for name in ("results", "blocks", "tables", "volumes", "chunks"):
+        for name in there.intersection(("results", "blocks", "volumes", "chunks")):
             remove(self.folder / name)
             if names(self.folder / name):
                 raise StoreError(
@@ -266,7 +271,7 @@ class Work:
 
     def at_work(self) -> set[UnitKey]:
         """Return the units that have block records, or tables for workers."""
-        return {UnitKey.parse(name) for kind in ("blocks", "tables") for name in names(self.folder / kind)}
+        return {UnitKey.parse(name) for name in names(self.folder / "blocks")}
 
     def volumes(self) -> list[str]:
         """Return the names of the work volumes that are there."""

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from crackdask.arrays import Floats, Singles
 from crackdask.blocks.passes import Array, Pass
 from crackdask.engine.block_plan import Plan
@@ -85,6 +87,8 @@ class RunContext:
     held: dict[UnitKey, dict[str, Array]] = field(default_factory=dict, init=False)
     #: Small tables of finished units, which are asked for again and again; those of one that is redone go.
     at_hand: dict[UnitKey, dict[str, Array]] = field(default_factory=dict, init=False)
+    #: Names of work volumes that may be there: while this run holds the store, nobody else makes any.
+    lying: set[str] | None = field(default=None, init=False)
     #: Volumes kept on request that the store has; of a store that this run does not hold, that is asked each time.
     kept: frozenset[str] | None = field(default=None, init=False)
 
@@ -123,7 +127,8 @@ class RunContext:
         return (self.path / "volumes" / volume / "zarr.json").is_file()
 
     def hold(self) -> None:
-        """Take what the store has for given: from now on only this run changes it."""
+        """Take what is there for given: from now on only this run changes it."""
+        self.lying = set(self.work.volumes())
         self.kept = frozenset(filter(self._keeps, KEPT_ON_REQUEST))
 
     def result(self, step: str, state: int | None = None) -> dict[str, Array]:
@@ -139,9 +144,14 @@ class RunContext:
         result = self.work.result(unit)
         if result is None:
             raise AssertionError(f"{unit} is not done")
-        if sum(values.nbytes for values in result[1].values()) <= _SMALL:
-            self.at_hand[unit] = dict(result[1])
+        self.keep_at_hand(unit, result[1])
         return result[1]
+
+    def keep_at_hand(self, unit: UnitKey, tables: Mapping[str, Array]) -> None:
+        """Keep the tables of a finished unit for who asks for them, if they are small."""
+        found = {name: np.asarray(values, order="C") for name, values in tables.items()}
+        if sum(values.nbytes for values in found.values()) <= _SMALL:
+            self.at_hand[unit] = found
 
     @property
     def particles(self) -> int:
@@ -161,7 +171,12 @@ class RunContext:
         compression = Compression.of_work(dtype, compressed=compute.compression != "none")
         # As for the store: few files where volumes are large, and where the recipe asks for them.
         shard = compute.shard if VOLUMES[name].shaped == "store" and is_large(shape) else None
-        return make_volume(self.work.volume(name, state), shape, dtype, chunk, compression, shard)
+        place = self.work.volume(name, state)
+        sought = self.lying is None or place.name in self.lying
+        made = make_volume(place, shape, dtype, chunk, compression, shard, sought=sought)
+        if self.lying is not None:
+            self.lying.add(place.name)
+        return made
 
     def _form(self, name: str, state: int) -> tuple[Triple, str, Triple]:
         """Return shape, dtype and chunks of a volume of the work folder."""

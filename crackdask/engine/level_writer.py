@@ -27,7 +27,7 @@ from crackdask.schema import LEVELS, SPATIAL, UnitKey
 from crackdask.steps.levels import passes
 from crackdask.steps.registry import REGISTRY
 from crackdask.storage.locations import Place, Prefix
-from crackdask.store import root, seals
+from crackdask.store import room, root
 from crackdask.store.arrays import Axes, Compression, VolumeLayout
 from crackdask.store.levels import add_levels, image, level_arrays, mend_link
 from crackdask.store.root import StoreError
@@ -128,7 +128,7 @@ def _write_state(path: Place, recipe: Recipe, axes: Axes, unit: Unit, told: str,
     whole = Grid(axes.shape, (z, y, x))
     planned = passes(level_blocks(axes.shape, layout, whole.block), whole, copied=isinstance(path, Prefix))
     for array in level_arrays(path, axes.shape):
-        seals.make_room(path, array, unit.state, len(SPATIAL))
+        room.make_room(path, array, unit.state, len(SPATIAL))
     inputs = {name: volume(path, name, unit.state) for name in ("grey", "label")}
     outputs = {name: volume(path, name, unit.state) for each in planned for name in each.writes}
     engine.run(unit.key, told, planned, whole, inputs, outputs, {})

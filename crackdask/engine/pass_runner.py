@@ -223,6 +223,8 @@ class Engine:
     progress: Progress
     retries: Retries
     reports: list[tuple[UnitKey, str, BlockReport]] = field(default_factory=list)
+    #: Units that have records of blocks; None where that is not known.
+    recorded: set[UnitKey] | None = None
 
     def run(
         self,
@@ -242,7 +244,9 @@ class Engine:
             If blocks of a pass fail for good; the passes after it cannot run.
         """
         cut = _key(fingerprint, grid, outputs)
-        begun = self.work.keep_records(unit, cut)
+        begun = self.work.keep_records(unit, cut) if self.recorded is None or unit in self.recorded else set()
+        if self.recorded is not None:
+            self.recorded.add(unit)
         known = dict(tables)
         at_hand: dict[str, Readable] = {**inputs}
         put: dict[str, tuple[Array, Place]] = {}

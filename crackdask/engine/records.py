@@ -5,8 +5,8 @@ How they lie on the disk, and why they can be trusted, is told in `crackdask.eng
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import overload
 
 from crackdask.arrays import Array
@@ -17,6 +17,8 @@ from crackdask.storage.locations import Place, Prefix, at_once, names, write_who
 _AHEAD = 8
 #: Lies among the records of a pass from its first block until its unit is done.
 _OPEN = ".open"
+#: Tallies that are kept when they were read: their bytes, of passes of so many blocks at most.
+_SMALL, _FEW = 2**12, 2**10
 #: Begins the names of what is recorded of chunks, beside a tally.
 _SEALS = "seals of "
 
@@ -46,6 +48,10 @@ class Records(Sequence[dict[str, Array]]):
 
     folder: Place
     blocks: int
+    #: What was recorded of chunks, by block, of all records that were read; each is read but once for it.
+    _seen: dict[int, dict[str, Array]] = field(default_factory=dict, init=False, compare=False, repr=False)
+    #: Tallies that were read and are small: some are asked for twice.
+    _small: dict[int, dict[str, Array]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def path(self, number: int) -> Place:
         """Return where a block's record lies."""
@@ -76,6 +82,7 @@ class Records(Sequence[dict[str, Array]]):
         """Record a finished block with its tally and the seals of its chunks; return the bytes written."""
         data = pack({**tally, **{_SEALS + volume: table for volume, table in seals.items()}})
         write_whole(self.path(number), data)
+        self._forget(number)
         return len(data)
 
     def missing(self) -> list[int]:
@@ -86,7 +93,12 @@ class Records(Sequence[dict[str, Array]]):
         sound = {n for n, is_sound in zip(recorded, whole, strict=True) if is_sound}
         return [n for n in range(self.blocks) if n not in sound]
 
+    def _forget(self, number: int) -> None:
+        self._seen.pop(number, None)
+        self._small.pop(number, None)
+
     def _sound(self, number: int) -> bool:
+        self._forget(number)  # what lies there is asked for, not what was read
         try:
             self[number]
         except (RuntimeError, ValueError, OSError, EOFError, KeyError):
@@ -107,32 +119,40 @@ class Records(Sequence[dict[str, Array]]):
             return [self[n] for n in range(*number.indices(self.blocks))]
         if not 0 <= number < self.blocks:
             raise IndexError(number)
-        found = self._read(number)
-        return {name: values for name, values in found.items() if not name.startswith(_SEALS)}
-
-    def _read(self, number: int) -> dict[str, Array]:
-        return unpack(self.path(number).read_bytes())
+        if number not in self._small:
+            found = unpack(self.path(number).read_bytes())
+            self._seen[number] = {name: values for name, values in found.items() if name.startswith(_SEALS)}
+            tally = {name: values for name, values in found.items() if not name.startswith(_SEALS)}
+            if sum(values.nbytes for values in tally.values()) > _SMALL or self.blocks > _FEW:
+                return tally
+            self._small[number] = tally
+        return {name: values.copy() for name, values in self._small[number].items()}
 
     def seals(self, volumes: Iterable[str]) -> dict[str, list[Array]]:
         """Return the seals of all chunks that the blocks wrote of some volumes; of one that a block did not seal none.
 
-        Each record is read once.
+        What was read for a tally already is not read again.
         """
         parts: dict[str, list[Array]] = {name: [] for name in volumes}
-        for found in self._in_order(self._read) if parts else ():
+        unread = [number for number in range(self.blocks) if number not in self._seen] if parts else []
+        at_once(self.folder, self._look_at, unread)
+        for number in range(self.blocks):
             for name in tuple(parts):
-                if (part := found.get(_SEALS + name)) is None:
+                if (part := self._seen[number].get(_SEALS + name)) is None:
                     del parts[name]
                 else:
                     parts[name].append(part)
         return parts
 
+    def _look_at(self, number: int) -> None:
+        self[number]
+
+    def __reduce__(self) -> tuple[type[Records], tuple[Place, int]]:
+        """Travel to workers without what was read."""
+        return Records, (self.folder, self.blocks)
+
     def __iter__(self) -> Iterator[dict[str, Array]]:
         """Load one tally after the other."""
-        return self._in_order(self.__getitem__)
-
-    def _in_order(self, load: Callable[[int], dict[str, Array]]) -> Iterator[dict[str, Array]]:
-        """Load something of every record, a few at once where each is a request."""
         ahead = _AHEAD if isinstance(self.folder, Prefix) else 1
         for first in range(0, self.blocks, ahead):
-            yield from at_once(self.folder, load, range(first, min(first + ahead, self.blocks)))
+            yield from at_once(self.folder, self.__getitem__, range(first, min(first + ahead, self.blocks)))

@@ -34,6 +34,7 @@ from crackdask.steps.registry import KEPT_ON_REQUEST, REGISTRY
 from crackdask.storage.locations import Place
 from crackdask.store import root, seals
 from crackdask.store.damage import DamagedError
+from crackdask.store.room import make_room
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,8 @@ class Run:
         self._store = RunStore(self.context)
         self._fitting: set[UnitKey] = set()
         self._unchanged: set[UnitKey] = set()
-        #: Units that left a result, and volumes that may lie in the work folder: asked for once, then known, for while
-        #: this run holds the store nobody else makes any, and in object storage each question is a request.
+        #: Units that left a result: while this run holds the store, nobody else makes any.
         self._recorded: set[str] = set()
-        self._lying: set[str] = set()
         self._found: Damage | None = None
         #: Whether the store alone vouches for all that was done before this run.
         self._vouched = False
@@ -101,9 +100,9 @@ class Run:
             self._found = Damage()  # what was amiss is not done any more
             self._work.note("planned", {str(key): fingerprint for key, fingerprint in self._fingerprints.items()})
             todo = self.outstanding(until)
-            self._lying = set(self._work.volumes())
             # A run that was killed may not have come to it.
-            self._clean({unit.key for unit in todo}, self._work.at_work())
+            self.context.engine.recorded = self._work.at_work()
+            self._clean({unit.key for unit in todo}, frozenset(self.context.engine.recorded))
             if not todo:
                 if until is None and not root.attributes(self._path).get("complete"):
                     self._store.mark(complete=True)
@@ -229,11 +228,10 @@ class Run:
         self.context.at_hand.pop(unit.key, None)
         if unit.name in self._recorded:
             self._work.forget(unit.key)
-        self._lying.update(self._work.volume(*key).name for key in (*unit.writes, *unit.internal))
         for name, state in unit.writes:
             if self.context.is_stored(name):
                 for array in arrays_of(self._path, name, self.context.scans.shape):
-                    seals.make_room(self._path, array, state, len(schema.SPATIAL))
+                    make_room(self._path, array, state, len(schema.SPATIAL))
         if REGISTRY[unit.step].groups:
             seals.drop(self._path, seals.TABLES)
         return PERFORM[unit.step](self.context, unit)
@@ -241,18 +239,24 @@ class Run:
     def _finish(self, unit: Unit, tables: Mapping[str, Array], seconds: float) -> None:
         """Write down that a unit is done; in one thread, for all of them write to the same attributes."""
         stored = np.array([name for name, _ in unit.writes if self.context.is_stored(name)], "U")
-        steps = dict(root.attributes(self._path).get("steps", {}))
         cost = Cost.of(report for key, _, report in self.context.engine.reports if key == unit.key)
-        spent = {"seconds": round(seconds, 3), "cost": cost.as_dict()}
-        if unit.key in self._unchanged:  # what it cost when it was made
-            spent = {name: steps.get(unit.name, {}).get(name, value) for name, value in spent.items()}
-        steps[unit.name] = {"fingerprint": self._fingerprints[unit.key], **spent}
-        self._store.keep_root(root.set_attributes(self._path, {"steps": in_order(self._plan, steps)}))
+
+        def noted(facts: Mapping[str, Any]) -> dict[str, Any]:
+            steps = dict(facts.get("steps", {}))
+            spent = {"seconds": round(seconds, 3), "cost": cost.as_dict()}
+            if unit.key in self._unchanged:  # what it cost when it was made
+                spent = {name: steps.get(unit.name, {}).get(name, value) for name, value in spent.items()}
+            steps[unit.name] = {"fingerprint": self._fingerprints[unit.key], **spent}
+            return {"steps": in_order(self._plan, steps)}
+
+        self._store.keep_root(root.change_attributes(self._path, noted))
         if self._vouched:  # results of some units would say that those of the others are lost
             self.context.held[unit.key] = dict(tables)
             self._work.drop_records(unit.key)
         else:
-            self._work.finish(unit.key, self._fingerprints[unit.key], {**tables, "stored": stored})
+            left = {**tables, "stored": stored}
+            self._work.finish(unit.key, self._fingerprints[unit.key], left)
+            self.context.keep_at_hand(unit.key, left)
             self._recorded.add(unit.name)
             self._fitting.add(unit.key)
         self.context.progress.end(unit.key, seconds)
@@ -262,6 +266,7 @@ class Run:
         plan = self._plan
         undone = {u.key for u in plan if u.key in left or not self._fits(u)}
         awaited = {key for u in plan if u.key in undone for key in (*u.reads, *u.writes)}
+        lying = self.context.lying or set()
         awaited |= staying(self._recipe, self.context.scans.projections(self._recipe.reference) is not None)
         for unit in plan:
             unread = [key for key in unit.writes if key not in awaited and not self.context.is_stored(key[0])]
@@ -270,9 +275,9 @@ class Run:
                 if unit.key in at_work:
                     self._work.drop_records(unit.key)
             for key in unread:
-                if (name := self._work.volume(*key).name) in self._lying:
+                if (name := self._work.volume(*key).name) in lying:
                     self._work.drop_volume(*key)
-                    self._lying.discard(name)
+                    lying.discard(name)
 
     # ------------------------------------------------------------ what is there
 

@@ -17,6 +17,7 @@ from crackdask.store.arrays import (
     Axes,
     create_array,
     fresh_group,
+    just_written,
     open_arrays,
     write_array,
     write_state_coordinates,
@@ -73,6 +74,7 @@ class TableWriter:
 
     def __init__(self, path: Place, axes: Axes, particles: int, shells: int) -> None:
         self._path, self._axes = path, axes
+        self._groups: list[Any] = []
         self._arrays: dict[tuple[str, str], Any] = {}
         sizes = {
             "state": len(axes.names),
@@ -90,13 +92,17 @@ class TableWriter:
             ("shells", schema.SHELLS),
             ("histograms", schema.HISTOGRAMS),
         ):
-            group = fresh_group(path, name)
+            group = self._fresh(name)
             write_state_coordinates(group, axes)
             for key, variable in variables.items():
                 self._arrays[name, key] = _array(group, key, variable, sizes)
             for dim in next(iter(variables.values())).dims[1:]:
                 attributes = schema.COORDINATES[dim].attributes
                 write_array(group, dim, coordinates[dim], (dim,), attributes)
+
+    def _fresh(self, name: str) -> Any:
+        self._groups.append(fresh_group(self._path, name))
+        return self._groups[-1]
 
     def write(self, state: int, ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:
         """Write one state's rows of a range of particles, one of `ranges`; of several ranges at once, if need be."""
@@ -117,7 +123,7 @@ class TableWriter:
 
     def write_contacts(self, contacts: Sequence[Mapping[str, Array]]) -> None:
         """Write the contacts of all states, one state after the other; each is asked for once for every column."""
-        group = fresh_group(self._path, "contacts")
+        group = self._fresh("contacts")
         counts = [len(pairs["faces"]) for pairs in contacts]
         write_words(group, "state", self._axes.names, counts, ("contact",), schema.CONTACTS["state"].attributes)
         for name, variable in schema.CONTACTS.items():
@@ -130,7 +136,7 @@ class TableWriter:
 
     def write_transforms(self, columns: Mapping[str, Array], coordinates: Mapping[str, Array]) -> None:
         """Write where each state's voxels came from, and the coordinates of what is told on a lattice."""
-        group = fresh_group(self._path, "transforms")
+        group = self._fresh("transforms")
         write_state_coordinates(group, self._axes)
         for name, variable in (*schema.LATTICE_COORDINATES.items(), *schema.TRANSFORMS.items()):
             values = coordinates[name] if name in coordinates else columns[name]
@@ -142,7 +148,7 @@ class TableWriter:
         if not variables:
             remove(self._path / "reconstruction")
             return
-        group = fresh_group(self._path, "reconstruction")
+        group = self._fresh("reconstruction")
         write_state_coordinates(group, self._axes)
         rows = variables["center"].shape[1]
         values = {
@@ -157,8 +163,9 @@ class TableWriter:
 
     def close(self) -> None:
         """Write the consolidated metadata, and down which chunks were written."""
-        consolidate(self._path)
-        seals.keep(self._path, seals.TABLES, [seals.seals_of(self._path, seals.table_folders(self._path))])
+        heads, chunks = just_written(self._groups)
+        consolidate(self._path, heads)
+        seals.keep(self._path, seals.TABLES, [seals.seals_of(self._path, seals.table_folders(self._path), chunks)])
 
 
 def write_electrochemistry(path: Place, axes: Axes, variables: Mapping[str, Array], facts: Mapping[str, Any]) -> None:

@@ -86,17 +86,17 @@ class Emptied(Chunks):
     emptied
         What was removed with all that was below, as seen from the prefix; "" is everything.
     mine
-        Names of what was written.
+        What was written, by key: its size, and its last four bytes.
     """
 
     emptied: tuple[str, ...]
-    mine: set[str]
+    mine: dict[str, tuple[int, bytes]]
 
     @classmethod
     def below(cls, where: Prefix, emptied: Iterable[str]) -> Self:
         """Return the view of a prefix of which some was removed."""
         store = cls.at(where)
-        store.emptied, store.mine = tuple(emptied), set()
+        store.emptied, store.mine = tuple(emptied), {}
         return store
 
     def _is_gone(self, key: str) -> bool:
@@ -116,9 +116,10 @@ class Emptied(Chunks):
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object whole."""
         await super().set(key, value)
-        self.mine.add(key)
+        data = value.to_bytes()
+        self.mine[key] = len(data), data[-4:]
         if key.rpartition("/")[2] in _HEADS:
-            self.heads[key] = value.to_bytes()
+            self.heads[key] = data
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         """Write an object whole where there is none."""
@@ -129,4 +130,4 @@ class Emptied(Chunks):
         """Remove an object, if it is there."""
         if not self._is_gone(key):
             await super().delete(key)
-            self.mine.discard(key)
+            self.mine.pop(key, None)

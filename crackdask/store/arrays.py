@@ -14,6 +14,7 @@ from crackdask import schema
 from crackdask.arrays import Array
 from crackdask.grid import Triple
 from crackdask.storage.locations import Place, remove, zarr_at
+from crackdask.storage.zarr_bucket import Emptied
 from crackdask.store.checked import checked
 from crackdask.store.chunks import write_chunk
 
@@ -171,6 +172,21 @@ def fresh_group(path: Place, name: str) -> zarr.Group:
     """Return an empty group of a store, without what it held before."""
     remove(path / name)
     return zarr.open_group(zarr_at(path, emptied=[name]), mode="r+", zarr_format=3).create_group(name)
+
+
+def just_written(groups: Iterable[zarr.Group]) -> tuple[dict[str, bytes], dict[str, tuple[int, bytes]]]:
+    """Return what is known of fresh groups in a bucket as they were written; nothing on a disk, where it is read.
+
+    That is what they and their arrays say of themselves, and the size and the last four bytes of every chunk, both by
+    the names of the files as seen from the store.
+    """
+    heads: dict[str, bytes] = {}
+    chunks: dict[str, tuple[int, bytes]] = {}
+    for store in (group.store for group in groups):
+        if isinstance(store, Emptied):
+            heads |= {key: head for key, head in store.heads.items() if key in store.mine}
+            chunks |= {key: end for key, end in store.mine.items() if key not in store.heads}
+    return heads, chunks
 
 
 def read_arrays(path: Place, group: str, names: Iterable[str]) -> dict[str, Array]:

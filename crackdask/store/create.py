@@ -12,7 +12,7 @@ import zarr
 from crackdask import schema
 from crackdask.grid import Triple
 from crackdask.storage.locations import Place, Prefix, flush, forget, names, remove, zarr_at
-from crackdask.store.arrays import Axes, VolumeLayout, create_array, write_array, write_state_coordinates
+from crackdask.store.arrays import Axes, VolumeLayout, create_array, just_written, write_array, write_state_coordinates
 from crackdask.store.checked import WHOLE
 from crackdask.store.levels import add_levels
 from crackdask.store.root import begun_mark, consolidate
@@ -51,9 +51,12 @@ def _fill(
     values: Mapping[str, Any],
 ) -> None:
     """Write what a new store consists of."""
-    zarr.create_group(zarr_at(path), zarr_format=3, attributes=dict(values))
-    add_levels(path, axes, layout)
-    add_volumes(path, axes, volumes, layout)
+    root = zarr.create_group(zarr_at(path, emptied=[""]), zarr_format=3, attributes=dict(values))
+    add_levels(path, axes, layout, root)
+    group = root.create_group("volumes")
+    _write_coordinates(group, axes, axes.shape)
+    _write_volumes(group, axes, volumes, layout)
+    consolidate(path, just_written([root])[0])
 
 
 def add_volumes(
@@ -68,6 +71,11 @@ def add_volumes(
     for name in volumes:
         remove(path / "volumes" / name)  # what is left of one that was damaged
     group = zarr.open_group(zarr_at(path / "volumes", emptied=volumes), mode="r+", zarr_format=3)
+    _write_volumes(group, axes, volumes, layout)
+    consolidate(path)
+
+
+def _write_volumes(group: zarr.Group, axes: Axes, volumes: Mapping[str, str], layout: VolumeLayout) -> None:
     cut = layout.fitted(axes.shape)
     for name, dtype in volumes.items():
         create_array(
@@ -81,7 +89,6 @@ def add_volumes(
             compression=cut.compression,
             attributes=schema.VOLUMES[name].attributes | WHOLE,
         )
-    consolidate(path)
 
 
 def coordinate_folders(path: Place) -> list[str]:
@@ -109,6 +116,10 @@ def _add_coordinates(folder: Place, axes: Axes, shape: Triple) -> None:
     for name in {*COORDINATES}.intersection(names(folder)):
         remove(folder / name)
     group = zarr.create_group(zarr_at(folder, emptied=["zarr.json", *COORDINATES]), zarr_format=3)
+    _write_coordinates(group, axes, shape)
+
+
+def _write_coordinates(group: zarr.Group, axes: Axes, shape: Triple) -> None:
     write_state_coordinates(group, axes)
     for name, n, edge in zip(schema.SPATIAL, shape, axes.voxel_um, strict=True):
         centres = (np.arange(n) + 0.5) * edge

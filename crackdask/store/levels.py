@@ -42,12 +42,16 @@ def level_layout(layout: VolumeLayout, shape: Triple) -> VolumeLayout:
     return VolumeLayout((z, y, x), (a, b, c), layout.compression).fitted(shape)
 
 
-def add_levels(path: Place, axes: Axes, layout: VolumeLayout) -> None:
-    """Make the groups and empty arrays of all levels, and the link to the labels, anew where they are there."""
-    emptied = (schema.LEVELS, "labels")
-    for group in emptied:
-        remove(path / group)
-    root = zarr.open_group(zarr_at(path, emptied=emptied), mode="r+", zarr_format=3)
+def add_levels(path: Place, axes: Axes, layout: VolumeLayout, root: zarr.Group | None = None) -> None:
+    """Make the groups and empty arrays of all levels, and the link to the labels, anew where they are there.
+
+    With `root`, that of a store which is being made, there are none.
+    """
+    if root is None:
+        emptied = (schema.LEVELS, "labels")
+        for group in emptied:
+            remove(path / group)
+        root = zarr.open_group(zarr_at(path, emptied=emptied), mode="r+", zarr_format=3)
     levels = root.create_group(schema.LEVELS)
     labels = root.create_group("labels", attributes={"ome": {"version": "0.5", "labels": ["particle"]}})
     particle = labels.create_group("particle", attributes={"ome": _label_image(axes)})

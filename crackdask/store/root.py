@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -38,13 +38,13 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def consolidate(path: Place) -> None:
+def consolidate(path: Place, known: Mapping[str, bytes] | None = None) -> None:
     """Write the consolidated metadata of the whole store and of each group.
 
-    What the store says of itself is read once, and what zarr makes of it written where it is new: in object storage
-    each file is a request.
+    What the store says of itself is read once, but for what is known as it was just written (by the names of these
+    files), and what zarr makes of it is written where it is new: in object storage each file is a request.
     """
-    own = _heads(path)
+    own = _heads(path, known or {})
     held: dict[str, Any] = {key: default_buffer_prototype().buffer.from_bytes(head) for key, head in own.items()}
     groups = [key.partition("/")[0] for key, head in own.items() if key.count("/") == 1 and _is_group(head)]
     with _quiet():
@@ -55,12 +55,17 @@ def consolidate(path: Place) -> None:
                 write_whole(path / key, head)
 
 
-def _heads(path: Place) -> dict[str, bytes]:
+def _heads(path: Place, known: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return what all groups and arrays of a store say of themselves, by the names of these files."""
     found: dict[str, bytes] = {}
     level = [""]
+
+    def head(name: str) -> bytes | None:
+        file = f"{name}zarr.json"
+        return known[file] if file in known else _head(path / file)
+
     while level:
-        asked = at_once(path, _head, [path / f"{name}zarr.json" for name in level])
+        asked = at_once(path, head, level)
         there = {name: head for name, head in zip(level, asked, strict=True) if head is not None}
         found |= {f"{name}zarr.json": head for name, head in there.items()}
         groups = [name for name, head in there.items() if _is_group(head)]
@@ -104,6 +109,11 @@ def attributes(path: Place) -> dict[str, Any]:
     StoreError
         If there is no crackdask store, or one of a newer format.
     """
+    return cast("dict[str, Any]", _sound(path)["attributes"])
+
+
+def _sound(path: Place) -> Any:
+    """Return the root of a store, or raise what is wrong with it."""
     root, reason = _looked_at(path)
     if reason == _GONE and not (path / "zarr.json").exists() and not has_remains(path):
         raise StoreError(f"there is no store at {path}; `crackdask run RECIPE --store {path}` makes one")
@@ -111,8 +121,7 @@ def attributes(path: Place) -> dict[str, Any]:
         raise StoreError(f"{path} is no crackdask store: its zarr.json {reason}; choose another place with --store")
     if reason:
         raise StoreError(f"{path}/zarr.json {reason}; {way_out(path)}")
-    stored = root["attributes"]
-    version = stored.get("format_version")
+    version = root["attributes"].get("format_version")
     if not isinstance(version, int):
         raise StoreError(
             f"{path} is a Zarr group but not a crackdask store: it has no format_version; choose another place"
@@ -122,7 +131,7 @@ def attributes(path: Place) -> dict[str, Any]:
             f"{path} has format {version}, this crackdask knows formats up to {schema.FORMAT_VERSION}; "
             "install a newer crackdask to read it"
         )
-    return cast("dict[str, Any]", stored)
+    return root
 
 
 def has_remains(path: Place) -> bool:
@@ -260,10 +269,25 @@ def set_attributes(path: Place, values: Mapping[str, Any]) -> dict[str, Any]:
     Between two writes, a reader would find what never was. The rest of the file stays what it is; zarr would make
     objects of all arrays that it tells of, each time.
     """
-    content = _root(path)
-    content["attributes"].update(values)
-    write_whole(path / "zarr.json", json.dumps(content, indent=2).encode())
-    return cast("dict[str, Any]", content["attributes"])
+    return _write(path, _root(path), values)
+
+
+def change_attributes(path: Place, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
+    """Change root attributes of a store to what a function makes of them, as `set_attributes` does.
+
+    Raises
+    ------
+    StoreError
+        If there is no crackdask store, or one of a newer format.
+    """
+    root = _sound(path)
+    return _write(path, root, change(root["attributes"]))
+
+
+def _write(path: Place, root: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    root["attributes"].update(values)
+    write_whole(path / "zarr.json", json.dumps(root, indent=2).encode())
+    return cast("dict[str, Any]", root["attributes"])
 
 
 def tidy(path: Place) -> None:

@@ -258,11 +258,21 @@ def _is_whole(array: zarr.Array[Any]) -> bool:
 
 
 def make_volume(
-    path: Place, shape: Triple, dtype: str, chunk: Triple, compression: Compression, shard: Triple | None = None
+    path: Place,
+    shape: Triple,
+    dtype: str,
+    chunk: Triple,
+    compression: Compression,
+    shard: Triple | None = None,
+    *,
+    sought: bool = True,
 ) -> Volume:
-    """Make an empty work volume, or return the one that is there and alike, be it in other files."""
+    """Make an empty work volume, or return the one that is there and alike, be it in other files.
+
+    In a bucket it is looked for only where it is `sought`.
+    """
     chunks = tuple(min(c, n) for c, n in zip(chunk, shape, strict=True))
-    found = Volume(str(path), head=_head(path))
+    found = Volume(str(path), head=_head(path) if sought else None)
     if (there := _work_volume(found)) and (there.shape, there.dtype, there.chunks) == (shape, np.dtype(dtype), chunks):
         return found
     if found.head is not None or not isinstance(path, Prefix):  # in a bucket the head is what goes last

@@ -30,8 +30,9 @@ from crackdask.engine.checkpoints import Work
 from crackdask.engine.crack_table import write_cracks
 from crackdask.engine.executors import Executor, Serial, Threads
 from crackdask.kernels import crack_skeleton
+from crackdask.storage.bucket import Prefix
 from crackdask.store.root import set_attributes
-from tests.support.bucket import assert_alike, serving, upload
+from tests.support.bucket import assert_alike, upload
 from tests.support.pictured import faults, texts
 from tests.support.silence import Silent
 from tests.support.tabled import VOXEL_UM, balls, replaced, tables
@@ -379,17 +380,16 @@ def test_nothing_is_not_told_as_less(finished: Tiny, tmp_path: Path) -> None:
     assert " -0 " not in said.out
 
 
-def test_the_table_in_a_bucket_is_the_table_on_a_disk(copy: Path, tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        there = upload(copy, server.bucket("bucket") / "copy.zarr")
-        for words in (["--state", "4.2 V"], [], ["--threshold", "0.4"]):
-            for store in (copy, there):
-                said = command("cracks", str(store), "--cluster", "synchronous", *words)
-                assert said.code == 0, said.err
-            assert_alike(there, copy)
-            assert int(table(crackdask.open(str(there))).crack_voxels.sum()) > 30
-        assert "nothing to do" in command("cracks", str(there), "--cluster", "synchronous", "--threshold", "0.4").out
-        assert [found for found in there.with_name("copy.zarr.work").files() if found.name == "lock"] == []
+def test_the_table_in_a_bucket_is_the_table_on_a_disk(copy: Path, bucket: Prefix) -> None:
+    there = upload(copy, bucket / "copy.zarr")
+    for words in (["--state", "4.2 V"], [], ["--threshold", "0.4"]):
+        for store in (copy, there):
+            said = command("cracks", str(store), "--cluster", "synchronous", *words)
+            assert said.code == 0, said.err
+        assert_alike(there, copy)
+        assert int(table(crackdask.open(str(there))).crack_voxels.sum()) > 30
+    assert "nothing to do" in command("cracks", str(there), "--cluster", "synchronous", "--threshold", "0.4").out
+    assert [found for found in there.with_name("copy.zarr.work").files() if found.name == "lock"] == []
 
 
 def test_a_mistake_is_told_before_workers_start(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

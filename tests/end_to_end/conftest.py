@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crackdask.storage.bucket import Prefix
 from tests.support import five_states
-from tests.support.bucket import Server, run_into, serving
+from tests.support.bucket import Server, run_into
 from tests.support.experiment import CUT, Experiment
 from tests.support.growing import Growing
 from tests.support.shared import made_once
@@ -40,32 +39,34 @@ def grey_store(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory)
     return made_once(tmp_path_factory, "grey", make) / "grey.zarr"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def bucket(server: Server) -> Prefix:
-    return server.bucket("bucket")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """Return an experiment that was run into a store on the disk."""
-    made = Tiny(tmp_path_factory.mktemp("local"))
+    """Return an experiment that was run into a store on the disk; look, do not touch."""
+
+    def make(folder: Path) -> None:
+        tiny = Tiny(folder)
+        tiny.change("compute", **TWO_BIG_BLOCKS)
+        assert tiny.run().code == 0
+
+    made = Tiny(made_once(tmp_path_factory, "local", make))
     made.change("compute", **TWO_BIG_BLOCKS)
-    assert made.run().code == 0
     return made
 
 
-@pytest.fixture(scope="module")
-def remote(local: Tiny, bucket: Prefix) -> Prefix:
-    """Return the store of the same experiment in a bucket; look, do not touch."""
-    store = bucket / "deep" / "remote.zarr"
-    assert run_into(local, store).code == 0
-    return store
+@pytest.fixture(scope="session")
+def sent(local: Tiny, own_server: Server) -> tuple[Prefix, int]:
+    """Return the store of the same experiment in a bucket, and how many requests its run took; look, do not touch."""
+    with own_server.pointed_to():
+        store = own_server.bucket("bucket") / "deep" / "remote.zarr"
+        before = own_server.requests()
+        assert run_into(local, store).code == 0
+        return store, own_server.requests() - before
+
+
+@pytest.fixture
+def remote(sent: tuple[Prefix, int], server: Server) -> Prefix:
+    """Return that store, of which the environment tells where it is."""
+    return sent[0]
 
 
 @pytest.fixture(scope="session")

@@ -122,9 +122,10 @@ def test_a_place_that_is_not_known(local: Tiny) -> None:
 
 
 def test_what_is_one_file_lies_on_a_disk(
-    local: Tiny, remote: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: Tiny, bucket: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    remote = bucket / "unread.zarr"
     for words in (
         ("export", remote, "--out", "s3://bucket/e"), ("report", remote, "--to", "s3://bucket/r"),
         ("init", local.folder / "scans" / "a", "--output", "s3://bucket/r.toml"), ("check", "s3://bucket/r.toml"),

@@ -16,7 +16,7 @@ from crackdask.kernels.halving import halved_grey
 from crackdask.storage.bucket import Prefix
 from crackdask.storage.locations import Place, zarr_at
 from crackdask.store.root import attributes, consolidate
-from tests.support.bucket import serving
+from tests.support.bucket import copied_within, run_into
 from tests.support.shared import made_once
 from tests.support.store_files import copied, unlike, work_folder
 from tests.support.tiny import Tiny, assert_same_store, contents
@@ -225,27 +225,22 @@ def test_what_is_not_finished_gets_its_levels_by_the_run(tiny: Tiny) -> None:
     assert f"{tiny.store} is not complete; `crackdask run RECIPE --store {tiny.store}` makes its levels too" in said.err
 
 
-def test_in_a_bucket_the_labels_of_the_image_are_a_copy(finished: Tiny, tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        store = server.bucket("levels") / "out.zarr"
-        said = finished.crackdask("run", finished.recipe, "--store", str(store), "--cluster", "synchronous")
-        assert said.code == 0, said.err
-        wanted = contents(finished.store)
-        for name in ("labels/particle/0/label", "labels/particle/1/label", "levels/1/grey"):
-            np.testing.assert_array_equal(stored(store, name), wanted[name])
-        told = finished.crackdask("status", str(store)).out
-        assert "https://neuroglancer-demo.appspot.com/#!" in told
-        assert "%22s3://levels/out.zarr/%7Czarr3:%22" in told
-        assert finished.crackdask("status", str(store), "--verify").code == 0
-        again = finished.crackdask("run", finished.recipe, "--store", str(store))
-        assert "nothing to do" in again.out
-        lost = store / "labels/particle/0/label/c/1/0/0/0"
-        lost.unlink()
-        mended = finished.crackdask("run", finished.recipe, "--store", str(store), "--cluster", "synchronous")
-        assert [line.split()[1:3] for line in mended.out.splitlines() if line.startswith("done ")] == [
-            ["levels", "4.2"]
-        ]
-        assert lost.is_file()
+def test_in_a_bucket_the_labels_of_the_image_are_a_copy(local: Tiny, remote: Prefix) -> None:
+    store, wanted = remote, contents(local.store)
+    for name in ("labels/particle/0/label", "labels/particle/1/label", "levels/1/grey"):
+        np.testing.assert_array_equal(stored(store, name), wanted[name])
+    told = local.crackdask("status", str(store)).out
+    assert "https://neuroglancer-demo.appspot.com/#!" in told
+    assert "%22s3://bucket/deep/remote.zarr/%7Czarr3:%22" in "".join(told.split())
+    assert local.crackdask("status", str(store), "--verify").code == 0
+    again = local.crackdask("run", local.recipe, "--store", str(store))
+    assert "nothing to do" in again.out
+    store = copied_within(remote, remote.with_name("lost.zarr"))
+    lost = store / "labels/particle/0/label/c/1/0/0/0"
+    lost.unlink()
+    mended = run_into(local, store)
+    assert [line.split()[1:3] for line in mended.out.splitlines() if line.startswith("done ")] == [["levels", "4.2"]]
+    assert lost.is_file()
 
 
 def stored(store: Place, name: str) -> np.ndarray:

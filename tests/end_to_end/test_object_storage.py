@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
@@ -25,9 +26,12 @@ from crackdask.engine.checkpoints import Work
 from crackdask.engine.status import status
 from crackdask.export import export_tables
 from crackdask.figures import PANELS
+from crackdask.grid import Box
 from crackdask.storage.bucket import Prefix
 from crackdask.storage.locations import Place
-from tests.support.bucket import SECRET, assert_alike, run_into
+from crackdask.store.root import StoreError
+from crackdask.store.volumes import volume
+from tests.support.bucket import SECRET, Server, assert_alike, copied_within, run_into
 from tests.support.explored import Asker, served
 from tests.support.growing import Growing
 from tests.support.tiny import Tiny
@@ -52,6 +56,30 @@ def test_a_store_in_a_bucket_is_the_store_on_a_disk(local: Tiny, remote: Prefix)
     again = run_into(local, remote)
     assert again.code == 0
     assert "everything is done already" in again.out
+
+
+def test_requests_are_few(local: Tiny, sent: tuple[Prefix, int], server: Server) -> None:
+    """Each is latency and money; a run of two blocks a state, most of whose requests do not grow with the blocks."""
+    store, took = sent
+    assert took <= 1100
+    before = server.requests()
+    assert "everything is done already" in run_into(local, store).out
+    assert server.requests() - before <= 280
+
+
+def test_what_an_array_says_is_read_once_for_all_blocks(remote: Prefix, bucket: Prefix) -> None:
+    store = copied_within(remote, bucket / "edited.zarr")
+    before, head = volume(store, "grey", 0), store / "volumes/grey/zarr.json"
+    box, told = Box((0, 0, 0), (8, 8, 8)), json.loads(head.read_text())
+    voxels = before.read(box)
+    head.write_bytes(json.dumps({**told, "shape": [2, 5, 5, 5]}).encode())
+    np.testing.assert_array_equal(before.read(box), voxels)
+    assert before.write(Box.whole((20, 28, 16)), before.read(Box.whole((20, 28, 16)))).seals is not None
+    with pytest.raises(StoreError, match="tells another shape than"):
+        crackdask.open(str(store))
+    head.unlink()
+    with pytest.raises(StoreError, match="is gone"):
+        volume(store, "grey", 0).read(box)
 
 
 def test_what_reads_a_store_reads_a_bucket(
@@ -131,11 +159,13 @@ def test_a_run_killed_at_random_moments_gives_the_same_objects(local: Tiny, buck
 def test_a_chunk_that_was_lost_is_made_anew(local: Tiny, bucket: Prefix) -> None:
     store = bucket / "torn.zarr"
     assert run_into(local, store, "--until", "grey").code == 0
-    (store / "volumes" / "grey" / "c" / "0" / "0" / "0" / "0").unlink()
-    said = run_into(local, store)
+    lost = store / "volumes" / "grey" / "c" / "0" / "0" / "0" / "0"
+    before = lost.read_bytes()
+    lost.unlink()
+    said = run_into(local, store, "--until", "grey")
     assert said.code == 0, said.err
     assert "c/0/0/0/0 is not there as a file); it is made anew" in said.out
-    assert_alike(store, local.store)
+    assert lost.read_bytes() == before == (local.store / "volumes/grey/c/0/0/0/0").read_bytes()
 
 
 def test_a_store_in_a_bucket_grows(bucket: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 
 from crackdask.storage.bucket import Prefix
 from crackdask.storage.locations import Place
+from crackdask.storage.service import client
 from tests.support.tiny import Tiny
 
 SECRET = "never-to-be-written-anywhere"
@@ -26,10 +28,27 @@ SECRET = "never-to-be-written-anywhere"
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its address and its process."""
+    """A running server: its address, its process, and what it writes down of requests."""
 
     address: str
     process: subprocess.Popen[bytes]
+    log: Path
+
+    @contextmanager
+    def pointed_to(self) -> Iterator[None]:
+        """Point the environment to this server."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT"):
+                patch.delenv(name, raising=False)
+            patch.setenv("AWS_ENDPOINT_URL", self.address)
+            patch.setenv("AWS_ACCESS_KEY_ID", "crackdask")
+            patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+            patch.setenv("AWS_REGION", "us-east-1")
+            yield
+
+    def requests(self) -> int:
+        """Return how many requests it has answered."""
+        return self.log.read_text(errors="replace").count(' HTTP/1.1" ')
 
     def bucket(self, name: str) -> Prefix:
         """Make a bucket."""
@@ -49,32 +68,32 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Run a server until the end, and point the environment to it."""
+def started(folder: Path) -> Iterator[Server]:
+    """Run a server until the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
+    address, path = f"http://127.0.0.1:{port}", folder / "server.log"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with (folder / "server.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             for _ in range(300):
                 try:
                     urllib.request.urlopen(f"{address}/moto-api/", timeout=1).close()
                     break
                 except OSError:
-                    assert process.poll() is None, (folder / "server.log").read_text()
+                    assert process.poll() is None, path.read_text()
                     time.sleep(0.1)
-            with pytest.MonkeyPatch.context() as patch:
-                for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT"):
-                    patch.delenv(name, raising=False)
-                patch.setenv("AWS_ENDPOINT_URL", address)
-                patch.setenv("AWS_ACCESS_KEY_ID", "crackdask")
-                patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-                patch.setenv("AWS_REGION", "us-east-1")
-                yield Server(address, process)
+            yield Server(address, process, path)
         finally:
             process.kill()
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """Run a server until the end, and point the environment to it."""
+    with started(folder) as server, server.pointed_to():
+        yield server
 
 
 def upload(path: Path, to: Prefix) -> Prefix:
@@ -82,6 +101,15 @@ def upload(path: Path, to: Prefix) -> Prefix:
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
         below = file.relative_to(path).as_posix()
         (to if path.is_file() else to / below).write_bytes(file.read_bytes())
+    return to
+
+
+def copied_within(store: Prefix, to: Prefix) -> Prefix:
+    """Copy a store and its work folder to another name in its bucket, as its server does that."""
+    held = client(store.bucket)
+    for there, here in ((store, to), (store.with_name(f"{store.name}.work"), to.with_name(f"{to.name}.work"))):
+        for found in there.files():
+            obstore.copy(held, found.key, f"{here.key}/{found.relative_to(there)}")
     return to
 
 
