@@ -29,6 +29,8 @@ from filelock import FileLock, Timeout
 _LONGEST = 300.0
 #: All that were ever decorated here.
 _kernels: list[Any] = []
+#: The kernel that is being compiled because Python calls it, guarded by numba's lock.
+_outer: list[Any] = []
 #: What still stands for something that takes numba.
 _late: list[Late] = []
 _loading = RLock()
@@ -158,18 +160,27 @@ def fallback() -> str | None:
 def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -> Any:
     """Compile a kernel, or load what another process compiled; who comes second waits for the first.
 
-    A kernel that calls others holds its own lock while they are compiled. No kernel calls itself, not by way of others
-    either, so nobody waits in a circle. numba's lock of this process is taken first, as numba itself would take it
-    between the two: threads must not take them in another order. The system lets go of the lock of a process that ends.
+    Kernels that it calls are compiled on the way, as a part of it, and neither locked nor kept. numba's lock of this
+    process is taken first, as numba itself would take it between the two: threads must not take them in another order.
+    The system lets go of the lock of a process that ends.
     """
     from numba.core.compiler_lock import global_compiler_lock
 
-    with (
-        global_compiler_lock,
-        _turn(Path(kernel._cache.cache_path) / f"{kernel.__module__}.{kernel.py_func.__qualname__}.lock"),
-        _uncollected(),
-    ):
-        return compile_(signature)
+    from crackdask.kernels.inner_kernels import compile_inner, forget_inner, set_environments
+
+    with global_compiler_lock:
+        if _outer:
+            return compile_inner(kernel, signature)
+        forget_inner(kernel, signature)
+        lock = Path(kernel._cache.cache_path) / f"{kernel.__module__}.{kernel.py_func.__qualname__}.lock"
+        with _turn(lock), _uncollected():
+            _outer.append(kernel)
+            try:
+                entry = compile_(signature)
+            finally:
+                _outer.pop()
+        set_environments(kernel, signature)
+        return entry
 
 
 @contextmanager
