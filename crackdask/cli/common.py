@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
+from crackdask.lazy_import import uncollected
 from crackdask.recipe.site import ClusterParams, Site
 from crackdask.storage.locations import Place, Prefix, at_home
 
@@ -60,7 +61,8 @@ class _Commands(TyperGroup):
             )
             raise typer.Exit(2)
         if cmd_name in COMMANDS and cmd_name not in self.commands:
-            import_module(f"crackdask.cli.{cmd_name}")
+            with uncollected():
+                import_module(f"crackdask.cli.{cmd_name}")
             self.commands = {**typer.main.get_group(app).commands}
         return super().get_command(ctx, cmd_name)
 

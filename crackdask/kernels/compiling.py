@@ -10,7 +10,6 @@ then a `Late` stands for each kernel; then all of them give way to what numba kn
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import stat
@@ -24,6 +23,8 @@ from threading import RLock
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from crackdask.lazy_import import uncollected
 
 #: Seconds that another process may take for a kernel, until this one compiles it too.
 _LONGEST = 300.0
@@ -173,7 +174,7 @@ def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -
             return compile_inner(kernel, signature)
         forget_inner(kernel, signature)
         lock = Path(kernel._cache.cache_path) / f"{kernel.__module__}.{kernel.py_func.__qualname__}.lock"
-        with _turn(lock), _uncollected():
+        with _turn(lock), uncollected():
             _outer.append(kernel)
             try:
                 entry = compile_(signature)
@@ -181,18 +182,6 @@ def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -
                 _outer.pop()
         set_environments(kernel, signature)
         return entry
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Collect no garbage: numba makes objects by the million and lets go of few, so that looking is a loss of time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextmanager
