@@ -50,7 +50,7 @@ def is_all(path: Place, recipe: Recipe, known: Mapping[UnitKey, str], found: Dam
     )
     if not {*found.gone} <= {LEVELS, RECORD} or told not in tables_before(recipe, known, record):
         return False
-    folders = [each for each in seals.table_folders(path) if not each.startswith(f"{RECORD}/")]
+    folders = [each for each in seals.table_folders(path) if each.partition("/")[0] != RECORD]
     return tables not in found.spoilt or seals.stray(path, folders, seals.TABLES, but=RECORD) is None
 
 
@@ -77,7 +77,8 @@ def _renewed(context: RunContext, unit: Unit) -> dict[str, Array]:
         told = root.attributes(path).get("findings", []) + findings.as_attribute(findings.unpacked(result))
         root.set_attributes(path, {"findings": told})
         root.consolidate(path)
-        _seal(path, [seals.seals_of(path, [each for each in seals.table_folders(path) if each.startswith(RECORD)])])
+        folders = [each for each in seals.table_folders(path) if each.partition("/")[0] == RECORD]
+        _seal(path, [seals.seals_of(path, folders)])
     return {}
 
 

@@ -153,23 +153,29 @@ class Work:
                 place = self.folder / "blocks" / unit / name
                 yield UnitKey.parse(unit), folder.pass_, Records(place, folder.blocks)
 
-    def keep_records(self, unit: UnitKey, cut: str) -> None:
-        """Drop a unit's records of blocks that were cut otherwise: what they tell of is about to be written over."""
+    def keep_records(self, unit: UnitKey, cut: str) -> set[str]:
+        """Drop a unit's records of blocks that were cut otherwise: what they tell of is about to be written over.
+
+        Returns the names of the folders of the others.
+        """
         folder = self.folder / "blocks" / str(unit)
-        for name in names(folder):
+        kept = set(names(folder))
+        for name in list(kept):
             if RecordsFolder.parse(name).cut != cut[:16]:
                 stale = folder / name
                 stale.remove() if isinstance(stale, Prefix) else shutil.rmtree(stale)  # must be gone
+                kept.discard(name)
+        return kept
 
     def tables(self, unit: UnitKey) -> Place:
         """Return the folder in which workers look up the tables of a unit at work."""
         return self.folder / "tables" / str(unit)
 
-    def put_table(self, unit: UnitKey, name: str, values: Array) -> None:
-        """Write a table that workers of a unit look up."""
+    def put_table(self, unit: UnitKey, name: str, values: Array) -> Place:
+        """Write a table that workers of a unit look up, and return where."""
         buffer = io.BytesIO()
         np.save(buffer, np.asarray(values), allow_pickle=False)
-        write_whole(self.tables(unit) / f"{name}.npy", buffer.getvalue())
+        return write_whole(self.tables(unit) / f"{name}.npy", buffer.getvalue())
 
     def _result(self, unit: UnitKey) -> Place:
         return self.folder / "results" / str(unit)
@@ -192,6 +198,10 @@ class Work:
     def has_results(self) -> bool:
         """Tell whether any unit left a result; a finished store is moved about without them."""
         return (self.folder / "results").exists()
+
+    def recorded(self) -> set[str]:
+        """Return the names of the units that left a result, whole or not."""
+        return set(names(self.folder / "results"))
 
     def finish(self, unit: UnitKey, fingerprint: str, tables: Arrays) -> None:
         """Record a unit as done, then drop its block records."""

@@ -32,6 +32,9 @@ from crackdask.store.arrays import Axes, Compression
 from crackdask.store.root import StoreError
 from crackdask.store.volumes import Volume, make_volume, volume
 
+#: Bytes of the tables of a unit that are kept at hand.
+_SMALL = 2**16
+
 
 class ResultError(ValueError):
     """A step's result cannot be right; the message says what was found and the way out."""
@@ -80,6 +83,10 @@ class RunContext:
     plan: Plan = field(init=False)
     #: Tables of units that were done in this run and are written down nowhere.
     held: dict[UnitKey, dict[str, Array]] = field(default_factory=dict, init=False)
+    #: Small tables of finished units, which are asked for again and again; those of one that is redone go.
+    at_hand: dict[UnitKey, dict[str, Array]] = field(default_factory=dict, init=False)
+    #: Volumes kept on request that the store has; of a store that this run does not hold, that is asked each time.
+    kept: frozenset[str] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Plan the blocks, and into which files they go."""
@@ -108,7 +115,16 @@ class RunContext:
         """Tell whether a volume belongs to the store; once it does it stays, or it would fall behind its recipe."""
         if volume not in KEPT_ON_REQUEST:
             return volume in STORED
-        return self.recipe.compute.keep_intermediate or (self.path / "volumes" / volume / "zarr.json").is_file()
+        if self.recipe.compute.keep_intermediate:
+            return True
+        return volume in self.kept if self.kept is not None else self._keeps(volume)
+
+    def _keeps(self, volume: str) -> bool:
+        return (self.path / "volumes" / volume / "zarr.json").is_file()
+
+    def hold(self) -> None:
+        """Take what the store has for given: from now on only this run changes it."""
+        self.kept = frozenset(filter(self._keeps, KEPT_ON_REQUEST))
 
     def result(self, step: str, state: int | None = None) -> dict[str, Array]:
         """Return the tables that a step left of a state, where not given of the reference."""
@@ -118,9 +134,13 @@ class RunContext:
         """Return the tables of a finished unit."""
         if unit in self.held:
             return self.held[unit]
+        if unit in self.at_hand:
+            return dict(self.at_hand[unit])
         result = self.work.result(unit)
         if result is None:
             raise AssertionError(f"{unit} is not done")
+        if sum(values.nbytes for values in result[1].values()) <= _SMALL:
+            self.at_hand[unit] = dict(result[1])
         return result[1]
 
     @property

@@ -63,6 +63,10 @@ class Executor(Protocol):
     def lanes(self) -> int:
         """Number of threads from which `map` may be called at once; their jobs share the workers."""
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a job may be done twice though it went well: by another worker, where the first was lost with it."""
+
     def halted(self) -> AbstractContextManager[object]:
         """Return a context in which every `map` of another thread ends with a HaltedError."""
 
@@ -79,6 +83,7 @@ class Serial:
     workers: int = 1
     dashboard: str | None = None
     lanes: int = 1
+    repeats: bool = False
 
     def halted(self) -> AbstractContextManager[object]:
         """Return a context in which nothing happens: there are no other threads."""
@@ -103,6 +108,7 @@ class Threads:
     workers: int
     dashboard: str | None = None
     lanes: int = 1
+    repeats: bool = False
 
     def halted(self) -> AbstractContextManager[object]:
         """Return a context in which nothing happens: there are no other threads."""
@@ -148,6 +154,7 @@ class Distributed:
     dashboard: str | None = None
     #: One has the workers while others add up, register or write tables; more would only take more disk.
     lanes: int = 3
+    repeats: bool = True
     _halted: Event = field(default_factory=Event, init=False)
     _watching: Lock = field(default_factory=Lock, init=False)
     _present: int = field(init=False)

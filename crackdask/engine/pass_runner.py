@@ -120,7 +120,7 @@ class StoredBlock:
     number: int
     reads: Mapping[str, Reach]
     inputs: Mapping[str, Readable]
-    tables: Place
+    tables: Mapping[str, Place]
     bytes_read: int = 0
 
     def read(self, volume: str, halo: Halo = 0) -> Array:
@@ -139,7 +139,7 @@ class StoredBlock:
 
     def table(self, name: str) -> Array:
         """Map a table from the work folder, without loading all of it."""
-        table = mapped(self.tables / f"{name}.npy")
+        table = mapped(self.tables[name])
         return table if table.ndim else np.asarray(table)
 
 
@@ -152,8 +152,9 @@ class BlockJob:
     number: int
     inputs: Mapping[str, Readable]
     outputs: Mapping[str, Volume]
-    tables: Place
+    tables: Mapping[str, Place]
     records: Records
+    repeated: bool = False  #: whether another worker may have done it since it was asked for
 
 
 class RunOverError(RuntimeError):
@@ -169,7 +170,8 @@ def run_block(job: BlockJob) -> BlockReport:
         If the run that asked for it ended, and another one did its unit or began it with another recipe.
     """
     started, waited = time.perf_counter(), waited_seconds()
-    if job.records.has(job.number):  # its worker was lost after it had recorded it, and before it could tell
+    # Its worker may have been lost after it had recorded it, and before it could tell.
+    if job.repeated and job.records.has(job.number):
         return BlockReport(job.number, 0.0, 0, 0, peak_bytes())
     block = StoredBlock(job.grid, job.number, job.pass_.reads, job.inputs, job.tables)
     result = job.pass_.kernel(block)
@@ -239,26 +241,28 @@ class Engine:
         BlocksFailedError
             If blocks of a pass fail for good; the passes after it cannot run.
         """
-        self.work.keep_records(unit, _key(fingerprint, grid, outputs))
+        cut = _key(fingerprint, grid, outputs)
+        begun = self.work.keep_records(unit, cut)
         known = dict(tables)
         at_hand: dict[str, Readable] = {**inputs}
-        put: dict[str, Array] = {}
+        put: dict[str, tuple[Array, Place]] = {}
         wrote: dict[str, Records] = {}
         for each in passes:
             for name in each.tables:
-                if put.get(name) is not known[name]:
-                    self.work.put_table(unit, name, known[name])
-                    put[name] = known[name]
+                if name not in put or put[name][0] is not known[name]:
+                    put[name] = known[name], self.work.put_table(unit, name, known[name])
             own = each.grid or grid
-            records = self.work.records(unit, each.name, _key(fingerprint, grid, outputs), len(own))
-            template = BlockJob(each, own, 0, at_hand, outputs, self.work.tables(unit), records)
-            self._blocks(unit, template)
+            records = self.work.records(unit, each.name, cut, len(own))
+            looked_up = {name: where for name, (_, where) in put.items()}
+            template = BlockJob(each, own, 0, at_hand, outputs, looked_up, records, self.executor.repeats)
+            self._blocks(unit, template, records.missing() if records.folder.name in begun else range(len(own)))
             at_hand = at_hand | {name: outputs[name] for name in each.writes}
             wrote.update(dict.fromkeys(each.writes, records))
             if each.reduce is not None:
                 known.update(each.reduce(own, records, {name: known[name] for name in each.tables}))
-        for name, records in wrote.items():
-            if outputs[name].is_stored and (parts := records.seals(name)) is not None:
+        for records in dict.fromkeys(wrote.values()):
+            written = (name for name in wrote if wrote[name] == records and outputs[name].is_stored)
+            for name, parts in records.seals(written).items():
                 outputs[name].seal(parts)
         return known
 
@@ -294,8 +298,7 @@ class Engine:
         self._retried(unit, pass_, box_of, range(len(jobs)), sweep, results.__setitem__)
         return [results[n] for n in range(len(jobs))]
 
-    def _blocks(self, unit: UnitKey, job: BlockJob) -> None:
-        missing = job.records.missing()
+    def _blocks(self, unit: UnitKey, job: BlockJob, missing: Sequence[int]) -> None:
         self.progress.begin(unit, job.pass_.name, len(job.grid) - len(missing), len(job.grid))
         if missing:
             job.records.begin()

@@ -5,14 +5,13 @@ How they lie on the disk, and why they can be trusted, is told in `crackdask.eng
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
 from crackdask.arrays import Array
 from crackdask.engine.packed_arrays import Arrays, pack, unpack
-from crackdask.storage.locations import Place, Prefix, names, write_whole
+from crackdask.storage.locations import Place, Prefix, at_once, names, write_whole
 
 #: Records that are fetched at once from object storage.
 _AHEAD = 8
@@ -83,11 +82,8 @@ class Records(Sequence[dict[str, Array]]):
         """Return the blocks that have no record, or a damaged one."""
         there = set(names(self.folder))
         recorded = [n for n in range(self.blocks) if f"{n:06d}" in there]
-        if isinstance(self.folder, Prefix):
-            with ThreadPoolExecutor(_AHEAD) as pool:
-                sound = {n for n, whole in zip(recorded, pool.map(self._sound, recorded), strict=True) if whole}
-        else:
-            sound = {n for n in recorded if self._sound(n)}
+        whole = at_once(self.folder, self._sound, recorded)
+        sound = {n for n, is_sound in zip(recorded, whole, strict=True) if is_sound}
         return [n for n in range(self.blocks) if n not in sound]
 
     def _sound(self, number: int) -> bool:
@@ -111,19 +107,32 @@ class Records(Sequence[dict[str, Array]]):
             return [self[n] for n in range(*number.indices(self.blocks))]
         if not 0 <= number < self.blocks:
             raise IndexError(number)
-        found = unpack(self.path(number).read_bytes())
+        found = self._read(number)
         return {name: values for name, values in found.items() if not name.startswith(_SEALS)}
 
-    def seals(self, volume: str) -> list[Array] | None:
-        """Return the seals of all chunks that the blocks wrote of a volume, or None where a block recorded none."""
-        parts = [unpack(self.path(number).read_bytes()).get(_SEALS + volume) for number in range(self.blocks)]
-        return [part for part in parts if part is not None] if all(part is not None for part in parts) else None
+    def _read(self, number: int) -> dict[str, Array]:
+        return unpack(self.path(number).read_bytes())
+
+    def seals(self, volumes: Iterable[str]) -> dict[str, list[Array]]:
+        """Return the seals of all chunks that the blocks wrote of some volumes; of one that a block did not seal none.
+
+        Each record is read once.
+        """
+        parts: dict[str, list[Array]] = {name: [] for name in volumes}
+        for found in self._in_order(self._read) if parts else ():
+            for name in tuple(parts):
+                if (part := found.get(_SEALS + name)) is None:
+                    del parts[name]
+                else:
+                    parts[name].append(part)
+        return parts
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         """Load one tally after the other."""
-        if not isinstance(self.folder, Prefix):
-            yield from (self[n] for n in range(self.blocks))
-            return
-        with ThreadPoolExecutor(_AHEAD) as pool:  # waits for answers, most of the time
-            for first in range(0, self.blocks, _AHEAD):
-                yield from pool.map(self.__getitem__, range(first, min(first + _AHEAD, self.blocks)))
+        return self._in_order(self.__getitem__)
+
+    def _in_order(self, load: Callable[[int], dict[str, Array]]) -> Iterator[dict[str, Array]]:
+        """Load something of every record, a few at once where each is a request."""
+        ahead = _AHEAD if isinstance(self.folder, Prefix) else 1
+        for first in range(0, self.blocks, ahead):
+            yield from at_once(self.folder, load, range(first, min(first + ahead, self.blocks)))

@@ -6,7 +6,7 @@ The run is handed an executor and never makes one; it may be killed at any momen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -61,6 +61,10 @@ class Run:
         self._store = RunStore(self.context)
         self._fitting: set[UnitKey] = set()
         self._unchanged: set[UnitKey] = set()
+        #: Units that left a result, and volumes that may lie in the work folder: asked for once, then known, for while
+        #: this run holds the store nobody else makes any, and in object storage each question is a request.
+        self._recorded: set[str] = set()
+        self._lying: set[str] = set()
         self._found: Damage | None = None
         #: Whether the store alone vouches for all that was done before this run.
         self._vouched = False
@@ -97,7 +101,9 @@ class Run:
             self._found = Damage()  # what was amiss is not done any more
             self._work.note("planned", {str(key): fingerprint for key, fingerprint in self._fingerprints.items()})
             todo = self.outstanding(until)
-            self._clean({unit.key for unit in todo})  # a run that was killed may not have come to it
+            self._lying = set(self._work.volumes())
+            # A run that was killed may not have come to it.
+            self._clean({unit.key for unit in todo}, self._work.at_work())
             if not todo:
                 if until is None and not root.attributes(self._path).get("complete"):
                     self._store.mark(complete=True)
@@ -126,8 +132,8 @@ class Run:
         spoilt = set(self._found.spoilt)
         if (lacking := self._alone(plan, self._found)) is not None:
             return [unit for unit in upto(plan, until) if unit in lacking]
-        lying = set(self._work.volumes())
-        done = {u.key for u in plan if self._is_done(u)} - spoilt
+        lying, self._recorded = set(self._work.volumes()), self._work.recorded()
+        done = {u.key for u in plan if u.name in self._recorded and self._is_done(u)} - spoilt
         there = {
             key
             for u in plan
@@ -220,7 +226,10 @@ class Run:
             self._unchanged.add(unit.key)  # what it cost is told of when all tables were made
             return cell_renewal.PERFORM[unit.step](self.context, unit)
         self._fitting.discard(unit.key)
-        self._work.forget(unit.key)
+        self.context.at_hand.pop(unit.key, None)
+        if unit.name in self._recorded:
+            self._work.forget(unit.key)
+        self._lying.update(self._work.volume(*key).name for key in (*unit.writes, *unit.internal))
         for name, state in unit.writes:
             if self.context.is_stored(name):
                 for array in arrays_of(self._path, name, self.context.scans.shape):
@@ -238,22 +247,21 @@ class Run:
         if unit.key in self._unchanged:  # what it cost when it was made
             spent = {name: steps.get(unit.name, {}).get(name, value) for name, value in spent.items()}
         steps[unit.name] = {"fingerprint": self._fingerprints[unit.key], **spent}
-        root.set_attributes(self._path, {"steps": in_order(self._plan, steps)})
-        self._store.keep_root()
+        self._store.keep_root(root.set_attributes(self._path, {"steps": in_order(self._plan, steps)}))
         if self._vouched:  # results of some units would say that those of the others are lost
             self.context.held[unit.key] = dict(tables)
             self._work.drop_records(unit.key)
         else:
             self._work.finish(unit.key, self._fingerprints[unit.key], {**tables, "stored": stored})
+            self._recorded.add(unit.name)
+            self._fitting.add(unit.key)
         self.context.progress.end(unit.key, seconds)
 
-    def _clean(self, left: set[UnitKey]) -> None:
-        """Remove work volumes that no unit will read any more, or go on writing."""
+    def _clean(self, left: set[UnitKey], at_work: Set[UnitKey] = frozenset()) -> None:
+        """Remove work volumes that no unit will read any more, or go on writing; and records of units that are done."""
         plan = self._plan
         undone = {u.key for u in plan if u.key in left or not self._fits(u)}
         awaited = {key for u in plan if u.key in undone for key in (*u.reads, *u.writes)}
-        # Asked once: in object storage each question is a request.
-        there, at_work = set(self._work.volumes()), self._work.at_work()
         awaited |= staying(self._recipe, self.context.scans.projections(self._recipe.reference) is not None)
         for unit in plan:
             unread = [key for key in unit.writes if key not in awaited and not self.context.is_stored(key[0])]
@@ -262,8 +270,9 @@ class Run:
                 if unit.key in at_work:
                     self._work.drop_records(unit.key)
             for key in unread:
-                if self._work.volume(*key).name in there:
+                if (name := self._work.volume(*key).name) in self._lying:
                     self._work.drop_volume(*key)
+                    self._lying.discard(name)
 
     # ------------------------------------------------------------ what is there
 

@@ -41,6 +41,8 @@ class RunStore:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._path, self._work, self._recipe = context.path, context.work, context.recipe
+        #: Whether the root tells of all groups and arrays; what a run makes from then on is told of by its maker.
+        self._consolidated = False
 
     def check_place(self) -> None:
         """Refuse a place that holds something else, before anything is made beside it."""
@@ -93,22 +95,26 @@ class RunStore:
                 make_room(self._path, self._recipe, self._context.axes, found)
         else:
             self._work.start_anew()  # it may tell of a store that was removed or renamed
-            create(self._path, self._context.axes, self._volumes(), self._layout(), self._facts())
-            self.keep_root()
+            create(self._path, self._context.axes, self._volumes(), self._layout(), facts := self._facts())
+            self._consolidated = True
+            self.keep_root(facts)
+        self._context.hold()
         make_room_for_tomograms(self._context)
         if seals.load(self._path, seals.COORDINATES) is None:
-            seals.keep(self._path, seals.COORDINATES, [seals.seals_of(self._path, coordinate_folders())])
+            seals.keep(self._path, seals.COORDINATES, [seals.seals_of(self._path, coordinate_folders(self._path))])
         return vouched
 
     def mark(self, *, complete: bool) -> None:
         """Let the store say whether all of it is done."""
-        root.set_attributes(self._path, {"complete": complete})
-        root.consolidate(self._path)
-        self.keep_root()
+        facts = root.set_attributes(self._path, {"complete": complete})
+        if not self._consolidated:
+            root.consolidate(self._path)
+            self._consolidated = True
+        self.keep_root(facts)
 
-    def keep_root(self) -> None:
+    def keep_root(self, facts: Mapping[str, Any]) -> None:
         """Keep a copy of what the root of the store tells, from which it can be restored."""
-        self._work.note("root", root.attributes(self._path))
+        self._work.note("root", facts)
 
     def _grow(self) -> bool:
         """Refuse a store of another experiment; make room where states were added to this one, and tell whether."""

@@ -81,7 +81,7 @@ def look(path: Place, recipe: Recipe, *, chunks: bool = True) -> Damage:
             reason = next(_strays(path, unit, [array for name in wrote for array in arrays[name]], whole), None)
         if reason:
             spoilt[unit.key] = reason
-    if chunks and GROUP not in gone and (stray := seals.stray(path, coordinate_folders(), seals.COORDINATES)):
+    if chunks and GROUP not in gone and (stray := seals.stray(path, coordinate_folders(path), seals.COORDINATES)):
         gone[GROUP] = f"{path}/volumes: damaged on the disk or by a copy ({stray})"
     return Damage(gone, spoilt)
 
@@ -154,7 +154,7 @@ def verify(path: Place) -> Iterator[tuple[str, str]]:
     One chunk is in memory at a time.
     """
     facts = attributes(path)
-    volumes = [*coordinate_folders(), *(f"volumes/{name}/c" for name in EVERY), f"{KEPT_TOMOGRAMS}/c"]
+    volumes = [*coordinate_folders(path), *(f"volumes/{name}/c" for name in EVERY), f"{KEPT_TOMOGRAMS}/c"]
     levels = (
         [f"{array}/c" for array in arrays_of(path, LEVELS, facts["identity"]["shape"])] if has_levels(facts) else []
     )

@@ -34,7 +34,7 @@ class Prefix:
     key
         The rest, without a slash at either end.
     seen
-        Size and ETag where a listing told them.
+        Size and ETag where a listing told them, or a PUT.
 
     >>> Prefix.of("s3://bucket/scans/a.tif").parent / "b.tif"
     Prefix(bucket='s3://bucket', key='scans/b.tif')
@@ -160,11 +160,12 @@ class Prefix:
         """Return the object's content as text."""
         return self.read_bytes().decode()
 
-    def write_bytes(self, data: bytes) -> None:
-        """Write the object whole; on return it is safe."""
+    def write_bytes(self, data: bytes) -> Prefix:
+        """Write the object whole, and return the place with what tells it from others there; on return it is safe."""
         obstore = speaking(self)
         with told(self):
-            obstore.put(client(self.bucket), self.key, data)
+            put = obstore.put(client(self.bucket), self.key, data)
+        return replace(self, seen=(len(data), str(put["e_tag"])))
 
     def open(self) -> io.BufferedReader:
         """Open the object for reading; what is read, and little more, is fetched."""

@@ -11,11 +11,12 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 from uuid import uuid4
 
 import numpy as np
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Place", "PlaceError", "Prefix", "UnreachableError", "place"]
 
 Place = Path | Prefix
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+#: Requests that are under way at once.
+_AHEAD = 8
 #: Elsewhere, on Windows, no folder can be opened, and files are flushed only through a handle that may write.
 _UNIX = hasattr(os, "O_DIRECTORY")
 
@@ -107,11 +112,10 @@ def flush_all(folder: Place) -> None:
                 flush(file)
 
 
-def write_whole(path: Place, data: bytes) -> None:
-    """Write a file so that after any crash it is there whole or not at all."""
+def write_whole(path: Place, data: bytes) -> Place:
+    """Write a file so that after any crash it is there whole or not at all; return the place, as `mapped` wants it."""
     if isinstance(path, Prefix):
-        path.write_bytes(data)
-        return
+        return path.write_bytes(data)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -128,6 +132,7 @@ def write_whole(path: Place, data: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     flush(path.parent)
+    return path
 
 
 def put(path: str, data: bytes, *, flushed: bool = True) -> os.stat_result:
@@ -168,6 +173,14 @@ def names(folder: Place) -> list[str]:
         return [entry.name for entry in os.scandir(folder)]
     except FileNotFoundError:
         return []
+
+
+def at_once(where: Place, ask: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    """Return the answer about each of some things of a place, asked several at once where each is a request."""
+    if not isinstance(where, Prefix):
+        return [ask(item) for item in items]
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        return list(pool.map(ask, items))
 
 
 def remove(path: Place) -> None:
@@ -221,9 +234,9 @@ def stamps(files: Iterable[tuple[str, Place]]) -> list[tuple[str, int, int | str
 
 
 def mapped(path: Place) -> Array:
-    """Return the array in a ``.npy`` file without loading all of it."""
+    """Return the array in a ``.npy`` file without loading all of it; from a bucket, the one that was seen there."""
     if isinstance(path, Prefix):
-        return _copied(path, path.fresh().stamp())
+        return _copied(path, path.stamp())
     array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
@@ -240,10 +253,18 @@ def _copied(path: Prefix, stamp: tuple[int, str]) -> Array:
     return array
 
 
-def zarr_at(path: Place, *, read_only: bool = False) -> StoreLike:
-    """Return what zarr and xarray open at a place."""
-    if isinstance(path, Prefix):
-        from crackdask.storage.zarr_bucket import Chunks
+def zarr_at(path: Place, *, read_only: bool = False, emptied: Iterable[str] = ()) -> StoreLike:
+    """Return what zarr and xarray open at a place.
 
-        return Chunks.at(path, read_only=read_only)
+    Parameters
+    ----------
+    path, read_only
+        The place, and whether nothing is to be written there.
+    emptied
+        What was removed below, so that there is only what is written from now on; "" is everything.
+    """
+    if isinstance(path, Prefix):
+        from crackdask.storage.zarr_bucket import Chunks, Emptied
+
+        return Emptied.below(path, emptied) if emptied else Chunks.at(path, read_only=read_only)
     return str(path)

@@ -170,7 +170,7 @@ def write_state_coordinates(group: zarr.Group, axes: Axes) -> None:
 def fresh_group(path: Place, name: str) -> zarr.Group:
     """Return an empty group of a store, without what it held before."""
     remove(path / name)
-    return zarr.open_group(zarr_at(path), mode="r+", zarr_format=3).create_group(name)
+    return zarr.open_group(zarr_at(path, emptied=[name]), mode="r+", zarr_format=3).create_group(name)
 
 
 def read_arrays(path: Place, group: str, names: Iterable[str]) -> dict[str, Array]:

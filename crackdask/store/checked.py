@@ -7,7 +7,8 @@ error, as is a chunk whose checksum does not fit, or that was written elsewhere,
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,11 +29,22 @@ if TYPE_CHECKING:
 WHOLE = {"chunks_of_zeros": "written"}
 
 
-def checked(store: Place, *, read_only: bool = True) -> CheckedFiles | CheckedObjects:
-    """Return the view of a store; who writes may find nothing where a chunk comes to lie."""
-    if isinstance(store, Prefix):
-        return CheckedObjects.at(store, read_only=read_only)
-    return CheckedFiles(store, read_only=read_only)
+#: How many chunks are in a file of an array, and whether every one of them was written.
+Layout = tuple[int, bool]
+
+
+def checked(
+    store: Place, *, read_only: bool = True, own: Mapping[str, Mapping[str, Any]] | None = None
+) -> CheckedFiles | CheckedObjects:
+    """Return the view of a store; who writes may find nothing where a chunk comes to lie.
+
+    What arrays say of themselves, as far as `own` has it, is not asked for again where each question is a request.
+    """
+    if not isinstance(store, Prefix):
+        return CheckedFiles(store, read_only=read_only)
+    view = CheckedObjects.at(store, read_only=read_only)
+    view.layouts = {name: _layout_in(facts) for name, facts in (own or {}).items()}
+    return view
 
 
 class CheckedFiles(LocalStore):
@@ -44,7 +56,7 @@ class CheckedFiles(LocalStore):
         """Return what lies under a key, or None."""
         found = await super().get(key, prototype, byte_range)
         if self.read_only:
-            _look_at(self.root, key, found, byte_range)
+            _look_at(self.root, key, found, byte_range, partial(layout, self.root))
         return found
 
     def get_sync(
@@ -53,7 +65,7 @@ class CheckedFiles(LocalStore):
         """Return what lies under a key, or None."""
         found = super().get_sync(key, prototype=prototype, byte_range=byte_range)
         if self.read_only:
-            _look_at(self.root, key, found, byte_range)
+            _look_at(self.root, key, found, byte_range, partial(layout, self.root))
         return found
 
     def __dask_tokenize__(self) -> tuple[str, str, int]:
@@ -68,32 +80,40 @@ class CheckedObjects(Chunks):
     ----------
     sealed
         Seals of what was written, by key.
+    layouts
+        Those of arrays of which it is known what they say of themselves.
     """
 
     sealed: dict[str, tuple[int, int, int, int]]
+    layouts: dict[str, Layout]
 
     @classmethod
     def at(cls, where: Prefix, *, read_only: bool = False) -> CheckedObjects:
         """Return the view of a prefix."""
         store = super().at(where, read_only=read_only)
-        store.sealed = {}
+        store.sealed, store.layouts = {}, {}
         return store
+
+    def _layout(self, array: str) -> Layout:
+        return self.layouts[array] if array in self.layouts else layout(self.where, array)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Return an object, or None."""
         found = await super().get(key, prototype, byte_range)
         if self.read_only:
-            _look_at(self.where, key, found, byte_range)
+            _look_at(self.where, key, found, byte_range, self._layout)
         return found
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object whole."""
         await super().set(key, value)
-        if "/c/" in key and (inner := layout(self.where, key.partition("/c/")[0])[0]):
+        if "/c/" in key and (inner := self._layout(key.partition("/c/")[0])[0]):
             self.sealed[key] = seals.seal_of(value.as_numpy_array(), inner)
 
 
-def _look_at(store: Place, key: str, found: Buffer | None, byte_range: ByteRequest | None) -> None:
+def _look_at(
+    store: Place, key: str, found: Buffer | None, byte_range: ByteRequest | None, layout_of: Callable[[str], Layout]
+) -> None:
     """Refuse a chunk that is not the one which was written.
 
     Raises
@@ -106,10 +126,10 @@ def _look_at(store: Place, key: str, found: Buffer | None, byte_range: ByteReque
         return
     told = seals.as_written(store, key)
     if found is None:
-        if reason := _absent(store, key, array):
+        if reason := _absent(store, key, array, layout_of):
             raise damaged_chunk(store, told, reason)
         return
-    inner, _ = layout(store, array)
+    inner, _ = layout_of(array)
     if not inner:
         return
     if byte_range is None:
@@ -146,7 +166,7 @@ def _fits(store: Place, key: str, found: tuple[int, int, int, int]) -> bool:
     return (seal[0], seal[3]) == (found[0], found[3])
 
 
-def _absent(store: Place, key: str, array: str) -> str | None:
+def _absent(store: Place, key: str, array: str, layout_of: Callable[[str], Layout]) -> str | None:
     """Return why a chunk cannot be read, or None where it is not there because it holds nothing but background."""
     where = store / key
     if isinstance(where, Path):
@@ -157,7 +177,7 @@ def _absent(store: Place, key: str, array: str) -> str | None:
         above = next((folder for folder in where.parents if folder.exists()), where)
         if not above.is_dir():
             return f"{above} is a file, not a folder"
-    if layout(store, array)[1]:
+    if layout_of(array)[1]:
         return "it is not there"
     if seals.seal_at(store, key):
         seals.load.cache_clear()
@@ -165,7 +185,7 @@ def _absent(store: Place, key: str, array: str) -> str | None:
     return None
 
 
-def layout(store: Place, array: str) -> tuple[int, bool]:
+def layout(store: Place, array: str) -> Layout:
     """Return how many chunks are in a file of an array, and whether every one of them was written.
 
     There are none that can be told where chunks do not end in a checksum, as in arrays that others put into a store.
@@ -181,9 +201,16 @@ def layout(store: Place, array: str) -> tuple[int, bool]:
 
 
 @lru_cache(maxsize=512)
-def _layout(store: Place, array: str, changed: tuple[int, int] | None) -> tuple[int, bool]:
+def _layout(store: Place, array: str, changed: tuple[int, int] | None) -> Layout:
     try:
-        facts: dict[str, Any] = json.loads((store / array / "zarr.json").read_text())
+        return _layout_in(json.loads((store / array / "zarr.json").read_text()))
+    except (OSError, ValueError):
+        return 0, False
+
+
+def _layout_in(facts: Mapping[str, Any]) -> Layout:
+    """Return the layout of an array from what it says of itself."""
+    try:
         codecs, inner = facts["codecs"], 1
         if codecs[0]["name"] == "sharding_indexed":
             outer, within = facts["chunk_grid"]["configuration"]["chunk_shape"], codecs[0]["configuration"]
@@ -191,6 +218,6 @@ def _layout(store: Place, array: str, changed: tuple[int, int] | None) -> tuple[
             codecs = within["codecs"]
         if codecs[-1]["name"] != "crc32c":
             inner = 0
-    except (OSError, ValueError, LookupError, TypeError):
+        return inner, WHOLE.items() <= facts.get("attributes", {}).items()
+    except (ValueError, LookupError, TypeError, AttributeError):
         return 0, False
-    return inner, WHOLE.items() <= facts.get("attributes", {}).items()

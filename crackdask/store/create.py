@@ -11,7 +11,7 @@ import zarr
 
 from crackdask import schema
 from crackdask.grid import Triple
-from crackdask.storage.locations import Place, Prefix, flush, forget, remove, zarr_at
+from crackdask.storage.locations import Place, Prefix, flush, forget, names, remove, zarr_at
 from crackdask.store.arrays import Axes, VolumeLayout, create_array, write_array, write_state_coordinates
 from crackdask.store.checked import WHOLE
 from crackdask.store.levels import add_levels
@@ -65,10 +65,11 @@ def add_volumes(
     """Add empty volumes (name to dtype) to a store, and the group of all of them if it is not there."""
     if not (path / "volumes" / "zarr.json").is_file():
         add_coordinates(path, axes)
-    group = zarr.open_group(zarr_at(path / "volumes"), mode="r+", zarr_format=3)
+    for name in volumes:
+        remove(path / "volumes" / name)  # what is left of one that was damaged
+    group = zarr.open_group(zarr_at(path / "volumes", emptied=volumes), mode="r+", zarr_format=3)
     cut = layout.fitted(axes.shape)
     for name, dtype in volumes.items():
-        remove(path / "volumes" / name)  # what is left of one that was damaged
         create_array(
             group,
             name,
@@ -83,9 +84,10 @@ def add_volumes(
     consolidate(path)
 
 
-def coordinate_folders() -> list[str]:
+def coordinate_folders(path: Place) -> list[str]:
     """Return the folders of a store in which the chunks of coordinates of volumes, and of kept tomograms, lie."""
-    return [f"{group}/{name}/c" for group in ("volumes", schema.TOMOGRAMS) for name in COORDINATES]
+    groups = ["volumes", schema.TOMOGRAMS] if names(path / schema.TOMOGRAMS) else ["volumes"]
+    return [f"{group}/{name}/c" for group in groups for name in COORDINATES]
 
 
 def add_coordinates(path: Place, axes: Axes) -> None:
@@ -104,9 +106,9 @@ def _add_coordinates(folder: Place, axes: Axes, shape: Triple) -> None:
     if isinstance(folder, Path) and (folder.is_symlink() or not folder.is_dir()):
         remove(folder)
     forget(folder / "zarr.json")
-    for name in COORDINATES:
+    for name in {*COORDINATES}.intersection(names(folder)):
         remove(folder / name)
-    group = zarr.create_group(zarr_at(folder), zarr_format=3)
+    group = zarr.create_group(zarr_at(folder, emptied=["zarr.json", *COORDINATES]), zarr_format=3)
     write_state_coordinates(group, axes)
     for name, n, edge in zip(schema.SPATIAL, shape, axes.voxel_um, strict=True):
         centres = (np.arange(n) + 0.5) * edge

@@ -44,9 +44,10 @@ def level_layout(layout: VolumeLayout, shape: Triple) -> VolumeLayout:
 
 def add_levels(path: Place, axes: Axes, layout: VolumeLayout) -> None:
     """Make the groups and empty arrays of all levels, and the link to the labels, anew where they are there."""
-    for group in (schema.LEVELS, "labels"):
+    emptied = (schema.LEVELS, "labels")
+    for group in emptied:
         remove(path / group)
-    root = zarr.open_group(zarr_at(path), mode="r+", zarr_format=3)
+    root = zarr.open_group(zarr_at(path, emptied=emptied), mode="r+", zarr_format=3)
     levels = root.create_group(schema.LEVELS)
     labels = root.create_group("labels", attributes={"ome": {"version": "0.5", "labels": ["particle"]}})
     particle = labels.create_group("particle", attributes={"ome": _label_image(axes)})

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from crackdask.schema import LABEL_IMAGE
-from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError
+from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError, at_once
 from crackdask.store.root import StoreError
 
 #: Of a file that is not there.
@@ -18,7 +17,6 @@ _DECISIVE = (
     "zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs",
     "dimension_names",
 )  # fmt: skip
-_AHEAD = 8
 
 
 def unlike(path: Place, group: str = "") -> Iterator[tuple[str, str]]:
@@ -33,20 +31,23 @@ def unlike(path: Place, group: str = "") -> Iterator[tuple[str, str]]:
     group
         Look at this one alone, and what is in it.
     """
+    yield from _differing(path, *_read(path, group))
+
+
+def _read(path: Place, group: str) -> tuple[dict[str, Any], dict[str, dict[str, Any] | str]]:
+    """Return what the root says of all groups and arrays, and what those in a group say of themselves."""
     root = json.loads((path / "zarr.json").read_text())
     told = (root.get("consolidated_metadata") or {}).get("metadata", {})
     names = [name for name in told if not group or name == group or name.startswith(f"{group}/")]
     if LABEL_IMAGE in names and not isinstance(path, Prefix):
         names.remove(LABEL_IMAGE)  # a link to the labels, without which nothing is lost
-    if isinstance(path, Prefix):
-        with ThreadPoolExecutor(_AHEAD) as pool:
-            own = list(pool.map(lambda name: _own(path, name), names))
-    else:
-        own = [_own(path, name) for name in names]
-    whole_told = dict(zip(names, own, strict=True))
-    cracks = [found for name, found in whole_told.items() if name.partition("/")[0] == "cracks"]
+    return told, dict(zip(names, at_once(path, lambda name: _own(path, name), names), strict=True))
+
+
+def _differing(path: Place, told: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    cracks = [found for name, found in own.items() if name.partition("/")[0] == "cracks"]
     without_cracks = bool(cracks) and all(found == _GONE for found in cracks)  # somebody removed them, which is fine
-    for name, found in whole_told.items():
+    for name, found in own.items():
         if without_cracks and name.partition("/")[0] == "cracks":
             continue
         if isinstance(found, str):
@@ -77,8 +78,8 @@ def _own(path: Place, name: str) -> dict[str, Any] | str:
     return found if isinstance(found, dict) else "does not describe an array or group"
 
 
-def check_metadata(path: Place, *, complete: bool) -> None:
-    """Refuse a store whose metadata was damaged.
+def check_metadata(path: Place, *, complete: bool) -> dict[str, Any]:
+    """Refuse a store whose metadata was damaged, and return what its groups and arrays say of themselves, by name.
 
     Parameters
     ----------
@@ -92,9 +93,11 @@ def check_metadata(path: Place, *, complete: bool) -> None:
     StoreError
         If metadata of the store, and of an array or group of it, tell different things.
     """
-    for name, reason in unlike(path, "" if complete else "volumes"):
+    told, own = _read(path, "" if complete else "volumes")
+    for name, reason in _differing(path, told, own):
         if name.partition("/")[0] == "cracks":
             out = f"remove {path}/cracks, and `crackdask cracks {path}` makes it anew"
         else:
             out = f"`crackdask run RECIPE --store {path}` makes anew what it describes"
         raise StoreError(f"{path}/{name}/zarr.json {reason}; {out}")
+    return {name: facts for name, facts in own.items() if not isinstance(facts, str)}

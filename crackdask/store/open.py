@@ -36,12 +36,12 @@ def open_store(path: str | Place) -> xr.DataTree:
     """
     where = place(path)
     facts = attributes(where)
-    check_metadata(where, complete=bool(facts.get("complete")))
+    own = check_metadata(where, complete=bool(facts.get("complete")))
     if reason := edited(where, facts):
         raise StoreError(f"{where}/zarr.json {reason}; `crackdask run RECIPE --store {where}` restores it")
     # Attributes may be added by anybody, and none of them may change a number: not `scale_factor`, nor `_FillValue`.
     tree = xr.open_datatree(
-        checked(where),  # type: ignore[arg-type]
+        checked(where, own=own),  # type: ignore[arg-type]
         engine="zarr",
         chunks={},
         mask_and_scale=False,

@@ -9,9 +9,21 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
 
 from crackdask import schema
-from crackdask.storage.locations import Place, PlaceError, Prefix, UnreachableError, remove, write_whole, zarr_at
+from crackdask.storage.locations import (
+    Place,
+    PlaceError,
+    Prefix,
+    UnreachableError,
+    at_once,
+    names,
+    remove,
+    write_whole,
+    zarr_at,
+)
 
 
 class StoreError(ValueError):
@@ -27,10 +39,46 @@ def _quiet() -> Iterator[None]:
 
 
 def consolidate(path: Place) -> None:
-    """Write the consolidated metadata of the whole store and of each group."""
+    """Write the consolidated metadata of the whole store and of each group.
+
+    What the store says of itself is read once, and what zarr makes of it written where it is new: in object storage
+    each file is a request.
+    """
+    own = _heads(path)
+    held: dict[str, Any] = {key: default_buffer_prototype().buffer.from_bytes(head) for key, head in own.items()}
+    groups = [key.partition("/")[0] for key, head in own.items() if key.count("/") == 1 and _is_group(head)]
     with _quiet():
-        for group in [*(p for p in path.iterdir() if (p / "zarr.json").is_file()), path]:
-            zarr.consolidate_metadata(zarr_at(group))
+        for group in (*groups, ""):
+            zarr.consolidate_metadata(MemoryStore(held), path=group, zarr_format=3)
+            key = f"{group}/zarr.json".lstrip("/")
+            if (head := held[key].to_bytes()) != own[key]:
+                write_whole(path / key, head)
+
+
+def _heads(path: Place) -> dict[str, bytes]:
+    """Return what all groups and arrays of a store say of themselves, by the names of these files."""
+    found: dict[str, bytes] = {}
+    level = [""]
+    while level:
+        asked = at_once(path, _head, [path / f"{name}zarr.json" for name in level])
+        there = {name: head for name, head in zip(level, asked, strict=True) if head is not None}
+        found |= {f"{name}zarr.json": head for name, head in there.items()}
+        groups = [name for name, head in there.items() if _is_group(head)]
+        below = at_once(path, names, [path / name.rstrip("/") if name else path for name in groups])
+        lying = [f"{name}{one}" for name, each in zip(groups, below, strict=True) for one in each]
+        level = [f"{name}/" for name in lying if not name.endswith("zarr.json")]
+    return found
+
+
+def _head(file: Place) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _is_group(head: bytes) -> bool:
+    return bool(json.loads(head)["node_type"] == "group")
 
 
 def is_there(path: Place) -> bool:
@@ -56,14 +104,14 @@ def attributes(path: Place) -> dict[str, Any]:
     StoreError
         If there is no crackdask store, or one of a newer format.
     """
-    if not _is_begun_on(path):
+    root, reason = _looked_at(path)
+    if reason == _GONE and not (path / "zarr.json").exists() and not has_remains(path):
         raise StoreError(f"there is no store at {path}; `crackdask run RECIPE --store {path}` makes one")
-    reason = broken(path)
     if reason and not has_remains(path) and kept_root(path) is None:
         raise StoreError(f"{path} is no crackdask store: its zarr.json {reason}; choose another place with --store")
     if reason:
         raise StoreError(f"{path}/zarr.json {reason}; {way_out(path)}")
-    stored = _root(path)["attributes"]
+    stored = root["attributes"]
     version = stored.get("format_version")
     if not isinstance(version, int):
         raise StoreError(
@@ -77,11 +125,6 @@ def attributes(path: Place) -> dict[str, Any]:
     return cast("dict[str, Any]", stored)
 
 
-def _is_begun_on(path: Place) -> bool:
-    """Tell whether there is a store at a place, or what is left of one."""
-    return (path / "zarr.json").exists() or has_remains(path)
-
-
 def has_remains(path: Place) -> bool:
     """Tell whether a place holds volumes of a store whose root was lost."""
     return all((path / "volumes" / name / "zarr.json").is_file() for name in ("grey", "label"))
@@ -92,25 +135,36 @@ def broken(path: Place) -> str | None:
 
     That other programs' groups are no stores of crackdask is no damage.
     """
+    return _looked_at(path)[1]
+
+
+def _looked_at(path: Place) -> tuple[Any, str | None]:
+    """Return what the root of a store tells, and what is wrong with it, or None; read once."""
     try:
         root = _root(path)
     except (PlaceError, UnreachableError, PermissionError):
         raise
     except (FileNotFoundError, NotADirectoryError):
-        return "is gone"
+        return None, _GONE
     except (OSError, ValueError) as error:
-        return f"cannot be read: it is no file, or no JSON ({type(error).__name__})"
+        return None, f"cannot be read: it is no file, or no JSON ({type(error).__name__})"
     if not isinstance(root, dict) or root.get("node_type") != "group" or not isinstance(root.get("attributes"), dict):
-        return "is damaged: it does not describe a Zarr group"
-    if has_remains(path) and not is_begun(path):
-        attributes = root["attributes"]
-        lost = [name for name, kind in _FACTS.items() if not isinstance(attributes.get(name), kind)]
-        if lost:
-            return f"is damaged: it does not tell {', '.join(lost)}"
-        if not _of_one_experiment(attributes["recipe"], attributes["identity"]):
-            return "is damaged: its recipe and its identity tell of different experiments"
-        if not isinstance(root.get("consolidated_metadata"), dict):
-            return "is damaged: it does not tell what the store holds (consolidated_metadata)"
+        return root, "is damaged: it does not describe a Zarr group"
+    lacking = _lacking(root)
+    # Only of a root that lacks something need be asked whether it is a store's.
+    return root, lacking if lacking and has_remains(path) and not is_begun(path) else None
+
+
+def _lacking(root: Mapping[str, Any]) -> str | None:
+    """Return what a group lacks of the root of a store that was made to its end, or None."""
+    attributes = root["attributes"]
+    lost = [name for name, kind in _FACTS.items() if not isinstance(attributes.get(name), kind)]
+    if lost:
+        return f"is damaged: it does not tell {', '.join(lost)}"
+    if not _of_one_experiment(attributes["recipe"], attributes["identity"]):
+        return "is damaged: its recipe and its identity tell of different experiments"
+    if not isinstance(root.get("consolidated_metadata"), dict):
+        return "is damaged: it does not tell what the store holds (consolidated_metadata)"
     return None
 
 
@@ -123,6 +177,8 @@ def _of_one_experiment(recipe: Any, identity: Any) -> bool:
     return bool(states == identity.get("states", states) and voxel == identity.get("voxel_um", voxel))
 
 
+#: Of a root that is not there.
+_GONE = "is gone"
 #: What the root of every store tells.
 _FACTS = {"format_version": int, "recipe": dict, "identity": dict}
 
@@ -198,14 +254,16 @@ def refuse_links(path: Place) -> None:
                 )
 
 
-def set_attributes(path: Place, values: Mapping[str, Any]) -> None:
-    """Change root attributes of a store, all by one write: between two, a reader would find what never was.
+def set_attributes(path: Place, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Change root attributes of a store, all by one write, and return them all.
 
-    The rest of the file stays what it is; zarr would make objects of all arrays that it tells of, each time.
+    Between two writes, a reader would find what never was. The rest of the file stays what it is; zarr would make
+    objects of all arrays that it tells of, each time.
     """
     content = _root(path)
     content["attributes"].update(values)
     write_whole(path / "zarr.json", json.dumps(content, indent=2).encode())
+    return cast("dict[str, Any]", content["attributes"])
 
 
 def tidy(path: Place) -> None:

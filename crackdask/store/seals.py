@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import google_crc32c
 import numpy as np
 
 from crackdask.schema import LABEL_IMAGE, TOMOGRAMS, VOXEL_GROUPS, level_array
-from crackdask.storage.locations import Place, Prefix, forget, names, opened, write_whole
+from crackdask.storage.locations import Place, Prefix, at_once, fetched, forget, names, write_whole
 
 #: What is sealed beside the states of volumes.
 TABLES, COORDINATES = "tables", "coordinates"
@@ -108,15 +109,19 @@ def _pread(handle: int, start: int, count: int) -> bytes:
 
 def seals_of(store: Place, folders: Iterable[str]) -> Seals:
     """Return the seals of small arrays from what lies in some folders of a store."""
-    rows = []
-    for key in [key for folder in folders for key, _, _ in lying(store, folder)]:
+    keys = [key for key, _, _ in _lying(store, folders)]
+
+    def seal(key: str) -> Seal:
         where = store / key
-        rows.append((key, seal_of(where.read_bytes(), 1) if isinstance(where, Prefix) else seal_of_file(where, 1)))
-    return as_seals(rows)
+        return seal_of(where.read_bytes(), 1) if isinstance(where, Prefix) else seal_of_file(where, 1)
+
+    return as_seals(zip(keys, at_once(store, seal, keys), strict=True))
 
 
 def table_folders(store: Place) -> list[str]:
-    """Return the folders in which the chunks of the tables lie."""
+    """Return the folders in which the chunks of the tables lie; in object storage their groups, each listed at once."""
+    if isinstance(store, Prefix):
+        return list(TABLE_GROUPS)
     return [f"{group}/{name}/c" for group in TABLE_GROUPS for name in sorted(names(store / group)) if "." not in name]
 
 
@@ -153,7 +158,7 @@ def drop(store: Place, what: str) -> None:
 def load(store: Place, what: str) -> Seals | None:
     """Return seals by the order of their keys, or None where there are none (or they are damaged themselves)."""
     try:
-        with opened(sealed(store, what)) as file, np.load(file, allow_pickle=False) as packed:
+        with fetched(sealed(store, what)) as file, np.load(file, allow_pickle=False) as packed:
             table: Seals = packed["seals"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
@@ -215,7 +220,8 @@ def lying(store: Place, folder: str) -> Iterator[tuple[str, int, int]]:
     where = store / folder
     if isinstance(where, Prefix):
         for item in where.files():
-            yield f"{folder}/{item.relative_to(where)}", item.stamp()[0], 0
+            if "/c/" in (key := f"{folder}/{item.relative_to(where)}"):
+                yield key, item.stamp()[0], 0
         return
     try:
         entries = list(os.scandir(where))
@@ -229,6 +235,11 @@ def lying(store: Place, folder: str) -> Iterator[tuple[str, int, int]]:
         elif entry.is_file(follow_symlinks=False):
             seen = entry.stat(follow_symlinks=False)
             yield f"{folder}/{entry.name}", seen.st_size, seen.st_mtime_ns
+
+
+def _lying(store: Place, folders: Iterable[str]) -> Iterator[tuple[str, int, int]]:
+    """Yield what `lying` does of several folders."""
+    yield from chain.from_iterable(at_once(store, lambda folder: list(lying(store, folder)), list(folders)))
 
 
 def stray(
@@ -250,11 +261,11 @@ def stray(
     but
         A group that is not in the folders, and whose seals do not count.
     """
-    found: dict[str, tuple[int, int]] = {}
+    folders = list(folders)
     for folder in folders:
         if _leads_elsewhere(store, folder):
             return f"{folder} is not a folder of its own"
-        found.update((key, (size, stamp)) for key, size, stamp in lying(store, folder))
+    found = {key: (size, stamp) for key, size, stamp in _lying(store, folders)}
     load.cache_clear()  # a run may have written them anew in another process
     table = load(store, what)
     if table is None:

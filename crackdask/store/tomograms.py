@@ -6,8 +6,8 @@ import zarr
 
 from crackdask import schema
 from crackdask.grid import Triple
-from crackdask.storage.locations import Place, remove, zarr_at
-from crackdask.store.arrays import Axes, VolumeLayout, create_array
+from crackdask.storage.locations import Place, zarr_at
+from crackdask.store.arrays import Axes, VolumeLayout, create_array, fresh_group
 from crackdask.store.checked import WHOLE
 from crackdask.store.create import add_coordinates
 
@@ -31,8 +31,7 @@ def add_tomograms(path: Place, axes: Axes, scan: Triple, dtype: str, layout: Vol
     scan, dtype, layout
         Of each tomogram, and how it is cut.
     """
-    remove(path / schema.TOMOGRAMS)
-    group = zarr.open_group(zarr_at(path), mode="r+", zarr_format=3).create_group(schema.TOMOGRAMS)
+    group = fresh_group(path, schema.TOMOGRAMS)
     cut = layout.fitted(scan)
     create_array(
         group,

@@ -6,8 +6,9 @@ read any window and write whole chunks that they alone own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -66,11 +67,15 @@ class Volume:
         Index along the first axis of a 4D array, or None for a 3D one.
     array
         What the array is called as seen from the store that it is part of; None for work volumes and images.
+    head
+        What an array in object storage says of itself, as who planned the work read it: blocks need not ask anew, and
+        all of them take it for the same, whatever becomes of it meanwhile.
     """
 
     path: str
     state: int | None = None
     array: str | None = None
+    head: bytes | None = field(default=None, repr=False, compare=False)
 
     def read(self, box: Box) -> Array:
         """Return the voxels of a box.
@@ -122,8 +127,8 @@ class Volume:
     def _array(self, *, written: bool = False) -> Opened:
         where = place(self.path)
         try:
-            if isinstance(where, Prefix):  # opened anew, which asks no more than whether it changed
-                return _open(where, self.array, written)
+            if isinstance(where, Prefix):
+                return _open(where, self.array, written, self.head)
             return _opened(where, self.array, written, (where / "zarr.json").stat().st_mtime_ns)
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{self.path} is gone: something removed it; `crackdask run` makes it anew") from None
@@ -230,14 +235,18 @@ def _opened(path: Place, array: str | None, written: bool, changed: int) -> Open
     return _open(path, array, written)
 
 
-def _open(path: Place, name: str | None, written: bool) -> Opened:
+def _open(path: Place, name: str | None, written: bool, head: bytes | None = None) -> Opened:
     """Open an array; what is read of a store is looked at."""
     mode: Literal["r", "r+"] = "r+" if written else "r"
+    within = name or ""
     if name is not None:
-        store: Any = checked(_store_of(path, name), read_only=not written)
-        array = zarr.open_array(store, path=name, mode=mode, zarr_format=3)
+        own = None if head is None else {name: json.loads(head)}
+        store: Any = checked(_store_of(path, name), read_only=not written, own=own)
     else:
-        array = zarr.open_array(zarr_at(path), mode=mode, zarr_format=3)
+        store = zarr_at(path, read_only=not written)
+    if head is not None:
+        store.heads[f"{within}/zarr.json".lstrip("/")] = head
+    array = zarr.open_array(store, path=within, mode=mode, zarr_format=3)
     # Chunks of zeros are written too, so that one that was lost can be told from them.
     array = array.with_config({"write_empty_chunks": True})
     return Opened(array, direct(array))
@@ -253,11 +262,13 @@ def make_volume(
 ) -> Volume:
     """Make an empty work volume, or return the one that is there and alike, be it in other files."""
     chunks = tuple(min(c, n) for c, n in zip(chunk, shape, strict=True))
-    if (there := _work_volume(path)) and (there.shape, there.dtype, there.chunks) == (shape, np.dtype(dtype), chunks):
-        return Volume(str(path))
-    remove(path)
-    zarr.create_array(
-        zarr_at(path),
+    found = Volume(str(path), head=_head(path))
+    if (there := _work_volume(found)) and (there.shape, there.dtype, there.chunks) == (shape, np.dtype(dtype), chunks):
+        return found
+    if found.head is not None or not isinstance(path, Prefix):  # in a bucket the head is what goes last
+        remove(path)
+    made = zarr.create_array(
+        zarr_at(path, emptied=[""]),
         shape=shape,
         dtype=dtype,
         chunks=chunks,
@@ -270,22 +281,31 @@ def make_volume(
         attributes={"made": uuid4().hex, **WHOLE},
     )
     flush(path / "zarr.json")
-    return Volume(str(path))
+    return Volume(str(path), head=made.store.heads["zarr.json"] if isinstance(made.store, Chunks) else None)
 
 
-def _work_volume(path: Place) -> zarr.Array[Any] | None:
+def _work_volume(found: Volume) -> zarr.Array[Any] | None:
     """Return the work volume that lies at a place; None where there is none, or one whose metadata was damaged."""
-    if not (path / "zarr.json").is_file():
+    path = place(found.path)
+    if found.head is None and (isinstance(path, Prefix) or not (path / "zarr.json").is_file()):
         return None
     try:
-        return zarr.open_array(zarr_at(path), mode="r", zarr_format=3)
+        return _open(path, None, False, found.head).array
     except (PlaceError, UnreachableError, PermissionError):
         raise
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
+def _head(path: Place) -> bytes | None:
+    """Return what an array in object storage says of itself; None where there is none, and on a disk."""
+    try:
+        return (path / "zarr.json").read_bytes() if isinstance(path, Prefix) else None
+    except FileNotFoundError:
+        return None
+
+
 def volume(path: Place, name: str, state: int) -> Volume:
     """Return one state of one of the store's volumes, or of an array that is named as seen from the store."""
     array = name if "/" in name else f"volumes/{name}"
-    return Volume(str(path / array), state, array)
+    return Volume(str(path / array), state, array, _head(path / array))

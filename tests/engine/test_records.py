@@ -27,10 +27,11 @@ def test_a_block_is_done_when_its_record_is_whole(tmp_path: Path) -> None:
     assert (records.missing(), len(records)) == ([], 4)
     assert [tally["voxels"].tolist() for tally in records] == [[0], [1], [2], [3]]
     assert [list(tally) for tally in records[1:3]] == [["voxels"]] * 2
-    assert records.seals("grey-1") is None, "a block recorded none"
+    assert records.seals(["grey-1"]) == {}, "a block recorded none"
     records.add(2, {"voxels": np.array([2])}, {"grey-1": np.array([18])})
-    seals = records.seals("grey-1")
-    assert seals is not None
-    assert [part.tolist() for part in seals] == [[0], [9], [18], [27]]
+    sealed = records.seals(["grey-1", "label-1"])
+    assert {name: [part.tolist() for part in parts] for name, parts in sealed.items()} == {
+        "grey-1": [[0], [9], [18], [27]]
+    }
     with pytest.raises(IndexError):
         records[4]
