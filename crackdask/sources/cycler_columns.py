@@ -36,7 +36,7 @@ _HEADINGS: Mapping[str, Sequence[str]] = {
 _DATES = (r"date([ _]and)?[ _]?time", r"time[ _]?stamp", r"date", r"(absolute|real)[ _]?time", r"dpt[ _]?time")
 #: What the cell does in a row.
 _STATES = (r"step[ _]?type( ?/ ?1)?", r"state", r"md", r"status", r"command")
-_USUAL = {"time": "s", "voltage": "V", "current": "mA", "charge": "mAh", "step_charge": "mAh"}
+_USUAL = {"time": "s", "voltage": "V", "current": "mA", "charge": "mAh"}
 #: Units that are a heading by themselves.
 _NAMED_AS_UNITS = ("volts", "volt", "amps", "amp", "mamps")
 #: Where a heading ends and its unit begins: Voltage(V), Current [mA], Ewe/V, voltage_v, "Voltage, V".
@@ -147,7 +147,7 @@ def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -
     dated = _first(headings, _DATES)
     if dated and ("time" not in found or ("time" not in told and not parted(found["time"])[1])):
         found["time"] = dated
-    if "charge" in found:
+    if "charge" in found or not parted(found.get("step_charge", ""))[1]:
         found.pop("step_charge", None)
     missing = [what for what in ("time", "voltage") if what not in found]
     mode = None
@@ -167,10 +167,8 @@ def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -
         )
     name, unit = parted(told.get("time", found["time"]))
     is_date = any(re.fullmatch(each, name.lower()) for each in _DATES) or ("time" in chosen and not unit)
-    factors = {
-        what: 1.0 if is_date and what == "time" else _factor(what, told.get(what, heading), where)
-        for what, heading in found.items()
-    }
+    headed = {what: told.get(what, heading) for what, heading in found.items() if what != "time" or not is_date}
+    factors = {"time": 1.0} | _factors(headed, where)
     current = found.get("current")
     return Columns(
         found["time"], found["voltage"], current, found.get("charge"), found.get("step_charge"), mode,
@@ -187,16 +185,27 @@ def _first(headings: Sequence[str], names: Sequence[str]) -> str | None:
     return None
 
 
-def _factor(what: str, heading: str, where: str) -> float:
-    units = _UNITS["charge" if what == "step_charge" else what]
-    unit = parted(heading)[1].lower()
-    if unit in units:
-        return units[unit]
-    known, bare = ", ".join(dict.fromkeys(units)), parted(heading)[0]
-    raise SourceError(
-        f"{where}: the column {heading!r} does not tell its unit, wanted one of {known}: name it with its unit under "
-        f'[electrochemistry], such as columns = {{{what} = "{bare} ({_USUAL[what]})"}}'
-    )
+def _factors(headed: Mapping[str, str], where: str) -> dict[str, float]:
+    """Return what takes each column to the units that are used here; `headed` tells the units of what is read."""
+    factors, without = dict[str, float](), dict[str, str]()
+    for what, heading in headed.items():
+        name, unit = parted(heading)
+        units = _UNITS["charge" if what == "step_charge" else what]
+        if unit.lower() in units:
+            factors[what] = units[unit.lower()]
+        else:
+            without[what] = name
+    if without:
+        named, several = ", ".join(repr(headed[what]) for what in without), len(without) > 1
+        told = f"columns {named} do not tell their units" if several else f"column {named} does not tell its unit"
+        wanted = "; of ".join(f"{what} one of {', '.join(_UNITS[what])}" for what in without)
+        way = ", ".join(f'{what} = "{name} ({_USUAL[what]})"' for what, name in without.items())
+        name_them = "name them with their units" if several else "name it with its unit"
+        raise SourceError(
+            f"{where}: the {told}, wanted of {wanted}; {name_them} under [electrochemistry], such as "
+            f"columns = {{{way}}}"
+        )
+    return factors
 
 
 def _listed(headings: Sequence[str]) -> str:

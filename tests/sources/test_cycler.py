@@ -108,7 +108,9 @@ def test_columns_may_be_named_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("heading", ["Current", "I", "current (furlong)"])
 def test_a_column_without_a_unit_is_no_guess(heading: str) -> None:
-    with pytest.raises(SourceError, match=r"(does not tell its unit, wanted one of a, ma|no column of current)"):
+    with pytest.raises(
+        SourceError, match=r"(does not tell its unit, wanted of current one of a, ma|no column of current)"
+    ):
         columns_of(["time/s", "Ewe/V", heading], "cell.csv", {})
 
 

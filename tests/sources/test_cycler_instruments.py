@@ -96,10 +96,14 @@ def test_a_unit_that_the_file_does_not_tell_is_told_in_the_recipe(tmp_path: Path
     table = {"Test Time (sec)": SECONDS, "Current": MILLIAMPS / 1000, "Voltage": VOLTS,
              "DPT Time": clock("%d-%b-%y %I:%M:%S %p")}  # fmt: skip
     path = written(tmp_path / "cell.csv", ["Date of Test:,23-Nov-23 3:56:08 PM"], table, ",")
-    with pytest.raises(
-        SourceError, match=r"'Voltage' does not tell its unit, .* columns = {voltage = \"Voltage \(V\)\"}"
-    ):
+    with pytest.raises(SourceError) as told:
         read(path)
+    assert "the columns 'Voltage', 'Current' do not tell their units" in str(told.value)
+    assert str(told.value).endswith('columns = {voltage = "Voltage (V)", current = "Current (mA)"}')
+    with pytest.raises(
+        SourceError, match=r"'Current' does not tell its unit, .* columns = {current = \"Current \(mA\)\"}"
+    ):
+        read(path, {"voltage": "Voltage (V)"})
     the_same_cell(read(path, {"voltage": "Voltage (V)", "current": "Current (A)"}), START)
     with pytest.raises(SourceError, match=r"columns.current: no column 'Amps \(A\)'; there are 'Test Time"):
         read(path, {"voltage": "Voltage (V)", "current": "Amps (A)"})
