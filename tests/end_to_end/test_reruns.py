@@ -40,7 +40,7 @@ def test_a_store_is_there_whole_or_not_at_all(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("crackdask.store.create.add_volumes", killed)
+        patched.setattr("crackdask.store.create._write_volumes", killed)
         with pytest.raises(KeyboardInterrupt):
             experiment.run(tmp_path / "a.zarr", CUT, until="read")
     assert not (tmp_path / "a.zarr").exists()
