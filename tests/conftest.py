@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Any:
-    """Leave what is collected, which lasts as long as its process, out of every look for garbage, also at the end."""
+    """Leave what is collected, which lasts as long as its process, out of every look for garbage."""
     with uncollected():
         found = yield
         gc.freeze()
