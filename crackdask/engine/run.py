@@ -21,8 +21,9 @@ from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
 from crackdask.engine.executors import Executor
 from crackdask.engine.parallel_units import Lanes
-from crackdask.engine.pass_runner import BlocksFailedError, Failure, Progress
+from crackdask.engine.pass_runner import BlocksFailedError, Failure
 from crackdask.engine.profile import Cost
+from crackdask.engine.progress import Progress
 from crackdask.engine.run_store import RunStore
 from crackdask.engine.scans import Scans
 from crackdask.engine.soundness import Damage, arrays_of, look

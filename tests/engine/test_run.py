@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from crackdask.engine.executors import Serial
-from crackdask.engine.pass_runner import Silent
+from crackdask.engine.progress import Silent
 from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
 from crackdask.recipe.recipe import check
@@ -19,7 +21,8 @@ def test_the_root_of_a_store_tells_that_something_is_to_be_done(ran: Tiny) -> No
     assert may_be_done(ran)
     steps = root.attributes(ran.store)["steps"]
     other = {"mask-1": {**steps["mask-1"], "fingerprint": "0"}}
-    for change in ({"complete": False}, {"steps": []}, {"steps": steps | other}):
+    changes: list[dict[str, Any]] = [{"complete": False}, {"steps": []}, {"steps": steps | other}]
+    for change in changes:
         root.set_attributes(ran.store, {"complete": True, "steps": steps, **change})
         assert not may_be_done(ran), change
     root.set_attributes(ran.store, {"complete": True, "steps": steps})
