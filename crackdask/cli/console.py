@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from crackdask.engine.pass_runner import BlockReport
+    from crackdask.engine.progress import BlockReport
     from crackdask.schema import UnitKey
 
 _SECONDS_BETWEEN_LINES = 15.0

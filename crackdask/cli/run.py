@@ -26,7 +26,7 @@ from crackdask.cli.options import (
 )
 from crackdask.cli.warm import say_what_is_awaited
 from crackdask.cli.watch import PATIENCE, watched
-from crackdask.cluster.launch import connect, recorded
+from crackdask.cluster.launch import begin, connect, recorded
 from crackdask.cluster.tls import Trust
 from crackdask.engine.context import CenterError, ResultError
 from crackdask.engine.executors import Executor, Serial
@@ -129,9 +129,11 @@ def run_scans(
     names, where, voxels = [state.name for state in scans.recipe.states], store.resolve(), prod(scans.shape)
     alone = Run(scans, where, Serial(), Display(out, names, voxels, 1, None))
     compiles = False
-    if performance_report is None and is_there(where) and not broken(where) and not alone.outstanding(until):
+    there = performance_report is None and is_there(where) and not broken(where)
+    if there and (until or alone.may_be_done()) and not alone.outstanding(until):
         outcome = alone(until)  # no worker is needed to find that there is nothing to do
     else:
+        begin(site.kind)
         if site.kind in _HERE:
             compiles = say_what_is_awaited()
         with (

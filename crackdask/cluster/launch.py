@@ -11,7 +11,7 @@ from distributed import performance_report
 from crackdask.batch_systems import BATCH_SYSTEMS
 from crackdask.cluster.errors import ClusterError
 from crackdask.cluster.existing import at_address
-from crackdask.cluster.local import local
+from crackdask.cluster.local import load_ahead, local
 from crackdask.cluster.tls import Trust
 from crackdask.cluster.worker_settings import cap_threads
 from crackdask.engine.executors import Distributed, Executor, Say, Serial, Threads
@@ -20,6 +20,12 @@ from crackdask.recipe.site import Site, cores_here, kinds
 
 def _say_nothing(_: str) -> None:
     pass
+
+
+def begin(cluster: str) -> None:
+    """Begin what can be begun of a cluster before it is known what for: nobody needs to wait for it then."""
+    if cluster == "local":
+        load_ahead()
 
 
 @contextmanager

@@ -64,6 +64,16 @@ def local(workers: int, memory: int, site: Site, say: Say) -> Iterator[Distribut
         yield Distributed(client, workers, site.patience or _PATIENCE, say, dashboard_token.link(cluster.scheduler))
 
 
+def load_ahead() -> None:
+    """Begin to load what workers need, while this process looks at what there is to do.
+
+    What comes to nothing ends by itself.
+    """
+    if start_method() == "forkserver":
+        with _deaf_to_interrupts():
+            _load_for_workers()
+
+
 def _start(workers: int, memory: int, site: Site) -> LocalCluster:
     with _deaf_to_interrupts():
         if start_method() == "forkserver":
@@ -85,7 +95,7 @@ def _start(workers: int, memory: int, site: Site) -> LocalCluster:
 
 
 def _load_for_workers() -> None:
-    """Begin to load what workers need, in the process that they will be copies of, while the scheduler starts."""
+    """Begin to load what workers need, in the process that they will be copies of, while others start."""
     from multiprocessing import forkserver  # Windows has none
 
     leave_preload_to_us()

@@ -17,8 +17,9 @@ import numpy as np
 from crackdask.blocks.passes import Array
 from crackdask.engine import sharpness
 from crackdask.engine.context import RunContext
+from crackdask.engine.fingerprints import decided_alone
 from crackdask.engine.table_writer import WORK_TABLES, ranges
-from crackdask.engine.work_units import Unit, decided_alone
+from crackdask.engine.work_units import Unit
 from crackdask.storage.locations import names
 
 _BASIS = "basis"

@@ -18,9 +18,10 @@ from crackdask.analysis import findings
 from crackdask.blocks.passes import Array
 from crackdask.engine.context import RunContext
 from crackdask.engine.cycler_runner import as_stored, recorded
+from crackdask.engine.fingerprints import tables_apart, tables_before
 from crackdask.engine.soundness import Damage
 from crackdask.engine.table_writer import write_electrochemistry
-from crackdask.engine.work_units import Unit, tables_apart, tables_before
+from crackdask.engine.work_units import Unit
 from crackdask.recipe.recipe import Recipe
 from crackdask.schema import LEVELS, RECORD_FINDINGS, UnitKey
 from crackdask.storage.locations import Place

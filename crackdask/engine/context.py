@@ -14,7 +14,8 @@ from crackdask.blocks.passes import Array, Pass
 from crackdask.engine.block_plan import Plan
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Executor
-from crackdask.engine.pass_runner import Engine, Progress, Readable
+from crackdask.engine.pass_runner import Engine, Readable
+from crackdask.engine.progress import Progress
 from crackdask.engine.retries import Retries
 from crackdask.engine.scans import Scans, is_large
 from crackdask.engine.work_units import Unit, labelled_by

@@ -23,7 +23,7 @@ from crackdask.analysis.tables import state_names, table_of, voxel_edges
 from crackdask.arrays import Array
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Executor
-from crackdask.engine.pass_runner import BlockReport, Progress
+from crackdask.engine.progress import BlockReport, Progress
 from crackdask.engine.retries import Retries
 from crackdask.engine.table_writer import CracksWriter
 from crackdask.grid import Box, Triple

@@ -16,11 +16,13 @@ from crackdask.engine.block_plan import LARGEST_BLOCK, level_blocks
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import USER_ERRORS, axes_of
 from crackdask.engine.executors import Executor
-from crackdask.engine.pass_runner import Engine, Progress
+from crackdask.engine.fingerprints import fingerprint
+from crackdask.engine.pass_runner import Engine
 from crackdask.engine.profile import Cost
+from crackdask.engine.progress import Progress
 from crackdask.engine.retries import Retries
 from crackdask.engine.soundness import Damage, look
-from crackdask.engine.work_units import Unit, fingerprint, in_order, units
+from crackdask.engine.work_units import Unit, in_order, units
 from crackdask.grid import Grid, Triple
 from crackdask.recipe.recipe import Recipe, check
 from crackdask.schema import LEVELS, SPATIAL, UnitKey

@@ -16,7 +16,7 @@ import numpy as np
 
 from crackdask.analysis.variants import Variant
 from crackdask.engine.executors import Serial
-from crackdask.engine.pass_runner import Silent
+from crackdask.engine.progress import Silent
 from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
 from crackdask.grid import Box, Triple

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from crackdask.engine.pass_runner import BlockReport
+from crackdask.engine.progress import BlockReport
 from crackdask.schema import STEPS, UnitKey
 
 

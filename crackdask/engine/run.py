@@ -21,8 +21,9 @@ from crackdask.engine.checkpoints import Work
 from crackdask.engine.context import RunContext
 from crackdask.engine.executors import Executor
 from crackdask.engine.parallel_units import Lanes
-from crackdask.engine.pass_runner import BlocksFailedError, Failure, Progress
+from crackdask.engine.pass_runner import BlocksFailedError, Failure
 from crackdask.engine.profile import Cost
+from crackdask.engine.progress import Progress
 from crackdask.engine.run_store import RunStore
 from crackdask.engine.scans import Scans
 from crackdask.engine.soundness import Damage, arrays_of, look
@@ -122,6 +123,14 @@ class Run:
         reports = [report for *_, report in self.context.engine.reports]
         busy = sum(report.seconds for report in reports)
         return min(sum(report.waited for report in reports) / busy, 1.0) if busy else 0.0
+
+    def may_be_done(self) -> bool:
+        """Tell from the root of the store alone whether everything may be done; to look at all of it takes seconds."""
+        facts = root.attributes(self._path)
+        steps = facts.get("steps")
+        if not facts.get("complete") or not isinstance(steps, dict):
+            return False
+        return all(steps.get(u.name, {}).get("fingerprint") == self._fingerprints[u.key] for u in self._plan)
 
     def outstanding(self, until: str | None = None) -> list[Unit]:
         """Return the units that are to be done."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from crackdask.engine.block_plan import LARGEST_BLOCK, PassCost, Plan, plan_blocks
 from crackdask.engine.cycler import Cycler
+from crackdask.engine.fingerprints import fingerprints
 from crackdask.engine.projection_costs import Projected
 from crackdask.engine.recipe_warnings import (
     nothing_to_reconstruct,
@@ -21,7 +22,6 @@ from crackdask.engine.recipe_warnings import (
     out_of_order,
     refuse_one_twice,
 )
-from crackdask.engine.work_units import fingerprints
 from crackdask.grid import Box, Triple
 from crackdask.recipe.recipe import Recipe, RecipeError, ScannedState
 from crackdask.schema import UnitKey

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdask.engine.executors import Serial
-from crackdask.engine.pass_runner import Silent
+from crackdask.engine.progress import Silent
 from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
 from crackdask.recipe.recipe import check

@@ -33,7 +33,7 @@ from crackdask.store.volumes import Volume, volume
 
 if TYPE_CHECKING:  # imported where blocks are done: what only reads a store needs no engine
     from crackdask.engine.executors import Executor
-    from crackdask.engine.pass_runner import BlockReport, Progress
+    from crackdask.engine.progress import BlockReport, Progress
 
 #: Edge of a block, about: whole chunks. A coarser level reads twice as far along each axis.
 BLOCK = 128
@@ -73,7 +73,8 @@ class Stroke:
 
 def stroke(job: Stroke) -> BlockReport:
     """Paint a block and flush it to the disk."""
-    from crackdask.engine.pass_runner import BlockReport, peak_bytes
+    from crackdask.engine.pass_runner import peak_bytes
+    from crackdask.engine.progress import BlockReport
 
     started = time.perf_counter()
     if job.values is not None:

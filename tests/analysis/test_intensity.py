@@ -14,8 +14,8 @@ import crackdask
 from crackdask import analyse
 from crackdask.analyse import AnalysisError
 from crackdask.engine.context import RunContext
+from crackdask.engine.fingerprints import fingerprints
 from crackdask.engine.grey_levels import phases
-from crackdask.engine.work_units import fingerprints
 from crackdask.kernels.smooth_curve import robust_band
 from crackdask.phantom import FIVE_STATES, TWELVE_STATES, states
 from crackdask.recipe.recipe import RecipeError, check

@@ -33,7 +33,8 @@ from crackdask.engine import pass_runner
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Distributed
 from crackdask.engine.parallel_units import Lanes
-from crackdask.engine.pass_runner import BlockJob, BlockReport, Engine
+from crackdask.engine.pass_runner import BlockJob, Engine
+from crackdask.engine.progress import BlockReport
 from crackdask.engine.retries import Retries
 from crackdask.engine.work_units import Unit, units
 from crackdask.grid import Grid, Triple

@@ -16,7 +16,7 @@ from rich.console import Console
 from crackdask import cli
 from crackdask.cli import check, demonstration
 from crackdask.cli.console import Display, columns, duration, size
-from crackdask.engine.pass_runner import BlockReport
+from crackdask.engine.progress import BlockReport
 from crackdask.phantom import Phantom, hard, states
 from crackdask.recipe.recipe import RecipeError
 from crackdask.schema import UnitKey

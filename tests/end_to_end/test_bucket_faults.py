@@ -15,6 +15,7 @@ import pytest
 
 from crackdask.engine import pass_runner as engine
 from crackdask.engine.checkpoints import Work
+from crackdask.engine.progress import BlockReport
 from crackdask.engine.status import status
 from crackdask.sources import open_source
 from crackdask.storage import lease, service
@@ -183,7 +184,7 @@ def test_a_server_that_goes_away_ends_the_run(local: Tiny, tmp_path: Path, monke
     do_block, done = engine.run_block, []
     with serving(tmp_path) as server:
 
-        def gone(job: engine.BlockJob) -> engine.BlockReport:
+        def gone(job: engine.BlockJob) -> BlockReport:
             done.append(job.number)
             if len(done) == 4:
                 server.process.kill()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
-from crackdask.engine.pass_runner import BlockReport
+from crackdask.engine.progress import BlockReport
 from crackdask.schema import STEPS, UnitKey
 from tests.support.experiment import CUT, Experiment
 from tests.support.forked import Process, start

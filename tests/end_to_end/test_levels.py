@@ -12,6 +12,7 @@ import zarr
 
 import crackdask
 from crackdask.engine import pass_runner as engine
+from crackdask.engine.progress import BlockReport
 from crackdask.kernels.halving import halved_grey
 from crackdask.storage.bucket import Prefix
 from crackdask.storage.locations import Place, zarr_at
@@ -126,7 +127,7 @@ def test_levels_that_are_killed_go_on(ran: Tiny, finished: Tiny, work: str, monk
     class Killed(BaseException):
         """Nothing that the engine could catch."""
 
-    def killed(job: engine.BlockJob) -> engine.BlockReport:
+    def killed(job: engine.BlockJob) -> BlockReport:
         if job.records.folder.parent.name == "levels-1":
             raise Killed
         return sound(job)
@@ -155,7 +156,7 @@ def test_blocks_of_levels_that_were_killed_are_kept(
     class Killed(BaseException):
         """Nothing that the engine could catch."""
 
-    def counted(job: engine.BlockJob, most: int) -> engine.BlockReport:
+    def counted(job: engine.BlockJob, most: int) -> BlockReport:
         begun.append((job.records.folder.parent.name, job.pass_.name, job.number))
         if [unit for unit, *_ in begun].count("levels-1") > most:
             raise Killed

@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster
 import crackdask
 from crackdask.cluster.launch import connect
 from crackdask.engine.checkpoints import Work
-from crackdask.engine.pass_runner import BlockReport
+from crackdask.engine.progress import BlockReport
 from crackdask.engine.run import Run
 from crackdask.engine.scans import Scans
 from crackdask.phantom.projected_scans import write_projections

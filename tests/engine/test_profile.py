@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from crackdask.engine.pass_runner import BlockReport
 from crackdask.engine.profile import Cost, profile
+from crackdask.engine.progress import BlockReport
 
 REPORTS = [BlockReport(0, 1.5, 100, 10, 7), BlockReport(1, 0.5, 300, 30, 5)]
 

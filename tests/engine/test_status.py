@@ -17,6 +17,7 @@ import pytest
 from crackdask.engine import pass_runner as engine
 from crackdask.engine.checkpoints import Work
 from crackdask.engine.job_note import Job, note_job
+from crackdask.engine.progress import BlockReport
 from crackdask.engine.status import status
 from crackdask.schema import STEPS
 from tests.support.tiny import SHAPE, Tiny, assert_same_store, crackdask, write_slices
@@ -153,7 +154,7 @@ def test_after_a_change_of_the_recipe(ran: Tiny) -> None:
 def test_failed_blocks(tiny: Tiny, finished: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = engine.run_block
 
-    def flaky(job: engine.BlockJob) -> engine.BlockReport:
+    def flaky(job: engine.BlockJob) -> BlockReport:
         if job.pass_.name == "denoise" and job.number == 2:
             raise RuntimeError("a [bad] day")
         return sound(job)

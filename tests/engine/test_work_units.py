@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crackdask.engine.fingerprints import fingerprints
 from crackdask.engine.work_units import (
     Unit,
     dependent,
-    fingerprints,
     labelled_by,
     outstanding,
     predecessor,

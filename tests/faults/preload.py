@@ -21,7 +21,8 @@ import numpy as np
 from crackdask.engine import pass_runner as engine
 from crackdask.engine import step_runners
 from crackdask.engine.context import RunContext
-from crackdask.engine.pass_runner import BlockJob, BlockReport
+from crackdask.engine.pass_runner import BlockJob
+from crackdask.engine.progress import BlockReport
 from crackdask.engine.work_units import Unit
 
 

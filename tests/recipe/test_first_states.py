@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crackdask.engine.work_units import fingerprints
+from crackdask.engine.fingerprints import fingerprints
 from crackdask.recipe.first_states import first_states
 from crackdask.recipe.recipe import Recipe, check
 from crackdask.schema import UnitKey

@@ -9,11 +9,12 @@ from functools import partial
 
 from crackdask.cli import main
 from crackdask.engine import pass_runner as engine
+from crackdask.engine.progress import BlockReport
 
 do_block = engine.run_block
 
 
-def logged(log: str, job: engine.BlockJob) -> engine.BlockReport:
+def logged(log: str, job: engine.BlockJob) -> BlockReport:
     note(log, "begin", job)
     report = do_block(job)
     note(log, "end", job)

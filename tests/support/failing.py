@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from crackdask.engine import pass_runner as engine
-from crackdask.engine.pass_runner import BlockJob, BlockReport
+from crackdask.engine.pass_runner import BlockJob
+from crackdask.engine.progress import BlockReport
 
 
 class Failing:

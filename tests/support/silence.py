@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from crackdask.engine.pass_runner import BlockReport
+from crackdask.engine.progress import BlockReport
 from crackdask.schema import UnitKey
 
 
