@@ -5,7 +5,9 @@ from __future__ import annotations
 from tests.support import numba_cache
 
 # isort: split
+import atexit
 import faulthandler
+import gc
 import os
 import shutil
 import tempfile
@@ -17,6 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from crackdask.lazy_import import uncollected
 from crackdask.storage.bucket import Prefix
 from tests.support import scratch
 from tests.support import slurm as slurm_daemons
@@ -53,6 +56,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[TURNS] = Path(config.workerinput["turns"])
     elif config.getoption("numprocesses", None):
         config.stash[TURNS] = Path(tempfile.mkdtemp(prefix="turns-"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Any:
+    """Leave what is collected, which lasts as long as its process, out of every look for garbage."""
+    with uncollected():
+        found = yield
+        gc.freeze()
+    atexit.register(gc.freeze)
+    return found
 
 
 @pytest.hookimpl(optionalhook=True)

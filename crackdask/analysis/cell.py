@@ -85,8 +85,8 @@ def half_cycles(current: Floats, charge: Floats) -> list[slice]:
 def incremental_capacity(store: xr.DataTree, width_mv: float = 10.0) -> xr.Dataset:
     """Return the incremental capacity dQ/dV of each charge and discharge.
 
-    The charge that flowed in each interval of voltage over its width: no smoothing, and its sum is the capacity, less
-    what flowed at the end while the voltage was held.
+    The charge that flowed while the voltage was in an interval, over its width: no smoothing, and its sum is the
+    capacity, less what flowed at the end while the voltage was held.
 
     Parameters
     ----------
@@ -114,23 +114,51 @@ def incremental_capacity(store: xr.DataTree, width_mv: float = 10.0) -> xr.Datas
     for number, rows in enumerate(half_cycles(current, charge), start=1):
         v, q = voltage[rows], charge[rows]
         sign = 1.0 if q[-1] > q[0] else -1.0
-        # Noise and rests turn the voltage back for a while: what counts is how far it has come.
         reached = np.maximum.accumulate(sign * v)
-        passing = reached <= reached[-1] - _HELD * width
-        if np.count_nonzero(passing) < 2:
+        passing = int(np.count_nonzero(reached <= reached[-1] - _HELD * width))
+        if passing < 2:
             continue
-        reached, q = reached[passing], q[passing]
-        edges = width * np.arange(np.floor(reached[0] / width), np.ceil(reached[-1] / width) + 1)
-        flowed = sign * np.diff(np.interp(edges, reached, q))
-        edges = sign * edges
+        first, flowed = _by_interval(v[:passing] / width, sign * np.diff(q[:passing]))
+        middles = width * (first + np.arange(flowed.size) + 0.5)
         columns["half_cycle"] += [number] * flowed.size
         columns["direction"] += ["charge" if sign > 0 else "discharge"] * flowed.size
-        columns["voltage"] += ((edges[1:] + edges[:-1]) / 2).tolist()
-        columns["dq_dv"] += (flowed / width).tolist()
+        columns["voltage"] += middles[:: int(sign)].tolist()
+        columns["dq_dv"] += (flowed / width)[:: int(sign)].tolist()
     found = xr.Dataset({name: ("interval", np.array(values)) for name, values in columns.items()})
     found.dq_dv.attrs = {"units": "mAh/V", "long_name": "incremental capacity"}
     found.voltage.attrs = {"units": "V", "long_name": "middle of the interval"}
     return found.assign_attrs(width_mv=width_mv)
+
+
+def _by_interval(voltage: Floats, added: Floats) -> tuple[int, Floats]:
+    """Return what flowed in each interval, and the number of the first in which anything did.
+
+    Between two rows the voltage goes straight from one to the other, and the charge flows evenly. Where the voltage
+    turns back, as after a rest or when a new phase begins to grow, it flows where the voltage is.
+
+    Parameters
+    ----------
+    voltage
+        Of the rows, in widths of an interval.
+    added
+        Between each row and the next.
+
+    >>> _by_interval(np.array([0.5, 2.5, 2.5, 1.5]), np.array([4.0, 1.0, 2.0]))
+    (0, array([1., 3., 3.]))
+    """
+    low, high = np.minimum(voltage[1:], voltage[:-1]), np.maximum(voltage[1:], voltage[:-1])
+    first = np.floor(low).astype(np.int64)
+    count = np.floor(high).astype(np.int64) - first + 1
+    row = np.repeat(np.arange(added.size), count)  # each as often as it has intervals
+    interval = first[row] + np.arange(row.size) - np.repeat(np.cumsum(count) - count, count)
+    inside = np.minimum(high[row], interval + 1) - np.maximum(low[row], interval)
+    share = np.divide(inside, (high - low)[row], out=np.ones(row.size), where=(high > low)[row])
+    begin = int(first.min())
+    flowed: Floats = np.bincount(interval - begin, share * added[row]).astype(np.float64)
+    some = np.flatnonzero(flowed)
+    if not some.size:
+        return begin, flowed[:0]
+    return begin + int(some[0]), flowed[some[0] : some[-1] + 1]
 
 
 def damage_of_cell(store: xr.DataTree, **parameters: Any) -> xr.Dataset:

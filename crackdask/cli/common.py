@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +18,12 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
+from crackdask.lazy_import import uncollected
 from crackdask.recipe.site import ClusterParams, Site
 from crackdask.storage.locations import Place, Prefix, at_home
 
 if TYPE_CHECKING:
+    from crackdask.cli.console import Display
     from crackdask.cli.options import ClusterOptions
     from crackdask.engine.executors import Executor
 
@@ -60,7 +64,8 @@ class _Commands(TyperGroup):
             )
             raise typer.Exit(2)
         if cmd_name in COMMANDS and cmd_name not in self.commands:
-            import_module(f"crackdask.cli.{cmd_name}")
+            with uncollected():
+                import_module(f"crackdask.cli.{cmd_name}")
             self.commands = {**typer.main.get_group(app).commands}
         return super().get_command(ctx, cmd_name)
 
@@ -135,6 +140,19 @@ def connected(options: ClusterOptions, store: Place, memory: int) -> AbstractCon
     site = load_site(options.cluster_config, ClusterParams(), kind=options.cluster, workers=options.workers)
     folder = shared_folder(store.resolve(), site)
     return connect(site.kind, site.workers, memory, site=site, folder=folder, trust=options.trust, say=notice)
+
+
+@contextmanager
+def adding(options: ClusterOptions, store: Place, facts: Mapping[str, Any]) -> Iterator[tuple[Executor, Display]]:
+    """Yield workers, and what shows how far they are, for a command that adds to a store with these attributes."""
+    from crackdask.cli.console import Display
+
+    names = [each["name"] for each in facts["recipe"]["states"]]
+    with (
+        connected(options, store, 2**30) as executor,
+        Display(out, names, prod(facts["identity"]["shape"]), executor.workers, executor.dashboard) as display,
+    ):
+        yield executor, display
 
 
 def notice(words: str) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from math import prod
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from crackdask.cli.common import app, connected, err, examples, out
+from crackdask.cli.common import adding, app, err, examples, out
 from crackdask.cli.conclusion import say_added
-from crackdask.cli.console import Display, columns
+from crackdask.cli.console import columns
 from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOptions, StoreName, expanded
 from crackdask.engine.crack_table import BlockError, check, write_cracks
@@ -51,13 +50,9 @@ def cracks(
     facts = attributes(where)
     changed: dict[str, Any] = {} if threshold is None else {"crack_threshold": threshold}
     check(where, state or (), **changed)
-    names = [each["name"] for each in facts["recipe"]["states"]]
     started = time.monotonic()
     try:
-        with (
-            connected(options, where, 2**30) as executor,
-            Display(out, names, prod(facts["identity"]["shape"]), executor.workers, executor.dashboard) as display,
-        ):
+        with adding(options, where, facts) as (executor, display):
             done, kept = write_cracks(where, executor, display, state or (), **changed)
     except BlockError as error:
         err.print(f"[red]error:[/] {escape(str(error))}; the same command continues with the states that are left")

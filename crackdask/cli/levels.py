@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from math import prod
 
 import typer
 from rich.markup import escape
 
-from crackdask.cli.common import app, connected, err, examples, out
+from crackdask.cli.common import adding, app, err, examples, out
 from crackdask.cli.conclusion import say_added
-from crackdask.cli.console import Display
 from crackdask.cli.endings import mistakes
 from crackdask.cli.options import ClusterOptions, StoreName, expanded
 from crackdask.engine.level_writer import write_levels
@@ -28,13 +26,9 @@ def levels(store: StoreName, options: ClusterOptions) -> None:
     check_can_run()
     where = place(store).resolve()
     facts = attributes(where)
-    names = [each["name"] for each in facts["recipe"]["states"]]
     started = time.monotonic()
     try:
-        with (
-            connected(options, where, 2**30) as executor,
-            Display(out, names, prod(facts["identity"]["shape"]), executor.workers, executor.dashboard) as display,
-        ):
+        with adding(options, where, facts) as (executor, display):
             done, kept = write_levels(where, executor, display)
     except BlocksFailedError as error:
         first = error.failures[0]

@@ -78,6 +78,7 @@ def _start(workers: int, memory: int, site: Site) -> LocalCluster:
                 security=tls.temporary(),
                 dashboard_address=site.dashboard,
                 silence_logs=logging.CRITICAL,
+                scheduler_sync_interval=3600,  # asks what notebooks show; every second, if it is let
             )
         except RuntimeError as error:
             raise ClusterError(f"{error}; correct dashboard ({site.dashboard}) under [cluster]") from error

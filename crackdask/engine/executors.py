@@ -10,7 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPo
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count, islice
+from itertools import chain, count, islice
+from operator import length_hint
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
 from typing import Any, Protocol, TypeVar
@@ -18,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 from dask.utils import funcname
 from distributed import Client, KilledWorker
 
-from crackdask.engine.tasks import TaskSize, one_by_one
+from crackdask.engine.tasks import MOST, TaskSize, one_by_one
 
 Job = TypeVar("Job")
 Outcome = Any | BaseException
@@ -31,8 +32,8 @@ Called = Callable[[Any], str]
 _LOOK = 2.0
 #: Seconds to wait for a result, until it is seen that nobody wants it any more.
 _PAUSE = 0.2
-#: Tasks that the scheduler holds for each worker.
-_AHEAD = 4
+#: Tasks that the scheduler holds for each worker, and those of them that are left when it is given others.
+_AHEAD, _LEFT = 4, 2
 AGAIN = "the finished blocks are kept; call the same command again to continue"
 
 
@@ -164,6 +165,8 @@ class Distributed:
     _mark: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
     _asked_for: Iterator[int] = field(default_factory=count, init=False)
     _begun: Iterator[int] = field(default_factory=count, init=False)
+    #: By what jobs are called: those of a pass take as long in one state as in the next.
+    _sizes: dict[str, TaskSize] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Begin to watch the workers."""
@@ -197,9 +200,13 @@ class Distributed:
         HaltedError
             If it was halted by another thread.
         """
-        waiting = iter(jobs)
+        waiting, total = iter(jobs), length_hint(jobs)
+        first = list(islice(waiting, 1))
+        if not first:
+            return
+        waiting, name = chain(first, waiting), called or (lambda job: funcname(function))
+        task_size = self._sizes.setdefault(_group(name(first[0])), TaskSize())
         running: dict[Any, list[Job]] = {}
-        task_size = TaskSize()
         # distributed's own `as_completed(...).batches()` waits without end for the next result: nobody would notice
         # meanwhile that the run was halted or that all workers went away. And it fetches each result by itself.
         ended: SimpleQueue[Any] = SimpleQueue()
@@ -207,10 +214,13 @@ class Distributed:
         while True:
             if self._halted.is_set():
                 raise HaltedError
-            room, size = _AHEAD * max(self.wanted, self._present) - len(running), task_size.jobs()
-            now = [task for task in (list(islice(waiting, size)) for _ in range(room)) if task]
+            workers = max(self.wanted, self._present)
+            # Each worker gets its share at least twice, so that those of the larger blocks do not end alone.
+            size = task_size.jobs(max(1, total // (2 * workers)) if total else MOST)
+            room = range(_AHEAD * workers - len(running))
+            now = [task for task in (list(islice(waiting, size)) for _ in room) if task]
             if now:
-                keys = [self._key(called(task[0]) if called else funcname(function)) for task in now]
+                keys = [self._key(name(task[0])) for task in now]
                 work = partial(one_by_one, function)
                 futures = self._asked(self.client.map, work, now, key=keys, pure=False, priority=priority)
                 running.update(zip(futures, now, strict=True))
@@ -219,7 +229,8 @@ class Distributed:
             if not running:
                 return
             # All that is done by now, in one message: for small blocks the messages are what costs.
-            batch = _taken(ended)
+            ahead = _LEFT * workers if len(now) == len(room) else 0  # so that no worker waits for what is left
+            batch = _taken(ended, max(1, len(running) - ahead))
             with self._watching:
                 self._watch(came=bool(batch))
             for future, outcome in zip(batch, self._outcomes(batch), strict=True):
@@ -282,13 +293,23 @@ class Distributed:
             )
 
 
-def _taken(queue: SimpleQueue[Any]) -> list[Any]:
-    """Return what is in a queue, after a short wait for the first."""
+def _group(name: str) -> str:
+    """Return the words before the first number of a task's name.
+
+    >>> _group("transfer-saddles-1-000123")
+    'transfer-saddles-'
+    """
+    return re.split(r"\d", name, maxsplit=1)[0]
+
+
+def _taken(queue: SimpleQueue[Any], wanted: int) -> list[Any]:
+    """Return what comes into a queue: so many at least, but for what takes longer than a short wait."""
     taken: list[Any] = []
+    until = time.monotonic() + _PAUSE
     try:
-        taken.append(queue.get(timeout=_PAUSE))
         while True:
-            taken.append(queue.get_nowait())
+            left = until - time.monotonic() if len(taken) < wanted else 0.0
+            taken.append(queue.get(timeout=left) if left > 0 else queue.get_nowait())
     except Empty:
         return taken
 

@@ -23,6 +23,7 @@ from crackdask.engine.checkpoints import Work
 from crackdask.engine.executors import Executor
 from crackdask.engine.records import Records
 from crackdask.engine.retries import Retries, Sweep
+from crackdask.engine.tasks import Jobs
 from crackdask.grid import Box, Grid, Halo
 from crackdask.schema import UnitKey
 from crackdask.storage.locations import Place, mapped
@@ -284,15 +285,14 @@ class Engine:
 
         at: dict[int, int] = {}
 
-        def asked(numbers: Sequence[int]) -> Iterator[Any]:
-            for n in numbers:
-                job = jobs[n]
-                at[id(job)] = n  # until it comes back, so no other has its id
-                yield job
+        def asked(number: int) -> Any:
+            job = jobs[number]
+            at[id(job)] = number  # until it comes back, so no other has its id
+            return job
 
         def sweep(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
             called = partial(_task_name, unit, pass_)
-            for job, outcome in self.executor.map(function, asked(numbers), lambda job: called(at[id(job)])):
+            for job, outcome in self.executor.map(function, Jobs(numbers, asked), lambda job: called(at[id(job)])):
                 yield at[id(job)], outcome
 
         def box_of(number: int) -> Box:
@@ -338,7 +338,7 @@ class Engine:
             )
 
     def _sweep(self, unit: UnitKey, job: BlockJob, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        jobs = (replace(job, pass_=job.pass_.task(job.grid.box(n)), number=n) for n in numbers)
+        jobs = Jobs(numbers, lambda n: replace(job, pass_=job.pass_.task(job.grid.box(n)), number=n))
         called = partial(_task_name, unit, job.pass_.name)
         for done, outcome in self.executor.map(run_block, jobs, lambda each: called(each.number)):
             yield done.number, outcome

@@ -41,7 +41,6 @@ from crackdask.steps.mask import threshold_of
 from crackdask.steps.measure import TooDeepError
 from crackdask.steps.measure import passes_in_ranges as measure_passes
 from crackdask.steps.noise import noise_passes
-from crackdask.steps.particle_motion import passes as shift_passes
 from crackdask.steps.read import ODD_SLICES, histogram_of, levels
 from crackdask.steps.read import passes as read_passes
 from crackdask.steps.register import register
@@ -237,9 +236,13 @@ def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
     voxel_um, blur = recipe.experiment.voxel_um, sharpness.matched(context).blur[state]
     put = partial(_put_tables, context.work, state)
     apply = partial(context.engine.in_order, unit.key, "tables")
-    passes = measure_passes(recipe.measure, voxel_um, deepest, ranges(context.particles), put, blur, apply)
+    compared = state != recipe.reference
+    particles = ranges(context.particles)
+    passes = measure_passes(recipe.measure, voxel_um, deepest, particles, put, blur, apply, compared=compared)
     context.work.drop_volume(WORK_TABLES, state)
     inputs = {"grey": context.volume("grey", state), "label": context.volume("label", state)}
+    if compared:
+        inputs["reference_grey"] = context.volume("grey", recipe.reference)
     try:
         tables = context.passes(unit, passes, inputs)
     except TooDeepError as error:
@@ -249,12 +252,10 @@ def _measure(context: RunContext, unit: Unit) -> dict[str, Array]:
             f"max_radius = {recipe.labels.max_radius} voxels: raise max_radius to {wanted}, or correct [mask] "
             "if no particle is that large"
         ) from error
-    kept = {name: tables[name] for name in passes[-1].makes if name != "corners"}
-    if state == recipe.reference:
+    kept = {name: tables[name] for name in passes[-1].makes if name not in ("corners", "shift_sums")}
+    if not compared:
         return kept
-    inputs["reference_grey"] = context.volume("grey", recipe.reference)
-    first = context.passes(unit, shift_passes(context.particles), inputs)
-    return kept | {"shifts": shifts(context, unit, inputs, first["shift_sums"], tables["corners"])}
+    return kept | {"shifts": shifts(context, unit, inputs, tables["shift_sums"], tables["corners"])}
 
 
 def _put_tables(work: Work, state: int, ids: range, groups: Mapping[str, Mapping[str, Array]]) -> None:

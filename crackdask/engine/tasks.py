@@ -9,11 +9,27 @@ import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 Job = TypeVar("Job")
-#: Seconds that a task is to take at least, and jobs that it holds at most.
-SECONDS, MOST = 0.2, 32
+#: Seconds that a task is to take at least, and jobs that it holds at most. One costs client, scheduler and worker 6 ms.
+SECONDS, MOST = 0.3, 32
+
+
+@dataclass(frozen=True)
+class Jobs(Generic[Job]):
+    """Jobs that are made one by one, when it is their turn; how many there will be is known before."""
+
+    numbers: Sequence[int]
+    make: Callable[[int], Job]
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Job]:
+        """Make one after the other."""
+        return map(self.make, self.numbers)
 
 
 @dataclass(frozen=True)
@@ -48,18 +64,18 @@ class TaskSize:
     """How many jobs make a task, by what those that were done took.
 
     >>> size = TaskSize()
-    >>> size.jobs(), list(size.parted("ab", (0.1, [1, Failed(KeyError("b"))]))), size.jobs()
+    >>> size.jobs(), list(size.parted("ab", (0.14, [1, Failed(KeyError("b"))]))), size.jobs()
     (1, [('a', 1), ('b', KeyError('b'))], 4)
     """
 
     _seconds: float = 0.0
     _done: int = 0
 
-    def jobs(self) -> int:
-        """Return how many jobs to hand out together: one until it is known what they take."""
+    def jobs(self, most: int = MOST) -> int:
+        """Return how many jobs to hand out together, at most some: one until it is known what they take."""
         if not self._done:
             return 1
-        return max(1, min(MOST, int(SECONDS * self._done / max(self._seconds, 1e-6))))
+        return max(1, min(most, MOST, int(SECONDS * self._done / max(self._seconds, 1e-6))))
 
     def parted(self, jobs: Sequence[Job], outcome: Any) -> Iterator[tuple[Job, Any]]:
         """Yield each job of a task with its result or error, and learn from how long they took.

@@ -10,7 +10,6 @@ then a `Late` stands for each kernel; then all of them give way to what numba kn
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import stat
@@ -25,10 +24,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from crackdask.lazy_import import uncollected
+
 #: Seconds that another process may take for a kernel, until this one compiles it too.
 _LONGEST = 300.0
 #: All that were ever decorated here.
 _kernels: list[Any] = []
+#: The kernel that is being compiled because Python calls it, guarded by numba's lock.
+_outer: list[Any] = []
 #: What still stands for something that takes numba.
 _late: list[Late] = []
 _loading = RLock()
@@ -158,30 +161,27 @@ def fallback() -> str | None:
 def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -> Any:
     """Compile a kernel, or load what another process compiled; who comes second waits for the first.
 
-    A kernel that calls others holds its own lock while they are compiled. No kernel calls itself, not by way of others
-    either, so nobody waits in a circle. numba's lock of this process is taken first, as numba itself would take it
-    between the two: threads must not take them in another order. The system lets go of the lock of a process that ends.
+    Kernels that it calls are compiled on the way, as a part of it, and neither locked nor kept. numba's lock of this
+    process is taken first, as numba itself would take it between the two: threads must not take them in another order.
+    The system lets go of the lock of a process that ends.
     """
     from numba.core.compiler_lock import global_compiler_lock
 
-    with (
-        global_compiler_lock,
-        _turn(Path(kernel._cache.cache_path) / f"{kernel.__module__}.{kernel.py_func.__qualname__}.lock"),
-        _uncollected(),
-    ):
-        return compile_(signature)
+    from crackdask.kernels.inner_kernels import compile_inner, forget_inner, set_environments
 
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Collect no garbage: numba makes objects by the million and lets go of few, so that looking is a loss of time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    with global_compiler_lock:
+        if _outer:
+            return compile_inner(kernel, signature)
+        forget_inner(kernel, signature)
+        lock = Path(kernel._cache.cache_path) / f"{kernel.__module__}.{kernel.py_func.__qualname__}.lock"
+        with _turn(lock), uncollected():
+            _outer.append(kernel)
+            try:
+                entry = compile_(signature)
+            finally:
+                _outer.pop()
+        set_environments(kernel, signature)
+        return entry
 
 
 @contextmanager

@@ -127,7 +127,7 @@ def interpolate(  # type: ignore[no-untyped-def]
     fz, fy, fx = cz - iz, cy - iy, cx - ix
     tz = _taps(iz, shape[0], origin[0], strides[0])
     ty = _taps(iy, shape[1], origin[1], strides[1])
-    tx = _taps(ix, shape[2], origin[2], 1)
+    tx = _taps(ix, shape[2], origin[2], np.int64(1))
     if has_fill and _beside_fill(flat, tz, ty, tx, fz, fy, fx, fill):
         return False, 0.0
     # A fill voxel further out must not ring into the scan: such voxels fall back to linear.
@@ -198,7 +198,7 @@ def interpolate_row(  # type: ignore[no-untyped-def]
     flat, strides, origin, shape, row, cubic, has_fill, fill, values, valid
 ) -> None:
     """Write the values at a row of source positions (axis, x), and whether they are valid; see `interpolate`."""
-    i = 0
+    i = np.int64(0)  # of a plain 0 numba would make a constant, and compile `_run` for it alone
     while i < values.size:
         end = _run(row, i, shape) if cubic else i
         is_plain = end - i >= _WORTH

@@ -5,6 +5,14 @@ To be imported last, after the modules whose kernels are meant.
 
 from __future__ import annotations
 
-from crackdask.kernels.compiling import load
+import atexit
+import gc
 
-load()
+from crackdask.kernels.compiling import load
+from crackdask.lazy_import import uncollected
+
+with uncollected():
+    load()
+# Who looks for garbage writes to all that it looks at, and what is written to is no longer shared with the copies.
+gc.freeze()
+atexit.register(gc.freeze)

@@ -92,66 +92,58 @@ def source_box(
 
 
 @compiled
-def _grey(value, window, counts) -> int:  # type: ignore[no-untyped-def]
-    """Map one valid value to 1..255 and count it."""
+def _grey_row(values, valid, window, counts, out) -> None:  # type: ignore[no-untyped-def]
+    """Map the valid values of a row to 1..255, the others to 0; `counts` takes valid, clipped low, clipped high.
+
+    Nothing branches, so that it runs in vectors.
+    """
     gain, offset, lo, hi, scale = window
-    mapped = gain * value + offset
-    counts[0] += 1
-    if mapped < lo:
-        counts[1] += 1
-        return 1
-    if mapped > hi:
-        counts[2] += 1
-        return 255
-    # The window may round to a hair above 254 steps.
-    return 1 + int(min(np.floor((mapped - lo) * scale + 0.5), 254.0))
+    inside, under, over = np.int64(0), np.int64(0), np.int64(0)
+    for i in range(values.size):
+        mapped = gain * values[i] + offset
+        low, high = mapped < lo, mapped > hi
+        level = np.floor((mapped - lo) * scale + 0.5)
+        # The window may round to a hair above 254 steps.
+        level = 0.0 if low else (254.0 if high or level > 254.0 else level)
+        out[i] = np.int32(level) + np.int32(1) if valid[i] else np.int32(0)
+        inside += valid[i]
+        under += valid[i] & low
+        over += valid[i] & high
+    counts[0] += inside
+    counts[1] += under
+    counts[2] += over
 
 
 @compiled
-def _resample_grey(  # type: ignore[no-untyped-def]
-    flat, strides, origin, shape, matrix, lattice, line, start, cubic, has_fill, fill, field, window, counts, core
-) -> None:
-    """Fill `core` with grey levels; `counts` takes valid, clipped low, clipped high."""
-    nz, ny, nx = core.shape
-    row, values, valid = np.empty((3, nx)), np.empty(nx), np.empty(nx, np.bool_)
+def _resample(  # type: ignore[no-untyped-def]
+    flat, strides, origin, shape, matrix, lattice, line, start, cubic, has_fill, fill, field, window, counts,
+    row, values, valid, grey, core, mask,
+) -> None:  # fmt: skip
+    """Fill `grey` as `_grey_row` does or, where it is empty, `core` with interpolated values and `mask` with validity.
+
+    One kernel for both, for what it calls takes long to compile.
+    """
+    nz, ny, nx = core.shape if grey.size == 0 else grey.shape
     uneven = field.bright.size > 0
     for k in range(nz):
         for j in range(ny):
             row_positions(matrix, lattice, float(start[0] + k), float(start[1] + j), float(start[2]), line, row)
             interpolate_row(flat, strides, origin, shape, row, cubic, has_fill, fill, values, valid)
-            for i in range(nx):
-                value = values[i]
-                if valid[i] and uneven:
-                    value = flattened(value, row[0, i], row[1, i], row[2, i], field)
-                core[k, j, i] = _grey(value, window, counts) if valid[i] else 0
-
-
-@compiled
-def _resample_values(  # type: ignore[no-untyped-def]
-    flat, strides, origin, shape, matrix, lattice, line, start, cubic, has_fill, fill, core, mask
-) -> None:
-    """Fill `core` with interpolated values and `mask` with their validity."""
-    nz, ny, nx = core.shape
-    row, values, valid = np.empty((3, nx)), np.empty(nx), np.empty(nx, np.bool_)
-    for k in range(nz):
-        for j in range(ny):
-            row_positions(matrix, lattice, float(start[0] + k), float(start[1] + j), float(start[2]), line, row)
-            interpolate_row(flat, strides, origin, shape, row, cubic, has_fill, fill, values, valid)
+            if uneven:
+                for i in range(nx):
+                    if valid[i]:
+                        values[i] = flattened(values[i], row[0, i], row[1, i], row[2, i], field)
+            if grey.size > 0:
+                _grey_row(values, valid, window, counts, grey[k, j])
+                continue
             for i in range(nx):
                 core[k, j, i], mask[k, j, i] = values[i], valid[i]
 
 
 @compiled
-def _shift_grey(source, has_fill, fill, window, counts, core) -> None:  # type: ignore[no-untyped-def]
-    """Fill `core` from source voxels that it meets one to one."""
-    nz, ny, nx = core.shape
-    for k in range(nz):
-        for j in range(ny):
-            for i in range(nx):
-                if has_fill and source[k, j, i] == fill:
-                    core[k, j, i] = 0
-                else:
-                    core[k, j, i] = _grey(float(source[k, j, i]), window, counts)
+def _shift_grey(values, valid, window, counts, out) -> None:  # type: ignore[no-untyped-def]
+    for j in range(values.shape[0]):
+        _grey_row(values[j], valid[j], window, counts, out[j])
 
 
 def _check_window(
@@ -264,11 +256,37 @@ def _fill_grey(
     """Fill `core` and `counts`; a move by whole voxels of a scan that is left as it is needs no interpolation."""
     shift = None if lattice.values.size or field.bright.size else _whole_shift(matrix)
     if shift is None:
-        how = (matrix, lattice, line_of(lattice), box.start, cubic, *source.fill, field)
-        _resample_grey(*source.flat(), *how, levels, counts, core)
+        empty = np.empty((0, 0, 0), np.float32), np.empty((0, 0, 0), np.bool_)
+        _interpolate(source, matrix, lattice, box, cubic, field, levels, counts, core, *empty)
         return
     here, there = source.met_by(box, shift)
-    _shift_grey(source.voxels[here], *source.fill, levels, counts, core[there])
+    voxels, met = source.voxels[here], core[there]
+    has_fill, fill = source.fill
+    values, valid = np.empty(met.shape[1:]), np.ones(met.shape[1:], np.bool_)
+    for k in range(met.shape[0]):
+        values[:] = voxels[k]
+        if has_fill:
+            np.not_equal(voxels[k], fill, out=valid)
+        _shift_grey(values, valid, levels, counts, met[k])
+
+
+def _interpolate(
+    source: ScanWindow,
+    matrix: Matrix,
+    lattice: Lattice,
+    box: Box,
+    cubic: bool,
+    field: FlatField,
+    levels: tuple[float, ...],
+    counts: NDArray[np.int64],
+    *into: NDArray[Any],
+) -> None:
+    nx = box.shape[2]
+    flat, *where = source.flat()
+    has_fill, fill = source.fill
+    room = np.empty((3, nx)), np.empty(nx), np.empty(nx, np.bool_)
+    how = (matrix, lattice, line_of(lattice), box.start, cubic, has_fill, flat.dtype.type(fill), field)
+    _resample(flat, *where, *how, levels, counts, *room, *into)
 
 
 def resample_values(
@@ -297,6 +315,6 @@ def resample_values(
     mask = np.zeros(box.shape, np.bool_)
     if _check_window(window, window_box, matrix, box, source_shape, interpolation, lattice):
         source, cubic = ScanWindow.of(window, window_box, source_shape, fill), interpolation == "cubic"
-        line = line_of(lattice)
-        _resample_values(*source.flat(), matrix, lattice, line, box.start, cubic, *source.fill, core, mask)
+        grey, counts = np.empty((0, 0, 0), np.uint8), np.zeros(3, np.int64)
+        _interpolate(source, matrix, lattice, box, cubic, EVEN, (0.0,) * 5, counts, grey, core, mask)
     return core, mask

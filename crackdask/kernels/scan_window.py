@@ -41,9 +41,13 @@ class ScanWindow(NamedTuple):
         return cls(voxels, box, shape, (has_fill, own_fill))
 
     def flat(self) -> tuple[NDArray[Any], tuple[int, int], Triple, Triple]:
-        """Return the voxels one after the other, the strides of planes and rows, and where they lie in the scan."""
+        """Return the voxels one after the other, the strides of planes and rows, and where they lie in the scan.
+
+        Those of types that float32 holds exactly, such as uint16, come as float32: each type would be compiled for.
+        """
         _, ny, nx = self.voxels.shape
-        return self.voxels.reshape(-1), (ny * nx, nx), self.box.start, self.shape
+        dtype = np.float32 if np.can_cast(self.voxels.dtype, np.float32) else self.voxels.dtype
+        return self.voxels.reshape(-1).astype(dtype, copy=False), (ny * nx, nx), self.box.start, self.shape
 
     def met_by(self, box: Box, shift: Triple) -> tuple[Slices, Slices]:
         """Return which voxels of the window, and which of a block moved by whole voxels, lie on each other."""

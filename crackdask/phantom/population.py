@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 from threading import RLock
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +13,17 @@ from numpy.typing import NDArray
 from crackdask.arrays import Floats
 from crackdask.phantom import deformation, packing, random_particles, render, scene
 from crackdask.phantom.cell_states import DAMAGE_CHANCE
-
-if TYPE_CHECKING:
-    from crackdask.phantom.experiment import Phantom
+from crackdask.phantom.numbers import PhantomNumbers
 
 
-def _motion_reach(phantom: Phantom) -> float:
+def _motion_reach(phantom: PhantomNumbers) -> float:
     """Return a bound, in voxels, on how far any motion takes any voxel."""
     diagonal = math.dist((0, 0, 0), phantom.shape)
     rigid = math.sqrt(3) * phantom.max_shift + math.radians(phantom.max_rotation_deg) * diagonal / 2
     return rigid + max(phantom.alterations.reach(state, diagonal) for state in range(len(phantom.states)))
 
 
-def deformation_of(phantom: Phantom, state: int) -> deformation.Deformation:
+def deformation_of(phantom: PhantomNumbers, state: int) -> deformation.Deformation:
     """Return what bends a state before its rigid motion."""
     altered, rng = phantom.alterations, np.random.default_rng([phantom.seed, 4, state])
     return deformation.deformation(
@@ -35,14 +32,14 @@ def deformation_of(phantom: Phantom, state: int) -> deformation.Deformation:
     )  # fmt: skip
 
 
-def displacement_of(phantom: Phantom, state: int, centres: Floats) -> Floats:
+def displacement_of(phantom: PhantomNumbers, state: int, centres: Floats) -> Floats:
     """Return the displacement of every particle of the table, whose centres these are."""
     rng = np.random.default_rng([phantom.seed, 5, state])
     own = deformation.jitter(rng, len(centres), phantom.alterations.of("jitter", state))
     return deformation_of(phantom, state).displacement(centres) + own
 
 
-def _mechanics(phantom: Phantom) -> Phantom:
+def _mechanics(phantom: PhantomNumbers) -> PhantomNumbers:
     """Return the phantom without the numbers that change no particle, so that they are not packed again."""
     return replace(phantom, noise_sd=0.0, dtype="uint8", alterations=phantom.alterations.mechanics())
 
@@ -50,14 +47,14 @@ def _mechanics(phantom: Phantom) -> Phantom:
 _lock = RLock()
 
 
-def particles_of(phantom: Phantom) -> scene.Particles:
+def particles_of(phantom: PhantomNumbers) -> scene.Particles:
     """Return every particle that any scan can show."""
     with _lock:
         return _made_once(_mechanics(phantom))
 
 
 @lru_cache(maxsize=2)
-def _made_once(phantom: Phantom) -> scene.Particles:
+def _made_once(phantom: PhantomNumbers) -> scene.Particles:
     rng = np.random.default_rng([phantom.seed, 0])
     motion, steps = _motion_reach(phantom), len(phantom.states) - 1
     pad = phantom.radius_range[1] * 1.4 + motion + 2
@@ -85,7 +82,7 @@ def _made_once(phantom: Phantom) -> scene.Particles:
     )  # fmt: skip
 
 
-def _seen(phantom: Phantom, centres: Floats, frames: Floats, bumps: Floats) -> NDArray[np.int64]:
+def _seen(phantom: PhantomNumbers, centres: Floats, frames: Floats, bumps: Floats) -> NDArray[np.int64]:
     """Return the particles that reach into any scan."""
     reach = random_particles.extents(frames, 1 + np.abs(bumps).sum(axis=1)).max(axis=1) + 2 + scene.MARGIN
     reach += max(0.0, phantom.alterations.shell + scene.NARROW - scene.MARGIN - 2)
@@ -100,14 +97,14 @@ def _seen(phantom: Phantom, centres: Floats, frames: Floats, bumps: Floats) -> N
     return np.flatnonzero(seen)
 
 
-def view_of(phantom: Phantom, state: int) -> scene.View:
+def view_of(phantom: PhantomNumbers, state: int) -> scene.View:
     """Return the particles as they lie in a state's scan."""
     with _lock:
         return _seen_once(_mechanics(phantom), state)
 
 
 @lru_cache(maxsize=16)
-def _seen_once(phantom: Phantom, state: int) -> scene.View:
-    table, altered = phantom.particles(), phantom.alterations
+def _seen_once(phantom: PhantomNumbers, state: int) -> scene.View:
+    table, altered = particles_of(phantom), phantom.alterations
     displacement = displacement_of(phantom, state, table.centres)
     return scene.view(table, state, phantom.matrix(state), displacement, altered.of("swelling", state), altered.shell)

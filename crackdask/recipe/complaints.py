@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from crackdask.recipe.site import SITE_ONLY
+from crackdask.shown import shown
 
 
 def refusal(where: str, lines: Sequence[str]) -> str:
@@ -68,12 +69,6 @@ def _wanted(detail: ErrorDetails, root: type[BaseModel]) -> str:
     if kind == "value_error":
         return detail["msg"].removeprefix("Value error, ")
     return f"{_KINDS.get(kind) or detail['msg'].removeprefix('Input ')}, found {shown(detail['input'])}"
-
-
-def shown(value: Any) -> str:
-    """Return a value as the recipe has it, cut where it is long."""
-    words = repr(list(value) if isinstance(value, tuple) else value)
-    return words if len(words) <= 60 else f"{words[:57]}..."
 
 
 def _key(path: tuple[int | str, ...], root: type[BaseModel]) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from crackdask.recipe.recipe import Recipe
+from crackdask.steps.reconstruct_parameters import ReconstructParams
 
 
-def wrong_centers(recipe: Recipe) -> Iterable[str]:
-    """Yield what is wrong with a list of centers, one for each state."""
-    if recipe.reconstruct is not None:
+def wrong_centers(reconstruct: ReconstructParams | None, states: int) -> Iterable[str]:
+    """Yield what is wrong with a list of centers, one for each of so many states."""
+    if reconstruct is not None:
         try:
-            recipe.reconstruct.axes(len(recipe.states))
+            reconstruct.axes(states)
         except ValueError as error:
             yield f"reconstruct.center: {error}"
 

@@ -21,10 +21,11 @@ from pydantic import (
 
 from crackdask.analysis.parameters import AnalyseParams
 from crackdask.grid import Triple
-from crackdask.recipe.complaints import complaints, refusal, shown
+from crackdask.recipe.complaints import complaints, refusal
 from crackdask.recipe.contradictions import contradictions, wrong_centers
 from crackdask.recipe.site import ClusterParams, Site, nbytes
 from crackdask.schema import STEPS
+from crackdask.shown import shown
 from crackdask.sources.completeness import Missing
 from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.electrochemistry import ElectrochemistryParams
@@ -331,7 +332,7 @@ def check(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
     except ValidationError as error:
         lines += complaints(error, Recipe)
     else:
-        lines += wrong_centers(recipe)
+        lines += wrong_centers(recipe.reconstruct, len(recipe.states))
     lines += contradictions(content)
     if lines:
         raise RecipeError(refusal(where, lines))

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from crackdask.clocks import spoken
 from crackdask.sources.base import SourceError, named, refuse_no_file
 from crackdask.sources.cycler_columns import columns_of
-from crackdask.sources.cycler_curve import CLOCK, MOST_ROWS, Curve, CyclerRecord, Reading, other_way, spoken_time
+from crackdask.sources.cycler_curve import CLOCK, MOST_ROWS, Curve
+from crackdask.sources.cycler_dates import header_date
+from crackdask.sources.cycler_record import CyclerRecord, Reading, spoken_time
 from crackdask.sources.cycler_rows import binary_rows, text_rows
-from crackdask.sources.cycler_text import layout_of, parsed_date
+from crackdask.sources.cycler_text import layout_of
 from crackdask.storage.locations import Place
 
 __all__ = ["CyclerRecord", "Reading", "read_record"]
@@ -49,8 +51,9 @@ def read_record(paths: Sequence[Place], reading: Reading) -> CyclerRecord:
                 f"{name}: began at {spoken(told)} without an offset from UTC, and others tell one: say which zone its "
                 'clock is in, such as zone = "Europe/Zurich" under [electrochemistry]'
             )
-        if all(dated):
-            parts.sort(key=lambda each: each[1].start or datetime.min)
+        if all(dated):  # files of techniques that a cycler went through again and again lie between each other
+            parts = [(name, each) for name, part in parts for each in part.in_loops()]
+            parts.sort(key=lambda each: (each[1].start or datetime.min) + timedelta(seconds=float(each[1].time[0])))
     return _in_a_row(parts)
 
 
@@ -61,7 +64,7 @@ def _in_a_row(parts: Sequence[tuple[str, CyclerRecord]]) -> CyclerRecord:
     columns = {name: [getattr(whole, name)] for name in ("time", "voltage", "current", "charge")}
     for name, part in others:
         ends, charged = float(columns["time"][-1][-1]), float(columns["charge"][-1][-1])
-        begins = (part.start - first).total_seconds() if part.start and first else float(part.time[0])
+        begins = float(part.time[0]) + ((part.start - first).total_seconds() if part.start and first else 0.0)
         if begins < ends - CLOCK:
             raise SourceError(
                 f"{name}: begins {spoken_time(ends - begins)} before {before} ends, so they are not of one cell; leave "
@@ -72,10 +75,10 @@ def _in_a_row(parts: Sequence[tuple[str, CyclerRecord]]) -> CyclerRecord:
         columns["current"].append(part.current)
         columns["charge"].append(part.charge + charged)
         before = name
-    joined = {name: np.concatenate(values) for name, values in columns.items()}
-    joined["time"] = joined["time"] - joined["time"][0]
+    time, voltage, current, charge = (np.concatenate(values) for values in columns.values())
     notes = tuple(dict.fromkeys(note for _, part in parts for note in part.notes))
-    return _thinned(CyclerRecord(**joined, start=first, rows=sum(part.rows for _, part in parts), notes=notes))
+    rows = sum(part.rows for _, part in parts)
+    return _thinned(CyclerRecord(time - time[0], voltage, current, charge, first, rows, notes))
 
 
 def _thinned(record: CyclerRecord) -> CyclerRecord:
@@ -90,15 +93,13 @@ def _thinned(record: CyclerRecord) -> CyclerRecord:
 
 def _read_file(path: Place, reading: Reading) -> CyclerRecord:
     if path.suffix.lower() == ".mpr":
-        frame, started = binary_rows(path)
+        frame, started, loops = binary_rows(path)
         columns = columns_of(list(frame.columns), str(path), reading.columns)
-        return Curve(str(path), columns, reading).of([frame[columns.read]], started)
+        return Curve(str(path), columns, reading, loops).of([frame[columns.read]], started)
     layout = layout_of(path)
     columns = columns_of(layout.headings, str(path), reading.columns)
-    curve = Curve(str(path), columns, reading)
-    started, notes = None, []
+    started = None
     if layout.started:
-        started, doubtful = parsed_date(layout.started, reading.dates, str(path))
-        notes = [other_way(layout.started)] if doubtful else []
-    record = curve.of(text_rows(path, layout, columns.read), started)
-    return replace(record, notes=(*record.notes, *notes))
+        started, dates = header_date(layout, reading.dates, str(path))
+        reading = replace(reading, dates=dates)
+    return Curve(str(path), columns, reading, layout.loops).of(text_rows(path, layout, columns.read), started)

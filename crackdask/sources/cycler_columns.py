@@ -13,12 +13,13 @@ _UNITS: Mapping[str, Mapping[str, float]] = {
     "time": {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "min": 60.0,
              "minutes": 60.0, "h": 3600.0, "hr": 3600.0, "hrs": 3600.0, "hour": 3600.0, "hours": 3600.0},
     "voltage": {"v": 1.0, "mv": 1e-3, "volt": 1.0, "volts": 1.0},
-    "current": {"a": 1e3, "ma": 1.0, "ua": 1e-3, "µa": 1e-3, "μa": 1e-3, "na": 1e-6, "amp": 1e3, "amps": 1e3},
-    "charge": {"ah": 1e3, "a.h": 1e3, "mah": 1.0, "ma.h": 1.0, "uah": 1e-3, "µah": 1e-3, "μah": 1e-3},
+    "current": {"a": 1e3, "ma": 1.0, "ua": 1e-3, "µa": 1e-3, "μa": 1e-3, "na": 1e-6, "amp": 1e3, "amps": 1e3,
+                "mamps": 1.0},
+    "charge": {"ah": 1e3, "a.h": 1e3, "mah": 1.0, "ma.h": 1.0, "uah": 1e-3, "µah": 1e-3, "μah": 1e-3, "c": 1 / 3.6},
 }  # fmt: skip
 #: Headings, without their units, in the order of preference. EC-Lab's come first: they are never anything else.
 _HEADINGS: Mapping[str, Sequence[str]] = {
-    "time": (r"time", r"test[ _]?time", r"total[ _]?time", r"elapsed[ _]?time", r"time[ _]?elapsed", r"t"),
+    "time": (r"(test|total|cumulative|run|elapsed)[ _]?time", r"time[ _]?elapsed", r"time", r"test", r"t"),
     "voltage": (
         r"<?ewe>?",
         r"<?ecell>?",
@@ -28,11 +29,16 @@ _HEADINGS: Mapping[str, Sequence[str]] = {
         r"volts?",
         r"[uve]",
     ),
-    "current": (r"<?i>?", r"current", r"amps?", r"cur"),
+    "current": (r"<?i>?", r"current", r"m?amps?", r"cur"),
     "charge": (r"\(q-qo\)",),
-    "step_charge": (r"dq",),
+    "step_charge": (r"(?-i:dq)",),  # dQ is the sum of a sequence
 }  # fmt: skip
-_DATES = (r"date[ _]?time", r"time[ _]?stamp", r"date", r"absolute[ _]?time", r"dpt[ _]?time")
+_DATES = (r"date([ _]and)?[ _]?time", r"time[ _]?stamp", r"date", r"(absolute|real)[ _]?time", r"dpt[ _]?time")
+#: What the cell does in a row.
+_STATES = (r"step[ _]?type( ?/ ?1)?", r"state", r"md", r"status", r"command")
+_USUAL = {"time": "s", "voltage": "V", "current": "mA", "charge": "mAh"}
+#: Units that are a heading by themselves.
+_NAMED_AS_UNITS = ("volts", "volt", "amps", "amp", "mamps")
 #: Where a heading ends and its unit begins: Voltage(V), Current [mA], Ewe/V, voltage_v, "Voltage, V".
 _WITH_UNIT = re.compile(r"^(?P<name>.*?)\s*(?:[(\[{]\s*(?P<a>[^)\]}]+?)\s*[)\]}]|/\s*(?P<b>[^/]+?)|,\s*(?P<c>\S+))>?$")
 
@@ -47,6 +53,10 @@ class Columns:
         Headings.
     current, charge, step_charge
         Headings, or None: the current; the charge since the file began; the charge since the row before.
+    mode
+        Heading of the cycler's mode, of a table that tells no current: in a row at rest there is none.
+    state
+        Heading of what the cell does beside the current, charge or discharge; None where no current is read.
     began
         Heading of a column of dates beside a time that is none, or None.
     date
@@ -62,6 +72,8 @@ class Columns:
     current: str | None
     charge: str | None
     step_charge: str | None
+    mode: str | None
+    state: str | None
     began: str | None
     date: bool
     mean_current: bool
@@ -70,7 +82,16 @@ class Columns:
     @property
     def read(self) -> list[str]:
         """Headings of all that is read."""
-        wanted = (self.time, self.voltage, self.current, self.charge, self.step_charge, self.began)
+        wanted = (
+            self.time,
+            self.voltage,
+            self.current,
+            self.charge,
+            self.step_charge,
+            self.mode,
+            self.state,
+            self.began,
+        )
         return [each for each in wanted if each]
 
 
@@ -80,7 +101,9 @@ def parted(heading: str) -> tuple[str, str]:
     >>> parted("Ewe/V"), parted("(Q-Qo)/mA.h"), parted("Current [A]"), parted("voltage_mV"), parted("<Ewe/V>")
     (('Ewe', 'V'), ('(Q-Qo)', 'mA.h'), ('Current', 'A'), ('voltage', 'mV'), ('<Ewe', 'V'))
     """
-    text = heading.strip().strip("\"'")
+    text = heading.strip().strip("\"'~")
+    if text.lower() in _NAMED_AS_UNITS:
+        return text, text
     if found := _WITH_UNIT.match(text):
         unit = found["a"] or found["b"] or found["c"] or ""
         if any(unit.lower() in units for units in _UNITS.values()):
@@ -109,21 +132,29 @@ def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -
         If there is no time, no voltage, neither current nor charge, or a column's unit is not told.
     """
     found: dict[str, str] = {}
+    told: dict[str, str] = {}  # headings with units, where the user told one that the file does not
     for what, heading in chosen.items():
-        if heading not in headings:
+        bare = parted(heading)[0]
+        if heading not in headings and bare not in headings:
             raise SourceError(
                 f"{where}: [electrochemistry] columns.{what}: no column {heading!r}; there are {_listed(headings)}"
             )
-        found[what] = heading
+        found[what] = heading if heading in headings else bare
+        told[what] = heading
     for what, names in _HEADINGS.items():
         if what not in found and (likely := _first(headings, names)):
             found[what] = likely
     dated = _first(headings, _DATES)
-    if "time" not in found and dated:
+    if dated and ("time" not in found or ("time" not in told and not parted(found["time"])[1])):
         found["time"] = dated
+    if "charge" in found or not parted(found.get("step_charge", ""))[1]:
+        found.pop("step_charge", None)
     missing = [what for what in ("time", "voltage") if what not in found]
+    mode = None
     if not {"current", "charge", "step_charge"} & set(found):
-        missing.append("current")
+        mode = next((heading for heading in headings if heading == "mode"), None)
+        if not mode:
+            missing.append("current")
     if missing:
         raise SourceError(
             f"{where}: found no column of {', '.join(missing)} among {_listed(headings)}; name them under "
@@ -134,15 +165,14 @@ def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -
         raise SourceError(
             f"{where}: {headings.count(twice)} columns are headed {twice!r}; rename those that are others"
         )
-    name, unit = parted(found["time"])
+    name, unit = parted(told.get("time", found["time"]))
     is_date = any(re.fullmatch(each, name.lower()) for each in _DATES) or ("time" in chosen and not unit)
-    factors = {
-        what: 1.0 if is_date and what == "time" else _factor(what, heading, where) for what, heading in found.items()
-    }
+    headed = {what: told.get(what, heading) for what, heading in found.items() if what != "time" or not is_date}
+    factors = {"time": 1.0} | _factors(headed, where)
     current = found.get("current")
     return Columns(
-        found["time"], found["voltage"], current, found.get("charge"), found.get("step_charge"),
-        None if is_date else dated, is_date,
+        found["time"], found["voltage"], current, found.get("charge"), found.get("step_charge"), mode,
+        _first(headings, _STATES) if current else None, None if is_date else dated, is_date,
         bool(current and current.startswith("<")), factors,
     )  # fmt: skip
 
@@ -150,21 +180,32 @@ def columns_of(headings: Sequence[str], where: str, chosen: Mapping[str, str]) -
 def _first(headings: Sequence[str], names: Sequence[str]) -> str | None:
     for name in names:  # in the order of preference
         for heading in headings:
-            if re.fullmatch(name, parted(heading)[0].lower()):
+            if re.fullmatch(name, parted(heading)[0], re.IGNORECASE):
                 return heading
     return None
 
 
-def _factor(what: str, heading: str, where: str) -> float:
-    units = _UNITS["charge" if what == "step_charge" else what]
-    unit = parted(heading)[1].lower()
-    if unit in units:
-        return units[unit]
-    known = ", ".join(dict.fromkeys(units))
-    raise SourceError(
-        f"{where}: the column {heading!r} does not tell its unit, wanted one of {known}: write it into the heading, "
-        f"such as {heading.split('/')[0].strip()!r} as '{heading.split('/')[0].strip()} ({next(iter(units))})'"
-    )
+def _factors(headed: Mapping[str, str], where: str) -> dict[str, float]:
+    """Return what takes each column to the units that are used here; `headed` tells the units of what is read."""
+    factors, without = dict[str, float](), dict[str, str]()
+    for what, heading in headed.items():
+        name, unit = parted(heading)
+        units = _UNITS["charge" if what == "step_charge" else what]
+        if unit.lower() in units:
+            factors[what] = units[unit.lower()]
+        else:
+            without[what] = name
+    if without:
+        named, several = ", ".join(repr(headed[what]) for what in without), len(without) > 1
+        told = f"columns {named} do not tell their units" if several else f"column {named} does not tell its unit"
+        wanted = "; of ".join(f"{what} one of {', '.join(_UNITS[what])}" for what in without)
+        way = ", ".join(f'{what} = "{name} ({_USUAL[what]})"' for what, name in without.items())
+        name_them = "name them with their units" if several else "name it with its unit"
+        raise SourceError(
+            f"{where}: the {told}, wanted of {wanted}; {name_them} under [electrochemistry], such as "
+            f"columns = {{{way}}}"
+        )
+    return factors
 
 
 def _listed(headings: Sequence[str]) -> str:

@@ -5,24 +5,25 @@ What would be wrong in silence is refused: clocks that go back, charges that beg
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crackdask.arrays import Floats, Integers
 from crackdask.clocks import on_clock
 from crackdask.lazy_import import Later
 from crackdask.sources.base import SourceError
+from crackdask.sources.cycler_charge import ChargeCount
 from crackdask.sources.cycler_columns import Columns
-from crackdask.sources.cycler_text import Dates, in_utc, moment, parsed_dates
+from crackdask.sources.cycler_dates import in_utc, moment, parsed_dates
+from crackdask.sources.cycler_record import CyclerRecord, Reading, other_way, spoken_time
+from crackdask.sources.cycler_states import StatedSigns
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
 else:  # which every command would wait for
     pd = Later("pandas")
 
@@ -30,85 +31,35 @@ else:  # which every command would wait for
 MOST_ROWS = 200_000
 #: Clocks are set right by as many seconds now and then, and their ticks jitter.
 CLOCK = 1.0
-#: No charge is counted between rows further apart than so many seconds: nobody knows what flowed there.
-GAP = 3600.0
 #: 1970 in the days that a spreadsheet counts.
 _SPREADSHEET = 25_569
-
-
-@dataclass(frozen=True)
-class CyclerRecord:
-    """Voltage, current and charge of a cell over time.
-
-    Attributes
-    ----------
-    time
-        Seconds since the first row, never decreasing.
-    voltage
-        V.
-    current
-        mA, positive on charge.
-    charge
-        mAh that went into the cell since the first row, less what came out.
-    start
-        Date of the first row, with its offset from UTC where that is known; None where the files do not tell.
-    rows
-        Rows that were read; of more than `MOST_ROWS` the curve keeps every second, fourth, ...
-    notes
-        What should be known of the files, in sentences.
-    """
-
-    time: Floats
-    voltage: Floats
-    current: Floats
-    charge: Floats
-    start: datetime | None
-    rows: int
-    notes: tuple[str, ...] = ()
-
-    @property
-    def end(self) -> datetime | None:
-        """Date of the last row."""
-        return None if self.start is None else self.start + timedelta(seconds=float(self.time[-1]))
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files are to be read.
-
-    Attributes
-    ----------
-    columns
-        Headings that the user named, by `time`, `voltage`, `current`, `charge`.
-    dates
-        Whether the month or the day comes first in dates such as 03/04/2021.
-    positive
-        What the cell does when the current is positive.
-    zone
-        Of the cycler's clock, for times that are told without an offset from UTC.
-    """
-
-    columns: Mapping[Any, str]
-    dates: Dates = "auto"
-    positive: str = "charge"
-    zone: tzinfo | None = None
+#: No cell has as many V: the numbers are mV.
+_MOST_VOLT = 100.0
+#: The mode of EC-Lab's rows in which no current flows.
+_REST = 3
 
 
 class Curve:
     """The curve of one file, made of pieces; of long ones every second, fourth, ... row is kept."""
 
-    def __init__(self, where: str, columns: Columns, reading: Reading) -> None:
+    def __init__(self, where: str, columns: Columns, reading: Reading, loops: Sequence[int] = ()) -> None:
         self._where, self._columns, self._reading = where, columns, reading
-        self._kept: list[Floats] = []  # rows of time, voltage, current, charge
+        self._loops = np.array([row for row in loops if row > 0], np.int64)  # rows with which they begin
+        self._loop, self._loop_times = 0, list[float]()
+        self._charge = ChargeCount(
+            columns.charge, chosen="charge" in reading.columns, mean_current=columns.mean_current
+        )
+        self._signs = StatedSigns(columns.state, mean_current=columns.mean_current) if columns.state else None
+        self._kept: list[Floats] = []  # rows of time, voltage, current, charge, and the last two as states tell signs
         self._every = 1
-        self._rows = self._lines = self._gaps = self._unsound = self._early = 0
+        self._rows = self._lines = self._unsound = self._early = 0
         self._earliest = 0.0  # by how many seconds a row is before one above it
         self._began: datetime | None = None
         self._last: Floats | None = None
-        self._counted = 0.0  # what the column of the charge said last
         self._dates = reading.dates
         self._zone: tzinfo | None = None  # of dates that are seconds of UTC, in which the first of them was told
         self._doubtful = ""
+        self._notes: list[str] = []
 
     def of(self, pieces: Iterator[pd.DataFrame] | Sequence[pd.DataFrame], started: datetime | None) -> CyclerRecord:
         """Return the record of all pieces; `started` is what the file's header tells."""
@@ -117,19 +68,28 @@ class Curve:
         if self._last is None:
             raise SourceError(f"{self._where}: no row has a time, a voltage and a current; export it again")
         rows = np.concatenate(self._kept)
+        if (highest := float(np.abs(rows[:, 1]).max())) > _MOST_VOLT:
+            name = self._columns.voltage
+            raise SourceError(
+                f"{self._where}: the column {name!r} reaches {highest:.5g} V, which no cell has; name it with its unit "
+                f'under [electrochemistry], such as columns = {{voltage = "{name} (mV)"}}'
+            )
         if (self._rows - 1) % self._every:
             rows = np.concatenate([rows, self._last[None]])
-        notes = [other_way(self._doubtful, self._dates == "month first")] if self._doubtful else []
+        if self._doubtful:
+            self._notes.append(other_way(self._doubtful, self._dates == "month first"))
         if self._unsound:
-            notes.append(f"{self._where}: {self._unsound} rows without a number were left out")
+            self._notes.append(f"{self._where}: {self._unsound} rows without a number were left out")
         if self._early:
             most = spoken_time(self._earliest)
-            notes.append(
+            self._notes.append(
                 f"{self._where}: the clock goes back before {self._early} rows, by {most} at most; they count as taken "
                 "at the time before"
             )
-        if self._gaps:
-            notes.append(f"{self._where}: {self._gaps} gaps of over an hour, in which no charge is counted")
+        if self._charge.gaps:
+            self._notes.append(
+                f"{self._where}: {self._charge.gaps} gaps of over an hour, in which no charge is counted"
+            )
         time = rows[:, 0]
         if self._columns.date:
             started = moment(float(time[0]), self._zone)
@@ -141,17 +101,37 @@ class Curve:
             started = on_clock(started, self._reading.zone) if started else None
         except ValueError as error:
             raise SourceError(f"{self._where}: began when {error}") from None
-        sign = 1.0 if self._reading.positive == "charge" else -1.0
-        keeps_time = time if started is None else time - time[0]  # files without dates go on by their own times
+        current, charge = self._signed(rows)
+        zero = 0.0 if started is None else time[0]  # files without dates go on by their own times
         return CyclerRecord(
-            keeps_time,
+            time - zero,
             rows[:, 1],
-            sign * rows[:, 2],
-            sign * (rows[:, 3] - rows[0, 3]),
+            current,
+            charge - charge[0],
             started,
             self._rows,
-            tuple(notes),
+            tuple(self._notes),
+            tuple(time - zero for time in self._loop_times),
         )
+
+    def _signed(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Return current and charge, positive on charge: as the recipe says, or the states where signs are missing."""
+        try:
+            without = self._signs is not None and self._signs.without_sign(self._reading.positive)
+        except SourceError as error:
+            raise SourceError(f"{self._where}: {error}") from None
+        if without and self._columns.charge:
+            raise SourceError(
+                f"{self._where}: the current has no sign, and so the charge {self._columns.charge!r} has none; leave "
+                "columns.charge out"
+            )
+        if without:
+            self._notes.append(
+                f"{self._where}: the current has no sign; {self._columns.state!r} tells what is discharge"
+            )
+            return rows[:, 4], rows[:, 5]
+        sign = 1.0 if self._reading.positive == "charge" else -1.0
+        return sign * rows[:, 2], sign * rows[:, 3]
 
     def _add(self, piece: pd.DataFrame) -> None:
         columns = self._columns
@@ -163,6 +143,8 @@ class Curve:
             for what, name in wanted.items()
             if name
         }
+        if columns.mode:
+            values["current"] = self._at_rest(piece[columns.mode])
         lines = self._lines + np.arange(len(piece))
         self._lines += len(piece)
         sound = np.all([np.isfinite(column) for column in values.values()], axis=0)
@@ -177,18 +159,37 @@ class Curve:
         shown = np.maximum.accumulate(times)
         self._refuse_other_time(shown - times, lines)
         values["time"], steps = shown[1:], np.diff(shown)
-        added = self._added(values, steps, before)
-        if "charge" in values:
-            self._refuse_what_begins_again(values, added, steps, lines)
+        loop = np.searchsorted(self._loops, lines, side="right")
+        begins = np.diff(loop, prepend=self._loop) > 0
+        self._loop = int(loop[-1])
+        self._loop_times += values["time"][begins].tolist()
+        try:
+            added = self._charge.added(values, steps, begins, lines)
+        except SourceError as error:
+            raise SourceError(f"{self._where}: {error}") from None
         charge = np.cumsum(added) + (0.0 if before is None else before[3])
         current = values.get("current")
         if current is None:
             current = np.divide(added, steps, out=np.zeros_like(added), where=steps > 0) * 3600.0
         rows = np.stack([values["time"], values["voltage"], current, charge], axis=1)
+        if self._signs:
+            told = self._signs.columns(piece[columns.state][sound], current, steps, begins, lines)
+            rows = np.concatenate([rows, told], axis=1)
         self._keep(rows)
         self._last = rows[-1]
 
-    def _refuse_other_time(self, early: Floats, lines: NDArray[np.int64]) -> None:
+    def _at_rest(self, modes: pd.Series) -> Floats:
+        """Return no current for rows at rest, or raise if others are among them: what flowed there is not told."""
+        numbers = self._number(modes)
+        others = np.isfinite(numbers) & (numbers != _REST)
+        if others.any():
+            raise SourceError(
+                f"{self._where}: has no column of the current, and its row {self._lines + int(others.argmax()) + 1} is "
+                "none at rest; export the current too"
+            )
+        return np.where(np.isfinite(numbers), 0.0, np.nan)
+
+    def _refuse_other_time(self, early: Floats, lines: Integers) -> None:
         """Raise if the clock was put back; `early` tells by how many seconds the row before these and each is."""
         row = int(np.argmax(early))
         if early[row] > CLOCK:
@@ -199,45 +200,6 @@ class Curve:
             )
         self._early += int(np.count_nonzero(early))
         self._earliest = max(self._earliest, float(early[row]))
-
-    def _added(self, values: Mapping[str, Floats], steps: Floats, before: Floats | None) -> Floats:
-        """Return the charge that each row adds, mAh; nothing in a gap, nor in the first row of a file."""
-        if "charge" in values:
-            known = values["charge"]
-            earlier = known[0] if before is None else self._counted
-            self._counted = float(known[-1])
-            return np.diff(known, prepend=earlier)
-        if "step_charge" in values:
-            return values["step_charge"] * (1.0 if before is not None else np.arange(len(steps)) > 0)
-        current = values["current"]
-        earlier = np.concatenate([current[:1] if before is None else before[2:3], current[:-1]])
-        mean = current if self._columns.mean_current else (current + earlier) / 2
-        gap = steps > GAP
-        self._gaps += int(np.count_nonzero(gap))
-        return np.where(gap, 0.0, mean * steps / 3600.0)
-
-    def _refuse_what_begins_again(
-        self, values: Mapping[str, Floats], added: Floats, steps: Floats, lines: NDArray[np.int64]
-    ) -> None:
-        """Raise if a charge falls to nothing without a current: it counts each step of the cell by itself."""
-        most = max(float(np.abs(values["charge"] - added).max()), 1e-12)
-        moved = np.abs(added)
-        if "current" in values:
-            current = np.abs(values["current"])
-            could = 1.5 * np.maximum(current, np.concatenate([current[:1], current[:-1]])) * steps / 3600.0
-        else:
-            could = np.full(moved.size, 10 * float(np.median(moved[moved > 0])) if moved.any() else 0.0)
-        begins = (np.abs(values["charge"]) <= 1e-3 * most) & (moved > 0.05 * most) & (moved > could) & (steps <= GAP)
-        if begins.any():
-            way = (
-                "leave columns.charge out, for the current tells it"
-                if "current" in values
-                else "export the current too"
-            )
-            raise SourceError(
-                f"{self._where}: the column {self._columns.charge!r} begins again in row {lines[begins.argmax()] + 1} "
-                f"of the table, and is to go on from step to step; {way}"
-            )
 
     def _keep(self, rows: Floats) -> None:
         first = -self._rows % self._every
@@ -306,21 +268,3 @@ class Curve:
                 "another under [electrochemistry] columns"
             )
         return numbers.to_numpy(np.float64)
-
-
-def other_way(text: str, month_first: bool = True) -> str:
-    """Return that a date could be read in another way."""
-    way, other = ("month", "day") if month_first else ("day", "month")
-    return f'"{text}" was read with the {way} first, and could have the {other} first'
-
-
-def spoken_time(seconds: float) -> str:
-    """Return a duration in words.
-
-    >>> spoken_time(7200), spoken_time(90), spoken_time(2.5)
-    ('2 h', '1.5 min', '2.5 s')
-    """
-    for size, unit in ((3600.0, "h"), (60.0, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -20,6 +21,10 @@ else:  # which every command would wait for
     pd = Later("pandas")
 
 _AT_ONCE = 200_000
+#: Bits of an .mpr file's flags that tell the mode of the cycler.
+_MODE = 3
+#: EC-Lab writes as many digits into each exponent, and ends its files without an end of the line.
+_WHOLE_NUMBER = re.compile(r"[eE][-+]\d{3}\s*$")
 _MISSING = ["XXX", "xxx", "n/a", "nan", "NaN", ""]
 
 
@@ -43,7 +48,8 @@ class _WholeLines:
             if at:
                 return self._told(text[:at])
         last, self._held = self._held, ""
-        ended = len(next(csv.reader([last], delimiter=self._separator), [])) - 1
+        cells = len(next(csv.reader([last], delimiter=self._separator), []))
+        ended = cells - (0 if _WHOLE_NUMBER.search(last) else 1)
         return self._told(f"{last}\n") if ended >= self._cells else ""
 
     def _told(self, text: str) -> str:
@@ -70,17 +76,21 @@ def text_rows(path: Place, layout: Layout, wanted: Sequence[str]) -> Iterator[pd
         for _ in range(layout.skipped + 1):  # not by pandas, which takes a quote in a comment for that of a cell
             text.readline()
         lines: Any = _WholeLines(text, layout.separator, max(where) + 1, len(layout.headings))
+        # Rows may be shorter than the headings, as EC-Lab's are that have a heading without a name.
         reader = pd.read_csv(
-            lines, sep=layout.separator, decimal=layout.decimal, header=None, names=list(range(len(layout.headings))),
+            lines, sep=layout.separator, decimal=layout.decimal, header=None, names=list(range(max(where) + 1)),
             usecols=where, na_values=_MISSING, chunksize=_AT_ONCE, index_col=False, skip_blank_lines=True,
             on_bad_lines="skip",
         )  # fmt: skip
-        for piece in reader:
-            yield piece[where].set_axis(list(wanted), axis=1)
+        try:
+            for piece in reader:
+                yield piece[where].set_axis(list(wanted), axis=1)
+        except pd.errors.ParserError as error:
+            raise SourceError(f"{path}: rows end before {wanted[-1]!r} ({error}); export it again") from None
 
 
-def binary_rows(path: Place) -> tuple[pd.DataFrame, datetime | None]:
-    """Return the table of an .mpr file, and when it began."""
+def binary_rows(path: Place) -> tuple[pd.DataFrame, datetime | None, Sequence[int]]:
+    """Return the table of an .mpr file, when it began, and the rows with which its loops begin."""
     try:
         from galvani import BioLogic
     except ImportError:
@@ -88,12 +98,21 @@ def binary_rows(path: Place) -> tuple[pd.DataFrame, datetime | None]:
             f"{path}: reading .mpr takes galvani, which is not installed: pip install datalab-org-galvani, or export "
             "the file as text (.mpt) in EC-Lab"
         ) from None
-    with opened(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # that it guesses what a column holds
+    way_out = "export it as text (.mpt) in EC-Lab"
+    with opened(path) as file, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         try:
             found = BioLogic.MPRfile(file)
-        except (ValueError, NotImplementedError, AssertionError, UserWarning) as error:  # what it does not know
-            raise SourceError(
-                f"{path}: galvani cannot read it ({type(error).__name__}: {error}); export it as text (.mpt) in EC-Lab"
-            ) from error
-    return pd.DataFrame(found.data), getattr(found, "timestamp", None)
+        except (ValueError, NotImplementedError, AssertionError, RuntimeError) as error:  # what it does not know
+            raise SourceError(f"{path}: galvani cannot read it ({type(error).__name__}: {error}); {way_out}") from error
+    # A column that it does not know has the width that rows leave to it; of two nobody knows which is the wider.
+    unknown = [str(each.message) for each in caught if "nknown column" in str(each.message)]
+    if len(unknown) > 1:
+        raise SourceError(f"{path}: galvani cannot read it ({'; '.join(unknown)}); {way_out}")
+    frame = pd.DataFrame(found.data)
+    if frame.empty:
+        raise SourceError(f"{path}: the table has no row, as of a technique that only waits; leave it out")
+    if "flags" in frame:
+        frame["mode"] = frame["flags"] & _MODE
+    loops = getattr(found, "loop_index", None)
+    return frame, getattr(found, "timestamp", None), () if loops is None else loops.tolist()

@@ -28,7 +28,7 @@ class ElectrochemistryParams(BaseModel):
         min_length=1, description="files of the cycler: EC-Lab text (.mpt), CSV with units in its headings, .mpr"
     )
     columns: Mapping[Literal["time", "voltage", "current", "charge"], str] = Field(
-        {}, description="headings of a CSV file, where they are not found by themselves"
+        {}, description="headings, where they are not found by themselves; with a unit where the file tells none"
     )
     dates: Literal["auto", "month first", "day first"] = Field(
         "auto", description="how dates such as 03/04/2021 are read"
@@ -72,6 +72,7 @@ STEP = Step(
     name="electrochemistry",
     stage=Stage.WHOLE,
     parameters=ElectrochemistryParams,
+    version=2,
     sections=("electrochemistry",),
     facts=("states",),
     opened=("cycler",),

@@ -151,6 +151,7 @@ def passes(params: GreyParams, resampling: Resampling) -> tuple[Pass, ...]:
             reads={"raw": partial(_source, params, resampling)},
             writes={"grey": "uint8"},
             makes=("grey_voxels",),
+            scratch=4,  # the scan's voxels as float32
             reduce=_count,
             narrow=partial(_near, params, resampling) if resampling.lattice.values.size else None,
         ),

@@ -29,8 +29,7 @@ from crackdask.kernels.tally import tally
 from crackdask.schema import OUTSIDE, SHELLS
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
 from crackdask.steps.particle_columns import CONTACTS, MEASURED, Groups, Merging, contacts, finalise, survey
-from crackdask.steps.particle_motion import passes as shift_passes
-from crackdask.steps.particle_motion import passes_again
+from crackdask.steps.particle_motion import NOTHING_COMPARED, ShiftSums, compare, passes_again
 
 #: Ranges of particles whose tables are made in one reading of the blocks' tallies; they are held meanwhile.
 AT_ONCE = 2
@@ -66,7 +65,9 @@ class MeasureParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def passes(params: MeasureParams, voxel_um: Edges, deepest: int, blur: float = 0.0) -> tuple[Pass, ...]:
+def passes(
+    params: MeasureParams, voxel_um: Edges, deepest: int, blur: float = 0.0, *, compared: bool = False
+) -> tuple[Pass, ...]:
     """Return the one pass that counts, without the reduction that ends it; its tallies are for :func:`finalise`.
 
     `deepest` is an upper bound, in smallest voxel edges, of the depth of any particle: no voxel is
@@ -75,17 +76,17 @@ def passes(params: MeasureParams, voxel_um: Edges, deepest: int, blur: float = 0
 
     `blur` is the standard deviation, in voxels, of a Gaussian by which grey levels are blurred before they are counted;
     0 for none. Voxels outside the scan stay outside, and weigh nothing; the image is reflected at its edge.
+
+    `compared` also leaves the sums that tell how far particles moved (`particle_motion.compare`); `reference_grey` is
+    read then.
     """
     if deepest < 1:
         raise ValueError(f"deepest is {deepest} voxels, but a particle is at least 1 deep")
-    return (
-        Pass(
-            name="particles",
-            kernel=partial(_measure, voxel_um, deepest, blur),
-            reads={"grey": Ahead(deepest + 1, _around(blur)), "label": Ahead(deepest + 1, deepest + 1)},
-            scratch=10,
-        ),
-    )
+    reads = {"grey": Ahead(deepest + 1, _around(blur)), "label": Ahead(deepest + 1, deepest + 1)}
+    if compared:
+        reads["reference_grey"] = Ahead(deepest + 1, 1)
+    kernel = partial(_measure, voxel_um, deepest, blur, compared)
+    return (Pass(name="particle_sums", kernel=kernel, reads=reads, scratch=12 if compared else 10),)
 
 
 def passes_to_tables(
@@ -119,17 +120,20 @@ def passes_in_ranges(
     put: Callable[[range, Groups], None],
     blur: float = 0.0,
     apply: Apply = map,
+    *,
+    compared: bool = False,
 ) -> tuple[Pass, ...]:
     """Return the same pass, ended by a reduction that hands the tables of each range of ids to `put`.
 
     No more than the sums of `AT_ONCE` ranges, one range's tables and one block's tally are in memory at a time. The
     pass itself makes `shells`, the width of all shell tables, the columns of :func:`contacts`, and `corners`, see
-    `particle_columns.Survey`. `apply` runs a function over :class:`SomeRanges`: `map`, or one that hands them to
-    workers, on which `put` is called then.
+    `particle_columns.Survey`; where states are `compared` also `shift_sums`, (particle, sum). `apply` runs a function
+    over :class:`SomeRanges`: `map`, or one that hands them to workers, on which `put` is called then.
     """
-    (counted,) = passes(params, voxel_um, deepest, blur)
-    reduce = partial(_by_ranges, voxel_um, ranges, put, apply)
-    return (replace(counted, makes=("shells", "corners", *CONTACTS), reduce=reduce),)
+    (counted,) = passes(params, voxel_um, deepest, blur, compared=compared)
+    reduce = partial(_by_ranges, voxel_um, ranges, put, apply, compared)
+    sums = ("shift_sums",) if compared else ()
+    return (replace(counted, makes=("shells", "corners", *sums, *CONTACTS), reduce=reduce),)
 
 
 @dataclass(frozen=True)
@@ -175,17 +179,20 @@ def _by_ranges(
     ranges: Sequence[range],
     put: Callable[[range, Groups], None],
     apply: Apply,
+    compared: bool,
     grid: Grid,
     tallies: Sequence[Tally],
     tables: Tables,
 ) -> Tables:
     # Particles are numbered along z, so that some ranges of them lie in few blocks, and only theirs are read again.
-    found = survey(tallies, ranges, voxel_um)
+    sums = ShiftSums(max((ids.stop for ids in ranges), default=1) - 1)
+    found = survey(sums.added(tallies) if compared else tallies, ranges, voxel_um)
     whole, parts = Box.whole(grid.shape), [slice(k, k + AT_ONCE) for k in range(0, len(ranges), AT_ONCE)]
     jobs = [SomeRanges(whole, tallies, ranges[p], found.named_in[p], voxel_um, found.shells, put) for p in parts]
     for _ in apply(make_tables, jobs):
         pass
-    return {"shells": np.array(found.shells), "corners": found.corners, **found.contacts}
+    moved = {"shift_sums": sums.total} if compared else {}
+    return {"shells": np.array(found.shells), "corners": found.corners, **moved, **found.contacts}
 
 
 def _to_tables(
@@ -206,12 +213,13 @@ def _around(blur: float) -> int:
     return max(radius(blur), 1) if blur else 1
 
 
-def _measure(voxel_um: Edges, deepest: int, blur: float, block: Block) -> Result:
+def _measure(voxel_um: Edges, deepest: int, blur: float, compared: bool, block: Block) -> Result:
     halo, shape = deepest + 1, block.grid.shape
     own = share(block, halo)
     squared, unit = square_weights(voxel_um)
     if not own.size:
-        return Result(tally=tally(*_nothing(), unit, own.start, shape))
+        nothing = tally(*_nothing(), unit, own.start, shape)
+        return Result(tally={**nothing, **NOTHING_COMPARED} if compared else nothing)
     outer = own.grow(halo, within=shape)
     label = np.ascontiguousarray(block.read_box("label", outer))
     inside = own.within(outer)
@@ -227,7 +235,8 @@ def _measure(voxel_um: Edges, deepest: int, blur: float, block: Block) -> Result
     at = own.within(rim)
     invalid = near_level(grey, at, OUTSIDE)
     counted = _blurred(block, own, blur) if blur else grey[at]
-    return Result(tally=tally(around, counted, invalid, depth, unit, own.start, shape))
+    found = tally(around, counted, invalid, depth, unit, own.start, shape)
+    return Result(tally={**found, **compare(block, own, label[inside], grey)} if compared else found)
 
 
 def _nothing() -> tuple[Array, Array, None, Array]:
@@ -244,8 +253,9 @@ def _blurred(block: Block, own: Box, blur: float) -> Array:
 def _planned(setting: Setting) -> tuple[Pass, ...]:
     deepest = ceil(setting.parameters["labels"].max_radius)
     matched = setting.parameters["grey"].match_sharpness != "none"
-    counted = passes(setting.parameters["measure"], setting.voxel_um, deepest, MOST_BLUR if matched else 0.0)
-    return (*counted, *shift_passes(1), *passes_again(1, 0))
+    blur = MOST_BLUR if matched else 0.0
+    counted = passes(setting.parameters["measure"], setting.voxel_um, deepest, blur, compared=True)
+    return (*counted, *passes_again(1, 0))
 
 
 STEP = Step(

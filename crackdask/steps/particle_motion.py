@@ -9,7 +9,7 @@ gradient of the motion of the particles around.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import sqrt
@@ -47,26 +47,6 @@ AGAIN = 3
 _AROUND = 64
 
 
-def passes(particles: int) -> tuple[Pass, ...]:
-    """Return the pass that compares a state with the reference: it makes `shift_sums`, (particle, sum).
-
-    Parameters
-    ----------
-    particles
-        In the reference: labels go from 1 to this number.
-    """
-    return (
-        Pass(
-            name="shifts",
-            kernel=_compare,
-            reads={"grey": 1, "reference_grey": 1, "label": 0},
-            makes=("shift_sums",),
-            reduce=partial(_total, particles),
-            scratch=2,
-        ),
-    )
-
-
 def passes_again(particles: int, turn: int) -> tuple[Pass, ...]:
     """Return the pass that looks again where particles are: it makes `shift_rest`, (particle, sum).
 
@@ -76,9 +56,9 @@ def passes_again(particles: int, turn: int) -> tuple[Pass, ...]:
     Parameters
     ----------
     particles
-        See :func:`passes`.
+        In the reference: labels go from 1 to this number.
     turn
-        How often it was done before.
+        How often it was done before: :func:`compare` is not counted.
     """
     return (
         Pass(
@@ -161,11 +141,44 @@ def _starts(shift: Floats, where: Mask) -> NDArray[np.int8]:
     return np.where(where[:, None], whole, NO_START).astype(np.int8)
 
 
-def _compare(block: Block) -> Result:
-    own = block.grid.box(block.number)
-    before, after = (_with_rim(block, name, own, 1) for name in ("reference_grey", "grey"))
-    ids, sums = add_up(np.ascontiguousarray(block.read("label", 0)), before, after)
-    return Result(tally={"ids": ids, "sums": sums})
+#: What :func:`compare` leaves of no voxel.
+NOTHING_COMPARED: Tally = {"shift_ids": np.zeros(0, np.int64), "shift_sums": np.zeros((0, SUMS), np.int64)}
+
+
+def compare(block: Block, own: Box, label: Array, grey: Array) -> Tally:
+    """Return the sums that tell how far particles lie from where they are in the reference, for the tally of a block.
+
+    Parameters
+    ----------
+    block
+        Of a pass that also reads `reference_grey`, one voxel around the box.
+    own
+        The box.
+    label, grey
+        Of the state: of the box, and with one more voxel on every side, clipped at the image edge.
+    """
+    before, after = _with_rim(block, "reference_grey", own, 1), _framed(grey, own, 1, block.grid.shape)
+    ids, sums = add_up(np.ascontiguousarray(label), before, after)
+    return {"shift_ids": ids, "shift_sums": sums}
+
+
+class ShiftSums:
+    """What :func:`compare` leaves of all blocks, added up while their tallies are looked over for another reason.
+
+    Attributes
+    ----------
+    total
+        (particle, sum).
+    """
+
+    def __init__(self, particles: int) -> None:
+        self.total = np.zeros((particles, SUMS), np.int64)
+
+    def added(self, tallies: Iterable[Tally]) -> Iterator[Tally]:
+        """Yield tallies one after the other, each of them added."""
+        for tally in tallies:
+            self.total[tally["shift_ids"] - 1] += tally["shift_sums"]  # each label once in a block
+            yield tally
 
 
 def _compare_again(block: Block) -> Result:
@@ -196,26 +209,26 @@ def _from_there(
 
 def _with_rim(block: Block, name: str, box: Box, by: int) -> Array:
     """Return a box of voxels and so many more on every side, OUTSIDE where the volume ends."""
-    rim = box.grow(by, within=block.grid.shape)
-    if rim.shape == tuple(n + 2 * by for n in box.shape):
-        return np.ascontiguousarray(block.read_box(name, rim))
-    grey = np.full([n + 2 * by for n in box.shape], OUTSIDE, np.uint8)
-    grey[tuple(slice(a - o + by, b - o + by) for a, b, o in zip(rim.start, rim.stop, box.start, strict=True))] = (
-        block.read_box(name, rim)
-    )
-    return grey
+    shape = block.grid.shape
+    return _framed(block.read_box(name, box.grow(by, within=shape)), box, by, shape)
 
 
-def _total(particles: int, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
+def _framed(grey: Array, box: Box, by: int, shape: Triple) -> Array:
+    """Return what was read of a box and so many voxels around it, OUTSIDE where the volume ends."""
+    if grey.shape == tuple(n + 2 * by for n in box.shape):
+        return np.ascontiguousarray(grey)
+    rim = box.grow(by, within=shape)
+    framed = np.full([n + 2 * by for n in box.shape], OUTSIDE, np.uint8)
+    framed[tuple(slice(a - o + by, b - o + by) for a, b, o in zip(rim.start, rim.stop, box.start, strict=True))] = grey
+    return framed
+
+
+def _total_again(particles: int, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
     total = np.zeros((particles, SUMS), np.int64)
     for number in range(len(tallies)):
         each = tallies[number]
         total[each["ids"] - 1] += each["sums"]  # each label once in a block
-    return {"shift_sums": total}
-
-
-def _total_again(particles: int, grid: Grid, tallies: Sequence[Tally], tables: Tables) -> Tables:
-    return {"shift_rest": _total(particles, grid, tallies, tables)["shift_sums"]}
+    return {"shift_rest": total}
 
 
 def likely(before: Floats, after: Floats, shifts: Floats) -> Floats:

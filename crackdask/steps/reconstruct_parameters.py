@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from crackdask.kernels.phase_retrieval import strength
+from crackdask.shown import shown
 
 #: Of a zinger: by this part a pixel is brighter than in the projections before and after.
 USUAL_ZINGER = 0.2
@@ -14,11 +15,6 @@ USUAL_ZINGER = 0.2
 _MOST = 2**24
 #: Where the axis is seen in the top and in the bottom row of the detector, or that it is searched for.
 Axis = Literal["auto"] | tuple[float, float]
-
-
-def _shown(value: Any) -> str:
-    text = repr(list(value) if isinstance(value, tuple) else value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _is_number(value: Any) -> bool:
@@ -35,10 +31,10 @@ def _kept(value: Any) -> Any:
 def _ends(value: Any, wanted: str) -> tuple[float, float]:
     """Check two numbers, the lower one first."""
     if not isinstance(value, list | tuple) or len(value) != 2 or not all(_is_number(end) for end in value):
-        raise ValueError(f"should be {wanted}, [lowest, highest], not {_shown(value)}")
+        raise ValueError(f"should be {wanted}, [lowest, highest], not {shown(value)}")
     low, high = (float(end) for end in value)
     if not low < high:
-        raise ValueError(f"[lowest, highest] needs lowest < highest, not {_shown(value)}")
+        raise ValueError(f"[lowest, highest] needs lowest < highest, not {shown(value)}")
     return low, high
 
 
@@ -47,12 +43,12 @@ def _center(value: Any) -> Any:
     if value == "auto" or _is_number(value):
         return value
     if not isinstance(value, list | tuple) or not value:
-        raise ValueError(f'should be "auto", a number of columns or a list of them, not {_shown(value)}')
+        raise ValueError(f'should be "auto", a number of columns or a list of them, not {shown(value)}')
     entries = []
     for entry in value:
         pair = isinstance(entry, list | tuple) and len(entry) in (1, 2) and all(_is_number(part) for part in entry)
         if not (pair or entry == "auto" or _is_number(entry)):
-            raise ValueError(f'should hold numbers, pairs [top, bottom] or "auto", one a state, not {_shown(entry)}')
+            raise ValueError(f'should hold numbers, pairs [top, bottom] or "auto", one a state, not {shown(entry)}')
         entries.append(tuple(float(part) for part in entry) if pair else entry)
     return tuple(entries)
 
@@ -69,7 +65,7 @@ def _rows(value: Any) -> Any:
         return None
     whole = isinstance(value, list | tuple) and all(isinstance(row, int) and _is_number(row) for row in value)
     if not whole or len(value) != 2 or not 0 <= value[0] < value[1]:
-        raise ValueError(f"should be two rows of the detector, [first, end), first < end, not {_shown(value)}")
+        raise ValueError(f"should be two rows of the detector, [first, end), first < end, not {shown(value)}")
     return tuple(value)
 
 
@@ -77,7 +73,7 @@ def _angles_given(value: Any) -> Any:
     if isinstance(value, str) and value:
         return value
     if not isinstance(value, list | tuple) or len(value) < 2 or not all(_is_number(angle) for angle in value):
-        raise ValueError(f'should be "auto", a path, or a list of two or more angles in degrees, not {_shown(value)}')
+        raise ValueError(f'should be "auto", a path, or a list of two or more angles in degrees, not {shown(value)}')
     return tuple(float(angle) for angle in value)
 
 
@@ -86,22 +82,22 @@ def _paths(value: Any) -> Any:
     if isinstance(value, str) and value:
         return value
     if not isinstance(value, list | tuple) or len(value) != 2 or not all(isinstance(p, str) and p for p in value):
-        raise ValueError(f'should be "auto", "none", a path, or two paths, [before, after], not {_shown(value)}')
+        raise ValueError(f'should be "auto", "none", a path, or two paths, [before, after], not {shown(value)}')
     if {"auto", "none"}.intersection(value):
-        raise ValueError(f"two paths name frames before and after the projections, not {_shown(value)}")
+        raise ValueError(f"two paths name frames before and after the projections, not {shown(value)}")
     return tuple(value)
 
 
 def _left_out(value: Any) -> Any:
     """Check `ignore_flats` and `ignore_darks`; single numbers become ranges."""
     if not isinstance(value, list | tuple):
-        raise ValueError(f"should list numbers and ranges [first, end), not {_shown(value)}")  # noqa: TRY004
+        raise ValueError(f"should list numbers and ranges [first, end), not {shown(value)}")  # noqa: TRY004
     ranges = []
     for entry in value:
         pair = (entry, entry + 1) if isinstance(entry, int) else entry
         whole = isinstance(pair, list | tuple) and all(isinstance(n, int) and _is_number(n) for n in pair)
         if not whole or len(pair) != 2 or not 0 <= pair[0] < pair[1]:
-            raise ValueError(f"should hold numbers from 0 and ranges [first, end), not {_shown(entry)}")
+            raise ValueError(f"should hold numbers from 0 and ranges [first, end), not {shown(entry)}")
         ranges.append(tuple(pair))
     return tuple(ranges)
 

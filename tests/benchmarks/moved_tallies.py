@@ -171,6 +171,9 @@ def _measured(place: _Place, tally: Tally) -> Tally:
     a, b = (place.labels(tally[f"contact_{side}"]) for side in "ab")
     a, b = np.minimum(a, b), np.maximum(a, b)
     order = np.lexsort((b, a))
+    if "shift_ids" in tally:
+        moved = _by_particle(place, {"ids": tally["shift_ids"], "sums": tally["shift_sums"]})
+        rows |= {"shift_ids": moved["ids"], "shift_sums": moved["sums"]}
     rows |= {"contact_a": a[order], "contact_b": b[order], "contact_faces": tally["contact_faces"][order]}
     return _in_order(rows)
 
@@ -182,7 +185,7 @@ def _in_order(rows: dict[str, Array]) -> dict[str, Array]:
         return rows
     sorted_rows = dict(rows)
     for name, values in rows.items():
-        if len(values) == order.size and not name.startswith(("contact_", "grey_", "shell_")):
+        if len(values) == order.size and not name.startswith(("contact_", "grey_", "shell_", "shift_")):
             sorted_rows[name] = values[order]
     for kind in ("grey", "shell"):
         start = rows[f"{kind}_start"]
@@ -206,8 +209,7 @@ _MOVED: dict[str, Callable[[_Place, Any], Tally]] = {
     "cuts": _cuts,
     "saddles": _saddles,
     "relabel": _relabelled,
-    "particles": _measured,
-    "shifts": _by_particle,
+    "particle_sums": _measured,
     "shifts_2": _by_particle,
     "shifts_3": _by_particle,
     "shifts_4": _by_particle,

@@ -38,7 +38,7 @@ from crackdask.grid import Box, Triple
 from crackdask.phantom import Phantom
 from crackdask.phantom import states as states_of
 from crackdask.schema import UnitKey
-from crackdask.steps import labels, mask, measure, particle_motion, transfer
+from crackdask.steps import labels, mask, measure, transfer
 from crackdask.steps.carried_seeds import CARRIED
 from crackdask.steps.denoise import DenoiseParams
 from crackdask.steps.denoise import passes as denoise_passes
@@ -114,11 +114,12 @@ def planned(unit: str, facts: Facts, work: Work | None, apply: Any = map) -> Seq
             return labels.passes(labels.LabelsParams(), _UM)
         case "transfer":
             return transfer.passes(transfer.TransferParams(), labels.LabelsParams(), _UM)
-        case "measure":
-            parts, put = ranges(facts.particles), partial(_put, work, UnitKey.parse(unit).state)
-            return measure.passes_in_ranges(measure.MeasureParams(), _UM, facts.deepest, parts, put, apply=apply)
         case _:
-            return particle_motion.passes(facts.particles)
+            parts, state = ranges(facts.particles), UnitKey.parse(unit).state
+            put, compared = partial(_put, work, state), state > 0
+            return measure.passes_in_ranges(
+                measure.MeasureParams(), _UM, facts.deepest, parts, put, apply=apply, compared=compared
+            )
 
 
 def on_one_tile(edge: int) -> tuple[Field, list[Unit], Facts]:
@@ -144,8 +145,7 @@ def on_one_tile(edge: int) -> tuple[Field, list[Unit], Facts]:
     work("mask-1", later, {"threshold": threshold})
     carried = work("transfer-1", later, {name: reference[name] for name in CARRIED}).tables
     facts = Facts(edge, _MINI, facts.particles, max(1, int(carried["deepest"][0])))
-    for name in ("measure-1", "shifts-1"):
-        work(name, {"grey": after, "reference_grey": before, "label": later["label"]})
+    work("measure-1", {"grey": after, "reference_grey": before, "label": later["label"]})
     return around, done, facts
 
 

@@ -97,8 +97,6 @@ def rehearse(seconds: Mapping[str, float], kept: Path, job: BlockJob) -> BlockRe
     time.sleep(seconds[step])
     # All later states have the records of one of them, and where particles are measured the reference has too.
     made = kept / f"{step}-{1 if step == 'measure' else min(int(state), 1)}" / job.pass_.name / f"{job.number:06d}"
-    if job.pass_.name == "shifts":
-        made = kept / "shifts-1" / "shifts" / made.name
     if made.is_file():
         os.link(made, place / f"{job.number:06d}")
     else:
@@ -138,9 +136,7 @@ class _Steps:
         """Return the passes of a unit, without kernels."""
         if unit.step not in _REDUCED:
             return [Pass(name=unit.step, kernel=nothing, reads={})]
-        found = list(planned(unit.name, self.facts, self.engine.work, partial(self._tables, unit)))
-        if unit.step == "measure" and unit.state > 0:
-            found += planned("shifts-1", self.facts, None)
+        found = planned(unit.name, self.facts, self.engine.work, partial(self._tables, unit))
         return [replace(p, kernel=nothing, reads={}, writes={}, reduce=self._timed(p.reduce)) for p in found]
 
     def _tables(self, unit: Unit, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:

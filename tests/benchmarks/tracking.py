@@ -39,7 +39,7 @@ def prepare(folder: Path, particles: int, count: int) -> None:
     assert not _small_run(folder)("measure").failures
     work, known = Work(folder / "small.zarr.work"), folder / "known"
     contacts = {path.stem: np.load(path) for path in (known / "measure-1").glob("*.npy")}
-    shifts = ParticleShifts.first(np.load(known / "shifts-1" / "shift_sums.npy")).found
+    shifts = ParticleShifts.first(contacts.pop("shift_sums")).found
     exchanged = {UnitKey("labels", 0): {"particles": np.array([particles])}}
     exchanged |= {UnitKey("measure", s): contacts | ({"shifts": shifts} if s else {}) for s in range(count)}
     for key, tables in exchanged.items():

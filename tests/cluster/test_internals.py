@@ -193,13 +193,14 @@ def test_what_a_batch_system_refuses_is_kept(internals: Any, pretended: Path) ->
 
 
 def test_workers_of_this_machine_are_copies_of_what_has_loaded_its_kernels() -> None:
-    """Each would load numba by itself else, and define all kernels."""
+    """Each would load numba by itself else, define all kernels, and write to all that it looks through for garbage."""
     code = (
-        "import importlib, sys\n"
+        "import gc, importlib, sys\n"
         "from crackdask.cluster.local import _LOADED\n"
         "for name in _LOADED: importlib.import_module(name)\n"
         "from crackdask.kernels import compiling, nlm, tally\n"
-        "print(len(compiling._late), type(tally._voxels).__name__, 'SimpleITK' in sys.modules)"
+        "print(len(compiling._late), type(tally._voxels).__name__, 'SimpleITK' in sys.modules, gc.isenabled())\n"
+        "print(gc.get_freeze_count() > 100_000)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout == "0 CPUDispatcher True\n", done.stderr
+    assert done.stdout == "0 CPUDispatcher True True\nTrue\n", done.stderr

@@ -1,4 +1,4 @@
-"""Tables and labels for other tools: the same numbers as in the store, with their types and units."""
+"""Tables for other tools: the same numbers as in the store, with their types and units."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import openpyxl
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import tifffile
 import xarray as xr
-import zarr
 
 import crackdask as package
 from crackdask import analyse
 from crackdask.analysis.parameters import AnalysisError
-from crackdask.export import TABLES, ExportError, export_labels, export_tables, slices, write
+from crackdask.export import TABLES, export_tables, write
 from crackdask.export.frames import Frame, pieces
 from crackdask.phantom import State
 from crackdask.schema import CONTACTS, PARTICLES, SHELLS
@@ -28,7 +26,11 @@ from tests.support.tabled import balls, tables
 from tests.support.tiny import Tiny, crackdask
 
 COLUMNS = ["state", "voltage", "step", "cycle", "particle", *PARTICLES]
+
+
 LONG = ("shells", "histograms")
+
+
 READERS: dict[str, Any] = {
     "csv": pd.read_csv,
     "parquet": pd.read_parquet,
@@ -317,51 +319,6 @@ def test_a_write_that_stops_leaves_no_file(
     with pytest.raises(OSError, match="No space left"):
         export_tables(electrode, tmp_path, ["particles"], write.FORMATS)
     assert list(tmp_path.iterdir()) == []
-
-
-# ---------------------------------------------------------------- labels
-
-
-def test_labels_are_those_of_the_store(finished: Tiny, tmp_path: Path) -> None:
-    said = crackdask("export", finished.store, "--labels", "--to", tmp_path)
-    assert said.code == 0, said.err
-    folders = [tmp_path / "labels" / "pristine", tmp_path / "labels" / "4.2_V"]
-    assert said.out.splitlines() == [str(folder) for folder in folders]
-    label = np.asarray(zarr.open_array(finished.store / "volumes/label", mode="r"))
-    assert label.any()
-    for state, folder in enumerate(folders):
-        pages = sorted(folder.iterdir())
-        assert [path.name for path in pages[:2]] == ["slice_00000.tif", "slice_00001.tif"]
-        found = np.stack([tifffile.imread(path) for path in pages])
-        assert found.dtype == np.uint16
-        np.testing.assert_array_equal(found, label[state])
-    assert not (tmp_path / "particles.csv").exists()
-
-
-def test_a_slab_at_a_time_says_how_far_it_is(finished: Tiny, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    export_labels(finished.store, tmp_path, lambda done, total: told.append((done, total)))
-    assert told == [(16, 40), (20, 40), (36, 40), (40, 40)]
-
-
-def test_more_labels_than_16_bits(finished: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "SIXTEEN_BITS", 2)
-    with pytest.raises(ExportError, match=r"3 labels do not fit into 16 bits \(at most 2\).* `label` from the store"):
-        export_labels(finished.store, tmp_path)
-    said = crackdask("export", finished.store, "--labels", "--table", "particles", "--to", tmp_path / "all")
-    assert said.code == 2
-    assert "3 labels do not fit into 16 bits" in said.err
-    assert not (tmp_path / "all").exists()
-
-
-def test_names_of_states_that_are_no_names_of_folders(tiny: Tiny, tmp_path: Path) -> None:
-    for state, name in zip(tiny.content["states"], ("../a b", "../a/b"), strict=True):
-        state["name"] = name
-    assert tiny.run().code == 0
-    folders = export_labels(tiny.store, tmp_path / "made")
-    assert len(set(folders)) == 2
-    assert {folder.parent for folder in folders} == {tmp_path / "made" / "labels"}
-    assert all(len(list(folder.iterdir())) == 20 for folder in folders)
 
 
 def test_what_a_notebook_opened_goes_too(finished: Tiny, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def failures(said: str) -> list[str]:
 
 def test_a_kernel_that_fails_once(lab: Lab) -> None:
     lab.begin_after("read")
-    blocks = ("grey-1 grey 2", "labels-0 saddles 5", "measure-1 particles 7")
+    blocks = ("grey-1 grey 2", "labels-0 saddles 5", "measure-1 particle_sums 7")
     lab.ask(*({"block": block, "how": "fail", "times": 1} for block in blocks))
     said = lab.finish("--cluster", "local", "--workers", "2")
     COUNTS.faults += len(blocks)

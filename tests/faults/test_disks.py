@@ -164,7 +164,7 @@ TORN = (
     ("transfer-1 cuts 0", "seed-1", lost),
     ("transfer-1 saddles 0", "basin-1", flip),
     ("levels-1 level_1 0", "grey-1", cut),
-    ("measure-1 particles 0", "tables-0", cut),
+    ("measure-1 particle_sums 0", "tables-0", cut),
 )
 
 

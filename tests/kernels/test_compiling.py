@@ -53,6 +53,49 @@ while len(list(here.glob("ready-*"))) < 3:
 print(outer(np.arange(4.0)), listener.own)
 """
 )
+INNER = """
+import gc
+import numpy as np
+from numba.core import event
+from crackdask.kernels.compiling import compiled, load
+
+@compiled
+def inner(a, refused):
+    for i in range(a.size):
+        if a[i] == refused:
+            raise ValueError("no", refused)
+    return a.sum()
+
+@compiled
+def outer(a, refused):
+    return 2.0 * inner(a, refused)
+
+class Compiled(event.Listener):
+    own = 0
+    def on_start(self, happens):
+        self.own += happens.data["dispatcher"] in (outer, inner)
+    def on_end(self, happens):
+        pass
+
+def said(kernel, *words):
+    try:
+        print(kernel(*words))
+    except ValueError as error:
+        print(*error.args)
+
+a = np.arange(3.0)
+load()
+listener = Compiled()
+event.register("numba:compile", listener)
+said(outer, a, 7.0)
+said(outer, np.array([7.0]), 7.0)
+said(outer, a, 7.0)
+said(inner, np.array([2.0]), 7.0)
+said(inner, np.array([8.0]), 8.0)
+gc.collect()
+said(outer, np.array([9.0]), 9.0)
+print(listener.own)
+"""
 SIGNATURES = """
 found = sorted(f"{k.__module__}.{k.__qualname__} {s}" for k in compiling._kernels for s in k.signatures)
 print(json.dumps(found))
@@ -102,7 +145,16 @@ def test_of_processes_that_want_a_kernel_at_once_one_compiles_it(tmp_path: Path)
     running = [child(code, str(tmp_path), f"ready-{n}", env=env) for n in range(3)]
     results = [said(process).split() for process in running]
     assert len({value for value, _ in results}) == 1
-    assert sorted(int(count) for _, count in results) == [0, 0, 2]
+    assert sorted(int(count) for _, count in results) == [0, 0, 1]  # the inner one is a part of it
+
+
+def test_a_kernel_that_kernels_call_may_be_called_from_python_too(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(INNER)
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import module"
+    env = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    wanted = ["6.0", "no 7.0", "6.0", "2.0", "no 8.0", "no 9.0"]
+    for compiled in (["2"], ["0"]):  # the second process finds both in their files
+        assert said(child(code, str(tmp_path), env=env)).splitlines() == wanted + compiled
 
 
 def test_a_compiler_that_is_killed_keeps_nobody_waiting(tmp_path: Path) -> None:

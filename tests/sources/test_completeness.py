@@ -1,4 +1,4 @@
-"""Nothing that is missing counts as measured: chunks, virtual datasets, slices; nothing is read that is no file."""
+"""Nothing that is missing counts as measured: chunks, slices; nothing is read that is no file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import socket
 import struct
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,10 @@ from crackdask.engine.scans import Scans
 from crackdask.grid import Box
 from crackdask.recipe.recipe import check
 from crackdask.sources import SourceError, open_source
+from tests.support.incomplete import CHUNK, EVERY, SHAPE, WHOLE, as_hdf5, slices_of, virtual, voxels
 from tests.support.tiny import Tiny
 
-SHAPE = (7, 20, 33)
-CHUNK = (3, 8, 16)  # 3 x 3 x 3 chunks, all of them cut at the upper faces
-WHOLE = Box.whole(SHAPE)
-UNLIMITED = h5py.h5s.UNLIMITED
 Write = Callable[[Path, np.ndarray[Any, Any]], str]
-
-
-def voxels() -> np.ndarray[Any, Any]:
-    """Return voxels of which none is zero."""
-    return (np.arange(np.prod(SHAPE)).reshape(SHAPE) % 60_000 + 1).astype("u2")
 
 
 def holed() -> np.ndarray[Any, Any]:
@@ -59,6 +50,8 @@ SHARDS: dict[str, dict[str, Any]] = {
         "shards": {"shape": (6, 16, 32), "index_location": "start"},
     },
 }
+
+
 ZARR: dict[str, Write] = {
     "2": as_zarr(zarr_format=2),
     "2, nested": as_zarr(zarr_format=2, chunk_key_encoding={"name": "v2", "separator": "/"}),
@@ -122,19 +115,6 @@ def test_a_zarr_chunk_that_goes_after_opening_is_missed(form: str, missing: Any,
         assert not source.read(WHOLE)[3:6, 8:16, 16:32].any()
 
 
-def as_hdf5(tmp: Path, written: list[tuple[int, ...]], **options: Any) -> str:
-    """Write some chunks of a dataset."""
-    with h5py.File(tmp / "scan.h5", "w") as file:
-        data = file.create_dataset("scan", SHAPE, "u2", **options)
-        for place in written:
-            box = tuple(slice(c * i, c * i + c) for c, i in zip(CHUNK, place, strict=True))
-            data[box] = voxels()[box]
-    return "scan.h5::scan"
-
-
-EVERY = list(product(range(3), repeat=3))
-
-
 @pytest.mark.parametrize("options", [{}, {"compression": "gzip"}, {"maxshape": (None, None, None)}])
 def test_chunks_of_hdf5_that_were_never_written_are_missed(options: dict[str, Any], tmp_path: Path) -> None:
     spec = as_hdf5(tmp_path, EVERY, chunks=CHUNK, **options)
@@ -160,138 +140,6 @@ def test_external_files_that_end_early_are_missed(tmp_path: Path) -> None:
         open_source("scan.h5::scan", tmp_path)
     (tmp_path / "raw").write_bytes(bytes(range(64)))
     assert open_source("scan.h5::scan", tmp_path).read(Box.whole((4, 4, 4))).max() == 63
-
-
-# ---------------------------------------------------------------- virtual datasets
-
-
-def slices_of(tmp: Path, skipped: tuple[int, ...] = ()) -> None:
-    """Write a file for each slice."""
-    for z in range(SHAPE[0]):
-        with h5py.File(tmp / f"slice_{z}.h5", "w") as file:
-            if z not in skipped:
-                file["image"] = voxels()[z]
-
-
-def virtual(tmp: Path, mapped: tuple[int, ...] = tuple(range(SHAPE[0])), rows: int = SHAPE[1]) -> str:
-    """Write a virtual dataset of slices, of which only some are mapped."""
-    layout = h5py.VirtualLayout(SHAPE, "u2")
-    for z in mapped:
-        layout[z, :rows] = h5py.VirtualSource(f"slice_{z}.h5", "image", SHAPE[1:])[:rows]
-    with h5py.File(tmp / "master.h5", "w") as file:
-        file.create_virtual_dataset("scan", layout)
-    return "master.h5::scan"
-
-
-def test_a_whole_virtual_dataset_is_read(tmp_path: Path) -> None:
-    slices_of(tmp_path)
-    np.testing.assert_array_equal(open_source(virtual(tmp_path), tmp_path).read(WHOLE), voxels())
-
-
-def test_a_virtual_dataset_with_an_unmapped_part_is_missed(tmp_path: Path) -> None:
-    slices_of(tmp_path)
-    with pytest.raises(SourceError, match=r"master\.h5::/?scan: 660 of 4620 voxels are mapped to no file.* slice 4"):
-        open_source(virtual(tmp_path, (0, 1, 2, 3, 5, 6)), tmp_path)
-    with pytest.raises(SourceError, match=r"231 of 4620 voxels are mapped to no file.* slice 0"):
-        open_source(virtual(tmp_path, rows=19), tmp_path)
-    gaps = open_source(virtual(tmp_path, rows=19), tmp_path, missing="fill")  # between modules of a detector
-    assert gaps.unwritten == "231 of 4620 voxels"
-    assert not gaps.read(WHOLE)[:, 19].any()
-
-
-@pytest.mark.parametrize("missing", ["refuse", "fill"])
-def test_the_sources_of_a_virtual_dataset_are_there(missing: Any, tmp_path: Path) -> None:
-    slices_of(tmp_path, skipped=(5,))
-    with pytest.raises(SourceError, match=r"master\.h5.*slice_5\.h5.* no dataset .*image"):
-        open_source(virtual(tmp_path), tmp_path, missing=missing)
-    (tmp_path / "slice_5.h5").unlink()
-    with pytest.raises(SourceError, match=r"master\.h5.*slice_5\.h5, which does not exist"):
-        open_source(virtual(tmp_path), tmp_path, missing=missing)
-    (tmp_path / "slice_5.h5").write_bytes(b"no HDF5")
-    with pytest.raises(SourceError, match=r"slice_5\.h5: unreadable"):
-        open_source(virtual(tmp_path), tmp_path, missing=missing)
-
-
-def test_a_source_of_a_virtual_dataset_that_goes_after_opening_is_missed(tmp_path: Path) -> None:
-    slices_of(tmp_path)
-    source = open_source(virtual(tmp_path), tmp_path)
-    (tmp_path / "slice_5.h5").unlink()
-    with pytest.raises(SourceError, match=r"slice_5\.h5: the file is gone"):
-        source.read(WHOLE)
-
-
-def test_a_source_of_a_virtual_dataset_that_is_too_small_is_missed(tmp_path: Path) -> None:
-    slices_of(tmp_path)
-    with h5py.File(tmp_path / "slice_5.h5", "w") as file:
-        file["image"] = voxels()[5, :19]
-    with pytest.raises(SourceError, match=r"slice_5\.h5::/?image has .*\(19, 33\)"):
-        open_source(virtual(tmp_path), tmp_path)
-
-
-def test_unwritten_chunks_of_the_source_of_a_virtual_dataset_are_missed(tmp_path: Path) -> None:
-    as_hdf5(tmp_path, EVERY[1:], chunks=CHUNK)
-    layout = h5py.VirtualLayout(SHAPE, "u2")
-    layout[:] = h5py.VirtualSource("scan.h5", "scan", SHAPE)
-    with h5py.File(tmp_path / "master.h5", "w") as file:
-        file.create_virtual_dataset("scan", layout)
-    with pytest.raises(SourceError, match=r"scan\.h5::/scan: 1 of 27 chunks"):
-        open_source("master.h5::scan", tmp_path)
-    assert open_source("master.h5::scan", tmp_path, missing="fill").unwritten == "1 of 27 chunks"
-
-
-@pytest.mark.parametrize("recorded", [7, 5])
-def test_a_virtual_dataset_without_an_end_reaches_as_far_as_its_sources(recorded: int, tmp_path: Path) -> None:
-    for number, length in enumerate((recorded, 7)):
-        with h5py.File(tmp_path / f"part_{number}.h5", "w") as file:
-            file.create_dataset("data", data=voxels()[:length], maxshape=(None, *SHAPE[1:]), chunks=(1, 20, 33))
-    layout = h5py.VirtualLayout((7, 40, 33), "u2", maxshape=(None, 40, 33))
-    for number in range(2):
-        part = h5py.VirtualSource(f"part_{number}.h5", "data", SHAPE, maxshape=(None, *SHAPE[1:]))
-        layout[0:UNLIMITED, number * 20 : number * 20 + 20] = part[0:UNLIMITED]
-    with h5py.File(tmp_path / "master.h5", "w") as file:
-        file.create_virtual_dataset("scan", layout)
-    if recorded == 7:
-        read = open_source("master.h5::scan", tmp_path).read(Box.whole((7, 40, 33)))
-        np.testing.assert_array_equal(read, np.concatenate([voxels(), voxels()], axis=1))
-    else:
-        with pytest.raises(SourceError, match=r"1320 of 9240 voxels are mapped to no file.* slice 5"):
-            open_source("master.h5::scan", tmp_path)
-
-
-def of_itself(tmp: Path) -> None:
-    layout = h5py.VirtualLayout(SHAPE, "u2")
-    layout[:] = h5py.VirtualSource("master.h5", "scan", SHAPE)
-    with h5py.File(tmp / "master.h5", "w") as file:
-        file.create_virtual_dataset("scan", layout)
-
-
-def in_a_circle(tmp: Path) -> None:
-    for mine, other in (("master", "second"), ("second", "master")):
-        layout = h5py.VirtualLayout(SHAPE, "u2")
-        layout[:] = h5py.VirtualSource(f"{other}.h5", "scan", SHAPE)
-        with h5py.File(tmp / f"{mine}.h5", "w") as file:
-            file.create_virtual_dataset("scan", layout)
-
-
-def of_a_virtual_one(tmp: Path) -> None:
-    slices_of(tmp)
-    virtual(tmp)
-    (tmp / "master.h5").rename(tmp / "second.h5")
-    layout = h5py.VirtualLayout(SHAPE, "u2")
-    layout[:] = h5py.VirtualSource("second.h5", "scan", SHAPE)
-    with h5py.File(tmp / "master.h5", "w") as file:
-        file.create_virtual_dataset("scan", layout)
-
-
-@pytest.mark.parametrize("missing", ["refuse", "fill"])
-@pytest.mark.parametrize("make", [of_itself, in_a_circle, of_a_virtual_one])
-def test_a_virtual_dataset_of_virtual_ones_is_refused(
-    make: Callable[[Path], None], missing: Any, tmp_path: Path
-) -> None:
-    make(tmp_path)
-    other = "master" if make is of_itself else "second"
-    with pytest.raises(SourceError, match=rf"master\.h5::/?scan: .*{other}\.h5::/?scan.* virtual itself"):
-        open_source("master.h5::scan", tmp_path, missing=missing)
 
 
 # ---------------------------------------------------------------- TIFF

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import dask
 import dask.array as da
 import numpy as np
@@ -12,59 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import ndimage
-from scipy.spatial.distance import cdist
 
 from crackdask.blocks.dask_graph import lazy
-from crackdask.blocks.in_memory import MemoryBlock, compute
-from crackdask.blocks.passes import Array, Tally, reach
+from crackdask.blocks.in_memory import compute
+from crackdask.blocks.passes import Array
 from crackdask.grid import Grid, Triple
 from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.schema import PARTICLES
-from crackdask.steps.measure import AT_ONCE, MeasureParams, passes, passes_in_ranges, passes_to_tables
+from crackdask.steps.measure import AT_ONCE, MeasureParams, passes_in_ranges, passes_to_tables
 from crackdask.steps.particle_columns import MEASURED, Groups, contacts, deepest_shell, finalise, survey
-
-#: Grey levels and labels.
-Scan = tuple[Array, Array]
-VOXEL = (0.325, 0.325, 0.325)
-PARAMS = MeasureParams()
-DEEPEST = 12
-
-
-def scan(seed: int = 0, shape: Triple = (26, 30, 34), count: int = 16, outside: bool = True) -> Scan:
-    """Touching spheres cut at their common planes, noisy grey levels, a corner outside the scan."""
-    rng = np.random.default_rng(seed)
-    centres = rng.random((count, 3)) * shape
-    radii = rng.uniform(5, 9, count)
-    points = np.argwhere(np.ones(shape, bool))
-    reach = cdist(points, centres) / radii
-    label = np.where(reach.min(axis=1) < 1, reach.argmin(axis=1) + 1, 0)
-    label = label.reshape(shape).astype(np.uint32)
-    grey = (rng.normal(60, 12, shape) + 80 * (label > 0)).clip(1, 255).astype(np.uint8)
-    if outside:
-        grey[:8, :12, :9] = 0
-    return grey, label
-
-
-def tallies_of(
-    grey: Array, label: Array, block: Triple, voxel_um: tuple[float, float, float] = VOXEL, deepest: int = DEEPEST
-) -> list[Tally]:
-    (counting,) = passes(PARAMS, voxel_um, deepest)
-    grid = Grid(label.shape, block)
-    found = []
-    for number, box in enumerate(grid):
-        windows = {
-            name: (halo, volume[reach(halo, box, grid.shape).slices])
-            for (name, halo), volume in zip(counting.reads.items(), (grey, label), strict=True)
-        }
-        found.append(counting.kernel(MemoryBlock(grid, number, windows, {})).tally)
-    return found
-
-
-def assert_same(found, expected):
-    assert found.keys() == expected.keys()
-    for name in expected:
-        assert found[name].dtype == expected[name].dtype, name
-        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+from tests.support.measured import DEEPEST, PARAMS, VOXEL, Scan, assert_same, scan, tallies_of
 
 
 def grapes_shells(grey, label, particle):
@@ -363,96 +318,6 @@ def test_an_absent_particle_has_no_voxel_and_no_numbers(volumes: Scan) -> None:
         assert not np.isnan(column[0])
     assert not found["shells"]["voxels"][1].any()
     assert not found["histograms"]["voxels"][1].any()
-
-
-def test_a_particle_of_one_voxel():
-    label = np.zeros((5, 5, 5), np.uint32)
-    label[2, 3, 1] = 1
-    grey = np.full((5, 5, 5), 77, np.uint8)
-    found = finalise(tallies_of(grey, label, (2, 2, 2)), range(1, 2), (1.0, 1.0, 1.0))
-    row = {name: column[0] for name, column in found["particles"].items()}
-    assert (row["voxels"], row["max_depth_um"], row["grey_mean"], row["grey_std"]) == (1, 1, 77, 0)
-    assert row["grey_p05"] == row["grey_p50"] == row["grey_p95"] == 77
-    assert [row[f"centroid_{a}_um"] for a in "zyx"] == [2.5, 3.5, 1.5]
-    assert [row[f"axis_{i}_um"] for i in (1, 2, 3)] == pytest.approx([2 * (5 / 12) ** 0.5] * 3)
-    assert not row["touches_border"]
-    assert found["shells"]["voxels"].tolist() == [[1]]
-
-
-@pytest.mark.parametrize("offset", list(product((-1, 0, 1), repeat=3)))
-@pytest.mark.parametrize("block", [(7, 7, 7), (3, 3, 3)])
-def test_touching_the_invalid_region(offset, block):
-    label = np.zeros((7, 7, 7), np.uint32)
-    label[3, 3, 3] = 1
-    grey = np.full((7, 7, 7), 50, np.uint8)
-    grey[tuple(3 + o for o in offset)] = 0
-    found = finalise(tallies_of(grey, label, block), range(1, 2), VOXEL)
-    assert found["particles"]["touches_invalid"][0]
-    grey[:] = 50
-    grey[tuple(3 + 2 * o for o in offset)] = 0
-    found = finalise(tallies_of(grey, label, block), range(1, 2), VOXEL)
-    assert found["particles"]["touches_invalid"][0] == (offset == (0, 0, 0))
-
-
-def ball(radius, centre, stretch=(1.0, 1.0, 1.0), voxel_um=(1.0, 1.0, 1.0)):
-    size = [int(2 * radius * s / v) + 6 for s, v in zip(stretch, voxel_um, strict=True)]
-    axes = (
-        ((np.arange(n) - n // 2 - c) * v / s) ** 2 for n, c, s, v in zip(size, centre, stretch, voxel_um, strict=True)
-    )
-    z, y, x = np.ix_(*axes)
-    return (z + y + x <= radius**2).astype(np.uint32)
-
-
-def shape_of(label, deepest, voxel_um=(1.0, 1.0, 1.0)):
-    grey = np.ones(label.shape, np.uint8)
-    found = finalise(tallies_of(grey, label, label.shape, voxel_um, deepest), range(1, 2), voxel_um)
-    return {name: column[0] for name, column in found["particles"].items()}
-
-
-@pytest.mark.parametrize("radius", [6, 7, 8, 9.5, 12, 16, 22, 30])
-def test_surface_and_sphericity_of_spheres(radius):
-    rng = np.random.default_rng(int(radius))
-    centres = [*rng.random((4, 3))]
-    if radius == int(radius):  # else the ball of voxels is itself up to 5% larger than the sphere
-        centres += [np.zeros(3), np.full(3, 0.5)]
-    for centre in centres:
-        row = shape_of(ball(radius, centre), 32)
-        assert row["surface_area_um2"] == pytest.approx(4 * np.pi * radius**2, rel=0.02)
-        assert row["sphericity"] == pytest.approx(1, abs=0.02)
-        assert row["elongation"] == pytest.approx(1, abs=0.02)
-        assert row["axis_1_um"] == pytest.approx(2 * radius, rel=0.03)
-
-
-@pytest.mark.parametrize("stretch", [(1, 1, 1.5), (1, 1.4, 1.7), (1, 2, 2)])
-def test_surface_and_axes_of_ellipsoids(stretch):
-    a, b, c = sorted((12.0 * s for s in stretch), reverse=True)
-    u, v = (np.arange(800) + 0.5) / 800, (np.arange(800) + 0.5) / 800
-    theta, phi = np.pi * u[:, None], 2 * np.pi * v
-    normal = np.stack(np.broadcast_arrays(
-        b * c * np.sin(theta) * np.cos(phi),
-        a * c * np.sin(theta) * np.sin(phi),
-        a * b * np.cos(theta),
-    ))  # fmt: skip
-    element = np.linalg.norm(normal, axis=0) * np.sin(theta)
-    surface = element.mean() * 2 * np.pi**2
-    row = shape_of(ball(12, (0.2, 0.4, 0.3), stretch), 30)
-    assert row["surface_area_um2"] == pytest.approx(surface, rel=0.02)
-    axes = [row[f"axis_{i}_um"] for i in (1, 2, 3)]
-    assert axes == pytest.approx([2 * a, 2 * b, 2 * c], rel=0.01)
-
-
-def test_surface_of_a_sphere_of_anisotropic_voxels():
-    voxel_um = (1.5, 1.0, 1.2)
-    row = shape_of(ball(15, (0.2, 0.3, 0.1), voxel_um=voxel_um), 16, voxel_um)
-    assert row["surface_area_um2"] == pytest.approx(4 * np.pi * 225, rel=0.02)
-    assert row["equivalent_diameter_um"] == pytest.approx(30, rel=0.01)
-
-
-def test_a_particle_deeper_than_planned_is_an_error():
-    with pytest.raises(ValueError, match="particle 1 is deeper than the 5 voxels"):
-        shape_of(ball(8, (0, 0, 0)), 5)
-    with pytest.raises(ValueError, match="deepest is 0"):
-        passes(PARAMS, VOXEL, 0)
 
 
 def test_the_parameters_refuse_what_they_do_not_know():

@@ -9,6 +9,7 @@ started is a process like another: in a session of its own, with its own environ
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import random
@@ -197,8 +198,12 @@ def run(order: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()
     for name in LOADED:
         import_module(name)
     load_kernels()
+    gc.freeze()  # who looks through it for garbage would first copy all of it
+    gc.enable()
+    atexit.register(gc.freeze)
     if (order := serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         run(order)

@@ -6,6 +6,7 @@ read it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,13 +17,24 @@ _MAGIC = b"BIO-LOGIC MODULAR FILE\x1a".ljust(48) + bytes(4)
 #: Bits of one byte: mode, oxidation, error, control changes, step changes, counter.
 _FLAGS = (1, 2, 3, 21, 31, 65)
 #: Numbers of columns, and how each is written.
-_TIME, _EWE, _MEAN_CURRENT, _STEP_CHARGE, _CHARGE = (4, "<f8"), (6, "<f4"), (11, "<f8"), (23, "<f8"), (13, "<f8")
+_TIME, _EWE, _MEAN_CURRENT, _STEP_CHARGE, _CHARGE = (4, "<f8"), (6, "<f4"), (11, "<f8"), (7, "<f8"), (13, "<f8")
 #: Bytes from the beginning of the module to the table, by the module's version.
 _HEAD = {0: 100, 2: 405, 3: 406}
 
 
-def write_mpr(table: pd.DataFrame, path: Path, start: datetime, version: int = 2, *, charge: bool = False) -> Path:
-    """Write a record with its mean currents, and the charge since it began or since the row before."""
+def write_mpr(
+    table: pd.DataFrame,
+    path: Path,
+    start: datetime,
+    version: int = 2,
+    *,
+    charge: bool = False,
+    loops: Sequence[int] = (),
+) -> Path:
+    """Write a record with its mean currents, and the charge since it began or since the row before.
+
+    `loops` are the rows with which the cycler's sequence of techniques begins; none where there is no such sequence.
+    """
     columns = [_TIME, _EWE, _MEAN_CURRENT, _CHARGE if charge else _STEP_CHARGE]
     told = [table.time, table.voltage, table.current, table.charge if charge else table.charge.diff().fillna(0.0)]
     rows = np.zeros(len(table), [("flags", "u1"), *((str(number), kind) for number, kind in columns)])
@@ -38,8 +50,14 @@ def write_mpr(table: pd.DataFrame, path: Path, start: datetime, version: int = 2
         + _module("VMP Set", "VMP settings", 0, day, bytes(64))
         + _module("VMP data", "VMP data", version, day, head.ljust(_HEAD[version], b"\0") + rows.tobytes())
         + _module("VMP LOG", "VMP log", 0, day, bytes(log))
+        + (_module("VMP loop", "VMP loop index", 0, day, _counted(loops, len(rows))) if loops else b"")
     )
     return path
+
+
+def _counted(loops: Sequence[int], rows: int) -> bytes:
+    """How many loops there are, with which rows they begin, and behind which one the last ends."""
+    return np.array([len(loops), *loops, rows], "<u4").tobytes()
 
 
 def _module(short: str, long: str, version: int, day: bytes, content: bytes) -> bytes:

@@ -20,6 +20,10 @@ from tests.support.tabled import balls, replaced, tables
 
 SIX_STATES = (*FIVE_STATES, State("2.5 V 10 cycles", 2.5, "aged", 10))
 PARTICLES = 40
+#: Of all figures, in the order of the report.
+NAMES = [panel.name for panel in figures.PANELS]
+#: Those of the table of cracks, which the invented store has none of.
+CRACKS = {"4i_crack_surface", "4j_crack_skeleton"}
 BOXES = (((1, 5), (4, 14), (4, 14)), ((1, 5), (15, 27), (15, 30)))  # of the last two particles
 
 
