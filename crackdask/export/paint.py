@@ -73,7 +73,8 @@ class Stroke:
 
 def stroke(job: Stroke) -> BlockReport:
     """Paint a block and flush it to the disk."""
-    from crackdask.engine.pass_runner import BlockReport, peak_bytes
+    from crackdask.engine.pass_runner import BlockReport
+    from crackdask.engine.process_costs import peak_bytes
 
     started = time.perf_counter()
     if job.values is not None:
