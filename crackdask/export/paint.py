@@ -73,7 +73,7 @@ class Stroke:
 
 def stroke(job: Stroke) -> BlockReport:
     """Paint a block and flush it to the disk."""
-    from crackdask.engine.pass_runner import peak_bytes
+    from crackdask.engine.process_costs import peak_bytes
     from crackdask.engine.progress import BlockReport
 
     started = time.perf_counter()

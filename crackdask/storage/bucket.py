@@ -165,7 +165,8 @@ class Prefix:
         obstore = speaking(self)
         with told(self):
             put = obstore.put(client(self.bucket), self.key, data)
-        return replace(self, seen=(len(data), str(put["e_tag"])))
+        tag = put["e_tag"]
+        return replace(self, seen=(len(data), str(tag)) if tag else None)
 
     def open(self) -> io.BufferedReader:
         """Open the object for reading; what is read, and little more, is fetched."""

@@ -92,18 +92,22 @@ def copy(two_blocks: Tiny, tmp_path: Path) -> Tiny:
     return tiny
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def beamtime(tmp_path_factory: pytest.TempPathFactory) -> Growing:
-    """Return an experiment whose store has three states; look, do not touch."""
-    made = Growing(tmp_path_factory.mktemp("whole"))
-    outcome, _ = made.grown(3)
-    assert not outcome.failures
-    return made
+    """Return an experiment whose store has three states; look, do not touch. Its recipe is this process's own."""
+
+    def make(folder: Path) -> None:
+        made = Growing(folder)
+        for states, store in ((3, made.store), (2, folder / "two.zarr")):
+            outcome, _ = made.grown(states, store)
+            assert not outcome.failures
+
+    mine = tmp_path_factory.mktemp("beamtime") / "mine"
+    shutil.copytree(made_once(tmp_path_factory, "beamtime", make), mine, symlinks=True)
+    return Growing(mine)
 
 
-@pytest.fixture(scope="module")
-def two_states(beamtime: Growing, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store that is finished with the first two."""
-    store = tmp_path_factory.mktemp("two") / "two.zarr"
-    beamtime.grown(2, store)
-    return store
+@pytest.fixture(scope="session")
+def two_states(beamtime: Growing) -> Path:
+    """Return a store that is finished with the first two; look, do not touch."""
+    return beamtime.folder / "two.zarr"

@@ -168,9 +168,11 @@ def test_a_chunk_that_was_lost_is_made_anew(local: Tiny, bucket: Prefix) -> None
     assert lost.read_bytes() == before == (local.store / "volumes/grey/c/0/0/0/0").read_bytes()
 
 
-def test_a_store_in_a_bucket_grows(bucket: Prefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    growing, store = Growing(tmp_path, 2), bucket / "grown.zarr"
-    growing.grown(1, store)
+def test_a_store_in_a_bucket_grows(
+    beamtime: Growing, two_states: Path, bucket: Prefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = bucket / "grown.zarr"
+    beamtime.grown(1, store)
     lengthen, calls = growth._lengthen, Counter[str]()
 
     def dies(path: Place, name: str, told: Any, states: int) -> None:
@@ -182,12 +184,11 @@ def test_a_store_in_a_bucket_grows(bucket: Prefix, tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patched:
         patched.setattr(growth, "_lengthen", dies)
         with pytest.raises(KeyboardInterrupt):
-            growing.grown(2, store)
+            beamtime.grown(2, store)
     assert status(store).damaged == ()
-    outcome, _ = growing.grown(2, store)
+    outcome, _ = beamtime.grown(2, store)
     assert {"grey-0", "transfer-0", "labels-0"} & set(outcome.done) == set()
-    growing.grown(2)
-    assert_alike(store, growing.store)
+    assert_alike(store, two_states)
 
 
 def test_a_store_whose_making_was_killed_is_made_anew(local: Tiny, bucket: Prefix) -> None:
