@@ -48,9 +48,7 @@ def there(system: str, code: str, folder: Path, *words: object) -> subprocess.Co
 
     Libraries choose by the platform's name what they load of the system, so they are loaded before it changes.
     """
-    before = (
-        "import atexit, gc; gc.disable()\n"  # as a command does, while it loads and at its end
-    )
+    before = "import atexit, gc; gc.disable()\n"  # as a command does, while it loads and at its end
     before += "import asyncio, ctypes, multiprocessing, pathlib, platform, shutil, socket, subprocess, tempfile, uuid\n"
     before += "import dask, distributed, filelock, numba, pandas, psutil, pyarrow, SimpleITK, tifffile, typer, zarr\n"
     before += "import h5py, hdf5plugin, imagecodecs, rich.console, scipy.ndimage, skimage, xarray\n"
