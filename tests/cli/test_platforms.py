@@ -48,10 +48,12 @@ def there(system: str, code: str, folder: Path, *words: object) -> subprocess.Co
 
     Libraries choose by the platform's name what they load of the system, so they are loaded before it changes.
     """
-    before = "import asyncio, ctypes, multiprocessing, pathlib, platform, shutil, socket, subprocess, tempfile, uuid\n"
+    before = "import atexit, gc; gc.disable()\n"  # as a command does, while it loads and at its end
+    before += "import asyncio, ctypes, multiprocessing, pathlib, platform, shutil, socket, subprocess, tempfile, uuid\n"
     before += "import dask, distributed, filelock, numba, pandas, psutil, pyarrow, SimpleITK, tifffile, typer, zarr\n"
     before += "import h5py, hdf5plugin, imagecodecs, rich.console, scipy.ndimage, skimage, xarray\n"
     before += "import matplotlib.backends.backend_agg, matplotlib.pyplot\n"
+    before += "gc.freeze(); gc.enable(); atexit.register(gc.freeze)\n"
     program = folder / "there.py"
     program.write_text(f"{before}{system}\nsys.argv[0] = 'crackdask'\nif __name__ == '__main__':\n    {code}\n")
     environment = os.environ | {"COLUMNS": "80", "MPLBACKEND": "agg"}

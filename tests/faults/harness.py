@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from crackdask.engine.status import Status, status
 from crackdask.schema import STEPS
+from tests.faults import nanny
 from tests.support import forked
 from tests.support.experiment import Experiment
 from tests.support.fault_counts import COUNTS
@@ -309,6 +310,12 @@ class Lab:
         return [(step, state or self.names[0]) for step, state in found]
 
 
+def _is_copied_from(pid: int) -> bool:
+    """Tell whether a process is the one that workers are copies of, or a copy."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return any(word.startswith(b"from multiprocessing.forkserver") for word in words)
+
+
 @dataclass
 class Cluster:
     """A dask scheduler and workers, each a process of its own, as a batch system would start them."""
@@ -349,11 +356,12 @@ class Cluster:
         self.wait([self.start_worker(self.before_worker, self.host) for _ in range(count)])
 
     def start_worker(self, before: Sequence[str], host: str, *options: str) -> Process:
-        alone = () if self.nanny else ("--no-nanny",)
+        alone = ("--preload-nanny", nanny.__file__) if self.nanny else ("--no-nanny",)
         worker = self.lab.start(
             *before, sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--host", host,
             "--nthreads", str(self.threads), "--no-dashboard", "--memory-limit", self.memory, "--death-timeout", "30",
-            "--local-directory", self.lab.folder, *alone, *options, name="-worker", env=self.env,
+            "--local-directory", self.lab.folder, *alone, *options, name="-worker",
+            env={**(nanny.SETTINGS if self.nanny else {}), **self.env},
         )  # fmt: skip
         self.running.append(worker)
         return worker
@@ -368,11 +376,10 @@ class Cluster:
     def worker_pids(self) -> list[int]:
         """Return the worker processes that nannies look after."""
         found = []
-        for nanny in self.running:
-            for pid in nanny.others():
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                named = (b"from multiprocessing.spawn", b"dask worker")  # the second where it gave itself a title
-                if pid != nanny.pid and any(word.startswith(named) for word in words):
+        for looking in self.running:
+            for pid in looking.others():
+                parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+                if pid != looking.pid and _is_copied_from(pid) and _is_copied_from(parent):
                     found.append(pid)
         return found
 

@@ -27,6 +27,7 @@ def killed(lab: Lab, run: Process, pids: list[int]) -> None:
 def test_a_worker_in_every_step(lab: Lab, moments: Moments) -> None:
     """The nanny of a worker starts another one; a block that was recorded is not done again."""
     cluster = Cluster(lab)
+    assert len(cluster.worker_pids()) == cluster.workers
     lab.hold_last_step()
     run = lab.run("--cluster", cluster.address)
     for unit in one_of_every_step(moments.rng):
