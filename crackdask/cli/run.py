@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from contextlib import AbstractContextManager
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Annotated
@@ -142,6 +144,7 @@ def run_scans(
             recorded(executor, performance_report),
             Display(out, names, voxels, executor.workers, executor.dashboard) as display,
         ):
+            _leave_what_is_loaded()
             alone = Run(scans, where, executor, display)
             try:
                 outcome = alone(until)
@@ -154,6 +157,15 @@ def run_scans(
         remember(RunTime(likeness(scans.recipe), expected_seconds(scans, plan, workers), took, waited))
     conclude(outcome, store, until, took)
     return bool(outcome.done)
+
+
+@cache
+def _leave_what_is_loaded() -> None:
+    """Leave what is there now out of collections of garbage: half a million objects that stay, looked at each time.
+
+    Once in a process: what is garbage by then is never found, which is little, and must not become more.
+    """
+    gc.freeze()
 
 
 def _with_slices(error: CenterError, store: Place) -> str:

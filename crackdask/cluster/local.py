@@ -26,9 +26,9 @@ _PATIENCE = 300
 _LOADED = [
     "distributed.nanny",
     "scipy.ndimage",
+    "scipy.fft",
     "SimpleITK",
-    "crackdask.recipe.recipe",
-    "crackdask.store.volumes",
+    "crackdask.engine.step_runners",
     "crackdask.sources",
     "crackdask.kernels.loaded",
 ]
