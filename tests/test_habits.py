@@ -69,7 +69,7 @@ def test_names_of_the_package_that_are_named_are_there(page: str) -> None:
 
 def test_each_kind_of_change_names_what_its_files_hold() -> None:
     kinds = sections("CONTRIBUTING.md", "###")
-    assert len(kinds) == 12
+    assert len(kinds) == 13
     for kind, recipe in kinds.items():
         files = [ROOT / path for path in _PATH.findall(recipe)]
         assert any(path.is_relative_to(ROOT / "tests") for path in files), f"{kind}: no test is named"
