@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, cast
 
 import zarr
@@ -286,8 +287,16 @@ def change_attributes(path: Place, change: Callable[[dict[str, Any]], Mapping[st
 
 def _write(path: Place, root: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     root["attributes"].update(values)
-    write_whole(path / "zarr.json", json.dumps(root, indent=2).encode())
+    # What is told of all arrays is long and stays the same, and Python takes its time to indent.
+    members = [f"{json.dumps(name)}: {_indented(json.dumps(value))}" for name, value in root.items()]
+    write_whole(path / "zarr.json", ("{\n  " + ",\n  ".join(members) + "\n}").encode())
     return cast("dict[str, Any]", root["attributes"])
+
+
+@lru_cache(maxsize=8)
+def _indented(compact: str) -> str:
+    """Return a member of an object in JSON as zarr writes it."""
+    return json.dumps(json.loads(compact), indent=2).replace("\n", "\n  ")
 
 
 def tidy(path: Place) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crackdask.store.metadata import unlike
-from crackdask.store.root import attributes, change_attributes, consolidate
+from crackdask.store.root import attributes, change_attributes, consolidate, set_attributes
 from tests.support.tiny import Tiny
 
 
@@ -45,3 +49,25 @@ def test_attributes_are_changed_by_what_they_were(ran: Tiny) -> None:
     before = attributes(ran.store)
     told = change_attributes(ran.store, lambda facts: {"states": len(facts["identity"]["states"])})
     assert told == {**before, "states": 2} == attributes(ran.store)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    )
+)
+def test_the_root_is_written_as_json_writes_it(value: Any) -> None:
+    root = {
+        "attributes": {"a": 1},
+        "zarr_format": 3,
+        "consolidated_metadata": {"metadata": value},
+        "node_type": "group",
+    }
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "zarr.json")
+        file.write_text(json.dumps(root))
+        set_attributes(Path(folder), {"b": value})
+        root["attributes"] = {"a": 1, "b": value}
+        assert file.read_text() == json.dumps(root, indent=2)
