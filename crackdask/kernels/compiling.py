@@ -101,6 +101,7 @@ def compiled(
     error_model: str = "python",
     inline: str = "never",
     boundscheck: bool | None = None,
+    apart: bool = False,
 ) -> Any:
     """Compile a kernel, which lets go of the interpreter's lock, when it is first called with arguments of some types.
 
@@ -114,24 +115,39 @@ def compiled(
         "always" puts its statements into each caller before anything is compiled.
     boundscheck
         False leaves indices unchecked, even if NUMBA_BOUNDSCHECK asks for it.
+    apart
+        True optimises it before it becomes a part of a kernel that calls it, and not only with that: a loop may become
+        vectors by itself, and not among all else there. It takes longer to compile; which is faster, measuring tells.
     """
     if function is None:
-        return partial(compiled, error_model=error_model, inline=inline, boundscheck=boundscheck)
+        return partial(compiled, error_model=error_model, inline=inline, boundscheck=boundscheck, apart=apart)
     options = {"error_model": error_model, "inline": inline, "boundscheck": boundscheck}
-    kernel = Late(partial(_kernel, function, options))
+    kernel = Late(partial(_kernel, function, options, apart))
     update_wrapper(kernel, function)
     kernel.py_func = function
     return kernel
 
 
-def _kernel(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+def _kernel(function: Callable[..., Any], options: dict[str, Any], apart: bool) -> Any:
     from numba import njit
 
     kernel = njit(nogil=True, cache=True, no_cfunc_wrapper=True, **options)(function)
     if hasattr(kernel, "compile"):  # not where NUMBA_DISABLE_JIT leaves it as it is
         _kernels.append(kernel)
-        kernel.compile = partial(_compile_once, kernel, kernel.compile)
+        kernel.compile = partial(_compile_once, kernel, kernel.compile, apart)
     return kernel
+
+
+def read_only(array: Any) -> Any:
+    """Return a view that cannot be written to: numba compiles apart for arrays that can and for those that cannot.
+
+    >>> import numpy as np
+    >>> read_only(np.zeros(1)).flags.writeable
+    False
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def is_compiled(module: str) -> bool:
@@ -158,7 +174,7 @@ def fallback() -> str | None:
     return _settle_once()
 
 
-def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -> Any:
+def _compile_once(kernel: Any, compile_: Callable[[Any], Any], apart: bool, signature: Any) -> Any:
     """Compile a kernel, or load what another process compiled; who comes second waits for the first.
 
     Kernels that it calls are compiled on the way, as a part of it, and neither locked nor kept. numba's lock of this
@@ -171,7 +187,7 @@ def _compile_once(kernel: Any, compile_: Callable[[Any], Any], signature: Any) -
 
     with global_compiler_lock:
         if _outer:
-            return compile_inner(kernel, signature)
+            return compile_inner(kernel, signature, apart)
         forget_inner(kernel, signature)
         lock = Path(kernel._cache.cache_path) / f"{kernel.__module__}.{kernel.py_func.__qualname__}.lock"
         with _turn(lock), uncollected():

@@ -172,7 +172,7 @@ def _find_runs(voxels: Array, solid: bool, inner: Array, starts: Array, stops: A
     return count
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", apart=True)
 def _join_rows(parents: Array, starts: Array, stops: Array, i: int, i_end: int, k: int, k_end: int, reach: int) -> None:
     """Unite the runs of two rows that touch; the lower one stays a root."""
     while i < i_end and k < k_end:

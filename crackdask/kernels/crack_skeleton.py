@@ -184,7 +184,7 @@ def graph(skeleton: Array) -> tuple[Array, int, int]:
     return steps, branches, ends
 
 
-@compiled
+@compiled(apart=True)
 def _step(skeleton: Array, z: int, y: int, x: int, dz: int, dy: int, dx: int) -> bool:
     if not skeleton[z + dz, y + dy, x + dx]:
         return False

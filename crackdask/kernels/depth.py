@@ -200,7 +200,7 @@ def _start(best: Array, other: Array, label: Array) -> int:
     return int(top)
 
 
-@compiled
+@compiled(apart=True)
 def _lower(best: Array, low: Array, high: Array, lower: Array, cost: int) -> int:
     for x in range(best.size):
         lower[x] = min(low[x], high[x])

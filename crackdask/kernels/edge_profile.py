@@ -50,7 +50,10 @@ def edge_profile(label: Array, grey: Array, own: tuple[slice, slice, slice], sta
     """
     sums = np.zeros((GROUPS, 1 + 2 * REACH), np.int64)
     box = np.array([(part.start, part.stop) for part in own], np.int64)
-    _lines(np.ascontiguousarray(label), np.ascontiguousarray(grey), box, np.array(start, np.int64), outside, sums)
+    _, ny, nx = label.shape
+    room = np.empty(ny * nx, np.uint8), np.empty(ny * nx, np.uint8), np.zeros((4, 4, (ny + 2) * nx + 2), np.uint8)
+    at = np.array(start, np.int64)
+    _lines(np.ascontiguousarray(label), np.ascontiguousarray(grey), box, at, outside, *room, sums)
     return sums
 
 
@@ -121,10 +124,11 @@ def _flat_faces(compared: Array, planes: Triple, nx: int, one: Array, flat: Arra
 
 
 @compiled
-def _lines(label: Array, grey: Array, own: Array, start: Array, outside: int, sums: Array) -> None:
+def _lines(
+    label: Array, grey: Array, own: Array, start: Array, outside: int, flat: Array, one: Array, compared: Array,
+    sums: Array,
+) -> None:  # fmt: skip
     nz, ny, nx = label.shape
-    flat, one = np.empty(ny * nx, np.uint8), np.empty(ny * nx, np.uint8)
-    compared = np.zeros((4, 4, (ny + 2) * nx + 2), np.uint8)
     planes, inner, compare = compared[:, :3], slice(nx + 1, nx + 1 + ny * nx), max(own[0, 0] - 1, 0)
     for z in range(own[0, 0], own[0, 1]):
         for at in range(compare, min(z + 2, nz)):

@@ -90,7 +90,7 @@ def _parabolas(columns: Singles, reach: int) -> Singles:
     return out
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", apart=True)
 def _add(sums: Floats, column: Singles, place: int, sign: float) -> None:
     period = max(2 * (column.size - 1), 1)
     at = abs(place) % period

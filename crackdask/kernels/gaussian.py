@@ -46,7 +46,7 @@ def weights(sigma: float) -> tuple[int, ...]:
     return (*half[:0:-1], *half)
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", apart=True)
 def _planes(padded: Bytes, outside: int, law: Longs, z: int, greys: Longs, norms: Longs) -> None:
     """Add the planes around one of the core, weighed along z."""
     greys[:] = 0
@@ -60,7 +60,7 @@ def _planes(padded: Bytes, outside: int, law: Longs, z: int, greys: Longs, norms
                     norms[y, x] += law[k]
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", apart=True)
 def _lines(plane: Longs, law: Longs, y: int, line: Longs) -> None:
     """Add the lines around one of the core, weighed along y."""
     line[:] = 0

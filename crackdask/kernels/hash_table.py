@@ -26,7 +26,7 @@ def slot(keys: Array, key: np.uint64) -> np.int64:
 @compiled(error_model="numpy")
 def grown(keys: Array, values: Array) -> tuple[Array, Array]:
     """Return the same table with twice the places."""
-    more_keys = np.zeros(2 * keys.size, keys.dtype)
+    more_keys = np.zeros(2 * keys.size, np.uint64)
     more_values = np.zeros(2 * keys.size, values.dtype)
     for i in range(keys.size):
         if keys[i] != 0:

@@ -17,12 +17,25 @@ from numba.core.typed_passes import NoPythonSupportedFeatureValidation
 
 
 class _Library(JITCodeLibrary):  # type: ignore[misc]
-    """Code that is there to be linked into that of callers."""
+    """Code that is there to be linked into that of callers, which are optimised as a whole."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        pass
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
         self._verify_declare_only_symbols()
         self._finalized = True
+
+
+class _ApartLibrary(_Library):
+    """Code that is optimised before it is linked as well: among all that a caller does, its loops become no vectors."""
+
+    _optimize_functions = JITCodeLibrary._optimize_functions
+    _optimize_final_module = JITCodeLibrary._optimize_final_module
 
 
 class _Entry:
@@ -41,27 +54,44 @@ class _WithoutEntry(FunctionPass):  # type: ignore[misc]
     def __init__(self) -> None:
         FunctionPass.__init__(self)
 
+    _library: type[_Library] = _Library
+
     def run_pass(self, state: Any) -> bool:
         state.flags.no_cpython_wrapper = state.flags.no_compile = True
-        state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = self._library(state.targetctx.codegen(), state.func_id.func_qualname)
         return False
 
 
+@register_pass(mutates_CFG=False, analysis_only=True)
+class _Apart(_WithoutEntry):
+    _name = "crackdask_without_entry_apart"
+    _library = _ApartLibrary
+
+
 class _Pipeline(CompilerBase):  # type: ignore[misc]
+    _made: type[_WithoutEntry] = _WithoutEntry
+
     def define_pipelines(self) -> list[Any]:
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.add_pass_after(_WithoutEntry, NoPythonSupportedFeatureValidation)
+        passes.add_pass_after(self._made, NoPythonSupportedFeatureValidation)
         passes.finalize()
         return [passes]
 
 
-def compile_inner(kernel: Any, signature: Any) -> Any:
-    """Compile a kernel for a kernel that calls it, unless it is compiled; return what numba knows it by."""
+class _ApartPipeline(_Pipeline):
+    _made = _Apart
+
+
+def compile_inner(kernel: Any, signature: Any, apart: bool) -> Any:
+    """Compile a kernel for a kernel that calls it, unless it is compiled; return what numba knows it by.
+
+    `apart` optimises it by itself before its caller is optimised.
+    """
     args, return_type = sigutils.normalize_signature(signature)
     known = kernel.overloads.get(args)
     if known is None:
         compiler = kernel._compiler
-        usual, compiler.pipeline_class = compiler.pipeline_class, _Pipeline
+        usual, compiler.pipeline_class = compiler.pipeline_class, _ApartPipeline if apart else _Pipeline
         try:
             known = compiler.compile(args, return_type)._replace(entry_point=_Entry())
         finally:

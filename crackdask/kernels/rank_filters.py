@@ -14,7 +14,7 @@ from crackdask.arrays import Bytes
 from crackdask.kernels.compiling import compiled
 
 
-@compiled
+@compiled(apart=True)
 def _line(window: Bytes, outside: int, size: int, counts: NDArray[np.int32], medians: Bytes) -> None:
     """Fill one line of medians; `window` holds the voxels around it, (size, size, line + size - 1).
 

@@ -41,19 +41,22 @@ def _collect(label: Array, keys: Array) -> bool:
     return True
 
 
-@compiled
 def renumber(label: Array, ids: Array) -> Array:
     """Return 1 + the row of each voxel's particle in `ids`; 0 stays 0."""
     size = 1024
     while size < 2 * ids.size:
         size *= 2
-    keys = np.zeros(size, np.uint64)
-    rows = np.zeros(size, np.int32)
+    near = np.empty(label.shape, np.int32)
+    _renumber(label, ids, np.zeros(size, np.uint64), np.zeros(size, np.int32), near)
+    return near
+
+
+@compiled
+def _renumber(label: Array, ids: Array, keys: Array, rows: Array, near: Array) -> None:
     for i in range(ids.size):
         place = np.uint64(slot(keys, np.uint64(ids[i])))
         keys[place] = ids[i]
         rows[place] = i + 1
-    near = np.empty(label.shape, np.int32)
     nz, ny, nx = label.shape
     for z in range(nz):
         for y in range(ny):
@@ -65,4 +68,3 @@ def renumber(label: Array, ids: Array) -> Array:
                     row = rows[np.uint64(slot(keys, np.uint64(here)))] if here != 0 else np.int32(0)
                     before = here
                 near[z, y, x] = row
-    return near

@@ -50,7 +50,7 @@ def _slide(matrix: Singles, lines: Integers, size: int, out: Singles) -> None:
                 window, changed = changed, window
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", apart=True)
 def _replace(window: Singles, old: Singles, new: Singles, changed: Singles) -> None:
     """Take one old value out of each sorted column, and put a new one in its place."""
     for k in range(1, window.shape[0] - 1):

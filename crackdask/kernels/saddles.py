@@ -31,13 +31,15 @@ def saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[A
     heights
         uint16, the largest ``min(depth, depth')`` over the touching voxels of the pair.
     """
-    pairs, heights = _saddles(np.ascontiguousarray(nodes), np.ascontiguousarray(depth), start, shape)
+    table = np.zeros(4096, np.uint64), np.zeros(4096, np.uint16)
+    seam = np.empty(nodes.shape[2], np.uint32)
+    pairs, heights = _saddles(np.ascontiguousarray(nodes), np.ascontiguousarray(depth), start, shape, seam, *table)
     used = np.flatnonzero(pairs)
     order = used[np.argsort(pairs[used])]
     return pairs[order], heights[order]
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", apart=True)
 def _differ(here: Array, there: Array, seam: Array) -> None:
     """Flag the voxels that touch another node."""
     for x in range(seam.size):
@@ -101,11 +103,10 @@ def _raise_row(nodes: Array, depth: Array, z: int, y: int, first: int, seam: Arr
 
 
 @compiled(error_model="numpy")
-def _saddles(nodes: Array, depth: Array, start: Triple, shape: Triple) -> tuple[Array, Array]:
-    keys = np.zeros(4096, np.uint64)
-    values = np.zeros(4096, np.uint16)
+def _saddles(
+    nodes: Array, depth: Array, start: Triple, shape: Triple, seam: Array, keys: Array, values: Array
+) -> tuple[Array, Array]:
     count = 0
-    seam = np.empty(nodes.shape[2], np.uint32)
     own = seam[start[2] : start[2] + shape[2]]
     for z in range(start[0], start[0] + shape[0]):
         for y in range(start[1], start[1] + shape[1]):

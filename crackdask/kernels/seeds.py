@@ -8,7 +8,7 @@ import numpy as np
 
 from crackdask.arrays import Array
 from crackdask.grid import Triple
-from crackdask.kernels.compiling import compiled
+from crackdask.kernels.compiling import compiled, read_only
 from crackdask.kernels.hash_table import grown, slot
 from crackdask.kernels.sorted_search import place_of
 
@@ -124,9 +124,9 @@ def split(
     is_cut = nodes[basins + 1] - first > 1
     places = np.where(is_cut, np.searchsorted(cut, basins), -1)
     z, y, x = part
-    window = codes[z, y, x]
-    at = tuple(a + s.start for a, s in zip(origin, part, strict=True))
-    _split(window, at, np.asarray(names[first - 1]), first, places, offsets, rim, weights, names)
+    bounds = (z.start, y.start, x.start), (z.stop, y.stop, x.stop)
+    tables = (names[first - 1], first, places, offsets, rim, names)
+    _split(codes, *bounds, origin, *(read_only(table) for table in tables), weights)
 
 
 @compiled(error_model="numpy")
@@ -264,22 +264,24 @@ def _nearest(rim: Array, first: int, stop: int, at: Triple, weights: Triple, gue
 @compiled(error_model="numpy")
 def _split(
     codes: Array,
+    start: Triple,
+    stop: Triple,
     origin: Triple,
     whole: Array,
     first: Array,
     places: Array,
     offsets: Array,
     rim: Array,
-    weights: Triple,
     names: Array,
+    weights: Triple,
 ) -> None:
     """Write names: of codes that are not cut `whole`, of the others that of the node."""
     last = np.int64(-1)
     guess = 0
-    for z in range(codes.shape[0]):
-        for y in range(codes.shape[1]):
+    for z in range(start[0], stop[0]):
+        for y in range(start[1], stop[1]):
             row = codes[z, y]
-            for x in range(row.size):
+            for x in range(start[2], stop[2]):
                 if row[x] == 0:
                     continue
                 code = np.int64(row[x]) - 1

@@ -173,7 +173,7 @@ def _activity(columns: Singles, size: int) -> Floats:
     return out
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", apart=True)
 def _mirrored(place: int, count: int) -> int:
     place = place % (2 * count)
     return place if place < count else 2 * count - 1 - place

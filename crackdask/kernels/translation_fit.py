@@ -49,7 +49,7 @@ class ShiftFit(NamedTuple):
     middle: Floats
 
 
-@compiled
+@compiled(apart=True)
 def _weighted(grey, weights, axis, out) -> None:  # type: ignore[no-untyped-def]
     """Weigh each voxel and the three after it along an axis."""
     nz, ny, nx = out.shape

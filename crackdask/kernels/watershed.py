@@ -12,7 +12,7 @@ import numpy as np
 
 from crackdask.arrays import Array
 from crackdask.grid import Triple
-from crackdask.kernels.compiling import compiled
+from crackdask.kernels.compiling import compiled, read_only
 
 _PEAK = 21  # a pointer is 16 * dz + 4 * dy + dx with steps of 0, 1, 2; this one points to itself
 _HALO = 64  # flag of voxels that belong to other blocks
@@ -84,7 +84,7 @@ def look_up(codes: Array, names: Array, out: Array, part: tuple[slice, slice, sl
     """
     part = part or (slice(0, codes.shape[0]), slice(0, codes.shape[1]), slice(0, codes.shape[2]))
     z, y, x = part
-    _look_up(codes, names, out, (z.start, y.start, x.start), (z.stop, y.stop, x.stop))
+    _look_up(codes, read_only(names), out, (z.start, y.start, x.start), (z.stop, y.stop, x.stop))
 
 
 def tops(codes: Array, depth: Array, count: int) -> Array:

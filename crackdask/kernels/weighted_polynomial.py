@@ -19,7 +19,7 @@ _ROUNDS, _FAR = 2, 2.5
 _RIDGE = 1e-9
 
 
-@compiled
+@compiled(apart=True)
 def _gather(points, values, at, near, powers, terms, known, nearness) -> float:  # type: ignore[no-untyped-def]
     """Fill in the terms of each point, in units of the radius around the place, its values and nearness.
 
@@ -48,7 +48,7 @@ def _gather(points, values, at, near, powers, terms, known, nearness) -> float: 
     return radius
 
 
-@compiled
+@compiled(apart=True)
 def _add_up(terms, weight, known, normal, right) -> None:  # type: ignore[no-untyped-def]
     """Add up the lower half of the normal equations, and their three right sides."""
     normal[:] = 0.0
@@ -63,7 +63,7 @@ def _add_up(terms, weight, known, normal, right) -> None:  # type: ignore[no-unt
                 right[t, axis] += own * known[p, axis]
 
 
-@compiled
+@compiled(apart=True)
 def _factorise(normal, lower) -> None:  # type: ignore[no-untyped-def]
     """Factorise the normal equations (Cholesky), with a ridge; what rounding makes negative counts as a part of it."""
     n = normal.shape[0]
@@ -79,7 +79,7 @@ def _factorise(normal, lower) -> None:  # type: ignore[no-untyped-def]
             lower[t, u] = value / lower[u, u] if u < t else np.sqrt(max(value + ridge, 0.5 * ridge, 1e-300))
 
 
-@compiled
+@compiled(apart=True)
 def _solve(lower, answer) -> None:  # type: ignore[no-untyped-def]
     """Solve for each column of the right sides, in place."""
     n = lower.shape[0]
@@ -96,7 +96,7 @@ def _solve(lower, answer) -> None:  # type: ignore[no-untyped-def]
             answer[t, column] = value / lower[t, t]
 
 
-@compiled
+@compiled(apart=True)
 def _residuals(terms, known, fitted, rest) -> None:  # type: ignore[no-untyped-def]
     for p in range(terms.shape[0]):
         for axis in range(3):
@@ -106,7 +106,7 @@ def _residuals(terms, known, fitted, rest) -> None:  # type: ignore[no-untyped-d
             rest[p, axis] = value
 
 
-@compiled
+@compiled(apart=True)
 def _reweigh(rest, nearness, size, weight) -> None:  # type: ignore[no-untyped-def]
     """Give points weight by how near they are, and little where they lie far off."""
     for p in range(size.size):
@@ -118,7 +118,7 @@ def _reweigh(rest, nearness, size, weight) -> None:  # type: ignore[no-untyped-d
         weight[p] = nearness[p] / (less * less)
 
 
-@compiled
+@compiled(apart=True)
 def _variance(terms, weight, nearness, squares, inverse, rest) -> float:  # type: ignore[no-untyped-def]
     """Return the variance of the sum of the three slopes of each component along its own axis, in units of radii.
 

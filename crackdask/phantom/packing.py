@@ -27,7 +27,7 @@ def harmonic(v0: float, v1: float, v2: float, square: float, cubic: float, tripl
     return cubic * quartic + triple * 5.196152422706632 * v0 * v1 * v2 / (square * math.sqrt(square))
 
 
-@compiled
+@compiled(apart=True)
 def _toward(frame: Floats, bumps: Floats, n0: float, n1: float, n2: float) -> float:
     """Return the distance from a particle's centre to its surface along a unit vector."""
     v0 = frame[0, 0] * n0 + frame[0, 1] * n1 + frame[0, 2] * n2
@@ -37,7 +37,7 @@ def _toward(frame: Floats, bumps: Floats, n0: float, n1: float, n2: float) -> fl
     return (1.0 + harmonic(v0, v1, v2, square, bumps[0], bumps[1])) / math.sqrt(square)
 
 
-@compiled
+@compiled(apart=True)
 def _sort_into_cells(centres: Floats, size: Floats, counts: Integers) -> tuple[Integers, Integers, Integers]:
     """Return each particle's cell, the particles sorted by cell and where each cell starts."""
     n = centres.shape[0]
@@ -60,7 +60,7 @@ def _sort_into_cells(centres: Floats, size: Floats, counts: Integers) -> tuple[I
     return cell, order, start
 
 
-@compiled
+@compiled(apart=True)
 def _span(home: int, reach: float, edge: float, count: int) -> tuple[int, int]:
     """Return the cells, first and number, along one axis that a distance can touch."""
     side = int(reach / edge) + 1

@@ -33,7 +33,7 @@ def _opening(v0: float, v1: float, v2: float, square: float, sheets: Floats, sha
     return best * best * (1.0 - square / (CRACKED * CRACKED))
 
 
-@compiled
+@compiled(apart=True)
 def _x_range(
     frame: Floats, b0: float, b1: float, b2: float, limit: float, centre: float, lo: int, hi: int
 ) -> tuple[int, int]:
