@@ -28,6 +28,8 @@ from crackdask.lazy_import import uncollected
 
 #: Seconds that another process may take for a kernel, until this one compiles it too.
 _LONGEST = 300.0
+#: The newest numba with which `inner_kernels` was tried.
+NEWEST_KNOWN = (0, 68)
 #: All that were ever decorated here.
 _kernels: list[Any] = []
 #: The kernel that is being compiled because Python calls it, guarded by numba's lock.
@@ -183,12 +185,12 @@ def _compile_once(kernel: Any, compile_: Callable[[Any], Any], apart: bool, sign
     """
     from numba.core.compiler_lock import global_compiler_lock
 
-    from crackdask.kernels.inner_kernels import compile_inner, forget_inner, set_environments
-
+    inner = _inner_kernels()
     with global_compiler_lock:
-        if _outer:
-            return compile_inner(kernel, signature, apart)
-        forget_inner(kernel, signature)
+        if inner and _outer:
+            return inner.compile_inner(kernel, signature, apart)
+        if inner:
+            inner.forget_inner(kernel, signature)
         lock = Path(kernel._cache.cache_path) / f"{kernel.__module__}.{kernel.py_func.__qualname__}.lock"
         with _turn(lock), uncollected():
             _outer.append(kernel)
@@ -196,8 +198,23 @@ def _compile_once(kernel: Any, compile_: Callable[[Any], Any], apart: bool, sign
                 entry = compile_(signature)
             finally:
                 _outer.pop()
-        set_environments(kernel, signature)
+        if inner:
+            inner.set_environments(kernel, signature)
         return entry
+
+
+def _inner_kernels() -> Any:
+    """Return what compiles kernels for kernels, or None with a numba that is newer than those which it knows.
+
+    It takes parts of numba that are nobody else's business; without it, compiling takes longer and does the same.
+    """
+    from numba import version_info
+
+    if version_info.short > NEWEST_KNOWN:
+        return None
+    from crackdask.kernels import inner_kernels
+
+    return inner_kernels
 
 
 @contextmanager
