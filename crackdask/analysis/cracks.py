@@ -29,7 +29,7 @@ from crackdask.analysis.tables import named, origin_of, state_names, table_of, v
 from crackdask.arrays import Array
 from crackdask.grid import Edges
 from crackdask.kernels import crack_skeleton
-from crackdask.kernels.distance import square_weights
+from crackdask.kernels.depth_in_mask import square_weights
 
 #: What is counted in a window; the other columns of the group come from tables.
 TRACED = (

@@ -16,7 +16,7 @@ from skimage.morphology import skeletonize
 from crackdask.arrays import Array
 from crackdask.grid import Triple
 from crackdask.kernels.compiling import compiled
-from crackdask.kernels.depth import squared_depth
+from crackdask.kernels.depth_in_particles import squared_depth
 
 _WHOLE = ((True, True),) * 3
 #: Half of a voxel's 26 neighbours; the other half lies opposite. Faces first, then edges, then corners.
@@ -68,7 +68,7 @@ def cracks(grey: Array, mine: Array, limits: Array, bright: bool, weights: Tripl
     bright
         Whether the solid is brighter than a void.
     weights, unit
-        Of distances, as :func:`crackdask.kernels.distance.square_weights` returns.
+        Of distances, as :func:`crackdask.kernels.depth_in_mask.square_weights` returns.
 
     Returns
     -------

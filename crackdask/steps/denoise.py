@@ -21,8 +21,8 @@ from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, i
 from crackdask.grid import Grid
 from crackdask.kernels.gaussian import LARGEST_SIGMA, gaussian, radius
 from crackdask.kernels.level_counts import level_counts
+from crackdask.kernels.median_filter import median
 from crackdask.kernels.nlm import margin, nlm
-from crackdask.kernels.rank_filters import median
 from crackdask.schema import GREY_LEVELS, OUTSIDE
 from crackdask.steps.declaration import Of, Setting, Stage, Step, Volume
 from crackdask.steps.noise import noise_passes

@@ -23,7 +23,7 @@ from crackdask.blocks.passes import Block, Pass, Result, Tables, Tally, window_a
 from crackdask.grid import Edges, Grid
 from crackdask.kernels import basin_merging
 from crackdask.kernels import watershed as kernels
-from crackdask.kernels.distance import LARGEST_DEPTH, STEPS_PER_VOXEL
+from crackdask.kernels.depth_in_mask import LARGEST_DEPTH, STEPS_PER_VOXEL
 from crackdask.steps.declaration import Of, Setting, Stage, Step
 from crackdask.steps.watershed import (
     BASIN_TABLES,

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict
 
 from crackdask.blocks.passes import Ahead, Array, Block, Pass, Result, Tables, Tally, inner, padded, share
 from crackdask.grid import Box, Edges, Grid
-from crackdask.kernels.depth import squared_depth
-from crackdask.kernels.distance import square_weights
+from crackdask.kernels.depth_in_mask import square_weights
+from crackdask.kernels.depth_in_particles import squared_depth
 from crackdask.kernels.gaussian import gaussian, radius
 from crackdask.kernels.level_counts import near_level
 from crackdask.kernels.tally import tally

@@ -13,7 +13,7 @@ import numpy as np
 
 from crackdask.blocks.passes import Array, Tally
 from crackdask.grid import Edges
-from crackdask.kernels.distance import square_weights
+from crackdask.kernels.depth_in_mask import square_weights
 from crackdask.kernels.surface import cell_areas
 from crackdask.kernels.tally import FAR
 from crackdask.kernels.tally_sums import Pairs, Totals, among

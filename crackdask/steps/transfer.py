@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, window, window_ahead, writable
 from crackdask.grid import Box, Edges, Grid, Triple
-from crackdask.kernels import basin_merging, distance, seeds
+from crackdask.kernels import basin_merging, depth_in_mask, seeds
 from crackdask.kernels import watershed as kernels
 from crackdask.steps.carried_seeds import CARRIED, ReadSeeds, carry, keep, read_seeds
 from crackdask.steps.declaration import LABELLING, Of, Setting, Stage, Step, Volume
@@ -104,7 +104,7 @@ def passes(params: TransferParams, labels_params: DepthParams, voxel_um: Edges) 
     for the next state (in mode "reference" unchanged), and ``lost_labels`` (uint32, known labels without a
     voxel in this state), ``deepest`` and ``capped_voxels``.
     """
-    weights, _ = distance.square_weights(voxel_um)
+    weights, _ = depth_in_mask.square_weights(voxel_um)
     ascent = ascent_pass(labels_params.smoothing, labels_params.max_radius, voxel_um)
     return (
         replace(
@@ -172,7 +172,7 @@ def _climb(block: Block, *, climb: Callable[..., Result], read_seeds: ReadSeeds)
     """Find basins, and how many voxels each shares with each seed; which basin a code is, the reduction knows."""
     # About as deep as they were: where a particle is deeper, the search is widened.
     before = block.read("previous_depth")
-    found = climb(block, likely=int(before.max()) // distance.STEPS_PER_VOXEL + 2)
+    found = climb(block, likely=int(before.max()) // depth_in_mask.STEPS_PER_VOXEL + 2)
     seeded = read_seeds(block, before)
     pairs, voxels = seeds.overlaps(found.volumes["basin"], seeded)
     return Result({**found.volumes, "seed": seeded}, {**found.tally, "pairs": pairs, "voxels": voxels})

@@ -16,7 +16,7 @@ import numpy as np
 
 from crackdask.blocks.passes import Array, Block, Pass, Result, Tables, Tally, core, window, window_ahead, writable
 from crackdask.grid import Box, Edges, Grid, Halo, Triple
-from crackdask.kernels import basin_merging, distance
+from crackdask.kernels import basin_merging, depth_in_mask
 from crackdask.kernels import watershed as kernels
 from crackdask.kernels.saddles import saddles
 from crackdask.steps.basin_paths import BasinPaths
@@ -129,8 +129,8 @@ class _Search:
     @classmethod
     def of(cls, smoothing: float, max_radius: int, voxel_um: Edges) -> _Search:
         """Return how depth is measured with some parameters of the labels."""
-        weights, unit = distance.square_weights(voxel_um)
-        z, y, x = (distance.gaussian_taps(smoothing * (unit / w) ** 0.5) for w in weights)
+        weights, unit = depth_in_mask.square_weights(voxel_um)
+        z, y, x = (depth_in_mask.gaussian_taps(smoothing * (unit / w) ** 0.5) for w in weights)
         return cls(weights, unit, (z, y, x), max_radius)
 
     @property
@@ -167,7 +167,7 @@ class _Search:
             halo: Halo = self.halo(radius, around)
             mask = block.read("mask", halo)
             cap = radius * radius * self.unit
-            squares = distance.squared_distance(mask, self.weights, cap)
+            squares = depth_in_mask.squared_distance(mask, self.weights, cap)
             wanted = near.within(window(block, halo))
             if radius == self.max_radius or int(squares[wanted].max()) < cap:
                 break
@@ -179,9 +179,9 @@ class _Search:
             "unit": np.array([self.unit], np.int64),
         }
         asked = window(block, around).within(window(block, halo))
-        shift = 15 - (distance.STEPS_PER_VOXEL * self.max_radius).bit_length() + 1
-        depth = distance.depth_of_squares(squares, self.unit, distance.STEPS_PER_VOXEL << shift)
-        return distance.smooth(depth, mask[asked], self.taps, corner(asked), shift), tally
+        shift = 15 - (depth_in_mask.STEPS_PER_VOXEL * self.max_radius).bit_length() + 1
+        depth = depth_in_mask.depth_of_squares(squares, self.unit, depth_in_mask.STEPS_PER_VOXEL << shift)
+        return depth_in_mask.smooth(depth, mask[asked], self.taps, corner(asked), shift), tally
 
 
 def _measure_depth(block: Block, *, search: _Search) -> Result:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from crackdask.kernels.depth import squared_depth
-from crackdask.kernels.distance import square_weights
+from crackdask.kernels.depth_in_mask import square_weights
+from crackdask.kernels.depth_in_particles import squared_depth
 from crackdask.storage.locations import Place, place
 from crackdask.store.checked import checked
 from crackdask.store.metadata import check_metadata

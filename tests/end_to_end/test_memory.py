@@ -56,7 +56,9 @@ def test_the_planned_memory_is_enough_and_not_far_too_much(runs: dict[tuple[int,
     job = runs[192, block]
     found, planned = peak(job), job.plan.worker_bytes
     print(f"block {block}: planned {planned / 2**20:.0f} MiB, measured {found / 2**20:.0f} MiB")
-    assert found <= planned <= 1.5 * found
+    # A local worker is a copy of a process that has loaded everything, and comes to hold but a part of that; the plan
+    # is also for workers that load it themselves.
+    assert found <= planned <= 1.75 * found
 
 
 def plan(**compute: Any) -> Any:

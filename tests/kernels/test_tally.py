@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from crackdask.kernels.depth import squared_depth
-from crackdask.kernels.distance import square_weights
+from crackdask.kernels.depth_in_mask import square_weights
+from crackdask.kernels.depth_in_particles import squared_depth
 from crackdask.kernels.surface import CELL_CLASS, CELL_MEMBER, cell_areas
 from crackdask.kernels.tally import tally
 from tests.support.threes import three

@@ -17,8 +17,8 @@ from crackdask.blocks.dask_graph import lazy
 from crackdask.blocks.in_memory import compute
 from crackdask.grid import Box
 from crackdask.kernels.gaussian import gaussian
+from crackdask.kernels.median_filter import median
 from crackdask.kernels.nlm import nlm
-from crackdask.kernels.rank_filters import median
 from crackdask.lazy import denoise
 from crackdask.phantom import Phantom, states
 from crackdask.schema import SPATIAL

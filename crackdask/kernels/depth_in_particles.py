@@ -31,7 +31,7 @@ def squared_depth(
 
     `label` is a window around `core`. `edges` tells for each axis whether the window's low and high
     end are the image border, beyond which everything is outside; beyond any other end nothing is
-    known. `squared` and `unit` are what :func:`crackdask.kernels.distance.square_weights` returns.
+    known. `squared` and `unit` are what :func:`crackdask.kernels.depth_in_mask.square_weights` returns.
     Depths up to `deepest` (in smallest edges) are exact where the window's halo is at least as
     wide; greater ones come out greater than `deepest`.
     """

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from crackdask.kernels.rank_filters import median
+from crackdask.kernels.median_filter import median
 
 
 def plain(padded, size):
